@@ -1,0 +1,75 @@
+"""The numbers of one accelerator, derived from its configuration and shared by hardware, models and compiler.
+
+No Amaranth here. Bounds on what a user may ask for live in ``gen.config``; this is what follows from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Smallest integer not below ``a / b``."""
+    return -(-a // b)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """What an element family says of its tiles; all that the rest of the house needs to know of it.
+
+    An EXECUTE of ``row_tiles`` × ``column_tiles`` × ``depth_tiles`` computes ``row_tiles * tile_rows`` rows of
+    ``column_tiles * columns`` features over ``depth_tiles * tile_depth`` steps of K.
+    """
+
+    tile_rows: int
+    """Rows of M in a row tile."""
+    columns: int
+    """Features of N in a column tile; also the lanes of the accumulators."""
+    tile_depth: int
+    """Steps of K in a depth tile."""
+    activation_bytes: int
+    """Bytes of an activation word: that many successive k of one row (a multiple of the bus's width)."""
+    weight_bytes: int
+    """Bytes of a weight word: what the array takes in one step (a multiple or a power-of-two part of the bus's width)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """Sizes of everything outside the array."""
+
+    geometry: Geometry
+    data_bytes: int
+    """Bytes of a bus beat: 4, 8, 16, 32 or 64."""
+    address_width: int
+    """Bits of a memory address: 32 to 64."""
+    burst_beats: int
+    """Most beats in a burst: 1 to 256."""
+    outstanding: int
+    """Most bursts that LOAD may have under way."""
+    activation_words: int
+    weight_words: int
+    accumulator_rows: int
+    """Rows of accumulators per column, both halves together; even. The upper half starts at accumulator_rows // 2."""
+    parameter_entries: int
+    """Output features whose bias, multiplier and shift fit on chip."""
+    output_lanes: int
+    """Results that STORE takes per cycle; divides columns, and output_lanes * 4 <= data_bytes."""
+    queue_depth: int = 8
+    """Instructions that each of the three queues holds."""
+    configuration: int = 0
+    """First 32 bits of the configuration's hash, for the register of that name."""
+
+    @property
+    def activation_beats(self) -> int:
+        """Depth of the activation scratchpad in bus beats."""
+        return self.activation_words * self.geometry.activation_bytes // self.data_bytes
+
+    @property
+    def weight_beats(self) -> int:
+        """Depth of the weight scratchpad in bus beats."""
+        return self.weight_words * self.geometry.weight_bytes // self.data_bytes
+
+    @property
+    def parameter_beats(self) -> int:
+        """Depth of the parameter scratchpad in bus beats."""
+        return self.parameter_entries * 16 // self.data_bytes
