@@ -8,12 +8,9 @@ from amaranth.utils import ceil_log2
 
 from hw.design import Design
 
-SCRATCHPAD_LATENCY = 2
-"""Cycles from a read address to its data: block RAM and output register."""
-
 
 def read_port(*, words: int, width: int) -> Signature:
-    """Read side of a scratchpad, seen from the reader: ``data`` belongs to the ``address`` of 2 cycles before."""
+    """Read side of a scratchpad, seen from the reader: ``data`` comes ``hw.timing.SCRATCHPAD`` cycles after ``address``."""
     return Signature({"address": Out(max(1, ceil_log2(words))), "data": In(width)})
 
 
