@@ -31,6 +31,8 @@ class Geometry:
     """Bytes of an activation word: that many successive k of one row (a multiple of the bus's width)."""
     weight_bytes: int
     """Bytes of a weight word: what the array takes in one step (a multiple or a power-of-two part of the bus's width)."""
+    weight_words: int
+    """Weight words of a depth tile (block scales that travel with them are counted by the family, not here)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,81 @@ def execute_command(design: Design) -> data.StructLayout:
     )
 
 
+INDEX_BITS = 20
+"""Bits of an instruction's index in its program."""
+
+
+def load_command(design: Design) -> data.StructLayout:
+    """A LOAD whose tokens have come; fields as in the instruction, cut to the bits that this design implements."""
+    beats = max(design.activation_beats, design.weight_beats, design.parameter_beats)
+    return data.StructLayout(
+        {
+            "variant": 2,
+            "post": 8,
+            "index": INDEX_BITS,
+            "memory_address": design.address_width,
+            "memory_stride": 32,
+            "row_bytes": 24,
+            "rows": 16,
+            "local_stride": 16,
+            "local_address": ceil_log2(beats),
+        }
+    )
+
+
+def store_command(design: Design) -> data.StructLayout:
+    """A STORE whose tokens have come."""
+    return data.StructLayout(
+        {
+            "variant": 1,
+            "post": 8,
+            "index": INDEX_BITS,
+            "memory_address": design.address_width,
+            "memory_stride": 32,
+            "accumulators_address": ceil_log2(design.accumulator_rows),
+            "accumulators_stride": 16,
+            "rows": 16,
+            "columns": 16,
+            "parameters_address": ceil_log2(design.parameter_entries),
+        }
+    )
+
+
+def mover_members(design: Design) -> dict:
+    """What LOAD and STORE share towards control.
+
+    ``halt``: take nothing new, start no new burst, finish those under way. ``busy``: a command or a burst is under way.
+    ``finished``: one cycle, the oldest command has ended without fault, ``post`` is its mask. ``fault``: one cycle, with
+    ``code`` (``hw.control.isa.Error``) and ``index`` of the command at fault; such a command ends without ``finished``.
+    ``window_first``, ``window_last``: lowest and highest byte address that may be touched; constant while busy.
+    """
+    return {
+        "window_first": In(design.address_width),
+        "window_last": In(design.address_width),
+        "halt": In(1),
+        "busy": Out(1),
+        "finished": Out(1),
+        "post": Out(8),
+        "fault": Out(1),
+        "code": Out(4),
+        "index": Out(INDEX_BITS),
+    }
+
+
+def accumulators_read(design: Design) -> Signature:
+    """STORE's side of the accumulators, seen from STORE: a row of all columns, ``hw.timing.ACCUMULATOR_READ`` cycles later.
+
+    ``active`` says that the half of ``address`` is in use.
+    """
+    return Signature(
+        {
+            "active": Out(1),
+            "address": Out(ceil_log2(design.accumulator_rows)),
+            "data": In(data.ArrayLayout(32, design.geometry.columns)),
+        }
+    )
+
+
 def results(design: Design) -> Signature:
     """Results as they leave an array, seen from the array.
 

@@ -8,3 +8,6 @@ SCRATCHPAD = 2
 
 READ_RETURN = 1
 """R handshake on the bus to the beat seen by its client: one register."""
+
+ACCUMULATOR_READ = 3
+"""STORE's read address to a row of accumulators: block RAM, output register, choice of the half."""
