@@ -33,6 +33,8 @@ class Geometry:
     """Bytes of a weight word: what the array takes in one step (a multiple or a power-of-two part of the bus's width)."""
     weight_words: int
     """Weight words of a depth tile (block scales that travel with them are counted by the family, not here)."""
+    variants: int = 1
+    """Values that the ``variant`` of an EXECUTE may take: the formats that the array was generated for."""
 
 
 @dataclass(frozen=True, kw_only=True)
