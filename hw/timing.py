@@ -11,3 +11,30 @@ READ_RETURN = 1
 
 ACCUMULATOR_READ = 3
 """STORE's read address to a row of accumulators: block RAM, output register, choice of the half."""
+
+PROGRAM_CHECK = 4
+"""Start pulse to the first cycle in which the fetcher may ask for instructions."""
+
+DECODE = 1
+"""A whole instruction word to its decoded form at the queues."""
+
+LOAD_FIRST_ROW = 4
+"""LOAD's command handshake to the first cycle in which its first row may go to the burst splitter."""
+
+LOAD_NEXT_ROW = 3
+"""A row's handshake to the first cycle in which the next row of the command may go."""
+
+LOAD_NEXT_COMMAND = 1
+"""Handshake of a command's last row to the first cycle in which the next LOAD may be taken."""
+
+LOAD_NEXT_BURST = 2
+"""A row's handshake, or the grant of a burst, to the first cycle in which the row's next burst may be asked for."""
+
+LOAD_RETURN = READ_RETURN + 1
+"""Last beat of a row or burst on the bus to the first cycle in which its place (row FIFO, bursts under way) is free."""
+
+LOAD_ROWS = 8
+"""Rows that LOAD may have between the splitter and their last beat."""
+
+LOAD_TAIL = READ_RETURN + 4
+"""Last beat of a LOAD on the bus to ``finished``: byte rotation, merging of neighbours, the last beat's flush, the write."""

@@ -13,6 +13,12 @@ INSTRUCTION_BYTES = 32
 INSTRUCTION_BITS = 8 * INSTRUCTION_BYTES
 
 
+FETCH_BATCH = 4
+"""Instructions fetched in one burst; the program is aligned to it (128 bytes), so the burst cannot cross 4 KiB."""
+FETCH_BUFFER = 16
+"""Instructions that are asked for and not yet handed to the queues, at most."""
+
+
 class Queue(enum.IntEnum):
     """The three in-order queues that run at the same time."""
 
@@ -49,6 +55,9 @@ _WAITERS = {
     Token.RESULTS_READY: Queue.STORE,
     Token.PARAMETERS_READY: Queue.STORE,
 }
+
+FETCH_SOURCE = 3
+"""What the ERROR register names as the queue when fetch or decode is at fault."""
 
 TOKEN_MAXIMUM = 15
 """A counter past this value is an error (``TOKEN_OVERFLOW``), never a wrap."""

@@ -60,7 +60,7 @@ _FIXED = (
     Register(name="configuration", offset=0x08, access=Access.RO, doc="first 32 bits of the configuration's hash"),
     Register(name="control", offset=0x0C, access=Access.WO, doc="write 1: start"),
     Register(name="status", offset=0x10, access=Access.RW, doc="bit 0 busy, 1 done, 2 error; a write clears done, error"),
-    Register(name="error", offset=0x14, access=Access.RO, doc="bits 7:0 error code, 15:8 queue, valid when error is set"),
+    Register(name="error", offset=0x14, access=Access.RO, doc="bits 7:0 error code, 15:8 queue (3: fetch or decode), valid when error is set"),
     Register(name="error_instruction", offset=0x18, access=Access.RO, doc="index in the program of the instruction at fault"),
     Register(name="program_address_low", offset=0x20, access=Access.RW, doc="byte address of the program, a multiple of 128"),
     Register(name="program_address_high", offset=0x24, access=Access.RW, doc="its upper half"),

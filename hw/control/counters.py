@@ -1,0 +1,46 @@
+"""Counts where the cycles of a run went."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.control.registers import COUNTERS
+
+
+class Counters(wiring.Component):
+    """One 32-bit counter (modulo 2**32) for each of ``registers.COUNTERS``.
+
+    Members
+    -------
+    clear : In(1)
+    running : In(1)
+        Only cycles with it count.
+    events : In(by name)
+        High in a cycle that the counter of that name counts; ``cycles`` is not among them.
+    values : Out(n × 32)
+        Up to date 3 cycles after ``running`` has fallen.
+    """
+
+    def __init__(self) -> None:
+        names = [name for name, _ in COUNTERS if name != "cycles"]
+        super().__init__(
+            {
+                "clear": In(1),
+                "running": In(1),
+                "events": In(data.StructLayout(dict.fromkeys(names, 1))),
+                "values": Out(data.ArrayLayout(32, len(COUNTERS))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        for i, (name, _) in enumerate(COUNTERS):
+            seen = Signal(name=f"seen_{name}")  # a register between the event, wherever it is, and the carry chain
+            m.d.sync += seen.eq(self.running & (1 if name == "cycles" else self.events[name]))
+            with m.If(seen):
+                m.d.sync += self.values[i].eq(self.values[i] + 1)
+            with m.If(self.clear):
+                m.d.sync += self.values[i].eq(0)
+        return m

@@ -1,0 +1,75 @@
+"""Between the execute queue and the core: keeps what each EXECUTE posts until its last result is in the accumulators."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.control.decode import command_layout
+from hw.control.isa import Error, Queue, Token
+from hw.design import Design
+from hw.interfaces import INDEX_BITS, execute_command
+from hw.stream.fifo import Fifo
+
+IN_FLIGHT = 33
+"""EXECUTEs that may be between the core's front end and their last result; a core has fewer, whatever its size up to 64 × 64."""
+
+
+class ExecuteUnit(wiring.Component):
+    """Hands EXECUTE commands to the core and says when each has ended.
+
+    Members
+    -------
+    command : In(stream), from the queue
+    core : Out(stream of ``execute_command``), to the core, in the same cycle
+    halt : In(1)
+        Hand over nothing more.
+    ended : In(1)
+        The accumulators hold the last result of the oldest command.
+    wrong : In(1)
+        The core met an address past the end of a scratchpad in the command that it takes operands for.
+    pending : Out(1)
+        A command has been handed over and not ended.
+    finished, post, fault, code, index : Out
+        As of the movers: ``finished`` and ``post`` in the cycle of ``ended``, ``fault`` in the cycle of ``wrong``.
+    """
+
+    def __init__(self, *, design: Design) -> None:
+        self._design = design
+        super().__init__(
+            {
+                "command": In(stream.Signature(command_layout(design, Queue.EXECUTE))),
+                "core": Out(stream.Signature(execute_command(design))),
+                "halt": In(1),
+                "ended": In(1),
+                "wrong": In(1),
+                "pending": Out(1),
+                "finished": Out(1),
+                "post": Out(len(Token)),
+                "fault": Out(1),
+                "code": Out(4),
+                "index": Out(INDEX_BITS),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        owed = data.StructLayout({"post": len(Token), "index": INDEX_BITS})
+        m.submodules.in_flight = in_flight = Fifo(shape=owed, depth=IN_FLIGHT)
+        m.d.comb += [
+            self.core.valid.eq(self.command.valid & in_flight.i.ready & ~self.halt),
+            self.core.payload.eq(self.command.payload.operands),
+            self.command.ready.eq(self.core.ready & in_flight.i.ready & ~self.halt),
+            in_flight.i.valid.eq(self.command.valid & self.core.ready & ~self.halt),
+            in_flight.i.payload.post.eq(self.command.payload.post),
+            in_flight.i.payload.index.eq(self.command.payload.index),
+            in_flight.o.ready.eq(self.ended),
+            self.pending.eq(in_flight.o.valid),
+            self.finished.eq(self.ended),
+            self.post.eq(in_flight.o.payload.post),
+            self.index.eq(in_flight.o.payload.index),
+            self.fault.eq(self.wrong),
+            self.code.eq(Error.LOCAL),
+        ]
+        return m

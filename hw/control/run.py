@@ -1,0 +1,183 @@
+"""Starts, ends and, when something is wrong, stops a run; keeps the first error."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.control.isa import FETCH_SOURCE, Error, Queue
+from hw.interfaces import INDEX_BITS
+
+
+def fault_report() -> data.StructLayout:
+    """Somebody is at fault: who, what, and which instruction."""
+    return data.StructLayout({"valid": 1, "code": 4, "queue": 2, "index": INDEX_BITS})
+
+
+class FaultCollector(wiring.Component):
+    """Picks one report a cycle, the first listed, and registers it."""
+
+    def __init__(self, *, sources: int) -> None:
+        self._sources = sources
+        super().__init__({"reports": In(data.ArrayLayout(fault_report(), sources)), "first": Out(fault_report())})
+
+    def elaborate(self, platform):
+        m = Module()
+        picked = Signal(fault_report())
+        for i in range(self._sources):
+            with (m.Elif if i else m.If)(self.reports[i].valid):
+                m.d.comb += picked.eq(self.reports[i])
+        m.d.sync += self.first.eq(picked)
+        return m
+
+
+class Watchdog(wiring.Component):
+    """Counts cycles without progress; names the oldest instruction that waits.
+
+    Members
+    -------
+    limit : In(32)
+        Cycles; 0: never barks.
+    progress : In(1)
+        Something moved, or there is nothing to watch.
+    heads, indices : In
+        Which queues have a head, and where in the program those stand.
+    reached : In(20)
+        The instruction to name when no queue has a head.
+    barks : Out(1), queue : Out(2), index : Out(20)
+        ``barks`` for one cycle.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "limit": In(32),
+                "progress": In(1),
+                "heads": In(len(Queue)),
+                "indices": In(data.ArrayLayout(INDEX_BITS, len(Queue))),
+                "reached": In(INDEX_BITS),
+                "barks": Out(1),
+                "queue": Out(2),
+                "index": Out(INDEX_BITS),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        left, spent = Signal(32), Signal()
+        with m.If(self.progress):
+            m.d.sync += [left.eq(self.limit), spent.eq(0)]
+        with m.Elif(self.limit != 0):
+            m.d.sync += [left.eq(left - 1), spent.eq(left == 1)]
+        m.d.sync += self.barks.eq(spent & ~self.progress & ~self.barks)
+        # The oldest head, found over three cycles: heads do not move while nothing moves.
+        best = data.StructLayout({"valid": 1, "queue": 2, "index": INDEX_BITS})
+        found = None
+        for queue in Queue:
+            here = Signal(best, name=f"oldest_to_{queue.name.lower()}")
+            mine = Signal(best, name=f"head_{queue.name.lower()}")
+            m.d.comb += [
+                mine.valid.eq(self.heads[queue]),
+                mine.queue.eq(queue),
+                mine.index.eq(self.indices[queue]),
+            ]
+            if found is None:
+                m.d.sync += here.eq(mine)
+            else:
+                older = mine.valid & (~found.valid | (mine.index < found.index))
+                m.d.sync += here.eq(Mux(older, mine, found))
+            found = here
+        m.d.comb += [
+            self.queue.eq(Mux(found.valid, found.queue, FETCH_SOURCE)),
+            self.index.eq(Mux(found.valid, found.index, self.reached)),
+        ]
+        return m
+
+
+class RunControl(wiring.Component):
+    """The run's state.
+
+    Members
+    -------
+    start, acknowledge : In(1)
+    drained : In(1)
+        The whole program has been handed out and every unit has ended.
+    quiet : In(1)
+        No unit does anything and no answer of the bus is outstanding.
+    fault : In(``fault_report``)
+    barks : In(1)
+        The watchdog, which also ends the wait for ``quiet`` after a fault.
+    running : Out(1)
+        From the cycle after ``start`` to the end of a run that goes well, or to its first fault.
+    halt : Out(1)
+        From the cycle after the first fault until all is quiet.
+    clear : Out(1)
+        One cycle, before the first of a run and after the last of a halt: forget tokens and buffers.
+    busy, done, error, code, queue, index : Out
+        For the registers. After a fault on a bus that no longer answers, ``done`` and ``error`` come while ``busy`` stays.
+
+    Timing
+    ------
+    ``running`` falls 2 cycles after the first cycle of ``drained``; ``done`` rises as it falls.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "start": In(1),
+                "acknowledge": In(1),
+                "drained": In(1),
+                "quiet": In(1),
+                "fault": In(fault_report()),
+                "barks": In(1),
+                "running": Out(1),
+                "halt": Out(1),
+                "clear": Out(1),
+                "busy": Out(1),
+                "done": Out(1),
+                "error": Out(1),
+                "code": Out(4),
+                "queue": Out(2),
+                "index": Out(INDEX_BITS),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        ended, silent = Signal(), Signal()
+        m.d.sync += [ended.eq(self.drained & self.running), silent.eq(self.quiet & self.halt)]
+        m.d.comb += self.clear.eq(self.start | (self.halt & silent))
+        with m.If(self.acknowledge):
+            m.d.sync += [self.done.eq(0), self.error.eq(0)]
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(self.start):
+                    m.d.sync += [self.running.eq(1), self.busy.eq(1), self.done.eq(0), self.error.eq(0)]
+                    m.next = "RUN"
+            with m.State("RUN"):
+                with m.If(self.fault.valid):
+                    m.d.sync += [
+                        self.running.eq(0),
+                        self.halt.eq(1),
+                        self.code.eq(self.fault.code),
+                        self.queue.eq(self.fault.queue),
+                        self.index.eq(self.fault.index),
+                    ]
+                    m.next = "HALT"
+                with m.Elif(ended):
+                    m.d.sync += [self.running.eq(0), self.busy.eq(0), self.done.eq(1)]
+                    m.d.sync += [self.code.eq(Error.NONE), self.queue.eq(0), self.index.eq(0)]
+                    m.next = "IDLE"
+            with m.State("HALT"):
+                with m.If(silent):
+                    m.d.sync += [self.halt.eq(0), self.busy.eq(0), self.done.eq(1), self.error.eq(1)]
+                    m.next = "IDLE"
+                with m.Elif(self.barks):
+                    m.d.sync += [self.done.eq(1), self.error.eq(1)]
+                    m.next = "STUCK"
+            with m.State("STUCK"):
+                with m.If(silent):
+                    m.d.sync += [self.halt.eq(0), self.busy.eq(0)]
+                    m.next = "IDLE"
+        return m

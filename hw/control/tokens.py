@@ -1,0 +1,63 @@
+"""The eight token counters."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.control.isa import TOKEN_MAXIMUM, Queue, Token
+
+
+class TokenCounters(wiring.Component):
+    """Counts of the tokens that were given and not yet taken.
+
+    Members
+    -------
+    clear : In(1)
+        Sets every counter to zero.
+    posts : In(3 × 8)
+        Per queue, the mask of an instruction that ended in this cycle, or zero.
+    takes : In(3 × 8)
+        Per queue, the mask that an instruction takes in this cycle; only tokens that are there.
+    present : Out(8)
+        Tokens of which there is at least one; a token given in a cycle is present from the next cycle on.
+    overflow : Out(3)
+        Per queue, one cycle after the post: it gave a token that could not be counted.
+
+    Reference: the dependency tokens of VTA (Moreau et al., 2018), here with names, one waiter each, and a bound.
+    """
+
+    def __init__(self) -> None:
+        masks = data.ArrayLayout(len(Token), len(Queue))
+        super().__init__(
+            {
+                "clear": In(1),
+                "posts": In(masks),
+                "takes": In(masks),
+                "present": Out(len(Token)),
+                "overflow": Out(len(Queue)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        over = Signal(len(Token))
+        for token in Token:
+            count = Signal(range(TOKEN_MAXIMUM + 1), name=f"count_{token.name.lower()}")
+            given = sum(self.posts[queue][token] for queue in Queue)
+            after = Signal(len(count) + 2, name=f"after_{token.name.lower()}")
+            m.d.comb += [
+                after.eq(count + given - self.takes[token.waiter][token]),
+                over[token].eq(after > TOKEN_MAXIMUM),
+            ]
+            m.d.sync += [
+                count.eq(after),
+                self.present[token].eq((after != 0) & ~self.clear),
+            ]
+            with m.If(self.clear):
+                m.d.sync += count.eq(0)
+        for queue in Queue:
+            spilt = Cat(over[token] & self.posts[queue][token] for token in Token)
+            m.d.sync += self.overflow[queue].eq(spilt.any() & ~self.clear)
+        return m
