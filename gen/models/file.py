@@ -1,7 +1,7 @@
-"""Model files in the GGUF format, read with every count, length, offset and size checked against the file first.
+"""Model files in the GGUF format, every count, length, offset and size checked against the file.
 
-The header is read here and not by ``gguf.GGUFReader``, which hangs on malformed files; ``gguf`` gives the block sizes of
-the tensor types and their dequantisation. Tensors are mapped, so only those that are asked for are ever read.
+The header is read here and not by ``gguf.GGUFReader``, which hangs on malformed files; ``gguf`` gives the
+block sizes of the tensor types and their dequantisation. Tensors are mapped: only those asked for are ever read.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 
@@ -26,7 +27,7 @@ MOST_DIMENSIONS = 4
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _SMALLEST_VALUE, _SMALLEST_TENSOR = 8 + 4 + 1, 8 + 4 + 8 + 4 + 8
-"""Least bytes that a metadata value (empty key, one byte) and a tensor's entry (no name, one dimension) take."""
+"""Least bytes of a metadata value (empty key, one byte) and of a tensor's entry (no name, one dimension)."""
 
 type_of = gguf.GGMLQuantizationType
 Value = int | float | bool | str | list
@@ -121,8 +122,8 @@ class ModelFile:
     Raises
     ------
     ModelFileError
-        When anything in the header does not agree with the rest or with the file's length. Nothing is allocated by a
-        count or size that has not been checked.
+        When anything in the header does not agree with the rest or with the file's length. Nothing is
+        allocated by a count or size that has not been checked.
     """
 
     def __init__(self, path: Path):
@@ -208,15 +209,16 @@ def _tensors(header: _Header, count: int, alignment: int, length: int) -> dict[s
         size = prod(dimensions) // block * block_bytes
         if offset % alignment:
             raise ModelFileError(f"tensor {name!r} must lie at a multiple of {alignment}, not at {offset}")
-        if start + offset + size > length:
+        end = start + offset + size
+        if end > length:
             raise ModelFileError(
-                f"tensor {name!r} must end within the file's {length} bytes, not at byte {start + offset + size}"
+                f"tensor {name!r} must end within the file's {length} bytes, not at byte {end}"
             )
         tensors[name] = Tensor(
             name=name, shape=dimensions[::-1], type=type_of(code), offset=start + offset, bytes=size
         )
     placed = sorted(tensors.values(), key=lambda tensor: tensor.offset)
-    for before, after in zip(placed, placed[1:], strict=False):
+    for before, after in pairwise(placed):
         if before.offset + before.bytes > after.offset:
             raise ModelFileError(f"tensors {before.name!r} and {after.name!r} must not overlap")
     return tensors

@@ -50,7 +50,7 @@ class Llama:
         width, heads = self._positive("embedding_length"), self._positive("attention.head_count")
         if width % (2 * heads):
             raise ModelFileError(
-                f"llama.embedding_length must be a multiple of {2 * heads} (2 × heads), not {width}"
+                f"llama.embedding_length must be a multiple of {2 * heads} (2 x heads), not {width}"
             )
         self.sizes = Sizes(
             blocks=self._positive("block_count"),
@@ -75,15 +75,7 @@ class Llama:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokeniser that the file carries."""
-        lists = [self.file.values.get(f"tokenizer.ggml.{name}") for name in ("tokens", "merges")]
-        if not all(
-            isinstance(items, list) and all(isinstance(item, str) for item in items) for items in lists
-        ):
-            raise ModelFileError(
-                "the model must carry tokenizer.ggml.tokens and tokenizer.ggml.merges, lists of strings"
-            )
-        tokens, merges = lists
-        return Tokenizer(tokens, merges)
+        return Tokenizer(self._strings("tokens"), self._strings("merges"))
 
     @property
     def layers(self) -> list[str]:
@@ -117,7 +109,7 @@ class Llama:
     def _block(
         self, block: int, x: np.ndarray, inputs: dict[str, np.ndarray] | None = None, until: str = ""
     ) -> np.ndarray:
-        """One transformer block; ``inputs`` receives what enters each linear layer, ``until`` the last one wanted."""
+        """One transformer block; ``inputs`` receives what enters each linear layer, up to ``until``."""
         s, seen = self.sizes, {} if inputs is None else inputs
 
         def linear(name: str, value: np.ndarray) -> np.ndarray:
@@ -164,7 +156,7 @@ class Llama:
         matrix = self._read(f"{layer}.weight")
         if matrix.shape != (rows, columns):
             raise ModelFileError(
-                f"tensor {layer}.weight must be {rows} × {columns}, not {' × '.join(map(str, matrix.shape))}"
+                f"tensor {layer}.weight must be {rows} x {columns}, not {' x '.join(map(str, matrix.shape))}"
             )
         return matrix
 
@@ -174,6 +166,12 @@ class Llama:
         if name not in self._kept:
             self._kept[name] = self.file.read(name)
         return self._kept[name]
+
+    def _strings(self, name: str) -> list[str]:
+        items = self.file.values.get(f"tokenizer.ggml.{name}")
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise ModelFileError(f"tokenizer.ggml.{name} must be a list of strings")
+        return items
 
     def _number(self, name: str) -> float:
         value = self.file.values.get(f"llama.{name}")
@@ -189,7 +187,7 @@ class Llama:
 
 
 def _rotate(x: np.ndarray, base: float) -> np.ndarray:
-    """Rotary position embedding of ``x[position, head, element]``. GGUF keeps a pair's two elements side by side."""
+    """Rotary position embedding of ``x[position, head, element]``. A pair's two elements lie side by side."""
     positions, _, size = x.shape
     angles = np.arange(positions)[:, None] * base ** (-np.arange(0, size, 2) / size)
     cos, sin = (f(angles).astype(np.float32)[:, None, :] for f in (np.cos, np.sin))

@@ -1,16 +1,17 @@
-"""Byte-level BPE with the vocabulary and the merges of a model file; digits stand alone, as the SmolLM models want."""
+"""Byte-level BPE with the vocabulary and the merges of a model file; digits stand alone."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 
 _WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
-"""GPT-2's split into words. Numbers never reach it in company, so that what ``\\w`` has beside letters is alone too."""
+"""GPT-2's split into words. Numbers never reach it in company, so ``[^\\W\\d_]`` means letters."""
 
 
 def _byte_names() -> list[str]:
-    """GPT-2's printable stand-in for each byte: itself where printable, else the next free code point from 256 on."""
+    """GPT-2's printable stand-in for each byte: itself, or the next code point from 256 on."""
     shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return [chr(byte) if byte in shown else chr(256 + hidden.index(byte)) for byte in range(256)]
@@ -53,8 +54,7 @@ class Tokenizer:
         never = len(self._ranks)
         while len(parts) > 1:
             rank, first = min(
-                (self._ranks.get((left, right), never), i)
-                for i, (left, right) in enumerate(zip(parts, parts[1:], strict=False))
+                (self._ranks.get((left, right), never), i) for i, (left, right) in enumerate(pairwise(parts))
             )
             if rank == never:
                 break
