@@ -38,3 +38,36 @@ LOAD_ROWS = 8
 
 LOAD_TAIL = READ_RETURN + 4
 """Last beat of a LOAD on the bus to ``finished``: byte rotation, merging of neighbours, the last beat's flush, the write."""
+
+STORE_START = 5
+"""STORE's command handshake to the first step: the first group of results that is read."""
+
+STORE_SELECT = 1
+"""A row of accumulators to the group of columns chosen from it."""
+
+REQUANTISE = 9
+"""Accumulator and parameters to the result: bias, product (limbs, middle, low, high), shift in three stages, saturation."""
+
+PACK = 3
+"""Results to a bus beat: two stages of rotation, merging with what the beat already holds."""
+
+STORE_PIPELINE = ACCUMULATOR_READ + STORE_SELECT + REQUANTISE + PACK
+"""A step that completes a beat to the cycle in which the beat is put into the beat FIFO."""
+
+STORE_FIFO = 32
+"""Beats that the beat FIFO holds. A step that completes a beat waits until fewer are on their way or inside."""
+
+STORE_BURST = 16
+"""Most beats of a write burst; fewer where the design's ``burst_beats`` is less."""
+
+STORE_FIRST_ROW = 5
+"""STORE's command handshake to its first row's address being offered to the burst splitter."""
+
+STORE_NEXT_ROW = 3
+"""A row's address put into the register in front of the burst splitter to the first cycle in which the next may be."""
+
+SPLIT = 3
+"""Burst splitter: row taken, or burst taken, to the row's next burst being offered."""
+
+STORE_END = 2
+"""B of a STORE's last burst to ``finished``."""

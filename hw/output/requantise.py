@@ -1,0 +1,138 @@
+"""int32 to int8 at the output: bias, dyadic scaling, round half up, saturation."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.timing import REQUANTISE
+
+_LIMB = 16
+"""Bits of a limb of sum and multiplier: with its sign it fits one side of an 18 x 18 bit multiplier."""
+
+
+class Requantise(wiring.Component):
+    """``saturate_int8(((accumulator + bias) * multiplier + round) >> shift)``, or the accumulator as it is.
+
+    ``round`` is half of ``2 ** shift``, 0 for shift 0: ties go up. Every intermediate value is exact. Rounding needs no
+    wide adder: the bit below the binary point is kept through the shifter and added to the 8 bits that are left.
+
+    Members
+    -------
+    accumulator, bias : signed(32)
+    multiplier : unsigned(32)
+    shift : unsigned(6)
+    raw : pass the accumulator
+    result : unsigned(32), the accumulator, or the int8 result in its low 8 bits and zeros
+
+    Timing
+    ------
+    ``result`` belongs to what was at the inputs ``hw.timing.REQUANTISE`` cycles before. One per cycle, never stalled.
+
+    Reference
+    ---------
+    HAWQ-V3: Dyadic Neural Network Quantization (arXiv 2011.10680), section 3: scaling by an integer over a power of two.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "accumulator": In(signed(32)),
+                "bias": In(signed(32)),
+                "multiplier": In(32),
+                "shift": In(6),
+                "raw": In(1),
+                "result": Out(32),
+            }
+        )
+        self._stages = 0
+
+    def _register(self, m, name, value):
+        """``value`` one cycle later."""
+        register = Signal(value.shape(), name=name)
+        m.d.sync += register.eq(value)
+        return register
+
+    def _later(self, m, name, value, cycles):
+        """``value`` after each number of cycles from 0 to ``cycles``."""
+        stages = [value]
+        for i in range(cycles):
+            stages.append(self._register(m, f"{name}_{i + 1}", stages[-1]))
+        return stages
+
+    def elaborate(self, platform):
+        m = Module()
+        # The time at which a value is there is its index: shift[6] stands beside what was computed in stage 6.
+        accumulator = self._later(m, "accumulator", self.accumulator, REQUANTISE - 1)
+        raw = self._later(m, "raw", self.raw, REQUANTISE - 1)
+        shift = self._later(m, "shift", self.shift, REQUANTISE - 2)
+
+        product = self._product(m)
+        chosen, uniform, sign = self._shift(m, product, shift)
+
+        value, half = chosen[1:].as_signed(), chosen[0]
+        fits = uniform & (chosen[8] == sign)
+        top = value == 127
+        rounded = Mux(fits, Mux(top, 127, value + half), Mux(sign, -128, 127))[:8]
+        m.d.sync += self.result.eq(Mux(raw[-1], accumulator[-1].as_unsigned(), rounded))
+        return m
+
+    def _product(self, m):
+        """Stages 1 to 5: (accumulator + bias) * multiplier, 65 bits."""
+        total = self._register(m, "total", self.accumulator + self.bias)
+        multiplier = self._register(m, "multiplier_1", self.multiplier)
+
+        total_low, total_high = total[:_LIMB], total[_LIMB:].as_signed()
+        low, high = multiplier[:_LIMB], multiplier[_LIMB:]
+        low_low = self._register(m, "low_low", total_low * low)
+        low_high = self._register(m, "low_high", total_low * high)
+        high_low = self._register(m, "high_low", total_high * low)
+        high_high = self._register(m, "high_high", total_high * high)
+
+        # The outer products do not overlap, so that only the middle ones are left to add, from bit 16 on.
+        middle = self._register(m, "middle", (low_high + high_low).as_signed())
+        outer = self._register(m, "outer", Cat(low_low, high_high)[:65].as_signed())
+
+        half = 40
+        low_sum = self._register(m, "low_sum", outer[_LIMB:half] + middle[: half - _LIMB])
+        bottom = self._register(m, "bottom", outer[:_LIMB])
+        outer_top = self._register(m, "outer_top", outer[half:].as_signed())
+        middle_top = self._register(m, "middle_top", middle[half - _LIMB :].as_signed())
+
+        top = (outer_top + middle_top + low_sum[-1])[: 65 - half]
+        return self._register(m, "product", Cat(bottom, low_sum[:-1], top))
+
+    def _shift(self, m, product, shift):
+        """Stages 6 to 8: the 8 bits above the binary point and the one below; whether all above are alike; the sign.
+
+        Bits that no further shift can bring down are only asked whether they are all like the sign.
+        """
+        whole = Cat(0, product)
+
+        def alike(bits):
+            return Mux(sign, bits.all(), ~bits.any())
+
+        sign = product[-1]
+        window, above = Signal(24), Signal(3)
+        with m.Switch(shift[5][4:6]):
+            for i in range(4):
+                with m.Case(i):
+                    m.d.sync += window.eq(whole[16 * i :].as_signed())
+        m.d.sync += above.eq(Cat(alike(whole[first : first + 16]) for first in (24, 40, 56)))
+        sign = self._register(m, "sign_6", sign)
+
+        narrow, same = Signal(12), Signal()
+        clear = Cat(above.all(), above[1:].all(), above[2], 1).bit_select(shift[6][4:6], 1)
+        with m.Switch(shift[6][2:4]):
+            for i in range(4):
+                with m.Case(i):
+                    m.d.sync += [narrow.eq(window[4 * i :]), same.eq(clear & alike(Cat(window[4 * i + 12 :], sign)))]
+        sign = self._register(m, "sign_7", sign)
+
+        chosen, uniform = Signal(9), Signal()
+        with m.Switch(shift[7][:2]):
+            for i in range(4):
+                with m.Case(i):
+                    m.d.sync += [chosen.eq(narrow[i:]), uniform.eq(same & alike(Cat(narrow[i + 9 :], sign)))]
+        return chosen, uniform, self._register(m, "sign_8", sign)

@@ -1,0 +1,58 @@
+"""Golden model of the output stage: int32 accumulators to int8, exactly."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def requantise(
+    accumulators: ArrayLike, bias: ArrayLike, multiplier: ArrayLike, shift: ArrayLike
+) -> NDArray[np.int8]:
+    """``saturate_int8(((accumulators + bias) * multiplier + round) >> shift)``, ``round`` half of ``2 ** shift`` (0 for 0).
+
+    Accumulators and bias are int32, the multiplier is uint32, the shift 0 to 63; all broadcast against one another
+    (features along the last axis). The result is exact: Python's integers are used wherever 64 bits might not be enough.
+
+    Raises ``ValueError`` for a value out of range.
+    """
+    arrays = [_checked(a, *limits) for a, limits in zip((accumulators, bias, multiplier, shift), _LIMITS, strict=True)]
+    largest = (_size(arrays[0]) + _size(arrays[1])) * _size(arrays[2]) + (1 << _size(arrays[3]) >> 1)
+    a, b, m, s = (array.astype(np.int64 if largest < 1 << 63 else object) for array in arrays)
+    one = s * 0 + 1
+    scaled = ((a + b) * m + ((one << s) >> 1)) >> s
+    return np.clip(scaled, -128, 127).astype(np.int8)
+
+
+def dyadic(scale: float) -> tuple[int, int]:
+    """Multiplier and shift nearest to ``scale``: 31 significant bits, as HAWQ-v3 has them.
+
+    Raises ``ValueError`` for a scale that the shift cannot express: not positive, or 2**31 and more. A scale below
+    about 2**-34 keeps shift 63 and loses significant bits.
+    """
+    if not 0 < scale < 1 << 31:
+        raise ValueError(f"scale must be above 0 and below {1 << 31}, not {scale!r}")
+    fraction, exponent = math.frexp(scale)
+    shift = min(31 - exponent, 63)
+    return math.floor(math.ldexp(fraction, shift + exponent) + 0.5), shift
+
+
+_LIMITS = (
+    ("accumulators", -(1 << 31), (1 << 31) - 1),
+    ("bias", -(1 << 31), (1 << 31) - 1),
+    ("multiplier", 0, (1 << 32) - 1),
+    ("shift", 0, 63),
+)
+
+
+def _checked(values: ArrayLike, name: str, low: int, high: int) -> NDArray:
+    array = np.asarray(values)
+    if array.size and not low <= int(array.min()) <= int(array.max()) <= high:
+        raise ValueError(f"{name} must be {low} to {high}, not {int(array.min())} to {int(array.max())}")
+    return array
+
+
+def _size(array: NDArray) -> int:
+    return max(abs(int(array.min())), abs(int(array.max()))) if array.size else 0
