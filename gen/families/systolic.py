@@ -1,0 +1,73 @@
+"""Systolic arrays of int8 multiply-accumulate elements, output stationary or weight stationary."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from gen.families.contract import ArrayConfig, ArrayModel, Family
+from hw.design import Design, Geometry, ceil_div
+
+Dataflow = Literal["output-stationary", "weight-stationary"]
+
+
+class SystolicConfig(ArrayConfig):
+    """``[array]`` of the family ``systolic``."""
+
+    rows: Annotated[int, Field(ge=1, le=64, description="rows of processing elements")] = 8
+    columns: Annotated[int, Field(ge=1, le=64, description="columns of processing elements")] = 8
+    dataflow: Annotated[Dataflow, Field(description="which operand stays in the elements")] = "output-stationary"
+
+    @model_validator(mode="after")
+    def _power_of_two(self) -> SystolicConfig:
+        if self.dataflow == "weight-stationary" and self.rows & (self.rows - 1):
+            raise ValueError(f"rows must be a power of two with weight-stationary dataflow, not {self.rows}")
+        return self
+
+
+class Systolic(Family):
+    """See ``hw/array/systolic.py`` for the array itself.
+
+    A weight word is one row of W within a column tile: ``columns`` int8 codes, zero bytes up to ``weight_bytes``.
+    """
+
+    name = "systolic"
+    summary = "int8 multiply-accumulate elements with neighbour links only"
+    Config = SystolicConfig
+    config: SystolicConfig
+
+    def _geometry(self) -> Geometry:
+        from hw.array.geometry import systolic_geometry
+
+        c = self.config
+        return systolic_geometry(rows=c.rows, columns=c.columns, data_bytes=self.data_bytes, dataflow=c.dataflow)
+
+    def core(self, design: Design) -> Any:
+        """The array with its operand readers."""
+        from hw.array.core import SystolicCore
+
+        return SystolicCore(design=design, dataflow=self.config.dataflow)
+
+    def model(self) -> ArrayModel:
+        """Golden execute and cycle law."""
+        from sim.families.systolic import SystolicModel
+
+        return SystolicModel(geometry=self.geometry, dataflow=self.config.dataflow)
+
+    def weight_words(self, depth_tiles: int) -> int:
+        """One word per step of K."""
+        return depth_tiles * self.geometry.weight_words
+
+    def pack_weights(self, codes: np.ndarray) -> np.ndarray:
+        """One word per step of K, in rising order; zeros to whole tiles."""
+        g = self.geometry
+        depth, features = codes.shape
+        tiles = ceil_div(features, g.columns)
+        steps = ceil_div(depth, g.tile_depth) * g.tile_depth
+        words = np.zeros((tiles, steps, g.weight_bytes), dtype=np.uint8)
+        padded = np.zeros((depth, tiles * g.columns), dtype=np.int8)
+        padded[:, :features] = codes
+        words[:, :depth, : g.columns] = padded.reshape(depth, tiles, g.columns).transpose(1, 0, 2).view(np.uint8)
+        return words.reshape(-1)

@@ -1,0 +1,103 @@
+"""The mathematical golden model: what a GEMM of these formats equals. Plain NumPy, no code of the interpreter's.
+
+Nothing here knows of tiles, scratchpads or programs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+INT8_MAXIMUM = 127
+
+
+def gemm(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """``x`` [M, K] times ``w`` [K, N], both int8: int32 [M, N], which wraps as int32 does."""
+    _check("x", x, np.int8, 2)
+    _check("w", w, np.int8, 2)
+    if x.shape[1] != w.shape[0]:
+        raise ValueError(f"rows of w must be {x.shape[1]} as columns of x, not {w.shape[0]}")
+    # Up to 2^38 steps of K no float64 sum of such products is rounded; a product of BLAS is far faster than one of integers.
+    exact = (x.astype(np.float64) @ w.astype(np.float64)).astype(np.int64)
+    return exact.astype(np.int32)
+
+
+def requantised_gemm(
+    x: np.ndarray, w: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray
+) -> np.ndarray:
+    """int8 [M, N]: ``(gemm + bias) * multiplier / 2**shift`` per feature, rounded half up, saturated.
+
+    ``bias`` is int32 [N], ``multiplier`` uint32 [N], ``shift`` uint8 [N] of 0 to 63. Only the accumulator wraps; all that
+    follows is exact, in integers without bound.
+    """
+    _check("bias", bias, np.int32, 1)
+    _check("multiplier", multiplier, np.uint32, 1)
+    _check("shift", shift, np.uint8, 1)
+    if shift.size and int(shift.max()) > 63:
+        raise ValueError(f"shift must be 0 to 63, not {int(shift.max())}")
+    scaled = (gemm(x, w).astype(object) + bias.astype(object)) * multiplier.astype(object)
+    divisor = np.array([2 ** int(s) for s in shift], dtype=object)
+    rounded = (2 * scaled + divisor) // (2 * divisor)  # floor(v + 1/2): half up, towards plus infinity
+    return np.clip(rounded, -INT8_MAXIMUM - 1, INT8_MAXIMUM).astype(np.int8)
+
+
+def quantise_weights(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Symmetric int8 per output feature: codes [K, N] and scales [N] with ``w ~ codes * scales``; ties to even."""
+    return _symmetric(w, axis=0)
+
+
+def quantise_activations(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Symmetric int8 per token: codes [M, K] and scales [M] with ``x ~ codes * scales[:, None]``; ties to even."""
+    return _symmetric(x, axis=1)
+
+
+def dyadic(scale: float) -> tuple[int, int]:
+    """``(multiplier, shift)`` with ``scale ~ multiplier / 2**shift``.
+
+    The mantissa of ``scale`` (0.5 to 1) becomes a multiplier of 31 bits, rounded half up, and the exponent the shift.
+
+    Raises
+    ------
+    ValueError
+        When ``scale`` is negative or not finite, or the shift is not 0 to 63: ``scale`` is 2**31 or more, or below 2**-33.
+
+    Reference
+    ---------
+    HAWQ-V3: Dyadic Neural Network Quantization (Yao et al., 2021), section 3.
+    """
+    scale = float(scale)
+    if not math.isfinite(scale) or scale < 0:
+        raise ValueError(f"scale must be finite and at least 0, not {scale!r}")
+    mantissa, exponent = math.frexp(scale)
+    multiplier = math.floor(mantissa * 2**31 + 0.5)
+    shift = 31 - exponent
+    if not 0 <= shift <= 63:
+        raise ValueError(f"scale must be 0, or at least 2**-33 and below 2**31, for a shift of 0 to 63, not {scale!r}")
+    return multiplier, shift
+
+
+def dyadics(scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``dyadic`` of every scale: multipliers (uint32) and shifts (uint8)."""
+    pairs = [dyadic(scale) for scale in np.asarray(scales).reshape(-1)]
+    multiplier = np.array([m for m, _ in pairs], dtype=np.uint32)
+    return multiplier, np.array([s for _, s in pairs], dtype=np.uint8)
+
+
+def _symmetric(values: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2:
+        raise ValueError(f"a matrix must have 2 dimensions, not {values.ndim}")
+    if not np.isfinite(values).all():
+        raise ValueError("values must be finite to be quantised")
+    largest = np.abs(values).max(axis=axis, initial=0.0)
+    scales = np.where(largest > 0, largest / INT8_MAXIMUM, 1.0)
+    codes = np.rint(values / np.expand_dims(scales, axis))
+    return np.clip(codes, -INT8_MAXIMUM, INT8_MAXIMUM).astype(np.int8), scales
+
+
+def _check(name: str, array: np.ndarray, dtype: type, dimensions: int) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        raise TypeError(f"{name} must be an array of {np.dtype(dtype).name}, not {getattr(array, 'dtype', type(array))}")
+    if array.ndim != dimensions:
+        raise ValueError(f"{name} must have {dimensions} dimensions, not {array.ndim}")

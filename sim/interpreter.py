@@ -1,0 +1,257 @@
+"""The second golden model: carries out a binary program on a memory image, instruction by instruction.
+
+Written from docs/architecture.md and the instruction table; it shares no code with the compiler, so that a fault there
+cannot hide here. Instructions take effect one after the other in program order, which every correct program allows:
+the three queues may only change when something happens, never what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from hw.control.isa import (
+    FIELDS,
+    INSTRUCTION_BYTES,
+    PARAMETER_BYTES,
+    TOKEN_MAXIMUM,
+    Destination,
+    Error,
+    Opcode,
+    OutputMode,
+    Range,
+    Token,
+)
+from hw.design import Design
+from sim.requantise import requantise
+
+PROGRAM_ALIGNMENT = 128
+UNTOUCHED = 0xC3
+"""What scratchpads hold before anything was loaded: a program that depends on it computes something else than hardware."""
+
+
+class ArrayModel(Protocol):
+    """What the interpreter needs of a family's model (``sim/families``)."""
+
+    def weight_words(self, depth_tiles: int) -> int:
+        """Weight words of one column tile."""
+
+    def execute(self, fields: Any, activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """int32 [row_tiles * tile_rows, column_tiles * columns], from the bytes of both scratchpads."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. ``instruction`` is the index of the one at fault; of the program's length when all went well."""
+
+    error: Error
+    instruction: int
+
+    @property
+    def passed(self) -> bool:
+        """No error."""
+        return self.error is Error.NONE
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of an instruction, as attributes."""
+
+    values: dict[str, int]
+
+    def __getattr__(self, name: str) -> int:
+        try:
+            return self.__dict__["values"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class _Fault(Exception):
+    def __init__(self, error: Error):
+        super().__init__(error.name)
+        self.error = error
+
+
+def run(
+    design: Design,
+    model: ArrayModel,
+    memory: np.ndarray,
+    program_address: int,
+    program_length: int,
+    window: tuple[int, int],
+    *,
+    base: int = 0,
+) -> Outcome:
+    """Run the program of ``program_length`` instructions at ``program_address``.
+
+    Parameters
+    ----------
+    memory : writable uint8 array, the byte at address ``base`` first; STORE writes into it
+    window : lowest and highest byte address that may be touched; must lie within ``memory``
+
+    Raises
+    ------
+    ValueError
+        When the window is not within ``memory``.
+    """
+    first, last = window
+    if not base <= first <= last < base + memory.size:
+        raise ValueError(
+            f"window must lie in the memory from {base:#x} to {base + memory.size - 1:#x}, not {first:#x} to {last:#x}"
+        )
+    machine = _Machine(design, model, memory, window, base)
+    end = program_address + program_length * INSTRUCTION_BYTES
+    if program_length < 1 or program_address % PROGRAM_ALIGNMENT or program_address < first or end - 1 > last:
+        return Outcome(Error.PROGRAM, 0)
+    for index in range(program_length):
+        start = program_address + index * INSTRUCTION_BYTES - base
+        try:
+            machine.step(memory[start : start + INSTRUCTION_BYTES].tobytes())
+        except _Fault as fault:
+            return Outcome(fault.error, index)
+    return Outcome(Error.NONE, program_length)
+
+
+class _Machine:
+    """Scratchpads and tokens, and what each instruction does to them."""
+
+    def __init__(self, design: Design, model: ArrayModel, memory: np.ndarray, window: tuple[int, int], base: int):
+        g = design.geometry
+        self._design, self._model, self._memory, self._base = design, model, memory, base
+        self._first, self._last = window
+        self._scratchpads = {
+            Destination.ACTIVATIONS: np.full(design.activation_words * g.activation_bytes, UNTOUCHED, np.uint8),
+            Destination.WEIGHTS: np.full(design.weight_words * g.weight_bytes, UNTOUCHED, np.uint8),
+            Destination.PARAMETERS: np.full(design.parameter_entries * PARAMETER_BYTES, UNTOUCHED, np.uint8),
+        }
+        self._accumulators = np.full((design.accumulator_rows, g.columns), UNTOUCHED, np.int32)
+        self._tokens = [0] * len(Token)
+        self._limits = _implemented_bits(design)
+
+    def step(self, instruction: bytes) -> None:
+        """One instruction: decode, take tokens, act, give tokens."""
+        opcode, f = self._decode(int.from_bytes(instruction, "little"))
+        for token in Token:
+            if f.wait >> token & 1:
+                if self._tokens[token] == 0:
+                    raise _Fault(Error.WATCHDOG)
+                self._tokens[token] -= 1
+        action: dict[Opcode, Callable[[Fields], None]] = {
+            Opcode.LOAD: self._load,
+            Opcode.EXECUTE: self._execute,
+            Opcode.STORE: self._store,
+        }
+        action[opcode](f)
+        for token in Token:
+            if f.post >> token & 1:
+                self._tokens[token] += 1
+                if self._tokens[token] > TOKEN_MAXIMUM:
+                    raise _Fault(Error.TOKEN_OVERFLOW)
+
+    def _decode(self, word: int) -> tuple[Opcode, Fields]:
+        if word & 0xFF not in list(Opcode):
+            raise _Fault(Error.OPCODE)
+        opcode = Opcode(word & 0xFF)
+        values, place, malformed = {}, 0, False
+        for field in FIELDS[opcode]:
+            value = word >> place & (1 << field.bits) - 1
+            place += field.bits
+            values[field.name] = value
+            malformed |= field.range is Range.COUNT and value == 0
+            malformed |= value >> self._limits.get((opcode, field.name), field.bits) != 0
+        variants = {Opcode.LOAD: len(Destination), Opcode.STORE: len(OutputMode)}
+        if values["variant"] >= variants.get(opcode, self._design.geometry.variants):
+            raise _Fault(Error.OPCODE)
+        foreign = any(values["wait"] >> t & 1 for t in Token if t.waiter is not opcode.queue)
+        if malformed or foreign or word >> place:
+            raise _Fault(Error.FIELD)
+        return opcode, Fields(values)
+
+    def _place(self, address: int, count: int) -> int:
+        """Offset in the image of ``count`` bytes at ``address``, all of which must lie in the window."""
+        if address < self._first or address + count - 1 > self._last:
+            raise _Fault(Error.WINDOW)
+        return address - self._base
+
+    def _load(self, f: Fields) -> None:
+        beat = self._design.data_bytes
+        target = self._scratchpads[Destination(f.variant)]
+        for row in range(f.rows):
+            source = self._place(f.memory_address + row * f.memory_stride, f.row_bytes)
+            local = (f.local_address + row * f.local_stride) * beat
+            if local + -(-f.row_bytes // beat) * beat > target.size:
+                raise _Fault(Error.LOCAL)
+            target[local : local + f.row_bytes] = self._memory[source : source + f.row_bytes]
+
+    def _execute(self, f: Fields) -> None:
+        g, d = self._design.geometry, self._design
+        rows = f.row_tiles * g.tile_rows
+        half = d.accumulator_rows // 2
+        row_words = -(-f.depth_tiles * g.tile_depth // g.activation_bytes)
+        last_activation = f.activations_address + (rows - 1) * f.activations_stride + row_words - 1
+        last_weight = f.weights_address + f.column_tiles * self._model.weight_words(f.depth_tiles) - 1
+        last_row = f.accumulators_address + f.column_tiles * rows - 1
+        if last_activation >= d.activation_words or last_weight >= d.weight_words or last_row >= d.accumulator_rows:
+            raise _Fault(Error.LOCAL)
+        if f.accumulators_address // half != last_row // half:
+            raise _Fault(Error.LOCAL)
+        result = self._model.execute(
+            f, self._scratchpads[Destination.ACTIVATIONS], self._scratchpads[Destination.WEIGHTS]
+        )
+        for n in range(f.column_tiles):
+            start = f.accumulators_address + n * rows
+            old = self._accumulators[start : start + rows].astype(np.int64) * f.accumulate
+            new = old + result[:, n * g.columns : (n + 1) * g.columns]
+            self._accumulators[start : start + rows] = new.astype(np.int32)
+
+    def _store(self, f: Fields) -> None:
+        g, d = self._design.geometry, self._design
+        features = np.arange(f.columns)
+        tiles = features // g.columns
+        if f.accumulators_address + int(tiles[-1]) * f.accumulators_stride + f.rows > d.accumulator_rows:
+            raise _Fault(Error.LOCAL)
+        requantised = f.variant == OutputMode.REQUANTISED
+        if requantised and f.parameters_address + f.columns > d.parameter_entries:
+            raise _Fault(Error.LOCAL)
+        for row in range(f.rows):
+            bank_rows = f.accumulators_address + tiles * f.accumulators_stride + row
+            values = self._accumulators[bank_rows, features % g.columns]
+            if requantised:
+                bias, multiplier, shift = self._parameters(f.parameters_address, f.columns)
+                data = requantise(values, bias, multiplier, shift).view(np.uint8)
+            else:
+                data = values.astype("<i4").view(np.uint8)
+            place = self._place(f.memory_address + row * f.memory_stride, data.size)
+            self._memory[place : place + data.size] = data
+
+    def _parameters(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        entries = self._scratchpads[Destination.PARAMETERS].reshape(-1, PARAMETER_BYTES)[first : first + count]
+        bias = entries[:, 0:4].copy().view("<i4")[:, 0]
+        multiplier = entries[:, 4:8].copy().view("<u4")[:, 0]
+        return bias, multiplier, entries[:, 8] & 63
+
+
+def _implemented_bits(design: Design) -> dict[tuple[Opcode, str], int]:
+    """How many bits a design implements of the fields of which it does not implement all; the rest must be zero."""
+
+    def bits(values: int) -> int:
+        return (values - 1).bit_length()
+
+    beats = max(design.activation_beats, design.weight_beats, design.parameter_beats)
+    return {
+        (Opcode.LOAD, "memory_address"): design.address_width,
+        (Opcode.LOAD, "row_bytes"): 24,
+        (Opcode.LOAD, "local_address"): bits(beats),
+        (Opcode.EXECUTE, "activations_address"): bits(design.activation_words),
+        (Opcode.EXECUTE, "weights_address"): bits(design.weight_words),
+        (Opcode.EXECUTE, "accumulators_address"): bits(design.accumulator_rows),
+        (Opcode.EXECUTE, "accumulate"): 1,
+        (Opcode.EXECUTE, "reserved"): 0,
+        (Opcode.EXECUTE, "depth_tiles"): 24,
+        (Opcode.STORE, "memory_address"): design.address_width,
+        (Opcode.STORE, "accumulators_address"): bits(design.accumulator_rows),
+        (Opcode.STORE, "parameters_address"): bits(design.parameter_entries),
+    }
