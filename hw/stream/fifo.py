@@ -12,15 +12,17 @@ from amaranth.lib.wiring import In, Out
 class Fifo(wiring.Component):
     """Keeps up to ``depth`` words in order.
 
-    The oldest word sits in a register in front of the output; what is behind it, in ``depth - 1`` words of RAM with an
-    asynchronous read (distributed RAM in an FPGA). A word that finds nothing before it goes past the RAM.
+    The oldest word sits in a register in front of the output; what is behind it, in ``depth - 1`` words of
+    RAM with an asynchronous read (distributed RAM in an FPGA). A word that finds nothing before it goes past
+    the RAM.
 
     Parameters
     ----------
     shape :
         Shape of the payload.
     depth : int
-        Words that fit, 1 or more. One more than a power of two uses the RAM best; a power of two makes ``i.ready`` a register.
+        Words that fit, 1 or more. One more than a power of two uses the RAM best; a power of two makes
+        ``i.ready`` a register.
 
     Members
     -------
@@ -29,8 +31,8 @@ class Fifo(wiring.Component):
 
     Timing
     ------
-    A word taken at ``i`` in cycle t is at ``o`` in cycle t + 1 when nothing is before it. One word per cycle. ``o.valid`` and
-    ``o.payload`` are registers; ``i.ready`` depends on ``level`` alone.
+    A word taken at ``i`` in cycle t is at ``o`` in cycle t + 1 when nothing is before it. One word per cycle.
+    ``o.valid`` and ``o.payload`` are registers; ``i.ready`` depends on ``level`` alone.
 
     Raises
     ------

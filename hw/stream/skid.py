@@ -23,8 +23,8 @@ class SkidBuffer(wiring.Component):
 
     Timing
     ------
-    A word taken at ``i`` in cycle t is at ``o`` in cycle t + 1 when nothing is before it. One word per cycle. ``i.ready`` falls
-    the cycle after a word was taken that ``o`` had no room for. All outputs are registers.
+    A word taken at ``i`` in cycle t is at ``o`` in cycle t + 1 when nothing is before it. One word per cycle.
+    ``i.ready`` falls the cycle after a word was taken that ``o`` had no room for. All outputs are registers.
     """
 
     def __init__(self, *, shape):

@@ -1,0 +1,372 @@
+"""LOAD: rows of memory into the scratchpads, in AXI4 bursts."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from hw.control.isa import Error
+from hw.design import Design
+from hw.dma.read_arbiter import read_beats
+from hw.dma.realign import (
+    SCRATCHPADS,
+    Receive,
+    count_bits,
+    local_bits,
+    row_layout,
+    scratchpad_beats,
+    write_ports,
+)
+from hw.interfaces import INDEX_BITS, axi_address, load_command, mover_members
+from hw.stream.fifo import Fifo
+from hw.timing import LOAD_ROWS
+
+PAGE_BYTES = 4096
+"""No AXI burst crosses a multiple of this."""
+
+
+def span_layout(design: Design) -> data.StructLayout:
+    """Beats in memory: the first one's address (in beats) and their number, less one."""
+    return data.StructLayout(
+        {"address": design.address_width - exact_log2(design.data_bytes), "count": count_bits(design)}
+    )
+
+
+class Rows(wiring.Component):
+    """Walks over the rows of a command and lets pass those that stay inside window and scratchpad.
+
+    Parameters
+    ----------
+    design : Design
+
+    Members
+    -------
+    command : stream of ``load_command``
+    window_first, window_last : lowest and highest byte address that may be touched
+    stop : take no command, and forget the one under way; a row on offer is withdrawn
+    rows : stream of ``row_layout`` with its ``span``
+    refused : this cycle, a row was found outside; ``code`` and ``index`` say why and whose. The command is
+        forgotten
+    idle : no command
+
+    Timing
+    ------
+    States after the command's handshake: ``START``, then ``ADD``, ``CHECK``, ``OFFER`` for each row. So the
+    first row is on offer ``LOAD_FIRST_ROW`` cycles after the command, the next ones ``LOAD_NEXT_ROW`` cycles
+    after the one before was taken, and the next command can be taken ``LOAD_NEXT_COMMAND`` after the last. No
+    cycle has more than one carry chain.
+    """
+
+    def __init__(self, *, design):
+        if not isinstance(design, Design):
+            raise TypeError(f"design must be a Design, not {design!r}")
+        self._design = design
+        row = data.StructLayout({"row": row_layout(design), "span": span_layout(design)})
+        super().__init__(
+            {
+                "command": In(stream.Signature(load_command(design))),
+                "window_first": In(design.address_width),
+                "window_last": In(design.address_width),
+                "stop": In(1),
+                "rows": Out(stream.Signature(row)),
+                "refused": Out(1),
+                "code": Out(4),
+                "index": Out(INDEX_BITS),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        design, given = self._design, self.command.payload
+        lane = exact_log2(design.data_bytes)
+        limits = Array(beats - 1 for beats in scratchpad_beats(design).values())
+
+        command = Signal(load_command(design))
+        address, wrapped = Signal(design.address_width), Signal()
+        # Narrow, because each row is checked before the next one's place is computed.
+        local = Signal(max(local_bits(design), 16) + 1)
+        left, final = Signal(16), Signal()
+        # Of the row under way: distances to its last byte and beat, and what the checks said.
+        span, limit = Signal(24), Signal(local_bits(design))
+        end = Signal(design.address_width + 1)
+        local_end = Signal(max(len(local), len(span) - lane) + 1)
+        count, carry = Signal(count_bits(design)), Signal()
+        above, below, fits, inside = Signal(), Signal(), Signal(), Signal()
+
+        m.d.comb += inside.eq(above & below & ~wrapped)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [self.idle.eq(1), self.command.ready.eq(~self.stop)]
+                m.d.sync += [
+                    command.eq(given),
+                    address.eq(given.memory_address),
+                    wrapped.eq(0),
+                    local.eq(given.local_address),
+                    left.eq(given.rows),
+                ]
+                with m.If(self.command.valid & ~self.stop):
+                    m.next = "START"
+            with m.State("START"):
+                m.d.sync += [span.eq(command.row_bytes - 1), limit.eq(limits[command.variant])]
+                m.next = "ADD"
+            with m.State("ADD"):
+                m.d.sync += [
+                    end.eq(address + span),
+                    above.eq(address >= self.window_first),
+                    local_end.eq(local + span[lane:]),
+                    carry.eq((address[:lane] + span[:lane])[lane]),
+                    final.eq(left == 1),
+                ]
+                m.next = "CHECK"
+            with m.State("CHECK"):
+                m.d.sync += [
+                    below.eq(end <= self.window_last),
+                    fits.eq(local_end <= limit),
+                    count.eq(span[lane:] + carry),
+                ]
+                m.next = "OFFER"
+            with m.State("OFFER"):
+                m.d.comb += [
+                    self.rows.valid.eq(inside & fits & ~self.stop),
+                    self.refused.eq(~(inside & fits) & ~self.stop),
+                ]
+                with m.If(self.stop | self.refused):
+                    m.next = "IDLE"
+                with m.Elif(self.rows.ready):
+                    m.d.sync += [
+                        Cat(address, wrapped).eq(address + command.memory_stride),
+                        local.eq(local + command.local_stride),
+                        left.eq(left - 1),
+                    ]
+                    with m.If(final):
+                        m.next = "IDLE"
+                    with m.Else():
+                        m.next = "ADD"
+
+        row, place = self.rows.payload.row, self.rows.payload.span
+        m.d.comb += [
+            row.variant.eq(command.variant),
+            row.local.eq(local),
+            row.count.eq(count),
+            row.shift.eq(address[:lane]),
+            row.flush.eq(~carry),
+            row.end.eq(final),
+            row.post.eq(command.post),
+            row.index.eq(command.index),
+            place.address.eq(address[lane:]),
+            place.count.eq(count),
+            self.code.eq(Mux(inside, Error.LOCAL, Error.WINDOW)),
+            self.index.eq(command.index),
+        ]
+        return m
+
+
+class Splitter(wiring.Component):
+    """Cuts spans of beats into bursts and asks for them while fewer than ``outstanding`` are under way.
+
+    A burst has at most ``burst_beats`` beats and crosses no multiple of 4 KiB.
+
+    Parameters
+    ----------
+    design : Design
+
+    Members
+    -------
+    span : stream of ``span_layout``
+    ar : stream of ``axi_address``
+    returned : the last beat of a burst came
+    stop : ask for nothing new, forget the span; a burst already asked for is kept until it is taken
+    idle : no span under way
+    clear : no burst under way
+
+    Timing
+    ------
+    ``ar.valid`` rises ``LOAD_NEXT_BURST`` cycles after the span's handshake or the burst before it, later if
+    too many are under way; the next span can be taken the cycle after the span's last burst. ``ar`` comes
+    from registers.
+    """
+
+    def __init__(self, *, design):
+        if not isinstance(design, Design):
+            raise TypeError(f"design must be a Design, not {design!r}")
+        self._design = design
+        super().__init__(
+            {
+                "span": In(stream.Signature(span_layout(design))),
+                "ar": Out(stream.Signature(axi_address(design.address_width))),
+                "returned": In(1),
+                "stop": In(1),
+                "idle": Out(1),
+                "clear": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        size, most = self._design.data_bytes, self._design.burst_beats
+        page = exact_log2(PAGE_BYTES // size)
+
+        # Lengths are kept as beats less one: what is left on the page is then the inverse of the address
+        # bits.
+        span = Signal.like(self.span.payload)
+        length, final = Signal(8), Signal()
+        on_page, cap = Signal(page), Signal(8)
+        m.d.comb += [
+            on_page.eq(~span.address[:page]),
+            cap.eq(Mux(on_page < most - 1, on_page, most - 1)),
+        ]
+        under_way = Signal(range(self._design.outstanding + 1))
+        taken = Signal()
+        m.d.comb += [
+            taken.eq(self.ar.valid & self.ar.ready),
+            self.clear.eq(under_way == 0),
+        ]
+        m.d.sync += under_way.eq(under_way + taken - self.returned)
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [self.idle.eq(1), self.span.ready.eq(1)]
+                m.d.sync += span.eq(self.span.payload)
+                with m.If(self.span.valid):
+                    m.next = "CUT"
+            with m.State("CUT"):
+                m.d.sync += [
+                    final.eq(span.count <= cap),
+                    length.eq(Mux(span.count <= cap, span.count, cap)),
+                ]
+                with m.If(self.stop):
+                    m.next = "IDLE"
+                with m.Elif(under_way != self._design.outstanding):
+                    m.d.sync += self.ar.valid.eq(1)
+                    m.next = "ASK"
+            with m.State("ASK"), m.If(self.ar.ready):
+                m.d.sync += [
+                    self.ar.valid.eq(0),
+                    span.address.eq(span.address + length + 1),
+                    span.count.eq(span.count - length - 1),
+                ]
+                m.next = "CUT"
+                with m.If(final):
+                    m.next = "IDLE"
+
+        m.d.comb += [
+            self.ar.payload.address.eq(Cat(Const(0, exact_log2(size)), span.address)),
+            self.ar.payload.length.eq(length),
+        ]
+        return m
+
+
+class LoadUnit(wiring.Component):
+    """Carries out LOAD commands: rows from memory, at any byte alignment, to beats of a scratchpad.
+
+    A row of ``row_bytes`` bytes at ``memory_address + i * memory_stride`` fills ``ceil(row_bytes /
+    data_bytes)`` beats from ``local_address + i * local_stride`` on. What the last of them holds past the row
+    is not defined.
+
+    The issue side (``Rows``, ``Splitter``) runs ahead: it takes the next command while data of the one before
+    still streams. The receive side (``Receive``) never stalls R. Between them lie up to ``LOAD_ROWS`` rows.
+
+    Each row is checked before anything is read for it: outside the window, or wrapping, is ``WINDOW``; past
+    the scratchpad's end is ``LOCAL``. A beat with an error is ``READ``; when two faults coincide, that of the
+    older command counts. A fault or ``halt`` stops the issue side; bursts under way are received, rows not
+    read to their end are dropped, and then ``busy`` falls and the unit is as new. Commands whose last burst
+    was asked for before still end with ``finished``, except behind a read error.
+
+    Parameters
+    ----------
+    design : Design
+
+    Members
+    -------
+    command : stream of ``load_command``; counts at least 1, ``variant`` a ``Destination``
+    window_first, window_last, halt, busy, finished, post, fault, code, index : ``hw.interfaces.mover_members``
+    ar : stream of ``axi_address``, to the read arbiter
+    r : ``read_beats``, from the read arbiter
+    activations, weights, parameters : write ports of the scratchpads
+    beat : a beat comes in
+
+    Timing
+    ------
+    See ``hw.timing.LOAD_*`` and ``sim.cycles.load``. With bursts of one row a new one can be asked for every
+    two cycles, with rows of one burst every three. ``finished`` comes ``LOAD_TAIL`` cycles after the
+    command's last beat on the bus; a read address put to the scratchpad in that cycle finds the data.
+    ``fault`` comes the cycle after its cause, or the first one after that
+    without ``finished``.
+    """
+
+    def __init__(self, *, design):
+        if not isinstance(design, Design):
+            raise TypeError(f"design must be a Design, not {design!r}")
+        self._design = design
+        super().__init__(
+            {
+                "command": In(stream.Signature(load_command(design))),
+                **mover_members(design),
+                "ar": Out(stream.Signature(axi_address(design.address_width))),
+                "r": In(read_beats(8 * design.data_bytes)),
+                **write_ports(design),
+                "beat": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        design = self._design
+        m.submodules.rows = rows = Rows(design=design)
+        m.submodules.splitter = splitter = Splitter(design=design)
+        m.submodules.waiting = waiting = Fifo(shape=row_layout(design), depth=LOAD_ROWS)
+        m.submodules.receive = receive = Receive(design=design)
+        wiring.connect(m, wiring.flipped(self.command), rows.command)
+        wiring.connect(m, splitter.ar, wiring.flipped(self.ar))
+        wiring.connect(m, wiring.flipped(self.r), receive.r)
+        wiring.connect(m, waiting.o, receive.row)
+        for name in SCRATCHPADS.values():
+            wiring.connect(m, getattr(receive, name), wiring.flipped(getattr(self, name)))
+
+        m.d.comb += [
+            rows.window_first.eq(self.window_first),
+            rows.window_last.eq(self.window_last),
+            waiting.i.payload.eq(rows.rows.payload.row),
+            splitter.span.payload.eq(rows.rows.payload.span),
+            waiting.i.valid.eq(rows.rows.valid & splitter.span.ready),
+            splitter.span.valid.eq(rows.rows.valid & waiting.i.ready),
+            rows.rows.ready.eq(splitter.span.ready & waiting.i.ready),
+            splitter.returned.eq(self.r.valid & self.r.last),
+        ]
+
+        active, stopping, found = Signal(), Signal(), Signal()
+        m.d.comb += [
+            active.eq(
+                ~rows.idle | ~splitter.idle | ~splitter.clear | waiting.o.valid | receive.active | found
+            ),
+            self.busy.eq(active | stopping),
+            rows.stop.eq(self.halt | stopping),
+            splitter.stop.eq(self.halt | stopping),
+            # With nothing under way, the rows that are left were cut short.
+            receive.drop.eq(stopping & splitter.idle & splitter.clear),
+            receive.clear.eq(~active),
+        ]
+        m.d.sync += stopping.eq(active & (stopping | self.halt | rows.refused | receive.error))
+
+        # ``index`` serves both: a fault waits while commands finish.
+        code, index = Signal(4), Signal(INDEX_BITS)
+        with m.If(~found):
+            m.d.sync += [
+                found.eq(rows.refused | receive.error),
+                code.eq(Mux(receive.error, Error.READ, rows.code)),
+                index.eq(Mux(receive.error, waiting.o.payload.index, rows.index)),
+            ]
+        with m.Elif(~receive.finished):
+            m.d.sync += found.eq(0)
+        m.d.comb += [
+            self.finished.eq(receive.finished),
+            self.post.eq(receive.post),
+            self.fault.eq(found & ~receive.finished),
+            self.code.eq(code),
+            self.index.eq(Mux(receive.finished, receive.index, index)),
+            self.beat.eq(self.r.valid),
+        ]
+        return m

@@ -1,0 +1,143 @@
+"""Cycle law of LOAD: ``hw.dma.load.LoadUnit`` behind ``hw.dma.read_arbiter.ReadArbiter``.
+
+Holds for commands that stay inside window and scratchpad, without read errors and without ``halt``. The cost is one
+request to the arbiter per burst; no beat and no cycle is simulated by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+from hw.design import Design, ceil_div
+from hw.timing import (
+    LOAD_FIRST_ROW,
+    LOAD_NEXT_BURST,
+    LOAD_NEXT_COMMAND,
+    LOAD_NEXT_ROW,
+    LOAD_RETURN,
+    LOAD_ROWS,
+    LOAD_TAIL,
+)
+from sim.cycles.kernel import Kernel, Process, Signal
+from sim.cycles.memory import ReadArbiter
+
+PAGE_BYTES = 4096
+
+
+def bursts(address: int, count: int, *, data_bytes: int, burst_beats: int) -> list[int]:
+    """Beats of each burst that reads ``count`` bytes from ``address`` on."""
+    page = PAGE_BYTES // data_bytes
+    place = address // data_bytes
+    left = ceil_div(address + count, data_bytes) - place
+    result = []
+    while left:
+        result.append(min(left, burst_beats, page - place % page))
+        place += result[-1]
+        left -= result[-1]
+    return result
+
+
+@dataclass
+class Load:
+    """A command under way. ``ready`` and ``finished`` are cycles, known only from that time on."""
+
+    kernel: Kernel
+    beats: int = 0
+    """Beats asked for so far; all of them once ``finished`` is known."""
+    ready: int | None = None
+    """Cycle in which ``command.ready`` is high again."""
+    finished: int | None = None
+    """Cycle in which ``finished`` is high."""
+    _ready: Signal = field(init=False)
+    _finished: Signal = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._ready = Signal(self.kernel)
+        self._finished = Signal(self.kernel)
+
+    def until_ready(self) -> Generator[int | Signal, None, None]:
+        """Go on in the cycle ``ready``; at once if that has passed."""
+        yield from self._until("ready", self._ready)
+
+    def until_finished(self) -> Generator[int | Signal, None, None]:
+        """Go on in the cycle ``finished``; at once if that has passed."""
+        yield from self._until("finished", self._finished)
+
+    def _until(self, name: str, signal: Signal) -> Generator[int | Signal, None, None]:
+        if getattr(self, name) is None:
+            yield signal
+        elif getattr(self, name) > self.kernel.now:
+            yield getattr(self, name)
+
+    def is_ready(self, cycle: int) -> None:
+        """Used by ``LoadUnit``."""
+        self.ready = cycle
+        self._ready.notify(cycle - self.kernel.now)
+
+    def is_finished(self, cycle: int) -> None:
+        """Used by ``LoadUnit``."""
+        self.finished = cycle
+        self._finished.notify(cycle - self.kernel.now)
+
+
+@dataclass
+class LoadUnit:
+    """The unit between commands.
+
+    Call ``take`` in the cycle of a command's handshake, which is one in which the unit is ready: any after reset, after
+    that the previous command's ``ready`` or later.
+    """
+
+    kernel: Kernel
+    arbiter: ReadArbiter
+    design: Design
+    _rows: list[int] = field(default_factory=list)
+    """Last beats on the bus of the newest rows: places in the row FIFO."""
+    _bursts: list[int] = field(default_factory=list)
+    """Last beats on the bus of the newest bursts: those that may be under way."""
+    _splitting: bool = False
+    _split: Signal = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._split = Signal(self.kernel)
+
+    def take(self, *, memory_address: int, memory_stride: int, row_bytes: int, rows: int) -> Load:
+        """The command's handshake is in this cycle."""
+        load = Load(self.kernel)
+        places = (memory_address + i * memory_stride for i in range(rows))
+        shape = {"data_bytes": self.design.data_bytes, "burst_beats": self.design.burst_beats}
+        work = [bursts(place, row_bytes, **shape) for place in places]
+        self.kernel.start(self._issue(load, work), at=self.kernel.now + LOAD_FIRST_ROW)
+        return load
+
+    def _issue(self, load: Load, rows: list[list[int]]) -> Process:
+        kernel = self.kernel
+        while self._splitting:
+            yield self._split
+        self._splitting = True
+        offered = kernel.now
+        for number, row in enumerate(rows):
+            # The splitter is free in this cycle; what is missing is the row itself, or its place.
+            free = self._rows[-LOAD_ROWS] + LOAD_RETURN if len(self._rows) >= LOAD_ROWS else 0
+            yield max(kernel.now, offered, free)
+            offered = kernel.now + LOAD_NEXT_ROW
+            if number + 1 == len(rows):
+                load.is_ready(kernel.now + LOAD_NEXT_COMMAND)
+            asked = kernel.now + LOAD_NEXT_BURST
+            for beats in row:
+                yield max(asked, self._room() + 1)
+                burst = yield from self.arbiter.request(1, beats)
+                asked = burst.grant + LOAD_NEXT_BURST
+                self._bursts.append(burst.last)
+                load.beats += beats
+            self._rows.append(self._bursts[-1])
+            del self._rows[:-LOAD_ROWS], self._bursts[: -self.design.outstanding]
+        self._splitting = False
+        self._split.notify(0)
+        load.is_finished(self._bursts[-1] + LOAD_TAIL)
+
+    def _room(self) -> int:
+        """First cycle in which fewer than ``outstanding`` bursts are seen to be under way."""
+        most = self.design.outstanding
+        return self._bursts[-most] + LOAD_RETURN if len(self._bursts) >= most else 0
