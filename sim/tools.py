@@ -15,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 
 class ToolError(RuntimeError):
@@ -85,9 +86,10 @@ def yowasp(tool: str) -> list[str]:
 
 def environment(**extra: str) -> dict[str, str]:
     """This process' environment without what would change the tools' behaviour, and with ``extra``."""
-    unwanted = ("YOWASP_MOUNT", "VERILATOR_ROOT", "MAKEFLAGS", "PYTHONWARNINGS", "PYTHONPATH", "PYTEST_CURRENT_TEST")
-    kept = {k: v for k, v in os.environ.items() if k not in unwanted and not k.startswith(("COCOTB_", "GPI_"))}
-    return kept | extra
+    unwanted = ("YOWASP_MOUNT", "VERILATOR_ROOT", "MAKEFLAGS", "PYTHONWARNINGS", "PYTEST_CURRENT_TEST")
+    foreign = ("COCOTB_", "GPI_", "PYGPI_")
+    kept = {k: v for k, v in os.environ.items() if k not in unwanted and not k.startswith(foreign)}
+    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))} | extra
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -101,70 +103,103 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def working_folder(prefix: str):
+def working_folder(prefix: str) -> Iterator[Path]:
     """A temporary folder that is removed in the end."""
     with tempfile.TemporaryDirectory(prefix=f"gatemill-{prefix}-") as folder:
         yield Path(folder)
+
+
+def run_all(
+    commands: Sequence[Sequence[str | Path]],
+    *,
+    folder: Path,
+    name: str,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    poll: Callable[[], None] | None = None,
+    jobs: int | None = None,
+) -> list[str]:
+    """Run ``commands`` in ``folder``, as many at a time as there are processors (``jobs``).
+
+    Parameters
+    ----------
+    name
+        What they are called in messages.
+    timeout
+        Seconds from now after which all are ended.
+    poll
+        Called a few times a second while they run.
+
+    Returns
+    -------
+    list of str
+        Standard output and error of each, together.
+
+    Raises
+    ------
+    ToolError
+        One failed, took too long or cannot be started.
+    """
+    waiting = list(enumerate(commands))
+    running: dict[int, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
+    texts = [""] * len(commands)
+    end = None if timeout is None else time.monotonic() + timeout
+    try:
+        while waiting or running:
+            while waiting and len(running) < (jobs or os.cpu_count() or 1):
+                number, command = waiting.pop(0)
+                running[number] = _start(command, folder=folder, env=env, name=name)
+            with suppress(subprocess.TimeoutExpired):
+                next(iter(running.values()))[0].wait(0.1)
+            for number, (process, output) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[number]
+                with output:
+                    output.seek(0)
+                    texts[number] = output.read().decode(errors="replace")
+                if process.returncode:
+                    last = "\n".join(texts[number].strip().splitlines()[-30:])
+                    raise ToolError(f"{name} failed ({process.returncode}):\n{last}")
+            if poll is not None:
+                poll()
+            if end is not None and running and time.monotonic() > end:
+                raise ToolError(f"{name} took longer than {timeout:g} s and was ended")
+    finally:
+        for process, output in running.values():
+            _end(process)
+            output.close()
+    return texts
+
+
+def _start(
+    command: Sequence[str | Path], *, folder: Path, env: Mapping[str, str] | None, name: str
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    output = tempfile.TemporaryFile()
+    try:
+        process = subprocess.Popen(
+            [os.fspath(part) for part in command],
+            cwd=folder,
+            env=dict(environment() if env is None else env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        output.close()
+        raise ToolError(f"{name} cannot be started: {error}") from error
+    return process, output
 
 
 def run(
     command: Sequence[str | Path],
     *,
     folder: Path,
+    name: str,
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
     poll: Callable[[], None] | None = None,
-    name: str | None = None,
-    check: bool = True,
 ) -> str:
-    """Run ``command`` in ``folder``; its standard output and error together.
-
-    Parameters
-    ----------
-    timeout
-        Seconds after which it is ended.
-    poll
-        Called a few times a second while it runs.
-    name
-        What it is called in messages; by default the program's file name.
-
-    Raises
-    ------
-    ToolError
-        It failed (unless ``check`` is false), took too long or cannot be started.
-    """
-    name = name or Path(command[0]).name
-    started = time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        try:
-            process = subprocess.Popen(
-                [os.fspath(part) for part in command],
-                cwd=folder,
-                env=dict(env if env is not None else environment()),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise ToolError(f"{name} cannot be started: {error}") from error
-        try:
-            while True:
-                left = None if timeout is None else timeout - (time.monotonic() - started)
-                step = left if poll is None else 0.1 if left is None else min(0.1, left)
-                try:
-                    process.wait(step)
-                    break
-                except subprocess.TimeoutExpired:
-                    if poll is not None:
-                        poll()
-                    if timeout is not None and time.monotonic() - started >= timeout:
-                        raise ToolError(f"{name} took longer than {timeout:g} s and was ended") from None
-        finally:
-            if process.poll() is None:
-                _end(process)
-        output.seek(0)
-        text = output.read().decode(errors="replace")
-    if check and process.returncode:
-        raise ToolError(f"{name} failed ({process.returncode}):\n" + "\n".join(text.strip().splitlines()[-30:]))
-    return text
+    """Run one command: see :func:`run_all`."""
+    return run_all([command], folder=folder, name=name, env=env, timeout=timeout, poll=poll)[0]

