@@ -18,6 +18,9 @@ PROGRAM_CHECK = 4
 DECODE = 1
 """A whole instruction word to its decoded form at the queues."""
 
+TOKEN = 2
+"""A unit's ``finished`` to the first cycle in which the posted token can be taken."""
+
 LOAD_FIRST_ROW = 4
 """LOAD's command handshake to the first cycle in which its first row may go to the burst splitter."""
 
@@ -28,16 +31,16 @@ LOAD_NEXT_COMMAND = 1
 """Handshake of a command's last row to the first cycle in which the next LOAD may be taken."""
 
 LOAD_NEXT_BURST = 2
-"""A row's handshake, or the grant of a burst, to the first cycle in which the row's next burst may be asked for."""
+"""A row's handshake, or a burst's grant, to the first cycle in which the row's next burst may be asked for."""
 
 LOAD_RETURN = READ_RETURN + 1
-"""Last beat of a row or burst on the bus to the first cycle in which its place (row FIFO, bursts under way) is free."""
+"""Last beat of a row or burst on the bus to the first cycle in which its place is seen to be free."""
 
 LOAD_ROWS = 8
 """Rows that LOAD may have between the splitter and their last beat."""
 
 LOAD_TAIL = READ_RETURN + 4
-"""Last beat of a LOAD on the bus to ``finished``: byte rotation, merging of neighbours, the last beat's flush, the write."""
+"""Last beat of a LOAD on the bus to ``finished``: byte rotation, merging, the last beat's flush, the write."""
 
 STORE_START = 5
 """STORE's command handshake to the first step: the first group of results that is read."""
@@ -71,3 +74,27 @@ SPLIT = 3
 
 STORE_END = 2
 """B of a STORE's last burst to ``finished``."""
+
+# Systolic arrays and accumulators (hw/pe/systolic.py, hw/array, hw/memory/accumulators.py)
+
+SYSTOLIC_SETUP = 4
+"""EXECUTE's command handshake to the first cycle in which its first operand address may stand at a scratchpad."""
+
+CORNER_TURN = 3
+"""An activation word at the scratchpad's output to its first byte at row 0 of the output-stationary array: broadcast, row, byte."""
+
+SELECT = 1
+"""An activation word at the scratchpad's output to its bytes at the weight-stationary array: choice of the part."""
+
+OUTPUT_ELEMENT = 3
+"""Operands at an output-stationary element to its result, when they are its last: operands, product, sum."""
+
+WEIGHT_ELEMENT = 3
+"""An activation at a weight-stationary element to the partial sum below it: activation, product, sum."""
+
+DRAIN_ROWS = 3
+"""Rows of an output-stationary array whose results share a register on their way up; each such register is one cycle."""
+
+ACCUMULATE = 3
+"""A result at its accumulator bank to the cycle of its write: block RAM, output register, sum. A row that is read to be added
+to must have been written before: results of the same row are more than this apart."""

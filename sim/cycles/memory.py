@@ -46,12 +46,12 @@ class ReadMemory:
     """Read side of the memory; call in the order of AR handshakes."""
 
     def __init__(self, timing: MemoryTiming):
-        self._timing = timing
+        self.timing = timing
         self._last: list[int] = []
 
     def read(self, valid: int, beats: int) -> tuple[int, int, int]:
         """AR is valid from cycle ``valid`` on: the cycles of AR, first beat and last beat."""
-        t, done = self._timing, self._last
+        t, done = self.timing, self._last
         accepted = valid
         if len(done) >= t.outstanding:
             accepted = max(accepted, done[-t.outstanding] + 1)
@@ -66,20 +66,20 @@ class WriteMemory:
     """Write side of the memory; call ``address`` and ``data`` in turn, burst by burst."""
 
     def __init__(self, timing: MemoryTiming):
-        self._timing = timing
+        self.timing = timing
         self._answers: list[int] = []
         self._beat = -(1 << 60)
 
     def address(self, valid: int) -> int:
         """AW is valid from cycle ``valid`` on: the cycle of its handshake."""
-        n = self._timing.outstanding
+        n = self.timing.outstanding
         return max(valid, self._answers[-n] + 1) if len(self._answers) >= n else valid
 
     def data(self, accepted: int, valid: int, beats: int) -> tuple[int, int]:
         """Data for the AW of cycle ``accepted`` is valid without a gap from cycle ``valid`` on: cycles of last beat and B."""
-        first = max(accepted + 1, valid, self._beat + self._timing.interval)
-        self._beat = first + (beats - 1) * self._timing.interval
-        answer = self._beat + self._timing.write_latency
+        first = max(accepted + 1, valid, self._beat + self.timing.interval)
+        self._beat = first + (beats - 1) * self.timing.interval
+        answer = self._beat + self.timing.write_latency
         if self._answers:
             answer = max(answer, self._answers[-1] + 1)
         self._answers.append(answer)

@@ -1,0 +1,108 @@
+"""The pipeline from a step of the walker to a bus beat."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hw.design import Design
+from hw.interfaces import accumulators_read
+from hw.output.pack import Packer, beat_members
+from hw.output.requantise import Requantise
+from hw.output.walk import parameter_groups, step_layout
+from hw.timing import ACCUMULATOR_READ, REQUANTISE, SCRATCHPAD, STORE_PIPELINE, STORE_SELECT
+
+PARAMETER = data.StructLayout({"bias": 32, "multiplier": 32, "shift": 8, "zeros": 56})
+"""A parameter entry as it lies in the scratchpad."""
+
+
+class ResultPath(wiring.Component):
+    """Reads what a step asks for, requantises it and packs it. Never stalled.
+
+    Parameters
+    ----------
+    design : Design
+
+    Members
+    -------
+    step : ``hw.output.walk.step_layout``
+    going : a step is taken; only then ``step.place`` has an effect
+    address : the step's group of parameter entries
+    raw : results are written as they are; constant while ``moving``
+    accumulators : data of the row whose address was given in the cycle of the step
+    parameters_address, parameters : address to the parameter scratchpad, and what it answers
+    clear : forget what has been gathered in a beat
+    valid, data, strobe : a beat
+    moving : steps are on their way
+
+    Timing
+    ------
+    ``STORE_PIPELINE`` cycles from a step that completes a beat to the beat.
+    """
+
+    def __init__(self, *, design):
+        if not isinstance(design, Design):
+            raise TypeError(f"design must be a Design, not {design!r}")
+        self._design = design
+        group = max(1, ceil_log2(parameter_groups(design)))
+        super().__init__(
+            {
+                "step": In(step_layout(design)),
+                "going": In(1),
+                "address": In(group),
+                "raw": In(1),
+                "accumulators": In(accumulators_read(design).members["data"].shape),
+                "parameters_address": Out(group),
+                "parameters": In(data.ArrayLayout(PARAMETER, design.output_lanes)),
+                "clear": In(1),
+                **beat_members(design),
+                "moving": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes = self._design.output_lanes
+        chosen_at = ACCUMULATOR_READ + STORE_SELECT
+
+        going = Signal(STORE_PIPELINE)
+        m.d.sync += going.eq(going << 1 | self.going)
+        m.d.comb += self.moving.eq(going.any())
+
+        # The parameters meet the accumulators where these have been chosen.
+        m.d.comb += self.parameters_address.eq(self._later(m, "address", self.address, chosen_at - SCRATCHPAD))
+        slot = self._later(m, "slot", self.step.slot, ACCUMULATOR_READ)
+        chosen = Signal(data.ArrayLayout(32, lanes))
+        m.d.sync += chosen.eq(self.accumulators.as_value().word_select(slot, 32 * lanes))
+
+        m.submodules.packer = packer = Packer(design=self._design)
+        for lane in range(lanes):
+            m.submodules[f"requantise_{lane}"] = requantise = Requantise()
+            parameter = self.parameters[lane]
+            m.d.comb += [
+                requantise.accumulator.eq(chosen[lane]),
+                requantise.bias.eq(parameter.bias),
+                requantise.multiplier.eq(parameter.multiplier),
+                requantise.shift.eq(parameter.shift),
+                requantise.raw.eq(self.raw),
+                packer.results[lane].eq(requantise.result),
+            ]
+        m.d.comb += [
+            packer.place.eq(self._later(m, "place", self.step.place, chosen_at + REQUANTISE)),
+            packer.raw.eq(self.raw),
+            packer.clear.eq(self.clear),
+            self.valid.eq(packer.valid),
+            self.data.eq(packer.data),
+            self.strobe.eq(packer.strobe),
+        ]
+        return m
+
+    def _later(self, m, name, value, cycles):
+        """``value`` as it was ``cycles`` cycles ago."""
+        stages = [value, *(Signal.like(value, name=f"{name}_{i + 1}") for i in range(cycles))]
+        m.d.sync += [after.eq(before) for before, after in pairwise(stages)]
+        return stages[-1]
