@@ -1,0 +1,71 @@
+"""The command line.
+
+Exit status: 0 all held, 1 something did not hold, 2 the request cannot be taken, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+from typer.exceptions import TyperException
+
+from gen.commands import demo, generate, models, presets, show, simulate
+from gen.errors import RequestError
+
+app = typer.Typer(
+    name="gatemill",
+    help="Low-bit LLM accelerators from a configuration: Verilog, golden model, cycle model, simulation.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("presets")(presets.presets)
+app.command("show")(show.show)
+app.command("generate")(generate.generate)
+app.command("simulate")(simulate.simulate)
+app.add_typer(models.app, name="models")
+app.command("demo")(demo.demo)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and end the process with its exit status."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; its exit status. What a user can mend ends in plain lines on standard error."""
+    from sim.tools import ToolError
+
+    try:
+        status = app(arguments, standalone_mode=False, prog_name="gatemill")
+    except TyperException as error:
+        return _refuse(error)
+    except (RequestError, ToolError) as error:
+        print(f"gatemill: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        print("gatemill: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone: keep Python from complaining once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _refuse(error: TyperException) -> int:
+    """A wrong flag or argument, in one line; no message means that help was asked for by giving nothing."""
+    text = error.format_message() if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    if not text.strip() or type(error).__name__ == "NoArgsIsHelpError":
+        return 2
+    where = f" (see {context.command_path} -h)" if context is not None else ""
+    print(f"gatemill: {' '.join(text.split())}{where}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What the commands share: their common options, where they print, and how they write files."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gen.errors import RequestError
+
+ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A preset's name or a TOML file.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. array.rows=4.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+def emit(document: Any, *, as_json: bool, render: Callable[[], Any]) -> None:
+    """Print ``document`` as JSON, or what ``render`` gives, on standard output."""
+    if as_json:
+        print(json.dumps(document, indent=2))
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(render())
+
+
+def note(text: str) -> None:
+    """Tell the user something on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error, updated by (what, done, in all); nothing when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda what, done, total: progress.update(task, description=what, completed=done, total=total)
+
+
+def output_folder(folder: Path) -> Path:
+    """``folder``, made if need be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(
+            f"--output {str(folder)!r}: must be a folder that can be written ({error.strerror})"
+        ) from None
+    return folder
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[str]:
+    """Write files into ``folder``, beside their names first: none is ever seen half done. Their paths."""
+    parts = {folder / name: folder / f".{name}.{os.getpid()}" for name in contents}
+    try:
+        for path, part in parts.items():
+            part.write_bytes(contents[path.name])
+        for path, part in parts.items():
+            part.replace(path)
+    except OSError as error:
+        raise RequestError(
+            f"--output {str(folder)!r}: {path.name} must be writable ({error.strerror})"
+        ) from None
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+    return [str(path) for path in parts]
+
+
+def integer(option: str, value: int, low: int, high: int) -> int:
+    """``value`` if it lies in its bounds."""
+    if not low <= value <= high:
+        raise RequestError(f"{option} {value}: must be an integer from {low} to {high}")
+    return value
+
+
+def choice(option: str, value: str, allowed: tuple[str, ...]) -> str:
+    """``value`` if it is one of ``allowed``."""
+    if value not in allowed:
+        raise RequestError(f"{option} {value!r}: must be one of {', '.join(allowed)}")
+    return value

@@ -1,0 +1,158 @@
+"""The operands of a GEMM and what it must equal: random ones, and those of a real layer on a real prompt."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gen.errors import RequestError
+from hw.control.isa import OutputMode
+from sim import golden
+
+MODES = ("raw", "requantised")
+LARGEST_SIZE = 65_535
+"""Most of M, K and N; rows and columns are fields of 16 bits."""
+LARGEST_BYTES = 1 << 28
+"""Most bytes of all operands and results together: what a simulation can be given in good time."""
+
+PROMPT = (
+    "A river begins as a trickle between stones. Rain falls on the hills, sinks into moss and peat, and "
+    "comes out again lower down, a little at a time, long after the clouds have gone. That patience is "
+    "what keeps a stream alive in a dry summer. Further on it meets others, cuts a bed, carries sand from "
+    "one bend to the next, and slows where the valley opens. People built their first towns in such "
+    "places, because water turned their mills, moved their goods and fed their fields. By the time it "
+    "reaches the sea, in 2 days or in 20, the river has done more work than any machine beside it, and it "
+    "has never once been in a hurry."
+)
+"""What the model reads, unless the user has something better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """A GEMM ``Y[M, N] = X[M, K] W[K, N]`` with its operands.
+
+    ``bias``, ``multiplier`` and ``shift`` have a value per feature; the mode ``RAW`` uses none.
+    """
+
+    title: str
+    layer: str | None
+    x: np.ndarray
+    w: np.ndarray
+    mode: OutputMode
+    bias: np.ndarray
+    multiplier: np.ndarray
+    shift: np.ndarray
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """M, K and N."""
+        return *self.x.shape, self.w.shape[1]
+
+    def golden(self) -> np.ndarray:
+        """What comes out: the mathematical model, which knows nothing of the hardware."""
+        if self.mode is OutputMode.RAW:
+            return golden.gemm(self.x, self.w)
+        return golden.requantised_gemm(self.x, self.w, self.bias, self.multiplier, self.shift)
+
+    def describe(self) -> dict[str, Any]:
+        """The workload as plain data."""
+        m, k, n = self.sizes
+        return {
+            "title": self.title,
+            "layer": self.layer,
+            "M": m,
+            "K": k,
+            "N": n,
+            "mode": self.mode.name.lower(),
+        }
+
+
+def parse_gemm(text: str) -> tuple[int, int, int]:
+    """Sizes of ``MxKxN``."""
+    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})x(\d{1,6})", text)
+    sizes = tuple(map(int, match.groups())) if match else (0, 0, 0)
+    if not all(1 <= size <= LARGEST_SIZE for size in sizes):
+        raise RequestError(f"--gemm {text!r}: must be MxKxN, three integers from 1 to {LARGEST_SIZE}")
+    m, k, n = sizes
+    if (total := m * k + k * n + 4 * m * n) > LARGEST_BYTES:
+        raise RequestError(f"--gemm {text!r}: operands must be at most {LARGEST_BYTES} bytes, not {total}")
+    return m, k, n
+
+
+def random(sizes: tuple[int, int, int], mode: str, seed: int) -> Workload:
+    """Operands over the whole of int8, bias and scale such that about every output value occurs."""
+    m, k, n = sizes
+    generator = np.random.default_rng(seed)
+    x, w = (generator.integers(-128, 128, shape, dtype=np.int8) for shape in ((m, k), (k, n)))
+    spread = 128 * 128 / 3 * np.sqrt(k)  # about the standard deviation of a result
+    multiplier, shift = golden.dyadics(generator.uniform(40, 80, n) / spread)
+    return Workload(
+        title=f"random GEMM, {m} x {k} x {n}",
+        layer=None,
+        x=x,
+        w=w,
+        mode=_mode(mode),
+        bias=generator.integers(-int(spread), int(spread) + 1, n, dtype=np.int32),
+        multiplier=multiplier,
+        shift=shift,
+    )
+
+
+def of_layer(model: str, layer: str, tokens: int, mode: str, prompt: str = PROMPT) -> Workload:
+    """What a layer of a fetched model computes for the last ``tokens`` tokens of ``prompt``.
+
+    Weights are int8 per output feature. Activations are int8 per token, or with one scale for all in the mode
+    ``requantised``, whose output scale makes the largest result 127.
+
+    Raises
+    ------
+    RequestError
+        When the model has not been fetched or is damaged, has no such layer, or the prompt is too short.
+    """
+    from gen.models.fetch import find
+    from gen.models.file import ModelFile, ModelFileError
+    from gen.models.llama import Llama
+
+    path = find(model)
+    if path is None:
+        raise RequestError(f"--model {model!r}: must have been fetched (gatemill models get {model})")
+    try:
+        llama = Llama(ModelFile(path))
+        if layer not in llama.layers:
+            raise RequestError(f"--layer {layer!r}: must be one of {llama.layers[0]} to {llama.layers[-1]}")
+        numbers = llama.tokenizer.encode(prompt)
+        if not 1 <= tokens <= len(numbers):
+            raise RequestError(
+                f"--tokens {tokens}: must be an integer from 1 to {len(numbers)}, the prompt's tokens"
+            )
+        entering, weights = llama.entering(layer, numbers)[-tokens:], llama.weights(layer)
+    except ModelFileError as error:
+        raise RequestError(f"--model {model!r}: {path} must be a model that can be read ({error})") from None
+    w, w_scales = golden.quantise_weights(weights)
+    if mode == "raw":
+        x, x_scales = golden.quantise_activations(entering)
+        scales = np.ones(w.shape[1])
+    else:
+        flat, x_scales = golden.quantise_activations(entering.reshape(1, -1))
+        x = flat.reshape(entering.shape)
+        largest = float(np.abs(golden.gemm(x, w) * (x_scales * w_scales)).max()) or 1.0
+        scales = x_scales * w_scales * 127 / largest
+    multiplier, shift = golden.dyadics(scales)
+    m, k, n = *x.shape, w.shape[1]
+    return Workload(
+        title=f"{layer}, {m} x {k} x {n}",
+        layer=layer,
+        x=x,
+        w=w,
+        mode=_mode(mode),
+        bias=np.zeros(n, dtype=np.int32),
+        multiplier=multiplier,
+        shift=shift,
+    )
+
+
+def _mode(name: str) -> OutputMode:
+    return OutputMode[name.upper()]
