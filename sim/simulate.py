@@ -241,9 +241,8 @@ def _icarus_command(
     command += [f"-D{name}={value}" for name, value in defines.items()]
     command += [f"-Pharness.{name}={value}" for name, value in parameters.items()]
     tools.run([*command, *sources], folder=folder, name="iverilog", timeout=600)
-    library = config.lib_name_path("vpi", "icarus")
     fst = ["-fst"] if waves and waves.suffix == ".fst" else []
-    return [programs["vvp"], "-M", str(Path(library).parent), "-m", Path(library).stem, "sim.vvp", *fst]
+    return [programs["vvp"], "-m", config.lib_entry("vpi", "icarus"), "sim.vvp", *fst]
 
 
 def _check_choice(what: str, value: str, allowed: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ KEPT = 40
 
 _WARNINGS = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
 _FAST, _SLOW = "-O1", "-O0"
+_UNIT = 200_000
 _RUNTIME = ("verilated", "verilated_threads")
 _DEFINES = ("-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0")
 
@@ -175,15 +176,27 @@ def _compile(
 ) -> None:
     include = verilator_root() / "include"
     flags = [*_DEFINES, *_trace_flags(trace), "-I.", f"-I{include}", f"-I{include / 'vltstd'}", "-w"]
-    # The largest first: the last to end then is a small one.
-    files = sorted(folder.glob("*.cpp"), key=lambda file: -file.stat().st_size)
-    commands = [
-        [*compiler(), _SLOW if "__Slow" in file.name or "__Syms" in file.name else _FAST, *flags, "-c", file,
-         "-o", folder / f"{file.stem}.o"]
-        for file in [*files, main]
-    ]  # fmt: skip
+    files = sorted(folder.glob("*.cpp"))
+    slow = [file for file in files if file.stem.endswith("__Slow")]
+    units = {"main": _FAST}
+    (folder / "main.cpp").write_text(main.read_text())
+    units |= dict.fromkeys(_units(folder, "slow", slow), _SLOW)
+    units |= dict.fromkeys(_units(folder, "fast", [file for file in files if file not in slow]), _FAST)
+    commands = [[*compiler(), level, *flags, "-c", f"{unit}.cpp", "-o", f"{unit}.o"] for unit, level in units.items()]
     tools.run_all(commands, folder=folder, name="ziglang c++", timeout=1800)
-    link: list[str | Path] = [*compiler(), "-o", program, *(folder / f"{f.stem}.o" for f in [*files, main]), *runtime]
+    link: list[str | Path] = [*compiler(), "-o", program, *(f"{unit}.o" for unit in units), *runtime]
     for library in libraries:
         link += [library, f"-Wl,-rpath,{library.parent}"]
     tools.run([*link, "-lpthread", "-ldl"], folder=folder, name="ziglang c++ (link)", timeout=900)
+
+
+def _units(folder: Path, name: str, files: list[Path]) -> list[str]:
+    """Put ``files`` together into a few of about equal size: each compilation reads a second's worth of headers."""
+    sizes = {file: file.stat().st_size for file in files}
+    number = min(os.cpu_count() or 1, 1 + sum(sizes.values()) // _UNIT)
+    units: list[list[Path]] = [[] for _ in range(number)]
+    for file in sorted(files, key=lambda file: (-sizes[file], file.name)):
+        min(units, key=lambda unit: sum(sizes[f] for f in unit)).append(file)
+    for i, unit in enumerate(units):
+        (folder / f"{name}{i}.cpp").write_text("".join(f'#include "{file.name}"\n' for file in unit))
+    return [f"{name}{i}" for i in range(number)]
