@@ -1,0 +1,117 @@
+"""``compile_gemm``: the compiler's front door."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+
+from gen.compiler.layout import ALIGNMENT, MemoryMap
+from gen.compiler.order import give_tokens, interleave
+from gen.compiler.program import Program
+from gen.compiler.schedule import Scheduler
+from gen.compiler.tiling import DoesNotFit, Gemm, Span, Tiler, Tiling
+from gen.families.contract import Family
+from hw.control.isa import INSTRUCTION_BYTES, PARAMETER_BYTES, OutputMode, assemble
+from hw.design import Design, ceil_div
+
+MOST_INSTRUCTIONS = 1 << 20
+"""Instructions are numbered with 20 bits (``hw.interfaces.INDEX_BITS``)."""
+MOST_SIZE = (1 << 30) - 1
+"""A row of results is a stride of 32 bits at most."""
+SHIFTABLE = ("activations", "parameters", "output")
+
+
+def compile_gemm(
+    design: Design,
+    family: Family,
+    M: int,
+    K: int,
+    N: int,
+    *,
+    mode: OutputMode = OutputMode.RAW,
+    base: int = 0,
+    alignment: Mapping[str, int] | None = None,
+) -> Program:
+    """Compile Y[M, N] = X[M, K] · W[K, N] for ``design``, whose array is ``family``.
+
+    Parameters
+    ----------
+    M, K, N : int
+        At least 1.
+    mode : OutputMode
+        What is written of each result.
+    base : int
+        First address of the memory image, a multiple of 128.
+    alignment : mapping
+        Bytes (0 to 127) by which the buffers ``activations``, ``parameters``, ``output`` start after an aligned address. All are
+        aligned by default; the hardware takes any.
+
+    Raises
+    ------
+    DoesNotFit
+        When a size of the design is too small: a line for each says which, by how much.
+    TypeError, ValueError
+        For other mistakes of the arguments.
+    """
+    gemm = _gemm(M, K, N, mode)
+    offsets = _offsets(base, alignment)
+    if design.geometry != family.geometry:
+        raise ValueError(f"design must be of the geometry {family.geometry}, not {design.geometry}")
+    tiling = Tiler(design, family, gemm).choose()
+    memory = MemoryMap(base=operator.index(base))
+    memory.add("activations", gemm.M * gemm.K, offsets["activations"])
+    blocks = _weight_blocks(design, family, tiling, memory)
+    if gemm.mode is OutputMode.REQUANTISED:
+        memory.add("parameters", gemm.N * PARAMETER_BYTES, offsets["parameters"])
+    memory.add("output", gemm.M * gemm.N * gemm.result_bytes, offsets["output"])
+    steps = interleave(Scheduler(design, family, gemm, tiling, memory, blocks).build(), design.queue_depth)
+    if len(steps) >= MOST_INSTRUCTIONS:
+        raise DoesNotFit(f"the program must be shorter than {MOST_INSTRUCTIONS} instructions, not {len(steps)}: larger "
+                         "memory.activations, memory.weights and memory.accumulators make it shorter")
+    give_tokens(steps)
+    binary = b"".join(assemble(step.opcode, **step.fields) for step in steps)
+    # Last in memory, since only now its length is known; up to whole fetches, so that these stay in the window, too.
+    memory.add("program", ceil_div(len(binary), ALIGNMENT) * ALIGNMENT)
+    memory.check(design)
+    return Program(gemm=gemm, family=family, binary=binary, memory=memory, blocks=blocks, tiling=tiling)
+
+
+def _gemm(M: int, K: int, N: int, mode: OutputMode) -> Gemm:
+    if not isinstance(mode, OutputMode):
+        raise TypeError(f"mode must be an OutputMode, not {mode!r}")
+    sizes = {name: operator.index(value) for name, value in (("M", M), ("K", K), ("N", N))}
+    for name, value in sizes.items():
+        if not 1 <= value <= MOST_SIZE:
+            raise ValueError(f"{name} must be 1 to {MOST_SIZE}, not {value}")
+    return Gemm(**sizes, mode=mode)
+
+
+def _offsets(base: int, alignment: Mapping[str, int] | None) -> dict[str, int]:
+    if operator.index(base) < 0 or base % ALIGNMENT:
+        raise ValueError(f"base must be a multiple of {ALIGNMENT} and at least 0, not {base!r}")
+    offsets = dict.fromkeys(SHIFTABLE, 0)
+    for name, value in (alignment or {}).items():
+        if name not in SHIFTABLE:
+            raise ValueError(f"alignment must be given for {', '.join(SHIFTABLE)}, not {name!r}")
+        if not 0 <= operator.index(value) < ALIGNMENT:
+            raise ValueError(f"alignment of {name} must be 0 to {ALIGNMENT - 1}, not {value!r}")
+        offsets[name] = operator.index(value)
+    return offsets
+
+
+def _weight_blocks(
+    design: Design, family: Family, tiling: Tiling, memory: MemoryMap
+) -> dict[tuple[Span, Span], tuple[int, int]]:
+    """Address and bytes of every weight block, one after the other in the order in which they are taken."""
+    g, place, blocks = design.geometry, 0, {}
+    for group in tiling.groups:
+        for chunk in tiling.chunks:
+            for columns in group.blocks:
+                for part in chunk:
+                    words = (columns[1] - columns[0]) * family.weight_words(ceil_div(part[1] - part[0], g.tile_depth))
+                    # Whole bus beats, so that every block starts on one.
+                    size = ceil_div(words * g.weight_bytes, design.data_bytes) * design.data_bytes
+                    blocks[columns, part] = (place, size)
+                    place += size
+    start = memory.add("weights", place)
+    return {key: (start + offset, size) for key, (offset, size) in blocks.items()}

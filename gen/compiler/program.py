@@ -1,0 +1,177 @@
+"""A compiled GEMM: instructions, memory map, memory image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gen.compiler.layout import GUARD, MemoryMap
+from gen.compiler.tiling import Gemm, Span, Tiling
+from gen.families.contract import Family
+from hw.control.isa import INSTRUCTION_BYTES, PARAMETER_BYTES, Instruction, OutputMode, disassemble, names
+
+UNWRITTEN = 0x5A
+"""What the output holds in a fresh image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What ``compile_gemm`` returns.
+
+    Parameters
+    ----------
+    gemm : Gemm
+        Shape (``M``, ``K``, ``N``) and ``mode``.
+    binary : bytes
+        The instructions as they lie in memory.
+    memory : MemoryMap
+    blocks : dict
+        (column tiles, steps of K) of every weight block: its address and bytes.
+    tiling : Tiling
+        What was chosen, for reports.
+    """
+
+    gemm: Gemm
+    family: Family
+    binary: bytes
+    memory: MemoryMap
+    blocks: dict[tuple[Span, Span], tuple[int, int]]
+    tiling: Tiling
+
+    @property
+    def base(self) -> int:
+        """Address of the image's first byte."""
+        return self.memory.base
+
+    @property
+    def regions(self) -> dict[str, tuple[int, int]]:
+        """Address and bytes of every buffer: ``program``, ``activations``, ``weights``, ``parameters`` (requantised only), ``output``."""
+        return self.memory.regions
+
+    @property
+    def window(self) -> Span:
+        """Lowest and highest byte address that the program may touch: the image with its guard bytes."""
+        return self.memory.base, self.memory.end - 1
+
+    @property
+    def address(self) -> int:
+        """Address of the first instruction."""
+        return self.regions["program"][0]
+
+    @property
+    def length(self) -> int:
+        """Number of instructions."""
+        return len(self.binary) // INSTRUCTION_BYTES
+
+    @property
+    def instructions(self) -> list[Instruction]:
+        """The instructions, decoded from ``binary``."""
+        n = INSTRUCTION_BYTES
+        return [disassemble(self.binary[i : i + n]) for i in range(0, len(self.binary), n)]
+
+    def image(
+        self,
+        x: np.ndarray,
+        w: np.ndarray,
+        bias: np.ndarray | None = None,
+        multiplier: np.ndarray | None = None,
+        shift: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The memory (uint8) from ``base`` on, ready to run: int8 ``x`` [M, K], int8 ``w`` [K, N].
+
+        Requantised programs take ``bias`` (int32), ``multiplier`` (uint32) and ``shift`` (0 to 63), [N] each.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When an array is of another type or shape, or missing, or not wanted.
+        """
+        gemm = self.gemm
+        _check("x", x, np.int8, (gemm.M, gemm.K))
+        _check("w", w, np.int8, (gemm.K, gemm.N))
+        memory = np.full(self.memory.end - self.base, GUARD, np.uint8)
+        self._put(memory, "program", np.frombuffer(self.binary, np.uint8))
+        self._put(memory, "activations", x.reshape(-1).view(np.uint8))
+        self._put(memory, "output", np.full(self.regions["output"][1], UNWRITTEN, np.uint8))
+        columns = self.family.geometry.columns
+        for ((c0, c1), (k0, k1)), (address, size) in self.blocks.items():
+            words = self.family.pack_weights(w[k0:k1, c0 * columns : c1 * columns])
+            block = memory[address - self.base :][:size]
+            block[: words.size] = words
+            block[words.size :] = 0
+        given = {"bias": bias, "multiplier": multiplier, "shift": shift}
+        if gemm.mode is OutputMode.RAW:
+            if any(value is not None for value in given.values()):
+                raise ValueError("bias, multiplier and shift must be left out in raw mode")
+            return memory
+        self._put(memory, "parameters", _parameters(gemm.N, given).reshape(-1))
+        return memory
+
+    def _put(self, memory: np.ndarray, name: str, data: np.ndarray) -> None:
+        start = self.regions[name][0] - self.base
+        memory[start : start + data.size] = data
+
+    def read_output(self, memory: np.ndarray) -> np.ndarray:
+        """Y [M, N] as it lies in ``memory``: int32, or int8 when requantised."""
+        start, size = self.regions["output"]
+        data = memory[start - self.base :][:size].tobytes()
+        dtype = np.int8 if self.gemm.mode is OutputMode.REQUANTISED else np.dtype("<i4")
+        return np.frombuffer(data, dtype).reshape(self.gemm.M, self.gemm.N).copy()
+
+    def guards(self) -> list[Span]:
+        """First and one past the last address of every stretch of guard bytes; all hold ``GUARD``, before and after a run."""
+        return self.memory.gaps()
+
+    def damaged(self, memory: np.ndarray) -> int | None:
+        """Address of the first guard byte that has another value than ``GUARD``, if any."""
+        for first, end in self.guards():
+            wrong = np.flatnonzero(memory[first - self.base : end - self.base] != GUARD)
+            if wrong.size:
+                return first + int(wrong[0])
+        return None
+
+    def listing(self) -> str:
+        """The program as text: memory map, then an instruction per line."""
+        g = self.gemm
+        lines = [f"; Y[{g.M},{g.N}] = X[{g.M},{g.K}] · W[{g.K},{g.N}], {g.mode.name.lower()}"]
+        lines += [f"; {name:<12}{start:#012x} {size} bytes" for name, (start, size) in self.regions.items()]
+        return "\n".join(lines + [f"{i:5}  {line(one)}" for i, one in enumerate(self.instructions)]) + "\n"
+
+
+def line(instruction: Instruction) -> str:
+    """One instruction as text: operation, fields, tokens taken and given."""
+    values = instruction.values
+    text = [f"{instruction.opcode.name.lower():<8}"]
+    for name, value in values.items():
+        if name in ("opcode", "wait", "post", "reserved"):
+            continue
+        address = name == "memory_address"
+        text.append(f"{name}={value:#x}" if address else f"{name}={value}")
+    for name in ("wait", "post"):
+        if values[name]:
+            text.append(f"{name}({','.join(names(values[name]))})")
+    return " ".join(text)
+
+
+def _check(name: str, array: np.ndarray | None, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        raise TypeError(f"{name} must be an array of {np.dtype(dtype).name}, not {getattr(array, 'dtype', array)!r}")
+    if array.shape != shape:
+        raise ValueError(f"{name} must be of shape {shape}, not {array.shape}")
+    return array
+
+
+def _parameters(features: int, given: dict[str, np.ndarray | None]) -> np.ndarray:
+    """The parameter entries, [features, 16] bytes."""
+    entries = np.zeros((features, PARAMETER_BYTES), np.uint8)
+    bias = _check("bias", given["bias"], np.int32, (features,))
+    multiplier = _check("multiplier", given["multiplier"], np.uint32, (features,))
+    shift = _check("shift", given["shift"], np.uint8, (features,))
+    if int(shift.max()) > 63:
+        raise ValueError(f"shift must be 0 to 63, not {int(shift.max())}")
+    entries[:, 0:4] = bias.astype("<i4").view(np.uint8).reshape(-1, 4)
+    entries[:, 4:8] = multiplier.astype("<u4").view(np.uint8).reshape(-1, 4)
+    entries[:, 8] = shift
+    return entries
+

@@ -1,0 +1,283 @@
+"""How a GEMM is cut to fit: M tiles, groups of features, chunks of K, and the weight blocks that the bus brings.
+
+Three levels. An **M tile** is the rows whose activations lie in the scratchpad together; it is worked through for all
+features before the next one. A **group** is the column tiles whose results leave in one STORE. A **weight block** is
+what one LOAD brings and one EXECUTE takes. When not even one row tile fits with the whole of K, the activations come in
+**chunks** of K as well, which add up in the accumulators.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from gen.errors import RequestError
+from gen.families.contract import Family
+from hw.control.isa import INSTRUCTION_BYTES, PARAMETER_BYTES, OutputMode
+from hw.design import Design, ceil_div
+
+RING_BLOCKS = 3
+"""Weight blocks that the scratchpad should hold: one in use, one ready, one on its way."""
+MOST_PIECES = 8
+"""Parts of an M tile that are loaded, and in the first and last group also computed, one after the other."""
+MOST_SHARED = 4
+"""Weight blocks that may be kept for several EXECUTEs."""
+
+FIELD_16 = (1 << 16) - 1
+FIELD_24 = (1 << 24) - 1
+
+Span = tuple[int, int]
+"""First and one past the last."""
+
+
+class DoesNotFit(RequestError, ValueError):
+    """A GEMM cannot be made to fit: the text names the size that is too small and the least that would do."""
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """Y[M, N] = X[M, K] · W[K, N] and what is written of each result."""
+
+    M: int
+    K: int
+    N: int
+    mode: OutputMode
+
+    @property
+    def result_bytes(self) -> int:
+        """Bytes of a result in memory."""
+        return 1 if self.mode is OutputMode.REQUANTISED else 4
+
+
+@dataclass(frozen=True)
+class Group:
+    """Column tiles whose results share a half of the accumulators until a STORE fetches them."""
+
+    tiles: Span
+    blocks: tuple[Span, ...]
+    """Its column tiles, weight block by weight block."""
+    by_pieces: bool
+    """The M tile is computed and stored piece by piece, each time with the same weight blocks, which stay."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Everything that was chosen; spans are in row tiles, column tiles and steps of K."""
+
+    m_tiles: tuple[tuple[Span, ...], ...]
+    """The pieces of each M tile."""
+    chunks: tuple[tuple[Span, ...], ...]
+    """Chunks of K, each with the parts in which its weights come. One chunk: activations are loaded once per M tile."""
+    groups: tuple[Group, ...]
+    weights_stay: bool
+    """All weights fit at once and are loaded once."""
+    parameters_stay: bool
+    """So for the parameters."""
+
+
+def split(total: int, parts: int, unit: int = 1, first: int = 0) -> tuple[Span, ...]:
+    """``total`` in at most ``parts`` spans of nearly the same length, all but the last a multiple of ``unit``."""
+    units = ceil_div(total, unit)
+    parts = min(parts, units)
+    edges = [first + min(total, (units * i // parts) * unit) for i in range(parts + 1)]
+    return tuple(zip(edges, edges[1:], strict=False))
+
+
+class Tiler:
+    """Finds the tiling of ``gemm`` that a simple estimate of the time says is best.
+
+    Raises
+    ------
+    DoesNotFit
+        When there is none.
+    """
+
+    def __init__(self, design: Design, family: Family, gemm: Gemm):
+        self.design, self.family, self.gemm = design, family, gemm
+        g = self.geometry = design.geometry
+        self.row_tiles = ceil_div(gemm.M, g.tile_rows)
+        self.column_tiles = ceil_div(gemm.N, g.columns)
+        # K is cut where an activation word, a depth tile and a block of shared scale all end.
+        self.granule = math.lcm(g.activation_bytes, g.tile_depth, family.depth_granule)
+        self.half = design.accumulator_rows // 2
+        self._check_least()
+
+    def words(self, steps: int) -> int:
+        """Weight words of a column tile over ``steps`` of K."""
+        return self.family.weight_words(ceil_div(steps, self.geometry.tile_depth))
+
+    def activation_words(self, row_tiles: int, steps: int) -> int:
+        """Activation words of a part of X. A single row is read by every element row of its tile: its padding takes no space."""
+        rows = 1 if self.gemm.M == 1 else row_tiles * self.geometry.tile_rows
+        return rows * ceil_div(steps, self.geometry.activation_bytes)
+
+    def _check_least(self) -> None:
+        d, g, least = self.design, self.geometry, min(self.granule, self.gemm.K)
+        lines = []
+        if self.half < g.tile_rows:
+            lines.append(f"memory.accumulators must be at least {2 * g.tile_rows} rows for this array, not {d.accumulator_rows}")
+        words = self.activation_words(1, least)
+        if d.activation_words < words:
+            need, have = words * g.activation_bytes, d.activation_words * g.activation_bytes
+            lines.append(f"memory.activations must be at least {need} bytes for this array, not {have}")
+        words = self.words(least)
+        if d.weight_words < words:
+            need, have = words * g.weight_bytes, d.weight_words * g.weight_bytes
+            lines.append(f"memory.weights must be at least {need} bytes for this array, not {have}")
+        features = min(self.gemm.N, g.columns)
+        if self.gemm.mode is OutputMode.REQUANTISED and d.parameter_entries < features:
+            lines.append(f"memory.parameters must be at least {features} features for this array, not {d.parameter_entries}")
+        if lines:
+            raise DoesNotFit(*lines)
+
+    # Choice of rows and chunk -----------------------------------------------------------------------------------
+
+    def choose(self) -> Tiling:
+        """The best tiling."""
+        rows, chunk = min(self._candidates(), key=self._cost)
+        m_tiles = split(self.row_tiles, ceil_div(self.row_tiles, rows))
+        rows = max(b - a for a, b in m_tiles)
+        chunks = split(self.gemm.K, ceil_div(self.gemm.K, chunk), self.granule)
+        limit = self._block_words(rows, chunk)
+        longest = bisect_right(range(1, ceil_div(self.gemm.K, self.granule) + 1), limit, key=self._granule_words)
+        longest = max(1, longest) * self.granule
+        parted = tuple(split(b - a, ceil_div(b - a, longest), self.granule, a) for a, b in chunks)
+        pieces = min(MOST_PIECES, max(1, rows // self.geometry.weight_words)) if len(chunks) == 1 else 1
+        groups = self._groups(rows, pieces, parted, limit)
+        return Tiling(
+            m_tiles=tuple(split(b - a, pieces, 1, a) for a, b in m_tiles),
+            chunks=parted,
+            groups=groups,
+            weights_stay=self._all_words(groups, parted) <= self.design.weight_words,
+            parameters_stay=sum(self._entries(b - a) for a, b in (x.tiles for x in groups)) <= self.design.parameter_entries,
+        )
+
+    def _candidates(self) -> list[tuple[int, int]]:
+        """Row tiles of an M tile and steps of a chunk, most rows first."""
+        d, g, K = self.design, self.geometry, self.gemm.K
+        most = min(self.row_tiles, self.half // g.tile_rows, FIELD_16 // g.tile_rows)
+        found = []
+        whole = min(most, d.activation_words // self.activation_words(1, K))
+        if whole and self._chunk_allowed(K):
+            found.append((whole, K))
+        for rows in sorted({most, *(1 << i for i in range(most.bit_length()))}, reverse=True):
+            # Two chunks should fit, so that one is loaded while the other is used; one must.
+            room = max(d.activation_words // 2, self.activation_words(1, self.granule))
+            granules = room // self.activation_words(rows, self.granule) if rows <= most else 0
+            chunk = granules * self.granule
+            while chunk and not self._chunk_allowed(chunk):
+                chunk = max(self.granule, chunk // 2 // self.granule * self.granule)
+            if 0 < chunk < K:
+                found.append((rows, chunk))
+        return found
+
+    def _chunk_allowed(self, steps: int) -> bool:
+        """The fields of LOAD and EXECUTE can express a chunk of that length."""
+        d, g = self.design, self.geometry
+        beats = ceil_div(steps, g.activation_bytes) * g.activation_bytes // d.data_bytes
+        return beats <= FIELD_16 and ceil_div(steps, g.tile_depth) <= FIELD_24
+
+    def _cost(self, candidate: tuple[int, int]) -> tuple[int, int]:
+        """Estimated cycles, then bus beats. The slowest of array, bus and STORE counts; the others hide behind it."""
+        rows, chunk = candidate
+        array, bus = self._array_steps(rows), self._bus_beats(rows, chunk)
+        store = self.gemm.M * self.gemm.N // self.design.output_lanes
+        return max(array, bus, store), bus
+
+    def _array_steps(self, rows: int) -> int:
+        """Steps of the whole GEMM: a depth tile takes a step per row tile, but its weights must come in, too."""
+        g = self.geometry
+        per_pass = max(rows, g.weight_words) * ceil_div(self.row_tiles, rows)
+        return per_pass * self.column_tiles * ceil_div(self.gemm.K, g.tile_depth)
+
+    def _bus_beats(self, rows: int, chunk: int) -> int:
+        beat, gemm = self.design.data_bytes, self.gemm
+        loads = 1 if chunk >= gemm.K else ceil_div(self.column_tiles, self._most_tiles(rows))
+        weights = self.column_tiles * self.words(gemm.K) * self.geometry.weight_bytes * ceil_div(self.row_tiles, rows)
+        return (weights + loads * gemm.M * gemm.K) // beat
+
+    # Choice of groups and blocks --------------------------------------------------------------------------------
+
+    def _granule_words(self, granules: int) -> int:
+        return self._slot(self.words(granules * self.granule))
+
+    def _slot(self, words: int) -> int:
+        """``words`` up to whole bus beats: the room of a block in the scratchpad."""
+        unit = max(1, self.design.data_bytes // self.geometry.weight_bytes)
+        return ceil_div(words, unit) * unit
+
+    def _block_words(self, rows: int, chunk: int) -> int:
+        """Words that a weight block may have.
+
+        A third of the scratchpad; and when the bus is the limit, no more than balances two losses: 64 bytes of
+        instructions per block, and at the end the array, which lags behind the bus by a block.
+        """
+        d, g = self.design, self.geometry
+        least = self._granule_words(1)
+        limit = max(d.weight_words // RING_BLOCKS, min(least, d.weight_words))
+        total = self._bus_beats(rows, chunk)
+        beats = math.isqrt(total * ceil_div(2 * INSTRUCTION_BYTES, d.data_bytes))
+        balanced = beats * d.data_bytes // g.weight_bytes
+        if total < self._array_steps(rows) * 7 // 8:
+            balanced = max(balanced, self._slot(self.words(min(chunk, self.gemm.K))))
+        return max(least, min(limit, balanced, FIELD_24 // g.weight_bytes - 1))
+
+    def _most_tiles(self, rows: int) -> int:
+        """Column tiles that a group may have."""
+        g, d = self.geometry, self.design
+        most = min(self.half // (rows * g.tile_rows), FIELD_16 // g.columns)
+        if self.gemm.mode is OutputMode.REQUANTISED and self._entries(self.column_tiles) > d.parameter_entries:
+            # Two groups' parameters, so that one is loaded while the other is used.
+            while most > 1 and self._entries(most) > d.parameter_entries // 2:
+                most -= 1
+        return most
+
+    def _entries(self, tiles: int) -> int:
+        """Parameter entries of the features of that many column tiles, up to whole bus beats."""
+        per_beat = max(1, self.design.data_bytes // PARAMETER_BYTES)
+        return ceil_div(min(tiles * self.geometry.columns, self.gemm.N), per_beat) * per_beat
+
+    def _groups(self, rows: int, pieces: int, parted: tuple[tuple[Span, ...], ...], limit: int) -> tuple[Group, ...]:
+        """The first and the last group are small and, if they can be, worked through by pieces of the M tile.
+
+        So the array starts when the first piece is there, and what is left to store at the end is short.
+        """
+        C, most = self.column_tiles, self._most_tiles(rows)
+        tile_words = sum(self._slot(self.words(b - a)) for a, b in parted[0])
+        whole = len(parted) == 1
+        room = self.design.weight_words * (RING_BLOCKS - 1) // RING_BLOCKS
+        shared = min(room // tile_words, MOST_SHARED // len(parted[0])) if whole and pieces > 1 else 0
+        middle = self._middle_tiles(rows, pieces if shared else 1, most)
+        if not whole:
+            first, last = 0, 0
+        elif not shared:
+            first, last = 0, int(C > 1)
+        else:
+            first, last = min(2, shared, most, max(1, C - 1)), int(C > 1)
+        edges = [(0, first)] if first else []
+        if C - first - last:
+            between = C - first - last
+            edges += split(between, ceil_div(between, middle if whole else most), 1, first)
+        edges += [(C - last, C)] if last else []
+        per_block = max(1, limit // self._slot(self.words(parted[0][0][1]))) if all(len(p) == 1 for p in parted) else 1
+        groups = []
+        for a, b in edges:
+            by_pieces = bool(shared) and (a == 0 or b == C) and b - a <= shared
+            blocks = split(b - a, b - a if by_pieces else ceil_div(b - a, per_block), 1, a)
+            groups.append(Group((a, b), blocks, by_pieces))
+        return tuple(groups)
+
+    def _middle_tiles(self, rows: int, pieces: int, most: int) -> int:
+        """Tiles of a group: its STORE should be done when the piece of the last group that needs its half comes."""
+        g, gemm = self.geometry, self.gemm
+        piece_steps = max(rows // pieces, g.weight_words) * ceil_div(gemm.K, g.tile_depth)
+        stored = min(gemm.M, rows * g.tile_rows) * ceil_div(g.columns, self.design.output_lanes)
+        return most if stored > piece_steps else min(most, piece_steps // stored)
+
+    def _all_words(self, groups: tuple[Group, ...], parted: tuple[tuple[Span, ...], ...]) -> int:
+        """Words of all weight blocks together."""
+        parts = [part for chunk in parted for part in chunk]
+        return sum(
+            self._slot((d - c) * self.words(b - a)) for group in groups for c, d in group.blocks for a, b in parts
+        )
