@@ -80,8 +80,9 @@ def mover_members(design: Design) -> dict:
     """What LOAD and STORE share towards control.
 
     ``halt``: take nothing new, start no new burst, finish those under way. ``busy``: a command or a burst is under way.
-    ``finished``: one cycle, the oldest command has ended without fault, ``post`` is its mask. ``fault``: one cycle, with
-    ``code`` (``hw.control.isa.Error``) and ``index`` of the command at fault; such a command ends without ``finished``.
+    ``finished``: one cycle, the oldest command has ended without fault, ``post`` is its mask and ``index`` its place in the
+    program. ``fault``: one cycle, with ``code`` (``hw.control.isa.Error``) and ``index`` of the command at fault; such a
+    command ends without ``finished``.
     ``window_first``, ``window_last``: lowest and highest byte address that may be touched; constant while busy.
     """
     return {
@@ -161,7 +162,10 @@ def axi_write_data(data_width: int) -> data.StructLayout:
 def axi_read(address_width: int, data_width: int) -> Signature:
     """Read half of an AXI4 master, as streams."""
     return Signature(
-        {"ar": Out(stream.Signature(axi_address(address_width))), "r": In(stream.Signature(axi_read_data(data_width)))}
+        {
+            "ar": Out(stream.Signature(axi_address(address_width))),
+            "r": In(stream.Signature(axi_read_data(data_width))),
+        }
     )
 
 

@@ -69,7 +69,8 @@ class RegisterPort(wiring.Component):
                 "start": Out(1),
                 "acknowledge": Out(1),
                 "values": Out(
-                    data.StructLayout({r.name: 32 for r in self._held}), init={r.name: r.reset for r in self._held}
+                    data.StructLayout({r.name: 32 for r in self._held}),
+                    init={r.name: r.reset for r in self._held},
                 ),
             }
         )
@@ -125,17 +126,23 @@ class RegisterPort(wiring.Component):
             **{r.name: self.values[r.name] for r in self._held},
             **{name: self.counters[i] for i, (name, _) in enumerate(registers.COUNTERS)},
         }
-        # Two stages, so that the wide selection is not on the bus: address, then value.
-        address, selected = Signal(ADDRESS_WIDTH), Signal()
+        # Three stages, so that no selection is wide: address, value within a group of eight registers, group.
+        address, asked, selected = Signal(ADDRESS_WIDTH), Signal(), Signal()
         value, known = Signal(32), Signal()
-        m.d.comb += bus.ar.ready.eq(~selected & ~bus.r.valid)
-        m.d.sync += selected.eq(bus.ar.valid & bus.ar.ready)
+        m.d.comb += bus.ar.ready.eq(~asked & ~selected & ~bus.r.valid)
+        m.d.sync += [asked.eq(bus.ar.valid & bus.ar.ready), selected.eq(asked)]
         with m.If(bus.ar.ready):
             m.d.sync += address.eq(bus.ar.payload)
-        with m.Switch(address):
-            for register in REGISTERS:
-                with m.Case(register.offset):
-                    m.d.comb += [known.eq(1), value.eq(shown[register.name])]
+        for group in sorted({register.offset >> 5 for register in REGISTERS}):
+            within, mapped = Signal(32, name=f"group_{group}"), Signal(name=f"mapped_{group}")
+            m.d.sync += mapped.eq(0)
+            with m.Switch(address[:5]):
+                for register in REGISTERS:
+                    if register.offset >> 5 == group:
+                        with m.Case(register.offset & 31):
+                            m.d.sync += [mapped.eq(1), within.eq(shown[register.name])]
+            with m.If(address[5:] == group):
+                m.d.comb += [value.eq(within), known.eq(mapped)]
         with m.If(selected):
             m.d.sync += [bus.r.valid.eq(1), bus.r.payload.data.eq(value), bus.r.payload.response.eq(OKAY)]
             with m.If(~known):

@@ -13,7 +13,6 @@ from hw.control.execute import ExecuteUnit
 from hw.control.fetch import Fetch
 from hw.control.isa import FETCH_SOURCE, Error, Queue, Token
 from hw.control.queue import InstructionQueue
-from hw.control.registers import COUNTERS
 from hw.control.run import FaultCollector, RunControl, Watchdog
 from hw.control.tokens import TokenCounters
 from hw.design import Design
@@ -111,10 +110,10 @@ class Control(wiring.Component):
             execute.wrong.eq(self.core_fault),
         ]
         self._registers(m, port, run, fetch)
-        self._tokens(m, run, execute, queues)
+        overflows = self._tokens(m, run, execute, queues)
         self._state(m, run, fetch, decoder, execute, queues)
         watchdog = self._watchdog(m, port, run, fetch, queues)
-        self._faults(m, run, fetch, decoder, execute, watchdog)
+        self._faults(m, run, fetch, decoder, execute, watchdog, overflows)
         self._counters(m, port, run, queues)
         return m
 
@@ -142,19 +141,22 @@ class Control(wiring.Component):
             self.halt.eq(run.halt),
         ]
 
-    def _tokens(self, m: Module, run: RunControl, execute: ExecuteUnit, queues: dict) -> None:
+    def _tokens(self, m: Module, run: RunControl, execute: ExecuteUnit, queues: dict) -> list[tuple]:
+        """Counters between the units and the queues; what they report when one overflows."""
         m.submodules.tokens = tokens = TokenCounters()
         m.d.comb += tokens.clear.eq(run.clear)
+        ended = {q: Signal(INDEX_BITS, name=f"ended_{q.name.lower()}") for q in Queue}
         ends = {Queue.LOAD: self.load_status, Queue.EXECUTE: execute, Queue.STORE: self.store_status}
         for q, unit in ends.items():
             with m.If(unit.finished):
                 m.d.comb += tokens.posts[q].eq(unit.post)
+                m.d.sync += ended[q].eq(unit.index)
             mine = [token for token in Token if token.waiter is q]
             m.d.comb += [
                 queues[q].present.eq(Cat(tokens.present[token] for token in mine)),
                 tokens.takes[q].eq(queues[q].take << mine[0]),
             ]
-        self._overflow = tokens.overflow
+        return [(tokens.overflow[q], Error.TOKEN_OVERFLOW, q, ended[q]) for q in Queue]
 
     def _state(self, m, run, fetch, decoder, execute, queues) -> None:
         """When has a run ended, and when has a halted machine come to rest."""
@@ -169,9 +171,9 @@ class Control(wiring.Component):
     def _watchdog(self, m, port, run, fetch, queues) -> Watchdog:
         m.submodules.watchdog = watchdog = Watchdog()
         moves = Signal()
-        m.d.sync += moves.eq(
-            self.bus_moves | self.core_busy | Cat(queue.take.any() | queue.i.valid & queue.i.ready for queue in queues.values()).any()
-        )
+        taken = Cat(queue.i.valid & queue.i.ready for queue in queues.values()).any()
+        issued = Cat(queue.o.valid & queue.o.ready for queue in queues.values()).any()
+        m.d.sync += moves.eq(self.bus_moves | self.core_busy | taken | issued)
         m.d.comb += [
             watchdog.limit.eq(port.values.watchdog),
             watchdog.progress.eq(moves | ~(run.running | run.halt)),
@@ -183,7 +185,7 @@ class Control(wiring.Component):
             m.d.comb += watchdog.indices[q].eq(queue.index)
         return watchdog
 
-    def _faults(self, m, run, fetch, decoder, execute, watchdog) -> None:
+    def _faults(self, m, run, fetch, decoder, execute, watchdog, overflows) -> None:
         """All who can report a fault, the gravest first."""
         load, store = self.load_status, self.store_status
         reports = [
@@ -193,7 +195,7 @@ class Control(wiring.Component):
             (execute.fault, execute.code, Queue.EXECUTE, execute.index),
             (store.fault, store.code, Queue.STORE, store.index),
             (self.conflict, Error.CONFLICT, Queue.STORE, store.index),
-            *((self._overflow[q], Error.TOKEN_OVERFLOW, q, self._ended[q]) for q in Queue),
+            *overflows,
             (watchdog.barks & run.running, Error.WATCHDOG, watchdog.queue, watchdog.index),
         ]
         m.submodules.faults = faults = FaultCollector(sources=len(reports))

@@ -37,7 +37,9 @@ class Counters(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         for i, (name, _) in enumerate(COUNTERS):
-            seen = Signal(name=f"seen_{name}")  # a register between the event, wherever it is, and the carry chain
+            seen = Signal(
+                name=f"seen_{name}"
+            )  # a register between the event, wherever it is, and the carry chain
             m.d.sync += seen.eq(self.running & (1 if name == "cycles" else self.events[name]))
             with m.If(seen):
                 m.d.sync += self.values[i].eq(self.values[i] + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, ValueLike
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, ValueLike
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -32,7 +32,7 @@ def entry_layout(design: Design, queue: Queue) -> data.StructLayout:
 
 
 class Decoder(wiring.Component):
-    """One instruction a cycle, checked in the register between fetch and the queues.
+    """Checks instructions in a register between fetch and the queues.
 
     Members
     -------
@@ -47,7 +47,8 @@ class Decoder(wiring.Component):
 
     Timing
     ------
-    A word is offered to its queue ``hw.timing.DECODE`` cycles after it was taken.
+    A word is offered to its queue ``hw.timing.DECODE`` cycles after it was taken. The next is taken in the cycle after its
+    queue took it, or later.
     """
 
     def __init__(self, *, design: Design) -> None:
@@ -68,22 +69,25 @@ class Decoder(wiring.Component):
         m = Module()
         word, held, valid = self.i.payload.word, Signal(instruction_word()), Signal()
         opcode_bad, field_bad = Signal(), Signal()
-        accepted = Signal()
-        with m.If(self.i.ready):
+        offered, accepted = Signal(len(Queue)), Signal(len(Queue))
+        bad = opcode_bad | field_bad
+        with m.If(self.i.ready):  # empty: no queue's ready goes through to fetch in its own cycle
             m.d.sync += [valid.eq(self.i.valid), held.eq(self.i.payload)]
+            for opcode in Opcode:
+                m.d.sync += offered[opcode.queue].eq(self.i.valid & (word[:8] == opcode))
             self._check(m, word, opcode_bad, field_bad)
-        with m.If(self.clear):
-            m.d.sync += valid.eq(0)
-        good = valid & ~opcode_bad & ~field_bad
+        with m.If((accepted.any() & ~bad) | self.clear):
+            m.d.sync += [valid.eq(0), offered.eq(0)]
         for opcode in Opcode:
             port = getattr(self, opcode.queue.name.lower())
-            m.d.comb += port.valid.eq(good & (held.word[:8] == opcode))
+            m.d.comb += [
+                port.valid.eq(offered[opcode.queue] & ~bad),
+                accepted[opcode.queue].eq(offered[opcode.queue] & port.ready),
+            ]
             self._extract(m, opcode, held, port.payload)
-            with m.If(held.word[:8] == opcode):
-                m.d.comb += accepted.eq(port.ready)
         m.d.comb += [
             self.held.eq(valid),
-            self.i.ready.eq(~valid | (good & accepted)),
+            self.i.ready.eq(~valid),
             self.fault.eq(valid & (opcode_bad | field_bad)),
             self.code.eq(Mux(opcode_bad, Error.OPCODE, Error.FIELD)),
             self.index.eq(held.index),
@@ -114,7 +118,7 @@ class Decoder(wiring.Component):
                 layout = command_layout(self._design, opcode.queue)
                 members = dict(layout.members)
                 if opcode is Opcode.EXECUTE:
-                    members.update(members["operands"].shape.members)
+                    members.update(members["operands"].members)
                 faults, end = [], 0
                 for field in FIELDS[opcode]:
                     first, end = end, end + field.bits
@@ -124,15 +128,10 @@ class Decoder(wiring.Component):
                     if field.name == "wait":
                         faults.append(Cat(value[t] for t in Token if t.waiter is not opcode.queue).any())
                     elif field.range not in (Range.OPCODE, Range.TOKENS, Range.VARIANT):
-                        implemented = len_of(members.get(field.name))
+                        implemented = Shape.cast(members.get(field.name, 0)).width
                         if implemented < field.bits:
                             faults.append(value[implemented:].any())
                 faults.append(word[end:].any())
                 with m.Case(opcode):
                     limit = variants.get(opcode, self._design.geometry.variants)
                     m.d.sync += [opcode_bad.eq(word[24:32] >= limit), field_bad.eq(Cat(*faults).any())]
-
-
-def len_of(member: data.Field | None) -> int:
-    """Bits of a layout's member; none for a field that the design does not have."""
-    return 0 if member is None else member.width

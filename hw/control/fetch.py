@@ -67,7 +67,8 @@ class Gearbox(wiring.Component):
     """Puts instruction words together from bus beats, or cuts a 64-byte beat into two.
 
     ``last`` says that the word now being made is the program's last: the second half of a 64-byte beat is then dropped.
-    ``made``: the last beat of a word is taken in this cycle; the word is valid from the next cycle on.
+    ``made``: the last beat of a word is taken in this cycle; the word is valid from the next cycle on. The first beat of a
+    word is taken in the cycle after the word before was, or later.
     """
 
     def __init__(self, *, data_bytes: int) -> None:
@@ -85,7 +86,9 @@ class Gearbox(wiring.Component):
         m = Module()
         i, o = self.i, self.o
         free = Signal()
-        m.d.comb += free.eq(o.ready | ~o.valid)
+        m.d.comb += free.eq(~o.valid)  # not "or taken": the decoder's ready would go through to the buffer
+        with m.If(o.ready):
+            m.d.sync += o.valid.eq(0)
         if self._data_bytes > INSTRUCTION_BYTES:
             upper = Signal()
             m.d.comb += [i.ready.eq(free & (upper | self.last)), self.made.eq(free & i.valid)]
@@ -104,7 +107,10 @@ class Gearbox(wiring.Component):
             m.d.sync += o.valid.eq(self.made)
             with m.If(i.valid):
                 m.d.sync += [
-                    o.payload.eq((i.payload << (INSTRUCTION_BITS - 8 * self._data_bytes)) | (o.payload >> 8 * self._data_bytes)),
+                    o.payload.eq(
+                        (i.payload << (INSTRUCTION_BITS - 8 * self._data_bytes))
+                        | (o.payload >> 8 * self._data_bytes)
+                    ),
                     count.eq(Mux(count == beats - 1, 0, count + 1)),
                 ]
         return m
@@ -139,7 +145,7 @@ class Fetch(wiring.Component):
     Timing
     ------
     The first request is made in cycle ``start + PROGRAM_CHECK``; a request follows another's grant after 2 cycles at the
-    earliest, and the hand-over that makes room for it after 2. A beat seen from the arbiter in cycle t can leave the
+    earliest, and the hand-over that makes room for it after 3. A beat seen from the arbiter in cycle t can leave the
     buffer in t + 1, and the word is valid in the cycle after its last beat left.
     """
 
@@ -169,7 +175,9 @@ class Fetch(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.check = check = ProgramCheck(address_width=self._address_width)
-        fifo = Fifo(shape=8 * self._data_bytes, depth=ceil_div(FETCH_BUFFER * INSTRUCTION_BYTES, self._data_bytes) + 1)
+        fifo = Fifo(
+            shape=8 * self._data_bytes, depth=ceil_div(FETCH_BUFFER * INSTRUCTION_BYTES, self._data_bytes) + 1
+        )
         gearbox = Gearbox(data_bytes=self._data_bytes)
         clearing = ResetInserter(self.clear)
         m.submodules.fifo = clearing(fifo)
@@ -237,7 +245,8 @@ class Fetch(wiring.Component):
             beats = (tail + 1) >> 1
         else:
             beats = tail * beats_per_instruction
-        m.d.sync += room.eq(room + handed - Mux(granted, tail, 0))
+        given_back = Signal()  # a register: the hand-over is decided late in its cycle
+        m.d.sync += [given_back.eq(handed), room.eq(room + given_back - Mux(granted, tail, 0))]
         with m.FSM() as fsm:
             m.d.comb += self.idle.eq(fsm.ongoing("IDLE"))
             with m.State("IDLE"):

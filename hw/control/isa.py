@@ -146,7 +146,12 @@ _HEADER = (
     Field(name="opcode", bits=8, range=Range.OPCODE, doc="what is done; names the queue"),
     Field(name="wait", bits=8, range=Range.TOKENS, doc="tokens taken before the instruction starts"),
     Field(name="post", bits=8, range=Range.TOKENS, doc="tokens given when the instruction has ended"),
-    Field(name="variant", bits=8, range=Range.VARIANT, doc="LOAD: destination; EXECUTE: format; STORE: output mode"),
+    Field(
+        name="variant",
+        bits=8,
+        range=Range.VARIANT,
+        doc="LOAD: destination; EXECUTE: format; STORE: output mode",
+    ),
 )
 
 FIELDS: dict[Opcode, tuple[Field, ...]] = {
@@ -156,18 +161,40 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         Field(name="memory_stride", bits=32, range=Range.STRIDE, doc="bytes from a row to the next"),
         Field(name="row_bytes", bits=32, range=Range.COUNT, doc="bytes of a row"),
         Field(name="rows", bits=16, range=Range.COUNT, doc="rows"),
-        Field(name="local_stride", bits=16, range=Range.SMALL, doc="bus beats from a row to the next in the scratchpad"),
-        Field(name="local_address", bits=32, range=Range.SMALL, doc="bus beat of the scratchpad at which row 0 starts"),
+        Field(
+            name="local_stride",
+            bits=16,
+            range=Range.SMALL,
+            doc="bus beats from a row to the next in the scratchpad",
+        ),
+        Field(
+            name="local_address",
+            bits=32,
+            range=Range.SMALL,
+            doc="bus beat of the scratchpad at which row 0 starts",
+        ),
     ),
     Opcode.EXECUTE: (
         *_HEADER,
         Field(name="activations_address", bits=32, range=Range.SMALL, doc="first activation word"),
         Field(name="weights_address", bits=32, range=Range.SMALL, doc="first weight word"),
-        Field(name="accumulators_address", bits=32, range=Range.SMALL, doc="first accumulator row; its top bit picks the half"),
-        Field(name="activations_stride", bits=16, range=Range.SMALL, doc="activation words from a row to the next"),
+        Field(
+            name="accumulators_address",
+            bits=32,
+            range=Range.SMALL,
+            doc="first accumulator row; its top bit picks the half",
+        ),
+        Field(
+            name="activations_stride",
+            bits=16,
+            range=Range.SMALL,
+            doc="activation words from a row to the next",
+        ),
         Field(name="row_tiles", bits=16, range=Range.COUNT, doc="tiles along M, of tile_rows rows each"),
         Field(name="column_tiles", bits=16, range=Range.COUNT, doc="tiles along N, of columns features each"),
-        Field(name="accumulate", bits=8, range=Range.FLAG, doc="1: add to the accumulators; 0: overwrite them"),
+        Field(
+            name="accumulate", bits=8, range=Range.FLAG, doc="1: add to the accumulators; 0: overwrite them"
+        ),
         Field(name="reserved", bits=8, range=Range.SMALL, doc="zero"),
         Field(name="depth_tiles", bits=32, range=Range.COUNT, doc="length along K, in units of tile_depth"),
     ),
@@ -175,11 +202,26 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         *_HEADER,
         Field(name="memory_address", bits=64, range=Range.MEMORY, doc="first byte of row 0"),
         Field(name="memory_stride", bits=32, range=Range.STRIDE, doc="bytes from a row to the next"),
-        Field(name="accumulators_address", bits=32, range=Range.SMALL, doc="accumulator row of output row 0, column tile 0"),
-        Field(name="accumulators_stride", bits=16, range=Range.SMALL, doc="accumulator rows from a column tile to the next"),
+        Field(
+            name="accumulators_address",
+            bits=32,
+            range=Range.SMALL,
+            doc="accumulator row of output row 0, column tile 0",
+        ),
+        Field(
+            name="accumulators_stride",
+            bits=16,
+            range=Range.SMALL,
+            doc="accumulator rows from a column tile to the next",
+        ),
         Field(name="rows", bits=16, range=Range.COUNT, doc="output rows"),
         Field(name="columns", bits=16, range=Range.COUNT, doc="output features in a row"),
-        Field(name="parameters_address", bits=16, range=Range.SMALL, doc="parameter entry of the first feature (REQUANTISED)"),
+        Field(
+            name="parameters_address",
+            bits=16,
+            range=Range.SMALL,
+            doc="parameter entry of the first feature (REQUANTISED)",
+        ),
     ),
 }
 
@@ -263,7 +305,13 @@ def describe() -> list[dict[str, object]]:
                 "name": opcode.name,
                 "queue": opcode.queue.name.lower(),
                 "fields": [
-                    {"name": f.name, "first_bit": place[f.name][0], "bits": f.bits, "unit": f.range.value, "doc": f.doc}
+                    {
+                        "name": f.name,
+                        "first_bit": place[f.name][0],
+                        "bits": f.bits,
+                        "unit": f.range.value,
+                        "doc": f.doc,
+                    }
                     for f in fields
                 ],
             }

@@ -39,7 +39,8 @@ class InstructionQueue(wiring.Component):
     Timing
     ------
     An instruction taken at ``i`` in cycle t is the head in t + 1; in the first cycle from then on in which its tokens are
-    there and ``o`` is empty or taken, it goes to ``o``, where it is valid from the next cycle on.
+    there and ``o`` is empty, it goes to ``o``, where it is valid from the next cycle on. ``o`` is empty from the cycle after
+    its command was taken on, so that no unit's ready reaches the tokens in its own cycle.
     """
 
     def __init__(self, *, design: Design, queue: Queue) -> None:
@@ -72,13 +73,13 @@ class InstructionQueue(wiring.Component):
             self.index.eq(head.payload.command.index),
             self.missing.eq(head.payload.wait & ~self.present),
             self.waiting.eq(head.valid & self.missing.any()),
-            go.eq(head.valid & ~self.missing.any() & (self.o.ready | ~self.o.valid) & ~self.clear),
+            go.eq(head.valid & ~self.missing.any() & ~self.o.valid & ~self.clear),
             head.ready.eq(go),
             self.empty.eq(~head.valid & ~self.o.valid),
         ]
         with m.If(go):
             m.d.comb += self.take.eq(head.payload.wait)
             m.d.sync += self.o.payload.eq(head.payload.command)
-        with m.If(self.o.ready | ~self.o.valid | self.clear):
+        with m.If(go | self.o.ready | self.clear):
             m.d.sync += self.o.valid.eq(go)
         return m

@@ -20,7 +20,9 @@ class FaultCollector(wiring.Component):
 
     def __init__(self, *, sources: int) -> None:
         self._sources = sources
-        super().__init__({"reports": In(data.ArrayLayout(fault_report(), sources)), "first": Out(fault_report())})
+        super().__init__(
+            {"reports": In(data.ArrayLayout(fault_report(), sources)), "first": Out(fault_report())}
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -46,7 +48,7 @@ class Watchdog(wiring.Component):
     reached : In(20)
         The instruction to name when no queue has a head.
     barks : Out(1), queue : Out(2), index : Out(20)
-        ``barks`` for one cycle.
+        ``barks`` for one cycle, and again after as many cycles without progress.
     """
 
     def __init__(self) -> None:
@@ -66,7 +68,7 @@ class Watchdog(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         left, spent = Signal(32), Signal()
-        with m.If(self.progress):
+        with m.If(self.progress | self.barks):
             m.d.sync += [left.eq(self.limit), spent.eq(0)]
         with m.Elif(self.limit != 0):
             m.d.sync += [left.eq(left - 1), spent.eq(left == 1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,9 +21,9 @@ class TokenCounters(wiring.Component):
     takes : In(3 × 8)
         Per queue, the mask that an instruction takes in this cycle; only tokens that are there.
     present : Out(8)
-        Tokens of which there is at least one; a token given in a cycle is present from the next cycle on.
+        Tokens of which there is at least one; a token given in cycle t is present from t + ``hw.timing.TOKEN`` on.
     overflow : Out(3)
-        Per queue, one cycle after the post: it gave a token that could not be counted.
+        Per queue, two cycles after the post: it gave a token that could not be counted.
 
     Reference: the dependency tokens of VTA (Moreau et al., 2018), here with names, one waiter each, and a bound.
     """
@@ -44,20 +44,26 @@ class TokenCounters(wiring.Component):
         m = Module()
         over = Signal(len(Token))
         for token in Token:
-            count = Signal(range(TOKEN_MAXIMUM + 1), name=f"count_{token.name.lower()}")
-            given = sum(self.posts[queue][token] for queue in Queue)
-            after = Signal(len(count) + 2, name=f"after_{token.name.lower()}")
+            name = token.name.lower()
+            count = Signal(range(TOKEN_MAXIMUM + 1), name=f"count_{name}")
+            given = Signal(range(len(Queue) + 1), name=f"given_{name}")
+            plenty = Signal(len(count) + 1, name=f"plenty_{name}")
+            take = self.takes[token.waiter][token]
+            # The take comes late in its cycle: everything else is ready by then.
             m.d.comb += [
-                after.eq(count + given - self.takes[token.waiter][token]),
-                over[token].eq(after > TOKEN_MAXIMUM),
+                plenty.eq(count + given),
+                over[token].eq(Mux(take, plenty > TOKEN_MAXIMUM + 1, plenty > TOKEN_MAXIMUM)),
             ]
             m.d.sync += [
-                count.eq(after),
-                self.present[token].eq((after != 0) & ~self.clear),
+                given.eq(Mux(self.clear, 0, sum(self.posts[queue][token] for queue in Queue))),
+                count.eq(Mux(take, plenty - 1, plenty)),
+                self.present[token].eq(Mux(take, plenty > 1, plenty != 0) & ~self.clear),
             ]
             with m.If(self.clear):
                 m.d.sync += count.eq(0)
+        posted = Signal.like(self.posts)
+        m.d.sync += posted.eq(self.posts)
         for queue in Queue:
-            spilt = Cat(over[token] & self.posts[queue][token] for token in Token)
+            spilt = Cat(over[token] & posted[queue][token] for token in Token)
             m.d.sync += self.overflow[queue].eq(spilt.any() & ~self.clear)
         return m

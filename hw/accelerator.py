@@ -1,0 +1,192 @@
+"""The whole accelerator: control, DMA, scratchpads, one array family's core, output; flat ports with standard names."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.control.control import Control
+from hw.control.isa import FETCH_BATCH, FETCH_BUFFER
+from hw.control.registers import ADDRESS_WIDTH
+from hw.design import Design
+from hw.dma.load import LoadUnit
+from hw.dma.read_arbiter import ReadArbiter
+from hw.dma.store import StoreUnit
+from hw.memory.accumulators import Accumulators
+from hw.memory.scratchpad import Scratchpad
+
+_INCR, _BUFFERABLE = 1, 0b0011
+
+
+def ports(design: Design) -> dict:
+    """The flat ports: interrupt, ``s_axil_*`` (AXI4-Lite slave), ``m_axi_*`` (AXI4 master); clk and rst come with the domain."""
+    width, address = 8 * design.data_bytes, design.address_width
+    lite = {
+        "awaddr": In(ADDRESS_WIDTH), "awprot": In(3), "awvalid": In(1), "awready": Out(1),
+        "wdata": In(32), "wstrb": In(4), "wvalid": In(1), "wready": Out(1),
+        "bresp": Out(2), "bvalid": Out(1), "bready": In(1),
+        "araddr": In(ADDRESS_WIDTH), "arprot": In(3), "arvalid": In(1), "arready": Out(1),
+        "rdata": Out(32), "rresp": Out(2), "rvalid": Out(1), "rready": In(1),
+    }  # fmt: skip
+    request = {
+        "id": Out(1), "addr": Out(address), "len": Out(8), "size": Out(3), "burst": Out(2), "lock": Out(1),
+        "cache": Out(4), "prot": Out(3), "valid": Out(1), "ready": In(1),
+    }  # fmt: skip
+    master = {
+        **{f"aw{name}": port for name, port in request.items()},
+        "wdata": Out(width), "wstrb": Out(width // 8), "wlast": Out(1), "wvalid": Out(1), "wready": In(1),
+        "bid": In(1), "bresp": In(2), "bvalid": In(1), "bready": Out(1),
+        **{f"ar{name}": port for name, port in request.items()},
+        "rid": In(1), "rdata": In(width), "rresp": In(2), "rlast": In(1), "rvalid": In(1), "rready": Out(1),
+    }  # fmt: skip
+    return {
+        "interrupt": Out(1),
+        **{f"s_axil_{name}": port for name, port in lite.items()},
+        **{f"m_axi_{name}": port for name, port in master.items()},
+    }
+
+
+class Accelerator(wiring.Component):
+    """An accelerator around the core of an array family.
+
+    Parameters
+    ----------
+    design : Design
+    core : Component
+        With the members of ``hw.interfaces.core_members(design)``.
+
+    Members
+    -------
+    See ``ports``. One clock, synchronous reset (active high). All AXI outputs are registers but RREADY and BREADY, which are
+    constantly high after reset, and the ready signals of AXI4-Lite.
+    """
+
+    def __init__(self, *, design: Design, core: wiring.Component) -> None:
+        self._design = design
+        self._core = core
+        super().__init__(ports(design))
+
+    def elaborate(self, platform):
+        m = Module()
+        design, core = self._design, self._core
+        width = 8 * design.data_bytes
+        m.submodules.control = control = Control(design=design)
+        m.submodules.core = core
+        m.submodules.arbiter = arbiter = ReadArbiter(
+            address_width=design.address_width,
+            data_width=width,
+            depth=design.outstanding + FETCH_BUFFER // FETCH_BATCH,
+        )
+        m.submodules.load = load = LoadUnit(design=design)
+        m.submodules.store = store = StoreUnit(design=design)
+        self._memories(m, core, load, store, control)
+        for mover, status in ((load, control.load_status), (store, control.store_status)):
+            m.d.comb += [getattr(status, name).eq(getattr(mover, name)) for name in status.signature.members]
+            m.d.comb += [
+                mover.window_first.eq(control.window_first),
+                mover.window_last.eq(control.window_last),
+                mover.halt.eq(control.halt),
+            ]
+        wiring.connect(m, control.load, load.command)
+        wiring.connect(m, control.store, store.command)
+        wiring.connect(m, control.core, core.command)
+        wiring.connect(m, control.fetch_ar, arbiter.fetch_ar)
+        wiring.connect(m, arbiter.fetch_r, control.fetch_beats)
+        wiring.connect(m, load.ar, arbiter.load_ar)
+        wiring.connect(m, arbiter.load_r, load.r)
+        m.d.comb += [
+            control.core_busy.eq(core.busy),
+            control.core_step.eq(core.step),
+            control.core_fault.eq(core.fault),
+            core.halt.eq(control.halt),
+            control.bus_quiet.eq(arbiter.idle),
+            self.interrupt.eq(control.interrupt),
+        ]
+        self._lite(m, control)
+        self._master(m, arbiter, store)
+        moves = Signal()
+        m.d.sync += moves.eq(
+            (self.m_axi_arvalid & self.m_axi_arready)
+            | self.m_axi_rvalid
+            | (self.m_axi_awvalid & self.m_axi_awready)
+            | (self.m_axi_wvalid & self.m_axi_wready)
+            | self.m_axi_bvalid
+        )
+        m.d.comb += control.bus_moves.eq(moves)
+        return m
+
+    def _memories(self, m: Module, core, load, store, control) -> None:
+        design, geometry = self._design, self._design.geometry
+        words = {
+            "activations": (design.activation_words, geometry.activation_bytes),
+            "weights": (design.weight_words, geometry.weight_bytes),
+            "parameters": (design.parameter_entries // design.output_lanes, 16 * design.output_lanes),
+        }
+        for name, (depth, word_bytes) in words.items():
+            pad = Scratchpad(words=depth, word_bytes=word_bytes, beat_bytes=design.data_bytes)
+            m.submodules[name] = pad
+            wiring.connect(m, getattr(load, name), pad.write)
+            wiring.connect(m, getattr(store if name == "parameters" else core, name), pad.read)
+        m.submodules.accumulators = accumulators = Accumulators(design=design)
+        wiring.connect(m, core.results, accumulators.results)
+        wiring.connect(m, store.accumulators, accumulators.read)
+        m.d.comb += [
+            control.ended.eq(accumulators.finished),
+            control.conflict.eq(accumulators.conflict),
+        ]
+
+    def _lite(self, m: Module, control: Control) -> None:
+        """AXI4-Lite pins; write protection bits are not looked at."""
+        bus = control.bus
+        m.d.comb += [
+            bus.aw.valid.eq(self.s_axil_awvalid),
+            bus.aw.payload.eq(self.s_axil_awaddr),
+            self.s_axil_awready.eq(bus.aw.ready),
+            bus.w.valid.eq(self.s_axil_wvalid),
+            bus.w.payload.data.eq(self.s_axil_wdata),
+            bus.w.payload.strobe.eq(self.s_axil_wstrb),
+            self.s_axil_wready.eq(bus.w.ready),
+            self.s_axil_bvalid.eq(bus.b.valid),
+            self.s_axil_bresp.eq(bus.b.payload),
+            bus.b.ready.eq(self.s_axil_bready),
+            bus.ar.valid.eq(self.s_axil_arvalid),
+            bus.ar.payload.eq(self.s_axil_araddr),
+            self.s_axil_arready.eq(bus.ar.ready),
+            self.s_axil_rvalid.eq(bus.r.valid),
+            self.s_axil_rdata.eq(bus.r.payload.data),
+            self.s_axil_rresp.eq(bus.r.payload.response),
+            bus.r.ready.eq(self.s_axil_rready),
+        ]
+
+    def _master(self, m: Module, arbiter: ReadArbiter, store: StoreUnit) -> None:
+        """AXI4 pins: INCR bursts of full-width beats, one ID."""
+        for kind, source in (("ar", arbiter.ar), ("aw", store.axi.aw)):
+            pin = {
+                name: getattr(self, f"m_axi_{kind}{name}")
+                for name in ("addr", "len", "size", "burst", "cache")
+            }
+            m.d.comb += [
+                pin["addr"].eq(source.payload.address),
+                pin["len"].eq(source.payload.length),
+                pin["size"].eq(self._design.data_bytes.bit_length() - 1),
+                pin["burst"].eq(_INCR),
+                pin["cache"].eq(_BUFFERABLE),
+                getattr(self, f"m_axi_{kind}valid").eq(source.valid),
+                source.ready.eq(getattr(self, f"m_axi_{kind}ready")),
+            ]
+        m.d.comb += [
+            arbiter.r.valid.eq(self.m_axi_rvalid),
+            arbiter.r.payload.data.eq(self.m_axi_rdata),
+            arbiter.r.payload.error.eq(self.m_axi_rresp[1]),
+            arbiter.r.payload.last.eq(self.m_axi_rlast),
+            self.m_axi_rready.eq(arbiter.r.ready),
+            self.m_axi_wvalid.eq(store.axi.w.valid),
+            self.m_axi_wdata.eq(store.axi.w.payload.data),
+            self.m_axi_wstrb.eq(store.axi.w.payload.strobe),
+            self.m_axi_wlast.eq(store.axi.w.payload.last),
+            store.axi.w.ready.eq(self.m_axi_wready),
+            store.axi.b.valid.eq(self.m_axi_bvalid),
+            store.axi.b.payload.eq(self.m_axi_bresp[1]),
+            self.m_axi_bready.eq(store.axi.b.ready),
+        ]

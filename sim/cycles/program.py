@@ -1,0 +1,206 @@
+"""When everything in a program happens: the units of the accelerator, composed.
+
+Derived from the timing that the hardware documents: ``hw.control.fetch``, ``decode``, ``queue``, ``run``; LOAD and STORE have
+their own modules here, EXECUTE has the cycle law of its family. Holds for programs that end without an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hw.control.isa import (
+    FETCH_BATCH,
+    FETCH_BUFFER,
+    INSTRUCTION_BYTES,
+    Instruction,
+    Queue,
+    Token,
+)
+from hw.design import Design
+from hw.timing import DECODE, PROGRAM_CHECK, READ_RETURN, TOKEN
+from sim.cycles import store
+from sim.cycles.kernel import Kernel, Process, Signal
+from sim.cycles.load import Load, LoadUnit
+from sim.cycles.memory import MemoryTiming, ReadArbiter, ReadMemory, WriteMemory
+
+
+class CycleLaw(Protocol):
+    """An array family's law; stateful: commands must be given in order."""
+
+    def execute(self, visible: int, fields: Any) -> Any:
+        """A command is valid at the core from cycle ``visible`` on: its ``taken``, ``begin``, ``end``, ``finished``, ``steps``."""
+
+
+@dataclass
+class Prediction:
+    """What a program is predicted to take."""
+
+    cycles: int
+    """As the ``cycles`` counter: from the start to the end."""
+    array_steps: int = 0
+    load_beats: int = 0
+    fetch_beats: int = 0
+    store_beats: int = 0
+    finished: list[int] = field(default_factory=list)
+    """Cycle in which each instruction ended, in program order."""
+
+
+def predict(
+    design: Design, law: CycleLaw, program: Sequence[Instruction], timing: MemoryTiming | None = None
+) -> Prediction:
+    """Cycles of ``program`` on ``design`` with its code and data in a memory of ``timing``.
+
+    Parameters
+    ----------
+    law
+        The cycle law of the array family, fresh (``model.law()``).
+    """
+    return _Machine(design, law, program, timing or MemoryTiming()).run()
+
+
+class _Machine:
+    def __init__(self, design: Design, law: CycleLaw, program: Sequence[Instruction], timing: MemoryTiming):
+        self.design, self.law, self.program = design, law, list(program)
+        self.kernel = kernel = Kernel()
+        self.arbiter = ReadArbiter(kernel, ReadMemory(timing))
+        self.load = LoadUnit(kernel, self.arbiter, design)
+        self.loading: Load | None = None
+        self.writes = WriteMemory(timing)
+        self.stored = 0
+        self.tokens = dict.fromkeys(Token, 0)
+        self.given = {token: Signal(kernel) for token in Token}
+        self.result = Prediction(0, finished=[0] * len(self.program))
+        # Cycles in which fetch handed over an instruction, and news of it; arrival of each fetched beat at the buffer.
+        self.handovers: list[int] = []
+        self.handing = Signal(kernel)
+        self.arrivals: list[int] = []
+        self.arriving = Signal(kernel)
+        # Per queue: indices of the instructions in it with the first cycle in which each can be the head.
+        self.queues: dict[Queue, list[tuple[int, int]]] = {queue: [] for queue in Queue}
+        self.filled = {queue: Signal(kernel) for queue in Queue}
+        self.left = {queue: Signal(kernel) for queue in Queue}
+        self.end = 0
+
+    def run(self) -> Prediction:
+        kernel = self.kernel
+        kernel.start(self._fetch(), at=PROGRAM_CHECK)
+        kernel.start(self._dispatch(), at=PROGRAM_CHECK)
+        for queue in Queue:
+            kernel.start(self._issue(queue), at=PROGRAM_CHECK)
+        kernel.run()
+        # drained in the cycle after the last unit's end; a register; the state; and cycle 0 does not count.
+        self.result.cycles = self.end + 2
+        return self.result
+
+    def _fetch(self) -> Process:
+        asked = 0
+        beats_each = INSTRUCTION_BYTES / self.design.data_bytes
+        interval = self.arbiter.memory.timing.interval
+        while asked < len(self.program):
+            batch = min(FETCH_BATCH, len(self.program) - asked)
+            beats = -int(-batch * beats_each // 1)
+            burst = yield from self.arbiter.request(0, beats)
+            self.result.fetch_beats += beats
+            self.arrivals += [burst.first + k * interval + READ_RETURN for k in range(beats)]
+            self.arriving.notify(0)
+            asked += batch
+            # There must be room for a batch; a hand-over in cycle t has made room in t + 2; the request is made in t + 3.
+            needed = asked + FETCH_BATCH - FETCH_BUFFER
+            while asked < len(self.program) and needed > len(self.handovers):
+                yield self.handing
+            room = self.handovers[needed - 1] + 2 if needed > 0 else 0
+            yield max(self.kernel.now, room) + 1
+
+    def _dispatch(self) -> Process:
+        """Gearbox, decoder, and the way into the queues."""
+        wide = self.design.data_bytes > INSTRUCTION_BYTES
+        each = 1 if wide else INSTRUCTION_BYTES // self.design.data_bytes
+        handed = queued = taken = -1  # cycles of the previous instruction's hand-over, queueing, last beat
+        for index, instruction in enumerate(self.program):
+            for k in range(each):
+                beat = index // 2 if wide else index * each + k
+                while beat >= len(self.arrivals):
+                    yield self.arriving
+                taken = max(self.arrivals[beat] + 1, taken + 1, handed + 1)
+            handed = max(taken + 1, queued + 1)
+            if handed > self.kernel.now:
+                yield handed
+            self.handovers.append(handed)
+            self.handing.notify()
+            queue = instruction.opcode.queue
+            yield handed + DECODE
+            waiting = self.queues[queue]
+            while len(waiting) > self.design.queue_depth:
+                yield self.left[queue]
+            queued = self.kernel.now
+            waiting.append((index, queued + 1))
+            self.filled[queue].notify()
+
+    def _issue(self, queue: Queue) -> Process:
+        """One queue's head: waits for tokens, then for the command register, then hands over to the unit."""
+        kernel, waiting = self.kernel, self.queues[queue]
+        while True:
+            while not waiting:
+                yield self.filled[queue]
+            index, visible = waiting[0]
+            if visible > kernel.now:
+                yield visible
+            values = self.program[index].values
+            for token in Token:
+                while values["wait"] >> token & 1 and not self.tokens[token]:
+                    yield self.given[token]
+            for token in Token:
+                self.tokens[token] -= values["wait"] >> token & 1
+            self.kernel.late(lambda: waiting.pop(0))  # its place can be filled from the next cycle on
+            self.left[queue].notify()
+            yield from self._hand_over(queue, index, values)
+
+    def _hand_over(
+        self, queue: Queue, index: int, values: dict[str, int]
+    ) -> Generator[int | Signal, None, None]:
+        """The command is valid from the next cycle on; goes on in the cycle after its unit has taken it."""
+        kernel = self.kernel
+        visible = kernel.now + 1
+        if queue is Queue.EXECUTE:
+            times = self.law.execute(visible, values)
+            self.result.array_steps += times.steps
+            kernel.late(lambda: self._finish(index), at=times.finished)
+            yield times.taken + 1
+            return
+        yield visible
+        if queue is Queue.LOAD:
+            if self.loading is not None:
+                yield from self.loading.until_ready()
+            names = ("memory_address", "memory_stride", "row_bytes", "rows")
+            self.loading = self.load.take(**{name: values[name] for name in names})
+            kernel.start(self._load_ended(index, self.loading))
+        else:
+            if self.stored > kernel.now:
+                yield self.stored
+            result = store.timing(kernel.now, self.design, self.writes, values)
+            self.result.store_beats += result.beats
+            self.stored = result.finished
+            kernel.late(lambda: self._finish(index), at=result.finished)
+        yield kernel.now + 1
+
+    def _load_ended(self, index: int, load: Load) -> Process:
+        yield from load.until_finished()
+        self.result.load_beats += load.beats
+        self._finish(index)
+
+    def _finish(self, index: int) -> None:
+        """The instruction ends in this cycle."""
+        now = self.kernel.now
+        self.result.finished[index] = now
+        self.end = max(self.end, now)
+        post = self.program[index].values["post"]
+        for token in Token:
+            if post >> token & 1:
+                self.kernel.late(lambda token=token: self._give(token), at=now + TOKEN - 1)
+
+    def _give(self, token: Token) -> None:
+        """The token can be taken from the next cycle on."""
+        self.tokens[token] += 1
+        self.given[token].notify()
