@@ -214,7 +214,7 @@ class Tiler:
         instructions per block, and at the end the array, which lags behind the bus by a block.
         """
         d, g = self.design, self.geometry
-        least = self._granule_words(1)
+        least = self._slot(self.words(min(self.granule, self.gemm.K)))
         limit = max(d.weight_words // RING_BLOCKS, min(least, d.weight_words))
         total = self._bus_beats(rows, chunk)
         beats = math.isqrt(total * ceil_div(2 * INSTRUCTION_BYTES, d.data_bytes))
