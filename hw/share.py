@@ -37,7 +37,7 @@ class Shared:
             text = rtlil.convert(component, name=name, emit_src=False)
             header = text[text.index(f"module \\{name}\n") :]
             header = header[: header.index("\nend\n")]
-            clocks = frozenset(re.findall(r"^  wire width 1 input \d+ \\(clk|rst)$", header, re.MULTILINE))
+            clocks = frozenset(re.findall(r"^  wire width 1 input \d+\s+\\(clk|rst)$", header, re.MULTILINE))
             self.texts.append(text)
             self._modules[key] = (component.signature, name, clocks)
         return self._modules[key]

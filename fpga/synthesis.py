@@ -1,0 +1,233 @@
+"""Area and clock of a design on an ECP5: Yosys and nextpnr from their wheels, figures from JSON alone."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from sim import tools
+
+DEVICES = {"25k": "LFE5U-25F", "45k": "LFE5U-45F", "85k": "LFE5U-85F"}
+"""Parts by nextpnr's name."""
+
+
+class FigureError(RuntimeError):
+    """A figure is not in what the tools wrote."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """How a design is synthesised and placed; printed beside every figure.
+
+    Parameters
+    ----------
+    dsp : bool
+        Multipliers may use DSP blocks.
+    wide_luts : bool
+        LUTs may be joined by the slices' multiplexers; soft multipliers are much smaller without.
+    flatten : bool
+        Optimise across modules; without, a module that appears many times is synthesised once.
+    device, package, speed
+        The part.
+    frequency : float
+        MHz that nextpnr works towards.
+    """
+
+    dsp: bool = True
+    wide_luts: bool = False
+    flatten: bool = True
+    device: str = "85k"
+    package: str = "CABGA381"
+    speed: int = 6
+    frequency: float = 150.0
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}")
+        if self.speed not in (6, 7, 8):
+            raise ValueError(f"speed must be 6, 7 or 8, not {self.speed!r}")
+        if not self.frequency > 0:
+            raise ValueError(f"frequency must be more than 0, not {self.frequency!r}")
+
+    @property
+    def synthesis_options(self) -> list[str]:
+        """Options of ``synth_ecp5``."""
+        off = {"-nodsp": not self.dsp, "-nowidelut": not self.wide_luts, "-noflatten": not self.flatten}
+        return [name for name, wanted in off.items() if wanted]
+
+    @property
+    def text(self) -> str:
+        """The flow in words, for tables."""
+        synthesis = " ".join(["synth_ecp5", *self.synthesis_options])
+        return f"{synthesis}; {DEVICES[self.device]} {self.package} speed {self.speed} at {self.frequency:g} MHz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """What a design takes of a part; LUTs are nextpnr's TRELLIS_COMB (a carry cell counts as two)."""
+
+    luts: int
+    flip_flops: int
+    dsps: int
+    block_rams: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A placed and routed design."""
+
+    area: Area
+    frequencies: tuple[float, ...]
+    """MHz, one per seed."""
+    seeds: tuple[int, ...]
+    flow: Flow
+    critical_paths: tuple[tuple[str, ...], ...] = field(repr=False, default=())
+    """Per seed: the cells on the slowest path."""
+
+    @property
+    def slowest(self) -> float:
+        return min(self.frequencies)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.frequencies)
+
+    @property
+    def fastest(self) -> float:
+        return max(self.frequencies)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain data, for JSON."""
+        clock = {"slowest": self.slowest, "median": self.median, "fastest": self.fastest}
+        return {**asdict(self.area), **clock, "seeds": list(self.seeds), "flow": self.flow.text}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesised:
+    """A netlist for nextpnr, and its cells by type, counted through the hierarchy."""
+
+    netlist: str = field(repr=False)
+    cells: dict[str, int]
+    flow: Flow
+    name: str
+
+    def count(self, *types: str) -> int:
+        """Cells of these types together; none of them is 0."""
+        return sum(self.cells.get(kind, 0) for kind in types)
+
+
+def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: float = 1800) -> Synthesised:
+    """Synthesise ``rtlil`` with top module ``name``.
+
+    Raises ``sim.tools.ToolError`` when Yosys is missing, fails or takes longer than ``timeout`` seconds.
+    """
+    flow = flow or Flow()
+    options = " ".join(flow.synthesis_options)
+    script = (
+        f"read_rtlil design.il\nsynth_ecp5 {options} -top {name} -json netlist.json\n"
+        "check -assert\ntee -q -o statistics.json stat -json\n"
+    )
+    with tools.working_folder("synthesis") as folder:
+        (folder / "design.il").write_text(rtlil)
+        (folder / "script.ys").write_text(script)
+        command = [*tools.yowasp("yosys"), "-q", "-l", "log.txt", "-s", "script.ys"]
+        tools.run(command, folder=folder, name="yosys synth_ecp5", timeout=timeout)
+        statistic = _read(folder / "statistics.json")
+        netlist = folder / "netlist.json"
+        _read(netlist)
+        cells = _figure(statistic, "design", "num_cells_by_type")
+        return Synthesised(netlist=netlist.read_text(), cells=dict(cells), flow=flow, name=name)
+
+
+def place(
+    synthesised: Synthesised,
+    *,
+    seeds: Sequence[int] = (1,),
+    timeout: float = 1800,
+    progress: Callable[[int], None] | None = None,
+) -> Placed:
+    """Place and route out of context, once per seed.
+
+    Parameters
+    ----------
+    timeout
+        Seconds for each seed.
+    progress
+        Told each seed as it begins.
+
+    Raises
+    ------
+    sim.tools.ToolError
+        nextpnr is missing, failed (the design does not fit) or took too long.
+    FigureError
+        Its report lacks a figure.
+    """
+    if not seeds:
+        raise ValueError(f"seeds must be at least one, not {seeds!r}")
+    flow = synthesised.flow
+    reports = []
+    with tools.working_folder("place") as folder:
+        (folder / "netlist.json").write_text(synthesised.netlist)
+        for seed in seeds:
+            if progress:
+                progress(seed)
+            report = folder / f"report{seed}.json"
+            # The target only guides the tool: what was reached is read from the report, never taken for granted.
+            command = [
+                *tools.yowasp("nextpnr-ecp5"), f"--{flow.device}", "--package", flow.package, "--speed", str(flow.speed),
+                "--out-of-context", "--freq", str(flow.frequency), "--timing-allow-fail", "--seed", str(seed), "--quiet",
+                "--json", "netlist.json", "--report", report.name,
+            ]  # fmt: skip
+            tools.run(command, folder=folder, name="nextpnr-ecp5", timeout=timeout)
+            reports.append(_read(report))
+    areas = {_area(report) for report in reports}
+    return Placed(
+        area=max(areas, key=lambda area: area.luts),
+        frequencies=tuple(_frequency(report) for report in reports),
+        seeds=tuple(seeds),
+        flow=flow,
+        critical_paths=tuple(_path(report) for report in reports),
+    )
+
+
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise FigureError(f"{path.name} was not written: {error}") from error
+
+
+def _figure(table: dict, *keys: str):
+    for key in keys:
+        if not isinstance(table, dict) or key not in table:
+            raise FigureError(f"the report has no {' / '.join(keys)}")
+        table = table[key]
+    return table
+
+
+def _area(report: dict) -> Area:
+    def used(kind: str) -> int:
+        return int(_figure(report, "utilization", kind, "used"))
+
+    return Area(
+        luts=used("TRELLIS_COMB"), flip_flops=used("TRELLIS_FF"), dsps=used("MULT18X18D"), block_rams=used("DP16KD")
+    )
+
+
+def _frequency(report: dict) -> float:
+    clocks = _figure(report, "fmax")
+    if not clocks:
+        raise FigureError("the report has no clock: the design has no path between registers")
+    return min(float(_figure(clocks, clock, "achieved")) for clock in clocks)
+
+
+def _path(report: dict) -> tuple[str, ...]:
+    """Cells on the slowest path from clock to the same clock."""
+    paths = [p for p in report.get("critical_paths", []) if p.get("from") == p.get("to")]
+    if not paths:
+        return ()
+    slowest = max(paths, key=lambda p: sum(step["delay"] for step in p["path"]))
+    return tuple(f"{step['to']['cell']} {step['type']} {step['delay']:.2f}" for step in slowest["path"])
