@@ -37,15 +37,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line; its exit status. What a user can mend ends in plain lines on standard error."""
-    from sim.tools import ToolError
-
     try:
         status = app(arguments, standalone_mode=False, prog_name="gatemill")
     except TyperException as error:
         return _refuse(error)
-    except (RequestError, ToolError) as error:
+    except RequestError as error:
         print(f"gatemill: {error}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        return _fail(error)
     except (KeyboardInterrupt, typer.Abort):
         print("gatemill: interrupted", file=sys.stderr)
         return 130
@@ -54,6 +54,17 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status if isinstance(status, int) else 0
+
+
+def _fail(error: RuntimeError) -> int:
+    """A tool is missing or failed, or a simulation did not end well; anything else is a defect of ours."""
+    from sim.simulate import SimulationError
+    from sim.tools import ToolError
+
+    if not isinstance(error, ToolError | SimulationError):
+        raise error
+    print(f"gatemill: {error}", file=sys.stderr)
+    return 2 if isinstance(error, ToolError) else 1
 
 
 def _refuse(error: TyperException) -> int:

@@ -117,10 +117,7 @@ def simulation(document: Mapping[str, Any]) -> Group:
     predicted = "-" if cycles["predicted"] is None else f"{cycles['predicted']:,}"
     rows = [
         ["workload", document["workload"]["title"]],
-        [
-            "result",
-            "equal to the golden model, bit for bit" if document["mismatch"] is None else _mismatch(document),
-        ],
+        ["result", _result(document)],
         ["cycles measured", f"{cycles['measured']:,}"],
         ["cycles predicted", predicted],
         ["array utilisation", f"{use['array']:.1%}"],
@@ -137,9 +134,16 @@ def simulation(document: Mapping[str, Any]) -> Group:
     )
 
 
-def _mismatch(document: Mapping[str, Any]) -> str:
-    wrong = document["mismatch"]
-    return f"differs at {wrong['index']}: got {wrong['got']}, wanted {wrong['wanted']}"
+def _result(document: Mapping[str, Any]) -> str:
+    """What came out, in words."""
+    if error := document["error"]:
+        return "ended with " + ", ".join(f"{key} {value}" for key, value in error.items())
+    if document["stray_write"] is not None:
+        return f"a byte outside of the output was written, at {document['stray_write']:#x}"
+    if wrong := document["mismatch"]:
+        at = ", ".join(map(str, wrong["index"]))
+        return f"differs at ({at}): got {wrong['got']}, wanted {wrong['wanted']}; {wrong['count']} results in all"
+    return "equal to the golden model, bit for bit"
 
 
 def demonstration(rows: Sequence[Mapping[str, Any]]) -> Table:

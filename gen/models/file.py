@@ -1,7 +1,7 @@
 """Model files in the GGUF format, every count, length, offset and size checked against the file.
 
 The header is read here and not by ``gguf.GGUFReader``, which hangs on malformed files; ``gguf`` gives the
-block sizes of the tensor types and their dequantisation. Tensors are mapped: only those asked for are ever read.
+block sizes of the tensor types and their dequantisation. Tensors are mapped: only those asked for are read.
 """
 
 from __future__ import annotations

@@ -1,0 +1,178 @@
+"""Workloads on an accelerator: compile, predict, simulate, compare. One document of plain data for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen import report
+from gen.compiler import Program, compile_gemm
+from gen.config import Config
+from gen.generate import generate
+from gen.workload import Workload
+from hw.control.isa import Error, OutputMode, Queue
+from sim import simulate
+from sim.cycles.memory import MemoryTiming
+from sim.cycles.program import predict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to simulate."""
+
+    simulator: str = "verilator"
+    memory: str = "exact"
+    latency: int = 20
+    stall: float = 0.0
+    seed: int = 0
+    waves: Path | None = None
+
+    @property
+    def timing(self) -> MemoryTiming:
+        """Of the exact memory."""
+        return MemoryTiming(read_latency=self.latency, write_latency=self.latency)
+
+
+def run(
+    config: Config,
+    workloads: Sequence[Workload],
+    options: Options,
+    *,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+    notify: Callable[[str], None] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """Run ``workloads`` on the Verilog of ``config``, all in one simulator process; a document for each.
+
+    Raises ``RequestError`` when one cannot be made to fit, before anything is simulated.
+    """
+    design, family = config.design(), config.instance
+    programs = [compile_gemm(design, family, *load.sizes, mode=load.mode) for load in workloads]
+    notify(f"generating {config.name}")
+    made = generate(config)
+    predictions = [
+        predict(design, family.model().law(), program.instructions, options.timing).cycles
+        for program in programs
+    ]
+    jobs = [
+        _job(program, load, options, limit=8 * cycles + 100_000)
+        for program, load, cycles in zip(programs, workloads, predictions, strict=True)
+    ]
+    results = simulate.simulate_all(
+        made.verilog,
+        jobs,
+        top=made.top,
+        data_bytes=design.data_bytes,
+        address_width=design.address_width,
+        simulator=options.simulator,
+        memory=options.memory,
+        waves=options.waves,
+        progress=lambda job, cycles: progress(workloads[job].title, cycles, predictions[job]),
+        notify=notify,
+    )
+    exact = options.memory == "exact"
+    return [
+        document(
+            config,
+            load,
+            options,
+            result=result,
+            program=program,
+            predicted=cycles if exact else None,
+        )
+        for load, program, result, cycles in zip(workloads, programs, results, predictions, strict=True)
+    ]
+
+
+def _job(program: Program, load: Workload, options: Options, *, limit: int) -> simulate.Job:
+    """The run that a host would start: the image in memory, the program's place and its window in the registers."""
+    scaling = (load.bias, load.multiplier, load.shift) if load.mode is OutputMode.REQUANTISED else ()
+    first, last = program.window
+    return simulate.Job(
+        image=program.image(load.x, load.w, *scaling).tobytes(),
+        base=program.base,
+        registers={
+            "program_address": program.address,
+            "program_length": program.length,
+            "window_first": first,
+            "window_last": last,
+        },
+        timing=options.timing,
+        stall=options.stall,
+        seed=options.seed,
+        limit=limit,
+    )
+
+
+def document(
+    config: Config,
+    load: Workload,
+    options: Options,
+    *,
+    result: simulate.RunResult,
+    program: Program,
+    predicted: int | None,
+) -> dict[str, Any]:
+    """What came of a run, as the command line gives it."""
+    m, k, n = load.sizes
+    counters, geometry = result.counters, config.geometry
+    elements = geometry.tile_rows * geometry.columns * geometry.tile_depth  # multiplications in a step
+    memory = np.frombuffer(result.memory, np.uint8)
+    wrong, stray = mismatch(program.read_output(memory), load.golden()), program.damaged(memory)
+    measured = counters["cycles"]
+    held = result.ok and wrong is None and stray is None and predicted in (None, measured)
+    return {
+        "pass": bool(held),
+        "configuration": config.name,
+        "digest": config.digest,
+        "workload": load.describe(),
+        "cycles": {"measured": measured, "predicted": predicted},
+        "utilisation": {
+            "array": m * k * n / (elements * measured) if measured else 0.0,
+            "bus": counters["load_beats"] / measured if measured else 0.0,
+        },
+        "mismatch": wrong,
+        "stray_write": stray,
+        "error": _error(result),
+        "breaches": list(result.breaches),
+        "simulator": options.simulator,
+        "memory": {"kind": options.memory, "latency": options.latency, "stall": options.stall},
+        "seed": options.seed,
+        "counters": dict(counters),
+        "breakdown": report.breakdown(counters),
+        "seconds": round(result.seconds, 3),
+        "cycles_per_second": round(result.cycles_per_second),
+    }
+
+
+def mismatch(got: np.ndarray, wanted: np.ndarray) -> dict[str, Any] | None:
+    """The first place at which two matrices differ and in how many they do; None when they are equal."""
+    if got.shape != wanted.shape or got.dtype != wanted.dtype:
+        raise ValueError(f"output must be {wanted.dtype} {wanted.shape}, not {got.dtype} {got.shape}")
+    places = np.argwhere(got != wanted)
+    if not len(places):
+        return None
+    row, column = map(int, places[0])
+    return {
+        "index": [row, column],
+        "got": int(got[row, column]),
+        "wanted": int(wanted[row, column]),
+        "count": len(places),
+    }
+
+
+def _error(result: simulate.RunResult) -> dict[str, Any] | None:
+    """Why the accelerator itself did not end well."""
+    if result.ok:
+        return None
+    code, queue = Error(result.error & 0xFF), Queue(min(result.error >> 8 & 0xFF, max(Queue)))
+    return {
+        "interrupt": result.interrupt,
+        "idle": result.idle,
+        "code": code.name.lower(),
+        "queue": queue.name.lower(),
+        "instruction": result.error_instruction,
+    }

