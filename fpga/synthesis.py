@@ -134,7 +134,12 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
         (folder / "design.il").write_text(rtlil)
         (folder / "script.ys").write_text(script)
         command = [*tools.yowasp("yosys"), "-q", "-l", "log.txt", "-s", "script.ys"]
-        tools.run(command, folder=folder, name="yosys synth_ecp5", timeout=timeout)
+        try:
+            tools.run(command, folder=folder, name="yosys synth_ecp5", timeout=timeout)
+        except tools.ToolError as error:
+            # What fails after the first pass that runs ABC is in the log only.
+            last = (folder / "log.txt").read_text().splitlines()[-10:] if (folder / "log.txt").exists() else []
+            raise tools.ToolError("\n".join([str(error), *last])) from error
         statistic = _read(folder / "statistics.json")
         netlist = folder / "netlist.json"
         _read(netlist)

@@ -29,6 +29,7 @@ KEYWORDS = frozenset(
 """Reserved words of Verilog-2005."""
 
 _MODULE = re.compile(r"module \\(\S+)")
+_NAME = re.compile(r"\\([^\s\"]+)")
 _CELL = re.compile(r"^(  cell )\\(\S+)( \\\S+)$", re.MULTILINE)
 
 
@@ -119,6 +120,25 @@ def to_rtlil(component: wiring.Component, *, name: str) -> str:
     return write(deduplicate(modules, top=name))
 
 
+def plain(body: str) -> str:
+    """``body`` with every name a plain identifier: ``\\word[0]`` becomes ``\\word_0``.
+
+    Verilog needs no escaped names then, and Yosys' ABC9 without flattening fails on names with brackets.
+    """
+    names = set(_NAME.findall(body))
+    table: dict[str, str] = {}
+    for name in sorted(names):
+        if not name.isidentifier():
+            short = stem = re.sub(r"\W+", "_", name).strip("_") or "_"
+            number = 1
+            while short in names or short in KEYWORDS or not short.isidentifier():
+                number += 1
+                short = f"{stem}_{number}" if stem[0].isalpha() else f"_{stem}_{number}"
+            names.add(short)
+            table[name] = short
+    return _NAME.sub(lambda found: "\\" + table.get(found[1], found[1]), body)
+
+
 def write(modules: Mapping[str, str]) -> str:
     """RTLIL text of ``modules``."""
-    return "".join(f"module \\{name}\n{body}\nend\n" for name, body in modules.items())
+    return "".join(f"module \\{name}\n{plain(body)}\nend\n" for name, body in modules.items())

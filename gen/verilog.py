@@ -12,7 +12,7 @@ read_rtlil design.il
 hierarchy -check -top {name}
 proc -nomux -norom
 memory_collect
-write_verilog -norename -noattr design.v
+write_verilog -noattr design.v
 """
 
 
