@@ -193,6 +193,8 @@ class Splitter(wiring.Component):
         if not isinstance(design, Design):
             raise TypeError(f"design must be a Design, not {design!r}")
         self._design = design
+        self._span, self._final = Signal(span_layout(design)), Signal()
+        self._under_way = Signal(range(design.outstanding + 1))
         super().__init__(
             {
                 "span": In(stream.Signature(span_layout(design))),
@@ -218,7 +220,7 @@ class Splitter(wiring.Component):
             on_page.eq(~span.address[:page]),
             cap.eq(Mux(on_page < most - 1, on_page, most - 1)),
         ]
-        under_way = Signal(range(self._design.outstanding + 1))
+        under_way = self._under_way
         taken = Signal()
         m.d.comb += [
             taken.eq(self.ar.valid & self.ar.ready),
@@ -282,7 +284,7 @@ class LoadUnit(wiring.Component):
     Members
     -------
     command : stream of ``load_command``; counts at least 1, ``variant`` a ``Destination``
-    window_first, window_last, halt, busy, finished, post, fault, code, index : ``hw.interfaces.mover_members``
+    window_first, window_last, halt, busy, finished, post, fault, code, index : see ``mover_members``
     ar : stream of ``axi_address``, to the read arbiter
     r : ``read_beats``, from the read arbiter
     activations, weights, parameters : write ports of the scratchpads
@@ -293,8 +295,8 @@ class LoadUnit(wiring.Component):
     See ``hw.timing.LOAD_*`` and ``sim.cycles.load``. With bursts of one row a new one can be asked for every
     two cycles, with rows of one burst every three. ``finished`` comes ``LOAD_TAIL`` cycles after the
     command's last beat on the bus; a read address put to the scratchpad in that cycle finds the data.
-    ``fault`` comes the cycle after its cause, or the first one after that
-    without ``finished``.
+    ``fault`` comes the cycle after its cause, or the first one
+    after that without ``finished``.
     """
 
     def __init__(self, *, design):

@@ -29,21 +29,20 @@ class SkidBuffer(wiring.Component):
 
     def __init__(self, *, shape):
         self._shape = shape
-        self._spare = Signal(shape)
+        self._spare, self._full = Signal(shape), Signal()
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform):
         m = Module()
-        full = Signal()
-        m.d.comb += self.i.ready.eq(~full)
-        with m.If(~full):
+        m.d.comb += self.i.ready.eq(~self._full)
+        with m.If(~self._full):
             m.d.sync += self._spare.eq(self.i.payload)
         with m.If(self.o.ready | ~self.o.valid):
             m.d.sync += [
-                self.o.valid.eq(self.i.valid | full),
-                self.o.payload.eq(Mux(full, self._spare, self.i.payload)),
-                full.eq(0),
+                self.o.valid.eq(self.i.valid | self._full),
+                self.o.payload.eq(Mux(self._full, self._spare, self.i.payload)),
+                self._full.eq(0),
             ]
         with m.Elif(self.i.valid):
-            m.d.sync += full.eq(1)
+            m.d.sync += self._full.eq(1)
         return m
