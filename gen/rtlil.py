@@ -29,7 +29,7 @@ KEYWORDS = frozenset(
 """Reserved words of Verilog-2005."""
 
 _MODULE = re.compile(r"module \\(\S+)")
-_NAME = re.compile(r"\\([^\s\"]+)")
+_NAME = re.compile(r"\\([^\s\"\\]+)")
 _CELL = re.compile(r"^(  cell )\\(\S+)( \\\S+)$", re.MULTILINE)
 
 
