@@ -73,7 +73,9 @@ def dyadic(scale: float) -> tuple[int, int]:
     multiplier = math.floor(mantissa * 2**31 + 0.5)
     shift = 31 - exponent
     if not 0 <= shift <= 63:
-        raise ValueError(f"scale must be 0, or at least 2**-33 and below 2**31, for a shift of 0 to 63, not {scale!r}")
+        raise ValueError(
+            f"scale must be 0, or at least 2**-33 and below 2**31, for a shift of 0 to 63, not {scale!r}"
+        )
     return multiplier, shift
 
 
@@ -98,6 +100,8 @@ def _symmetric(values: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray
 
 def _check(name: str, array: np.ndarray, dtype: type, dimensions: int) -> None:
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        raise TypeError(f"{name} must be an array of {np.dtype(dtype).name}, not {getattr(array, 'dtype', type(array))}")
+        raise TypeError(
+            f"{name} must be an array of {np.dtype(dtype).name}, not {getattr(array, 'dtype', type(array))}"
+        )
     if array.ndim != dimensions:
         raise ValueError(f"{name} must have {dimensions} dimensions, not {array.ndim}")

@@ -118,12 +118,16 @@ def run(
 class _Machine:
     """Scratchpads and tokens, and what each instruction does to them."""
 
-    def __init__(self, design: Design, model: ArrayModel, memory: np.ndarray, window: tuple[int, int], base: int):
+    def __init__(
+        self, design: Design, model: ArrayModel, memory: np.ndarray, window: tuple[int, int], base: int
+    ):
         g = design.geometry
         self._design, self._model, self._memory, self._base = design, model, memory, base
         self._first, self._last = window
         self._scratchpads = {
-            Destination.ACTIVATIONS: np.full(design.activation_words * g.activation_bytes, UNTOUCHED, np.uint8),
+            Destination.ACTIVATIONS: np.full(
+                design.activation_words * g.activation_bytes, UNTOUCHED, np.uint8
+            ),
             Destination.WEIGHTS: np.full(design.weight_words * g.weight_bytes, UNTOUCHED, np.uint8),
             Destination.PARAMETERS: np.full(design.parameter_entries * PARAMETER_BYTES, UNTOUCHED, np.uint8),
         }
@@ -194,7 +198,11 @@ class _Machine:
         last_activation = f.activations_address + (rows - 1) * f.activations_stride + row_words - 1
         last_weight = f.weights_address + f.column_tiles * self._model.weight_words(f.depth_tiles) - 1
         last_row = f.accumulators_address + f.column_tiles * rows - 1
-        if last_activation >= d.activation_words or last_weight >= d.weight_words or last_row >= d.accumulator_rows:
+        if (
+            last_activation >= d.activation_words
+            or last_weight >= d.weight_words
+            or last_row >= d.accumulator_rows
+        ):
             raise _Fault(Error.LOCAL)
         if f.accumulators_address // half != last_row // half:
             raise _Fault(Error.LOCAL)
@@ -228,7 +236,9 @@ class _Machine:
             self._memory[place : place + data.size] = data
 
     def _parameters(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        entries = self._scratchpads[Destination.PARAMETERS].reshape(-1, PARAMETER_BYTES)[first : first + count]
+        entries = self._scratchpads[Destination.PARAMETERS].reshape(-1, PARAMETER_BYTES)[
+            first : first + count
+        ]
         bias = entries[:, 0:4].copy().view("<i4")[:, 0]
         multiplier = entries[:, 4:8].copy().view("<u4")[:, 0]
         return bias, multiplier, entries[:, 8] & 63

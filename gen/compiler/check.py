@@ -110,7 +110,9 @@ class _Checker:
         if old >= 0:
             taken = old < len(self._waits[token]) and self._waits[token][old] < known.started[token.waiter]
             if not taken:
-                self.found.append(f"instruction {index}: {token.name} may be given more than {TOKEN_MAXIMUM} times over")
+                self.found.append(
+                    f"instruction {index}: {token.name} may be given more than {TOKEN_MAXIMUM} times over"
+                )
 
     def _load(self, one: Instruction, place: int, ended: np.ndarray) -> list[str]:
         destination = Destination(one.variant)
@@ -134,7 +136,11 @@ class _Checker:
         rows, bad = one.row_tiles * g.tile_rows, []
         length = ceil_div(one.depth_tiles * g.tile_depth, g.activation_bytes) * g.activation_bytes
         reads = [
-            (Destination.ACTIVATIONS, (one.activations_address + m * one.activations_stride) * g.activation_bytes, length)
+            (
+                Destination.ACTIVATIONS,
+                (one.activations_address + m * one.activations_stride) * g.activation_bytes,
+                length,
+            )
             for m in range(rows if one.activations_stride else 1)
         ]
         size = one.column_tiles * self._weight_words(one.depth_tiles) * g.weight_bytes
@@ -160,7 +166,10 @@ class _Checker:
         for n in range(tiles):
             first = one.accumulators_address + n * one.accumulators_stride
             writer = self._accumulators.writer[first : first + one.rows]
-            halves |= {first // (d.accumulator_rows // 2), (first + one.rows - 1) // (d.accumulator_rows // 2)}
+            halves |= {
+                first // (d.accumulator_rows // 2),
+                (first + one.rows - 1) // (d.accumulator_rows // 2),
+            }
             if writer.size < one.rows or writer.min() < 0:
                 bad.append("stores accumulators that nothing has written")
             elif writer.max() >= ended[Queue.EXECUTE]:

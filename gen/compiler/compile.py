@@ -66,8 +66,10 @@ def compile_gemm(
     memory.add("output", gemm.M * gemm.N * gemm.result_bytes, offsets["output"])
     steps = interleave(Scheduler(design, family, gemm, tiling, memory, blocks).build(), design.queue_depth)
     if len(steps) >= MOST_INSTRUCTIONS:
-        raise DoesNotFit(f"the program must be shorter than {MOST_INSTRUCTIONS} instructions, not {len(steps)}: larger "
-                         "memory.activations, memory.weights and memory.accumulators make it shorter")
+        raise DoesNotFit(
+            f"the program must be shorter than {MOST_INSTRUCTIONS} instructions, not {len(steps)}: larger "
+            "memory.activations, memory.weights and memory.accumulators make it shorter"
+        )
     give_tokens(steps)
     binary = b"".join(assemble(step.opcode, **step.fields) for step in steps)
     # Last in memory, since only now its length is known; up to whole fetches, so that these stay in the window, too.
@@ -108,7 +110,9 @@ def _weight_blocks(
         for chunk in tiling.chunks:
             for columns in group.blocks:
                 for part in chunk:
-                    words = (columns[1] - columns[0]) * family.weight_words(ceil_div(part[1] - part[0], g.tile_depth))
+                    words = (columns[1] - columns[0]) * family.weight_words(
+                        ceil_div(part[1] - part[0], g.tile_depth)
+                    )
                     # Whole bus beats, so that every block starts on one.
                     size = ceil_div(words * g.weight_bytes, design.data_bytes) * design.data_bytes
                     blocks[columns, part] = (place, size)

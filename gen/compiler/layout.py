@@ -38,11 +38,17 @@ class MemoryMap:
 
     def gaps(self) -> list[tuple[int, int]]:
         """First and one past the last address of every stretch of guard bytes."""
-        edges = [self.base, *(e for start, size in self.regions.values() for e in (start, start + size)), self.end]
+        edges = [
+            self.base,
+            *(e for start, size in self.regions.values() for e in (start, start + size)),
+            self.end,
+        ]
         return list(zip(edges[::2], edges[1::2], strict=True))
 
     def check(self, design: Design) -> None:
         """Raises ``DoesNotFit`` when an address needs more bits than the design has."""
         if self.end > 1 << design.address_width:
             need = (self.end - 1).bit_length()
-            raise DoesNotFit(f"address_width must be at least {need} for this memory map, not {design.address_width}")
+            raise DoesNotFit(
+                f"address_width must be at least {need} for this memory map, not {design.address_width}"
+            )

@@ -156,7 +156,9 @@ def line(instruction: Instruction) -> str:
 
 def _check(name: str, array: np.ndarray | None, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
-        raise TypeError(f"{name} must be an array of {np.dtype(dtype).name}, not {getattr(array, 'dtype', array)!r}")
+        raise TypeError(
+            f"{name} must be an array of {np.dtype(dtype).name}, not {getattr(array, 'dtype', array)!r}"
+        )
     if array.shape != shape:
         raise ValueError(f"{name} must be of shape {shape}, not {array.shape}")
     return array
@@ -174,4 +176,3 @@ def _parameters(features: int, given: dict[str, np.ndarray | None]) -> np.ndarra
     entries[:, 4:8] = multiplier.astype("<u4").view(np.uint8).reshape(-1, 4)
     entries[:, 8] = shift
     return entries
-

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from gen.compiler.layout import MemoryMap
-from gen.compiler.tiling import FIELD_16, FIELD_24, Gemm, Group, Span, Tiling
+from gen.compiler.tiling import FIELD_24, Gemm, Group, MTile, Rows, Span, Tiling
 from gen.families.contract import Family
 from hw.control.isa import PARAMETER_BYTES, Destination, Opcode, OutputMode
 from hw.design import Design, ceil_div
@@ -118,16 +118,18 @@ class Scheduler:
 
     def build(self) -> Queues:
         """All steps."""
-        for number, pieces in enumerate(self._tiling.m_tiles):
+        for tile in self._tiling.m_tiles:
             for group in self._tiling.groups:
-                for rows in pieces if group.by_pieces else [(pieces[0][0], pieces[-1][1])]:
-                    self._result(number, pieces, group, rows)
+                for rows in tile.parts(group.rows):
+                    self._result(tile, group, rows)
         order = sorted(self._fills.values(), key=lambda fill: fill.position)
-        return Queues(self._place_loads(order), self._executes, self._stores, [fill.position for fill in order])
+        return Queues(
+            self._place_loads(order), self._executes, self._stores, [fill.position for fill in order]
+        )
 
     # EXECUTE and STORE ------------------------------------------------------------------------------------------
 
-    def _result(self, tile: int, pieces: tuple[Span, ...], group: Group, rows: Span) -> None:
+    def _result(self, tile: MTile, group: Group, rows: Span) -> None:
         """The EXECUTEs and the STORE of the features of ``group`` for ``rows`` of an M tile."""
         g, gemm, d = self._design.geometry, self._gemm, self._design
         half = (len(self._stores) % 2) * (d.accumulator_rows // 2)
@@ -147,11 +149,14 @@ class Scheduler:
                     }
                     step = Step(Opcode.EXECUTE, fields, list(free), len(self._executes))
                     self._executes.append(step)
-                    self._use_activations(step, tile, pieces, group, rows, (chunk[0][0], chunk[-1][1]), part[0])
+                    self._use_activations(step, tile, group, rows, (chunk[0][0], chunk[-1][1]), part[0])
                     self._use_weights(step, tile, group, columns, part)
         store.index = len(self._stores)
         store.after = [self._executes[-1]]
-        first, count = group.tiles[0] * g.columns, min(group.tiles[1] * g.columns, gemm.N) - group.tiles[0] * g.columns
+        first, count = (
+            group.tiles[0] * g.columns,
+            min(group.tiles[1] * g.columns, gemm.N) - group.tiles[0] * g.columns,
+        )
         m, last_m = rows[0] * g.tile_rows, min(rows[1] * g.tile_rows, gemm.M)
         store.fields = {
             "variant": int(gemm.mode),
@@ -177,15 +182,13 @@ class Scheduler:
         fill.users.append(user)
         fill.place.patches.append(patch)
 
-    def _use_activations(
-        self, step: Step, tile: int, pieces: tuple[Span, ...], group: Group, rows: Span, span: Span, k: int
-    ) -> None:
+    def _use_activations(self, step: Step, tile: MTile, group: Group, rows: Span, span: Span, k: int) -> None:
         """``step`` takes ``rows`` of an M tile, from step ``k`` on, of which ``span`` of K is loaded."""
         g = self._design.geometry
         width = g.activation_bytes
         words = ceil_div(span[1] - span[0], width)
         stride = words * width // self._beat
-        inside = (rows[0] - pieces[0][0]) * g.tile_rows * words + (k - span[0]) // width
+        inside = (rows[0] - tile.whole[0]) * g.tile_rows * words + (k - span[0]) // width
         step.fields["activations_stride"] = 0 if self._gemm.M == 1 else words
 
         def lines(rows: Span) -> int:
@@ -195,16 +198,17 @@ class Scheduler:
         def patch(beat: int) -> None:
             step.fields["activations_address"] = beat * self._beat // width + inside
 
-        whole = (pieces[0][0], pieces[-1][1])
-        visit = (tile,) if len(self._tiling.chunks) == 1 else (tile, group.tiles, span)
-        place = self._places.setdefault(visit, Place(lines(whole) * stride))
-        for piece in pieces:
+        visit: tuple[Key, ...] = (tile,) if len(self._tiling.chunks) == 1 else (tile, group.tiles, span)
+        place = self._places.setdefault(visit, Place(lines(tile.whole) * stride))
+        for piece in tile.pieces:
             if piece[0] < rows[1] and rows[0] < piece[1]:
-                offset = (piece[0] - whole[0]) * g.tile_rows * stride
+                offset = (piece[0] - tile.whole[0]) * g.tile_rows * stride
 
                 def make(piece: Span = piece, offset: int = offset) -> Fill:
                     fields = self._activation_fields(piece, span, stride)
-                    return Fill(Destination.ACTIVATIONS, place, offset, lines(piece) * stride, fields, step.index)
+                    return Fill(
+                        Destination.ACTIVATIONS, place, offset, lines(piece) * stride, fields, step.index
+                    )
 
                 self._use(step, (Destination.ACTIVATIONS, *visit, piece), make, patch)
 
@@ -226,17 +230,22 @@ class Scheduler:
             fields |= {"row_bytes": total, "rows": 1, "memory_stride": 0, "local_stride": 0}
         return fields
 
-    def _use_weights(self, step: Step, tile: int, group: Group, columns: Span, part: Span) -> None:
+    def _use_weights(self, step: Step, tile: MTile, group: Group, columns: Span, part: Span) -> None:
         """``step`` takes a weight block; one that stays, or stays for a group's pieces, is loaded once."""
         width = self._design.geometry.weight_bytes
         address, size = self._blocks[columns, part]
         if self._tiling.weights_stay:
             visit: Key = None
         else:
-            visit = ("tile", tile) if group.by_pieces else ("step", step.index)
+            visit = ("tile", tile) if group.rows is not Rows.WHOLE else ("step", step.index)
 
         def make() -> Fill:
-            fields = {"variant": int(Destination.WEIGHTS), "memory_address": address, "row_bytes": size, "rows": 1}
+            fields = {
+                "variant": int(Destination.WEIGHTS),
+                "memory_address": address,
+                "row_bytes": size,
+                "rows": 1,
+            }
             unit = max(self._beat, width)
             place = Place(ceil_div(size, unit) * unit // self._beat)
             return Fill(Destination.WEIGHTS, place, 0, place.beats, fields, step.index)
@@ -246,14 +255,19 @@ class Scheduler:
 
         self._use(step, (Destination.WEIGHTS, visit, columns, part), make, patch)
 
-    def _use_parameters(self, store: Step, tile: int, group: Group, first: int, count: int) -> None:
+    def _use_parameters(self, store: Step, tile: MTile, group: Group, first: int, count: int) -> None:
         """``store`` takes the parameters of ``count`` features; they are loaded behind the operands of the last EXECUTE."""
         visit = None if self._tiling.parameters_stay else tile
         size = count * PARAMETER_BYTES
 
         def make() -> Fill:
             address = self._memory.regions["parameters"][0] + first * PARAMETER_BYTES
-            fields = {"variant": int(Destination.PARAMETERS), "memory_address": address, "row_bytes": size, "rows": 1}
+            fields = {
+                "variant": int(Destination.PARAMETERS),
+                "memory_address": address,
+                "row_bytes": size,
+                "rows": 1,
+            }
             place = Place(ceil_div(size, self._beat))
             return Fill(Destination.PARAMETERS, place, 0, place.beats, fields, len(self._executes) - 1)
 

@@ -8,9 +8,11 @@ what one LOAD brings and one EXECUTE takes. When not even one row tile fits with
 
 from __future__ import annotations
 
+import enum
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gen.errors import RequestError
 from gen.families.contract import Family
@@ -23,6 +25,11 @@ MOST_PIECES = 8
 """Parts of an M tile that are loaded, and in the first and last group also computed, one after the other."""
 MOST_SHARED = 4
 """Weight blocks that may be kept for several EXECUTEs."""
+
+BLOCK_INSTRUCTIONS = 2
+"""A weight block takes a LOAD and an EXECUTE."""
+STORE_ROW = 4
+"""Cycles that STORE takes for a row at least; an estimate."""
 
 FIELD_16 = (1 << 16) - 1
 FIELD_24 = (1 << 24) - 1
@@ -50,6 +57,14 @@ class Gemm:
         return 1 if self.mode is OutputMode.REQUANTISED else 4
 
 
+class Rows(enum.Enum):
+    """In what parts a group is computed and stored, M tile by M tile."""
+
+    WHOLE = "all rows at once"
+    PIECES = "piece by piece, as the activations come"
+    TAIL = "in parts that become smaller, so that little is left to store at the end"
+
+
 @dataclass(frozen=True)
 class Group:
     """Column tiles whose results share a half of the accumulators until a STORE fetches them."""
@@ -57,16 +72,34 @@ class Group:
     tiles: Span
     blocks: tuple[Span, ...]
     """Its column tiles, weight block by weight block."""
-    by_pieces: bool
-    """The M tile is computed and stored piece by piece, each time with the same weight blocks, which stay."""
+    rows: Rows
+    """With parts of the rows, its weight blocks stay until the last part is done."""
+
+
+@dataclass(frozen=True)
+class MTile:
+    """An M tile's row tiles."""
+
+    pieces: tuple[Span, ...]
+    """The parts that are loaded one by one."""
+    tail: tuple[Span, ...]
+    """The parts in which the last group is computed and stored."""
+
+    @property
+    def whole(self) -> Span:
+        """All of it."""
+        return self.pieces[0][0], self.pieces[-1][1]
+
+    def parts(self, rows: Rows) -> tuple[Span, ...]:
+        """The parts in which a group is computed and stored."""
+        return {Rows.WHOLE: (self.whole,), Rows.PIECES: self.pieces, Rows.TAIL: self.tail}[rows]
 
 
 @dataclass(frozen=True)
 class Tiling:
     """Everything that was chosen; spans are in row tiles, column tiles and steps of K."""
 
-    m_tiles: tuple[tuple[Span, ...], ...]
-    """The pieces of each M tile."""
+    m_tiles: tuple[MTile, ...]
     chunks: tuple[tuple[Span, ...], ...]
     """Chunks of K, each with the parts in which its weights come. One chunk: activations are loaded once per M tile."""
     groups: tuple[Group, ...]
@@ -81,7 +114,7 @@ def split(total: int, parts: int, unit: int = 1, first: int = 0) -> tuple[Span, 
     units = ceil_div(total, unit)
     parts = min(parts, units)
     edges = [first + min(total, (units * i // parts) * unit) for i in range(parts + 1)]
-    return tuple(zip(edges, edges[1:], strict=False))
+    return tuple(pairwise(edges))
 
 
 class Tiler:
@@ -116,7 +149,9 @@ class Tiler:
         d, g, least = self.design, self.geometry, min(self.granule, self.gemm.K)
         lines = []
         if self.half < g.tile_rows:
-            lines.append(f"memory.accumulators must be at least {2 * g.tile_rows} rows for this array, not {d.accumulator_rows}")
+            lines.append(
+                f"memory.accumulators must be at least {2 * g.tile_rows} rows for this array, not {d.accumulator_rows}"
+            )
         words = self.activation_words(1, least)
         if d.activation_words < words:
             need, have = words * g.activation_bytes, d.activation_words * g.activation_bytes
@@ -127,7 +162,9 @@ class Tiler:
             lines.append(f"memory.weights must be at least {need} bytes for this array, not {have}")
         features = min(self.gemm.N, g.columns)
         if self.gemm.mode is OutputMode.REQUANTISED and d.parameter_entries < features:
-            lines.append(f"memory.parameters must be at least {features} features for this array, not {d.parameter_entries}")
+            lines.append(
+                f"memory.parameters must be at least {features} features for this array, not {d.parameter_entries}"
+            )
         if lines:
             raise DoesNotFit(*lines)
 
@@ -136,22 +173,29 @@ class Tiler:
     def choose(self) -> Tiling:
         """The best tiling."""
         rows, chunk = min(self._candidates(), key=self._cost)
-        m_tiles = split(self.row_tiles, ceil_div(self.row_tiles, rows))
-        rows = max(b - a for a, b in m_tiles)
-        chunks = split(self.gemm.K, ceil_div(self.gemm.K, chunk), self.granule)
-        limit = self._block_words(rows, chunk)
-        longest = bisect_right(range(1, ceil_div(self.gemm.K, self.granule) + 1), limit, key=self._granule_words)
-        longest = max(1, longest) * self.granule
-        parted = tuple(split(b - a, ceil_div(b - a, longest), self.granule, a) for a, b in chunks)
+        spans = split(self.row_tiles, ceil_div(self.row_tiles, rows))
+        rows = max(b - a for a, b in spans)
+        bus_bound = self._bus_beats(rows, chunk) * 8 > self._array_steps(rows) * 7
+        limit = self._block_words(rows, chunk, bus_bound)
+        chunks = self._chunks(chunk, limit)
         pieces = min(MOST_PIECES, max(1, rows // self.geometry.weight_words)) if len(chunks) == 1 else 1
-        groups = self._groups(rows, pieces, parted, limit)
+        m_tiles = tuple(MTile(split(b - a, pieces, 1, a), self._tail(a, b, len(spans) > 1)) for a, b in spans)
+        groups = self._groups(rows, m_tiles[0], chunks, limit, bus_bound)
         return Tiling(
-            m_tiles=tuple(split(b - a, pieces, 1, a) for a, b in m_tiles),
-            chunks=parted,
+            m_tiles=m_tiles,
+            chunks=chunks,
             groups=groups,
-            weights_stay=self._all_words(groups, parted) <= self.design.weight_words,
-            parameters_stay=sum(self._entries(b - a) for a, b in (x.tiles for x in groups)) <= self.design.parameter_entries,
+            weights_stay=self._all_words(groups, chunks) <= self.design.weight_words,
+            parameters_stay=sum(self._entries(b - a) for a, b in (x.tiles for x in groups))
+            <= self.design.parameter_entries,
         )
+
+    def _chunks(self, chunk: int, limit: int) -> tuple[tuple[Span, ...], ...]:
+        """Chunks of K of about ``chunk`` steps, each cut to weight blocks of at most ``limit`` words."""
+        chunks = split(self.gemm.K, ceil_div(self.gemm.K, chunk), self.granule)
+        granules = range(1, ceil_div(self.gemm.K, self.granule) + 1)
+        longest = max(1, bisect_right(granules, limit, key=self._granule_words)) * self.granule
+        return tuple(split(b - a, ceil_div(b - a, longest), self.granule, a) for a, b in chunks)
 
     def _candidates(self) -> list[tuple[int, int]]:
         """Row tiles of an M tile and steps of a chunk, most rows first."""
@@ -194,7 +238,12 @@ class Tiler:
     def _bus_beats(self, rows: int, chunk: int) -> int:
         beat, gemm = self.design.data_bytes, self.gemm
         loads = 1 if chunk >= gemm.K else ceil_div(self.column_tiles, self._most_tiles(rows))
-        weights = self.column_tiles * self.words(gemm.K) * self.geometry.weight_bytes * ceil_div(self.row_tiles, rows)
+        weights = (
+            self.column_tiles
+            * self.words(gemm.K)
+            * self.geometry.weight_bytes
+            * ceil_div(self.row_tiles, rows)
+        )
         return (weights + loads * gemm.M * gemm.K) // beat
 
     # Choice of groups and blocks --------------------------------------------------------------------------------
@@ -207,27 +256,31 @@ class Tiler:
         unit = max(1, self.design.data_bytes // self.geometry.weight_bytes)
         return ceil_div(words, unit) * unit
 
-    def _block_words(self, rows: int, chunk: int) -> int:
+    def _block_words(self, rows: int, chunk: int, bus_bound: bool) -> int:
         """Words that a weight block may have.
 
-        A third of the scratchpad; and when the bus is the limit, no more than balances two losses: 64 bytes of
-        instructions per block, and at the end the array, which lags behind the bus by a block.
+        A third of the scratchpad. When the bus is the limit, a column tile is cut along K rather than be larger than what balances
+        two losses: instructions, and at the end the array, which lags behind the bus by a block.
         """
         d, g = self.design, self.geometry
-        least = self._slot(self.words(min(self.granule, self.gemm.K)))
-        limit = max(d.weight_words // RING_BLOCKS, min(least, d.weight_words))
-        total = self._bus_beats(rows, chunk)
-        beats = math.isqrt(total * ceil_div(2 * INSTRUCTION_BYTES, d.data_bytes))
-        balanced = beats * d.data_bytes // g.weight_bytes
-        if total < self._array_steps(rows) * 7 // 8:
-            balanced = max(balanced, self._slot(self.words(min(chunk, self.gemm.K))))
-        return max(least, min(limit, balanced, FIELD_24 // g.weight_bytes - 1))
+        tile, least = (self._slot(self.words(min(steps, self.gemm.K))) for steps in (chunk, self.granule))
+        limit = min(max(d.weight_words // RING_BLOCKS, least), FIELD_24 // g.weight_bytes - 1)
+        if bus_bound:
+            beats = math.isqrt(
+                self._bus_beats(rows, chunk) * BLOCK_INSTRUCTIONS * INSTRUCTION_BYTES // d.data_bytes
+            )
+            if beats * d.data_bytes // g.weight_bytes < tile:
+                limit = min(limit, max(least, beats * d.data_bytes // g.weight_bytes))
+        return limit
 
     def _most_tiles(self, rows: int) -> int:
         """Column tiles that a group may have."""
         g, d = self.geometry, self.design
         most = min(self.half // (rows * g.tile_rows), FIELD_16 // g.columns)
-        if self.gemm.mode is OutputMode.REQUANTISED and self._entries(self.column_tiles) > d.parameter_entries:
+        if (
+            self.gemm.mode is OutputMode.REQUANTISED
+            and self._entries(self.column_tiles) > d.parameter_entries
+        ):
             # Two groups' parameters, so that one is loaded while the other is used.
             while most > 1 and self._entries(most) > d.parameter_entries // 2:
                 most -= 1
@@ -238,46 +291,95 @@ class Tiler:
         per_beat = max(1, self.design.data_bytes // PARAMETER_BYTES)
         return ceil_div(min(tiles * self.geometry.columns, self.gemm.N), per_beat) * per_beat
 
-    def _groups(self, rows: int, pieces: int, parted: tuple[tuple[Span, ...], ...], limit: int) -> tuple[Group, ...]:
-        """The first and the last group are small and, if they can be, worked through by pieces of the M tile.
+    def _row_cycles(self) -> tuple[int, int]:
+        """Cycles that a row tile of a column tile takes in the array and in STORE."""
+        g = self.geometry
+        stored = min(self.gemm.M, g.tile_rows) * max(ceil_div(g.columns, self.design.output_lanes), STORE_ROW)
+        return ceil_div(self.gemm.K, g.tile_depth), stored
+
+    def _tail(self, first: int, last: int, several: bool) -> tuple[Span, ...]:
+        """The last group's parts of row tiles ``first`` to ``last``: each one's STORE hides behind the next one's EXECUTE.
+
+        With several M tiles no part is longer than a quarter, so that the next one's activations can come early.
+        """
+        array, store = self._row_cycles()
+        most = ceil_div(last - first, 4) if several else last - first
+        edges, length = [last], float(self.geometry.weight_words)
+        while edges[-1] > first and len(edges) < MOST_PIECES and array > store:
+            edges.append(max(first, edges[-1] - min(most, int(length))))
+            length *= array / store
+        if edges[-1] > first:
+            edges.append(first)
+        return tuple((b, a) for a, b in pairwise(edges))[::-1]
+
+    def _groups(
+        self, rows: int, m_tile: MTile, chunks: tuple[tuple[Span, ...], ...], limit: int, bus_bound: bool
+    ) -> tuple[Group, ...]:
+        """The first and the last group are small and, if they can be, worked through by parts of the M tile.
 
         So the array starts when the first piece is there, and what is left to store at the end is short.
         """
         C, most = self.column_tiles, self._most_tiles(rows)
-        tile_words = sum(self._slot(self.words(b - a)) for a, b in parted[0])
-        whole = len(parted) == 1
+        tile_words = sum(self._slot(self.words(b - a)) for a, b in chunks[0])
         room = self.design.weight_words * (RING_BLOCKS - 1) // RING_BLOCKS
-        shared = min(room // tile_words, MOST_SHARED // len(parted[0])) if whole and pieces > 1 else 0
-        middle = self._middle_tiles(rows, pieces if shared else 1, most)
-        if not whole:
-            first, last = 0, 0
-        elif not shared:
-            first, last = 0, int(C > 1)
-        else:
-            first, last = min(2, shared, most, max(1, C - 1)), int(C > 1)
-        edges = [(0, first)] if first else []
-        if C - first - last:
-            between = C - first - last
-            edges += split(between, ceil_div(between, middle if whole else most), 1, first)
-        edges += [(C - last, C)] if last else []
-        per_block = max(1, limit // self._slot(self.words(parted[0][0][1]))) if all(len(p) == 1 for p in parted) else 1
+        shared = min(room // tile_words, MOST_SHARED // len(chunks[0])) if len(chunks) == 1 else 0
+        first = min(2, shared, most, max(1, C - 1)) if len(m_tile.pieces) > 1 else 0
+        last = int(C > 1 and len(chunks) == 1)
+        between = C - first - last
+        middle = self._middle_tiles(rows, m_tile, most) if last else most
+        spans = [(0, first)] if first else []
+        spans += split(between, ceil_div(between, middle), 1, first) if between else []
+        spans += [(C - last, C)] if last else []
         groups = []
-        for a, b in edges:
-            by_pieces = bool(shared) and (a == 0 or b == C) and b - a <= shared
-            blocks = split(b - a, b - a if by_pieces else ceil_div(b - a, per_block), 1, a)
-            groups.append(Group((a, b), blocks, by_pieces))
+        for a, b in spans:
+            order = Rows.WHOLE
+            if b == first:
+                order = Rows.PIECES
+            elif b == C and last and shared:
+                order = Rows.TAIL
+            blocks = (
+                split(b - a, b - a, 1, a)
+                if order is Rows.PIECES
+                else self._column_blocks(a, b, chunks, limit, bus_bound)
+            )
+            groups.append(Group((a, b), blocks, order))
         return tuple(groups)
 
-    def _middle_tiles(self, rows: int, pieces: int, most: int) -> int:
-        """Tiles of a group: its STORE should be done when the piece of the last group that needs its half comes."""
-        g, gemm = self.geometry, self.gemm
-        piece_steps = max(rows // pieces, g.weight_words) * ceil_div(gemm.K, g.tile_depth)
-        stored = min(gemm.M, rows * g.tile_rows) * ceil_div(g.columns, self.design.output_lanes)
-        return most if stored > piece_steps else min(most, piece_steps // stored)
+    def _column_blocks(
+        self, first: int, last: int, chunks: tuple[tuple[Span, ...], ...], limit: int, bus_bound: bool
+    ) -> tuple[Span, ...]:
+        """Column tiles ``first`` to ``last``, weight block by weight block.
+
+        Long blocks take fewer instructions, but the array lags behind the bus by the length of a block. When the bus is the limit,
+        the array catches up by the beats that instructions take; so blocks become shorter towards the end as it does.
+        """
+        if any(len(chunk) > 1 for chunk in chunks):
+            return split(last - first, last - first, 1, first)
+        d, steps = self.design, chunks[0][0][1]
+        most = max(1, limit // self._slot(self.words(steps)))
+        tile = max(1, self.words(steps) * self.geometry.weight_bytes // d.data_bytes)
+        saved = 2 * BLOCK_INSTRUCTIONS * INSTRUCTION_BYTES // d.data_bytes
+        edges = [last]
+        while edges[-1] > first:
+            left = (self.column_tiles - edges[-1]) * tile
+            best = math.isqrt(tile * tile + saved * left) // tile if bus_bound else most
+            edges.append(max(first, edges[-1] - min(most, best)))
+        return tuple((b, a) for a, b in pairwise(edges))[::-1]
+
+    def _middle_tiles(self, rows: int, m_tile: MTile, most: int) -> int:
+        """Tiles of a group: its STORE should be done when the second part of the last group needs its half."""
+        array, store = self._row_cycles()
+        part = m_tile.tail[0]
+        if store >= array:
+            return most
+        return max(1, min(most, (part[1] - part[0]) * array // (rows * store)))
 
     def _all_words(self, groups: tuple[Group, ...], parted: tuple[tuple[Span, ...], ...]) -> int:
         """Words of all weight blocks together."""
         parts = [part for chunk in parted for part in chunk]
         return sum(
-            self._slot((d - c) * self.words(b - a)) for group in groups for c, d in group.blocks for a, b in parts
+            self._slot((d - c) * self.words(b - a))
+            for group in groups
+            for c, d in group.blocks
+            for a, b in parts
         )

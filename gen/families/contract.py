@@ -61,7 +61,9 @@ class Family(ABC):
 
     def __init__(self, config: ArrayConfig, *, data_bytes: int) -> None:
         if not isinstance(config, self.Config):
-            raise TypeError(f"config of family {self.name} must be a {self.Config.__qualname__}, not {config!r}")
+            raise TypeError(
+                f"config of family {self.name} must be a {self.Config.__qualname__}, not {config!r}"
+            )
         if operator.index(data_bytes) not in (4, 8, 16, 32, 64):
             raise ValueError(f"data_bytes must be 4, 8, 16, 32 or 64, not {data_bytes!r}")
         self.config: Any = config

@@ -18,7 +18,9 @@ class SystolicConfig(ArrayConfig):
 
     rows: Annotated[int, Field(ge=1, le=64, description="rows of processing elements")] = 8
     columns: Annotated[int, Field(ge=1, le=64, description="columns of processing elements")] = 8
-    dataflow: Annotated[Dataflow, Field(description="which operand stays in the elements")] = "output-stationary"
+    dataflow: Annotated[Dataflow, Field(description="which operand stays in the elements")] = (
+        "output-stationary"
+    )
 
     @model_validator(mode="after")
     def _power_of_two(self) -> SystolicConfig:
@@ -42,7 +44,9 @@ class Systolic(Family):
         from hw.array.geometry import systolic_geometry
 
         c = self.config
-        return systolic_geometry(rows=c.rows, columns=c.columns, data_bytes=self.data_bytes, dataflow=c.dataflow)
+        return systolic_geometry(
+            rows=c.rows, columns=c.columns, data_bytes=self.data_bytes, dataflow=c.dataflow
+        )
 
     def core(self, design: Design) -> Any:
         """The array with its operand readers."""
@@ -69,5 +73,7 @@ class Systolic(Family):
         words = np.zeros((tiles, steps, g.weight_bytes), dtype=np.uint8)
         padded = np.zeros((depth, tiles * g.columns), dtype=np.int8)
         padded[:, :features] = codes
-        words[:, :depth, : g.columns] = padded.reshape(depth, tiles, g.columns).transpose(1, 0, 2).view(np.uint8)
+        words[:, :depth, : g.columns] = (
+            padded.reshape(depth, tiles, g.columns).transpose(1, 0, 2).view(np.uint8)
+        )
         return words.reshape(-1)

@@ -67,7 +67,9 @@ class Format:
         """The exact values (int64) of ``codes``."""
         codes = np.asarray(codes)
         if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < len(self.values):
-            raise ValueError(f"codes of {self.name} must be 0 to {len(self.values) - 1}, not {codes.min()} to {codes.max()}")
+            raise ValueError(
+                f"codes of {self.name} must be 0 to {len(self.values) - 1}, not {codes.min()} to {codes.max()}"
+            )
         return self._table[codes]
 
     def encode(self, values: np.ndarray) -> np.ndarray:
