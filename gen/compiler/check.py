@@ -1,8 +1,8 @@
-"""Finds in a binary program what could go wrong in some timing of the queues: an independent reader of what the compiler wrote.
+"""Finds in a binary program what could go wrong in some timing of the queues: an independent reader of the compiler's work.
 
 The queues run side by side, so the only orders to rely on are these: the instructions of a queue start in order and
-end in order; an instruction with a wait starts after the end of the one that gave its token. From them follows, for every instruction,
-which of each queue's have started and which have ended for certain when it starts.
+end in order; an instruction with a wait starts after the end of the one that gave its token. From them follows, for
+every instruction, which of each queue's have started and which have ended for certain when it starts.
 """
 
 from __future__ import annotations

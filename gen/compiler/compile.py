@@ -11,7 +11,7 @@ from gen.compiler.program import Program
 from gen.compiler.schedule import Scheduler
 from gen.compiler.tiling import DoesNotFit, Gemm, Span, Tiler, Tiling
 from gen.families.contract import Family
-from hw.control.isa import INSTRUCTION_BYTES, PARAMETER_BYTES, OutputMode, assemble
+from hw.control.isa import PARAMETER_BYTES, OutputMode, assemble
 from hw.design import Design, ceil_div
 
 MOST_INSTRUCTIONS = 1 << 20

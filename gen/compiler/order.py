@@ -58,8 +58,9 @@ def _token(giver: Step, taker: Step) -> Token:
 def give_tokens(program: list[Step]) -> None:
     """Fill in ``wait`` and ``post``.
 
-    Queues end in order, so a token of one kind stands for everything before it, too: a step waits only for what none before it
-    in its queue has waited for, and only what somebody waits for is posted. Then the n-th post of a kind is that of its n-th wait.
+    Queues end in order, so a token of one kind stands for everything before it, too: a step waits only for what none
+    before it in its queue has waited for, and only what somebody waits for is posted. Then the n-th post of a kind is
+    that of its n-th wait.
     """
     latest = dict.fromkeys(Token, -1)
     for step in program:

@@ -46,7 +46,10 @@ class Program:
 
     @property
     def regions(self) -> dict[str, tuple[int, int]]:
-        """Address and bytes of every buffer: ``program``, ``activations``, ``weights``, ``parameters`` (requantised only), ``output``."""
+        """Address and bytes of every buffer.
+
+        ``activations``, ``weights``, ``parameters`` (when requantised), ``output``, ``program``, in rising order.
+        """
         return self.memory.regions
 
     @property

@@ -259,8 +259,8 @@ class Tiler:
     def _block_words(self, rows: int, chunk: int, bus_bound: bool) -> int:
         """Words that a weight block may have.
 
-        A third of the scratchpad. When the bus is the limit, a column tile is cut along K rather than be larger than what balances
-        two losses: instructions, and at the end the array, which lags behind the bus by a block.
+        A third of the scratchpad. When the bus is the limit, a column tile is cut along K rather than be larger than
+        what balances two losses: instructions, and at the end the array, which lags behind the bus by a block.
         """
         d, g = self.design, self.geometry
         tile, least = (self._slot(self.words(min(steps, self.gemm.K))) for steps in (chunk, self.granule))
@@ -350,8 +350,9 @@ class Tiler:
     ) -> tuple[Span, ...]:
         """Column tiles ``first`` to ``last``, weight block by weight block.
 
-        Long blocks take fewer instructions, but the array lags behind the bus by the length of a block. When the bus is the limit,
-        the array catches up by the beats that instructions take; so blocks become shorter towards the end as it does.
+        Long blocks take fewer instructions, but the array lags behind the bus by the length of a block. When the bus is
+        the limit, the array catches up by the beats that instructions take; so blocks become shorter towards the end as
+        it does.
         """
         if any(len(chunk) > 1 for chunk in chunks):
             return split(last - first, last - first, 1, first)
