@@ -50,7 +50,8 @@ def verilator_environment() -> dict[str, str]:
 
 def compiler() -> list[str]:
     """The C++ compiler: for any processor of this kind, so that a cache folder may be shared between machines."""
-    command = tools.python_module("ziglang", wheel="ziglang") + ["c++", "-std=c++17"]
+    # Without optimisation this compiler adds traps for undefined behaviour; Verilator's code shifts negative numbers.
+    command = [*tools.python_module("ziglang", wheel="ziglang"), "c++", "-std=c++17", "-fno-sanitize=undefined"]
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         command += ["-target", f"{platform.machine()}-linux-gnu"]
     return command
