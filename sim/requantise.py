@@ -18,12 +18,19 @@ def requantise(
 
     Raises ``ValueError`` for a value out of range.
     """
-    arrays = [_checked(a, *limits) for a, limits in zip((accumulators, bias, multiplier, shift), _LIMITS, strict=True)]
+    arrays = [
+        _checked(a, *limits)
+        for a, limits in zip((accumulators, bias, multiplier, shift), _LIMITS, strict=True)
+    ]
     largest = (_size(arrays[0]) + _size(arrays[1])) * _size(arrays[2]) + (1 << _size(arrays[3]) >> 1)
-    a, b, m, s = (array.astype(np.int64 if largest < 1 << 63 else object) for array in arrays)
-    one = s * 0 + 1
-    scaled = ((a + b) * m + ((one << s) >> 1)) >> s
-    return np.clip(scaled, -128, 127).astype(np.int8)
+    # At least one axis each: NumPy takes an object without axes for a number of its own.
+    shape = np.broadcast_shapes(*(array.shape for array in arrays))
+    kind = np.int64 if largest < 1 << 63 else object
+    a, b, m, s = (np.atleast_1d(array).astype(kind) for array in arrays)
+    # Half of 2 ** shift: 2 ** 63 itself is never needed.
+    half = (s * 0 + 1 << s - (s > 0)) * (s > 0)
+    scaled = ((a + b) * m + half) >> s
+    return np.clip(scaled, -128, 127).astype(np.int8).reshape(shape)
 
 
 def dyadic(scale: float) -> tuple[int, int]:

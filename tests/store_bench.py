@@ -1,4 +1,4 @@
-"""A STORE unit with everything around it: accumulators, parameters, and a memory with the timing that sim.cycles.memory states."""
+"""A STORE unit with all that is around it: accumulators, parameters, and a memory timed as sim.cycles.memory states."""
 
 import random
 from collections import deque
@@ -14,7 +14,9 @@ from sim.cycles.memory import MemoryTiming
 from sim.requantise import requantise
 
 
-def design(*, columns=8, data_bytes=8, lanes=2, address_width=32, outstanding=4, burst_beats=16, rows=64, entries=64):
+def design(
+    *, columns=8, data_bytes=8, lanes=2, address_width=32, outstanding=4, burst_beats=16, rows=64, entries=64
+):
     """A design of which only what STORE uses matters."""
     geometry = Geometry(
         tile_rows=columns,
@@ -88,7 +90,10 @@ class Bench:
     def __post_init__(self):
         d, generator = self.design, random.Random(self.seed)
         self.accumulators = [
-            [generator.randint(-(1 << 31), (1 << 31) - 1) >> generator.choice([0, 12, 24]) for _ in range(d.geometry.columns)]
+            [
+                generator.randint(-(1 << 31), (1 << 31) - 1) >> generator.choice([0, 12, 24])
+                for _ in range(d.geometry.columns)
+            ]
             for _ in range(d.accumulator_rows)
         ]
         self.parameters = [
@@ -99,7 +104,10 @@ class Bench:
         self.bursts = []
         self.outcomes = []
         self.cycle = 0
-        self.idle_writes = 0
+        self._rows = deque([0] * ACCUMULATOR_READ)
+        self._groups = deque([0] * SCRATCHPAD)
+        self.read = set()
+        """Rows of the accumulators read while ``active`` said so."""
 
     def expected(self, fields):
         """Bytes by address that a command must write; the golden model of STORE."""
@@ -138,8 +146,6 @@ class Bench:
         first, last = self.window or (0, (1 << d.address_width) - 1)
         ctx.set(dut.window_first, first)
         ctx.set(dut.window_last, last)
-        rows = deque([0] * ACCUMULATOR_READ)
-        entries = deque([0] * SCRATCHPAD)
         memory = _Memory(self)
         wait, current = gaps[0], None
         while commands or current is not None or not memory.quiet:
@@ -149,10 +155,7 @@ class Bench:
             if offering:
                 ctx.set(dut.command.payload, commands[0])
             ctx.set(dut.halt, self.cycle in self.halt)
-            ctx.set(dut.accumulators.data, self._row(rows.popleft()))
-            ctx.set(dut.parameters.data, self._entries(entries.popleft()))
-            rows.append(ctx.get(dut.accumulators.address))
-            entries.append(ctx.get(dut.parameters.address))
+            self._answer_reads(ctx, dut)
             memory.drive(ctx, dut.axi)
 
             # What is seen in this cycle, with everything set.
@@ -173,8 +176,10 @@ class Bench:
                     # The next command may be taken in this very cycle.
                     if commands and wait < 0:
                         ctx.set(dut.command.valid, 1)
-                        ctx.set(dut.command.payload, commands.pop(0))
-                        assert ctx.get(dut.command.ready) or self.cycle in self.halt
+                        ctx.set(dut.command.payload, commands[0])
+                        assert ctx.get(dut.command.ready) == (self.cycle not in self.halt)
+                    if commands and wait < 0 and self.cycle not in self.halt:
+                        commands.pop(0)
                         current = Outcome(self.cycle)
                         self.outcomes.append(current)
             beat = memory.observe(ctx, dut.axi)
@@ -184,6 +189,14 @@ class Bench:
             await ctx.tick()
             self.cycle += 1
             assert self.cycle < self.limit, f"not ended after {self.limit} cycles"
+
+    def _answer_reads(self, ctx, dut):
+        ctx.set(dut.accumulators.data, self._row(self._rows.popleft()))
+        ctx.set(dut.parameters.data, self._entries(self._groups.popleft()))
+        self._rows.append(ctx.get(dut.accumulators.address))
+        self._groups.append(ctx.get(dut.parameters.address))
+        if ctx.get(dut.accumulators.active):
+            self.read.add(self._rows[-1])
 
     def _row(self, address):
         if address >= self.design.accumulator_rows:
@@ -240,7 +253,9 @@ class _Memory:
             self._free_from.popleft()
         beat = bool(ctx.get(axi.w.valid) and ctx.get(axi.w.ready))
         if beat:
-            self._beat(ctx.get(axi.w.payload.data), ctx.get(axi.w.payload.strobe), ctx.get(axi.w.payload.last))
+            self._beat(
+                ctx.get(axi.w.payload.data), ctx.get(axi.w.payload.strobe), ctx.get(axi.w.payload.last)
+            )
         if ctx.get(axi.aw.valid) and ctx.get(axi.aw.ready):
             address, beats = ctx.get(axi.aw.payload.address), ctx.get(axi.aw.payload.length) + 1
             size = b.design.data_bytes

@@ -151,8 +151,8 @@ class StoreUnit(wiring.Component):
 
     Timing
     ------
-    ``command.ready`` is high when no command is under way and ``halt`` is low. ``finished`` comes ``STORE_END`` cycles after the B of
-    the last burst; the next command may be taken in that cycle. What happens in between is in ``sim.cycles.store``.
+    ``command.ready`` is high when no command is under way and ``halt`` is low. ``finished`` comes ``STORE_END`` cycles
+    after the B of the last burst; the next command may be taken in that cycle. What happens in between is in ``sim.cycles.store``.
 
     Faults: WINDOW, when every row before has been written; LOCAL (an accumulator row, or in mode REQUANTISED a parameter entry,
     past the end or misplaced): nothing from that result on is written, of what was before it some; WRITE, an error answered.
@@ -176,7 +176,9 @@ class StoreUnit(wiring.Component):
             raise ValueError(f"output_lanes must divide columns, not be {lanes!r} with {columns!r} columns")
         if design.parameter_entries % lanes:
             entries = design.parameter_entries
-            raise ValueError(f"output_lanes must divide parameter_entries, not be {lanes!r} with {entries!r} entries")
+            raise ValueError(
+                f"output_lanes must divide parameter_entries, not be {lanes!r} with {entries!r} entries"
+            )
         if 4 * lanes > design.data_bytes:
             raise ValueError(
                 f"output_lanes * 4 must be at most data_bytes, not {4 * lanes!r} with {design.data_bytes!r} bytes"
@@ -271,7 +273,9 @@ class StoreUnit(wiring.Component):
                 with m.If(fault):
                     m.d.sync += [
                         self.fault.eq(1),
-                        self.code.eq(Mux(writer.failed, Error.WRITE, Mux(rows.fault, Error.WINDOW, Error.LOCAL))),
+                        self.code.eq(
+                            Mux(writer.failed, Error.WRITE, Mux(rows.fault, Error.WINDOW, Error.LOCAL))
+                        ),
                     ]
                     m.next = "DRAIN"
                 with m.Elif(all_started & writer.idle):

@@ -94,9 +94,9 @@ class Writer(wiring.Component):
 
     Timing
     ------
-    A beat counts from the cycle after it was put in. A burst taken in cycle t is valid at AW in cycle t + 1; its first beat
-    at W in cycle t + 3, or directly behind the last beat of the burst before. The next burst can be taken from t + 2 on, if AW was
-    accepted before and the data of this one has been begun.
+    A beat counts from the cycle after it was put in. A burst taken in cycle t is valid at AW in cycle t + 1; its first
+    beat at W in cycle t + 3, or directly behind the last beat of the burst before. The next burst can be taken the cycle after
+    AW was accepted and this one's turn for data has come, which is t + 2 at the earliest.
     """
 
     def __init__(self, *, design):

@@ -74,7 +74,9 @@ class ResultPath(wiring.Component):
         m.d.comb += self.moving.eq(going.any())
 
         # The parameters meet the accumulators where these have been chosen.
-        m.d.comb += self.parameters_address.eq(self._later(m, "address", self.address, chosen_at - SCRATCHPAD))
+        m.d.comb += self.parameters_address.eq(
+            self._later(m, "address", self.address, chosen_at - SCRATCHPAD)
+        )
         slot = self._later(m, "slot", self.step.slot, ACCUMULATOR_READ)
         chosen = Signal(data.ArrayLayout(32, lanes))
         m.d.sync += chosen.eq(self.accumulators.as_value().word_select(slot, 32 * lanes))

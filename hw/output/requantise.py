@@ -127,7 +127,10 @@ class Requantise(wiring.Component):
         with m.Switch(shift[6][2:4]):
             for i in range(4):
                 with m.Case(i):
-                    m.d.sync += [narrow.eq(window[4 * i :]), same.eq(clear & alike(Cat(window[4 * i + 12 :], sign)))]
+                    m.d.sync += [
+                        narrow.eq(window[4 * i :]),
+                        same.eq(clear & alike(Cat(window[4 * i + 12 :], sign))),
+                    ]
         sign = self._register(m, "sign_7", sign)
 
         chosen, uniform = Signal(9), Signal()

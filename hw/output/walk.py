@@ -92,7 +92,11 @@ class RowPlaces(wiring.Component):
                 far.eq(command.memory_address),
             ]
         with m.Elif(self.next):
-            m.d.sync += [far.eq(far + command.memory_stride[:bits]), middle.eq(far), middle_end.eq(far + row_bytes)]
+            m.d.sync += [
+                far.eq(far + command.memory_stride[:bits]),
+                middle.eq(far),
+                middle_end.eq(far + row_bytes),
+            ]
             # A group that ends in byte e > 0 of the second beat began in the first if it has more than e bytes.
             tail = (middle_end != 0) & (middle_end < last_bytes)
             end = Cat(middle_end, tail | (middle_end == 0))

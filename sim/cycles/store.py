@@ -1,8 +1,8 @@
 """When STORE does what: the law of ``hw.dma.store.StoreUnit``.
 
 Two walks over the same beats meet in the beat FIFO. The walker takes a step per cycle and waits only at a step that
-completes a beat, while ``STORE_FIFO`` beats are on their way. The splitter offers burst after burst; the writer takes one when all
-its beats are there, AW is free, at most one other burst is not yet written, and fewer than ``outstanding`` are unanswered.
+completes a beat, while ``STORE_FIFO`` beats are on their way. The splitter offers burst after burst; the writer takes one when
+all its beats are there, AW is free, the data of at most one other is under way, and fewer than ``outstanding`` are unanswered.
 """
 
 from __future__ import annotations
