@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,28 +11,11 @@ from gen import report
 from gen.compiler import Program, compile_gemm
 from gen.config import Config
 from gen.generate import generate
+from gen.options import Options
 from gen.workload import Workload
 from hw.control.isa import Error, OutputMode, Queue
 from sim import simulate
-from sim.cycles.memory import MemoryTiming
 from sim.cycles.program import predict
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How to simulate."""
-
-    simulator: str = "verilator"
-    memory: str = "exact"
-    latency: int = 20
-    stall: float = 0.0
-    seed: int = 0
-    waves: Path | None = None
-
-    @property
-    def timing(self) -> MemoryTiming:
-        """Of the exact memory."""
-        return MemoryTiming(read_latency=self.latency, write_latency=self.latency)
 
 
 def run(

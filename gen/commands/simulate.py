@@ -1,0 +1,119 @@
+"""``gatemill simulate CONFIG``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gen.commands.common import (
+    ConfigArgument,
+    JsonOption,
+    SetOption,
+    choice,
+    emit,
+    integer,
+    note,
+    progress_bar,
+)
+from gen.errors import RequestError
+
+if TYPE_CHECKING:
+    from gen.options import Options
+    from gen.workload import Workload
+
+
+def simulate(
+    config: ConfigArgument,
+    *,
+    gemm: Annotated[str | None, typer.Option(metavar="MxKxN", help="A random GEMM of these sizes.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A fetched model; wants --layer.")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="LAYER", help="One of its layers: blk.0.attn_q.")
+    ] = None,
+    tokens: Annotated[
+        int, typer.Option(metavar="T", help="The last T tokens of the prompt: rows of the GEMM.")
+    ] = 8,
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What the model reads.")] = None,
+    mode: Annotated[str, typer.Option(metavar="MODE", help="raw (int32) or requantised (int8).")] = "raw",
+    simulator: Annotated[str, typer.Option(metavar="NAME", help="verilator or icarus.")] = "verilator",
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="exact (stated timing) or cocotbext (independent slave)."),
+    ] = None,
+    latency: Annotated[int, typer.Option(metavar="N", help="Cycles of the exact memory's latency.")] = 20,
+    stall: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Share of the cycles in which the memory pauses (cocotbext)."),
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of operands and pauses.")] = 0,
+    waves: Annotated[Path | None, typer.Option(metavar="FILE", help="A trace: FILE.fst or FILE.vcd.")] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a GEMM on the generated Verilog; compare it bit for bit with the golden model."""
+    options = _options(
+        simulator=simulator, memory=memory, latency=latency, stall=stall, seed=seed, waves=waves
+    )
+    choice("--mode", mode, ("raw", "requantised"))
+    if (gemm is None) == (model is None):
+        raise RequestError("--gemm, --model: exactly one of them must be given")
+    if (model is None) != (layer is None):
+        raise RequestError("--layer: must be given with --model, and only then")
+    from gen import config as configuration
+    from gen import report
+
+    loaded = configuration.load(config, overrides or [])
+    workload = _workload(gemm, model=model, layer=layer, tokens=tokens, prompt=prompt, mode=mode, seed=seed)
+    from gen import run
+
+    with progress_bar() as progress:
+        document = run.run(loaded, [workload], options, progress=progress, notify=note)[0]
+    emit(document, as_json=as_json, render=lambda: report.simulation(document))
+    if not document["pass"]:
+        raise typer.Exit(1)
+
+
+def _options(
+    *, simulator: str, memory: str | None, latency: int, stall: float, seed: int, waves: Path | None
+) -> Options:
+    choice("--simulator", simulator, ("verilator", "icarus"))
+    kind = choice("--memory", memory or ("cocotbext" if stall else "exact"), ("exact", "cocotbext"))
+    if not 0 <= stall <= 0.95:
+        raise RequestError(f"--stall {stall}: must be a number from 0 to 0.95")
+    if stall and kind == "exact":
+        raise RequestError(f"--stall {stall}: must be 0 with --memory exact, whose timing is stated")
+    if waves is not None:
+        choice("--waves", waves.suffix, (".fst", ".vcd"))
+        if not waves.parent.is_dir():
+            raise RequestError(f"--waves {str(waves)!r}: must lie in a folder that is there")
+    from gen.options import Options
+
+    return Options(
+        simulator=simulator,
+        memory=kind,
+        latency=integer("--latency", latency, 1, 10_000),
+        stall=stall,
+        seed=integer("--seed", seed, 0, (1 << 32) - 1),
+        waves=waves,
+    )
+
+
+def _workload(
+    gemm: str | None,
+    *,
+    model: str | None,
+    layer: str | None,
+    tokens: int,
+    prompt: str | None,
+    mode: str,
+    seed: int,
+) -> Workload:
+    from gen import workload
+
+    if gemm is not None:
+        return workload.random(workload.parse_gemm(gemm), mode, seed)
+    return workload.of_layer(model or "", layer or "", tokens, mode, prompt or workload.PROMPT)

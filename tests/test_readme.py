@@ -1,0 +1,72 @@
+"""What the README tells people to do can be done."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gen import cli, config
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+def commands(program: str) -> list[list[str]]:
+    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    return [words[1:] for words in lines if words and words[0].rsplit("/", 1)[-1] == program]
+
+
+@pytest.mark.parametrize("words", commands("gatemill"), ids=" ".join)
+def test_commands_and_their_options_exist(words, capsys):
+    names = []
+    for word in words:
+        if cli.run([*names, word, "-h"]) != 0:
+            break
+        names.append(word)
+        if names[0] != "models":
+            break
+    assert names
+    capsys.readouterr()
+    cli.run([*names, "-h"])
+    shown = capsys.readouterr().out
+    for option in (word for word in words if word.startswith("-")):
+        assert re.search(rf"{option}\b", shown), option
+
+
+@pytest.mark.parametrize("words", commands("gatemill"), ids=" ".join)
+def test_presets_that_are_named_exist(words):
+    named = [word for word in words if word.startswith("systolic-")]
+    assert set(named) <= set(config.presets())
+
+
+def test_the_configuration_of_ones_own_is_one():
+    (text,) = blocks("toml")
+    loaded = config.check(tomllib.loads(text), "README.md")
+    assert loaded.name == "mine"
+    assert (ROOT / text.splitlines()[0].removeprefix("#:schema ")).is_file()
+
+
+def test_links_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)\)", TEXT)
+    assert links
+    assert [link for link in links if not link.startswith("http") and not (ROOT / link).is_file()] == []
+
+
+def test_make_targets_exist():
+    rules = (ROOT / "Makefile").read_text()
+    targets = [words[0] for words in commands("make")]
+    assert targets == ["demo", "test"]
+    assert all(re.search(rf"^{target}:", rules, re.MULTILINE) for target in targets)
+
+
+def test_extras_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(re.findall(r"\.\[(\w+)\]", TEXT)) <= set(project["optional-dependencies"])
