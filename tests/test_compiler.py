@@ -1,0 +1,436 @@
+"""Compiled programs: what they compute, that no timing can break them, what they refuse, how they are tiled."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gen.compiler import GUARD, DoesNotFit, Program, compile_gemm
+from gen.compiler.check import problems
+from gen.families import FAMILIES, Family, load_family
+from gen.families.contract import ArrayConfig
+from hw.control.isa import INSTRUCTION_BYTES, Opcode, OutputMode, Token, assemble
+from hw.design import Design
+from sim import golden
+from sim.interpreter import run
+from tests.reference_array import Reference, design
+
+RAW, REQUANTISED = OutputMode
+
+
+def operands(program: Program, seed: int) -> tuple[np.ndarray, ...]:
+    """Random x and w, and parameters when the program takes them."""
+    g, generator = program.gemm, np.random.default_rng(seed)
+    x = generator.integers(-128, 128, (g.M, g.K), dtype=np.int8)
+    w = generator.integers(-128, 128, (g.K, g.N), dtype=np.int8)
+    if g.mode is RAW:
+        return x, w
+    bias = generator.integers(-(2**31), 2**31, g.N, dtype=np.int32)
+    multiplier = generator.integers(0, 2**32, g.N, dtype=np.uint32)
+    return x, w, bias, multiplier, generator.integers(20, 64, g.N).astype(np.uint8)
+
+
+def verify(chip: Design, family: Family, program: Program, seed: int = 0) -> None:
+    """Sound in any timing; equal to the golden model; nothing else touched."""
+    assert problems(chip, family.weight_words, program.binary) == []
+    given = operands(program, seed)
+    image = program.image(*given)
+    before = image.copy()
+    result = run(
+        chip, family.model(), image, program.address, program.length, program.window, base=program.base
+    )
+    assert result.passed, (result, program.length)
+    wanted = golden.gemm(*given) if program.gemm.mode is RAW else golden.requantised_gemm(*given)
+    assert np.array_equal(program.read_output(image), wanted), f"seed {seed}"
+    assert program.damaged(image) is None
+    start, size = program.regions["output"]
+    before[start - program.base :][:size] = image[start - program.base :][:size]
+    assert np.array_equal(image, before), "bytes outside the output changed"
+
+
+sizes = st.one_of(st.integers(1, 8), st.integers(1, 90))
+
+
+@st.composite
+def chips(draw: st.DrawFn) -> tuple[Design, Family]:
+    """Arrays of both dataflows, odd widths, wide and narrow buses, scratchpads from far too small to ample."""
+    stationary = draw(st.booleans())
+    rows = draw(st.sampled_from([1, 2, 4, 8, 16] if stationary else [1, 2, 3, 5, 8, 16]))
+    columns = draw(st.sampled_from([1, 2, 3, 4, 6, 8, 12, 16]))
+    width = draw(st.sampled_from([4, 8, 16, 64]))
+    block = draw(st.sampled_from([0, 0, 0, 16, 32]))
+    family = Reference(rows=rows, columns=columns, data_bytes=width, stationary=stationary, block=block)
+    small = st.sampled_from([256, 512, 1024, 4096, 65536])
+    chip = design(
+        family,
+        activations=draw(small),
+        weights=draw(small),
+        accumulators=draw(st.sampled_from([2, 8, 32, 64, 1024])),
+        parameters=draw(st.sampled_from([16, 32, 256])),
+    )
+    return chip, family
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    chips(), sizes, sizes, sizes, st.sampled_from(OutputMode), st.integers(0, 2**32 - 1), st.integers(0, 127)
+)
+def test_programs_equal_the_golden_model(
+    chip_and_family: tuple[Design, Family], m: int, k: int, n: int, mode: OutputMode, seed: int, shift: int
+) -> None:
+    chip, family = chip_and_family
+    alignment = {"activations": shift, "parameters": shift // 2, "output": 127 - shift}
+    try:
+        program = compile_gemm(chip, family, m, k, n, mode=mode, base=seed // 128 * 128, alignment=alignment)
+    except DoesNotFit:
+        event("does not fit")
+        return
+    tiling = program.tiling
+    event(
+        f"{'one chunk' if len(tiling.chunks) == 1 else 'chunks'}, {'one' if len(tiling.m_tiles) == 1 else 'several'} M tiles"
+    )
+    assert all(
+        program.regions[name][0] % 128 == offset
+        for name, offset in alignment.items()
+        if name in program.regions
+    )
+    verify(chip, family, program, seed)
+
+
+STANDARD = Reference(rows=8, columns=8, data_bytes=8, stationary=False)
+STATIONARY = Reference(rows=16, columns=16, data_bytes=8, stationary=True)
+TINY: dict[str, Any] = {"activations": 512, "weights": 512, "accumulators": 32, "parameters": 16}
+
+
+@pytest.mark.parametrize("mode", OutputMode)
+@pytest.mark.parametrize("family", [STANDARD, STATIONARY], ids=["outputs", "weights"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 1, 1),
+        (1, 576, 96),
+        (3, 65, 17),
+        (17, 100, 33),
+        (40, 64, 72),
+        (64, 300, 8),
+        (1, 1000, 9),
+        (7, 9, 200),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("memory", [{}, TINY], ids=["ample", "tiny"])
+def test_shapes_by_hand(
+    shape: tuple[int, int, int], family: Family, mode: OutputMode, memory: dict[str, int]
+) -> None:
+    chip = design(family, **memory, lanes=2)
+    verify(chip, family, compile_gemm(chip, family, *shape, mode=mode, base=0x4000))
+
+
+def test_tiny_scratchpads_force_every_kind_of_cut() -> None:
+    chip = design(STANDARD, **TINY)
+    program = compile_gemm(chip, STANDARD, 40, 100, 72, mode=REQUANTISED)
+    assert len(program.tiling.m_tiles) > 1
+    assert len(program.tiling.chunks) > 1
+    assert any(one.opcode is Opcode.EXECUTE and one.accumulate for one in program.instructions)
+    assert not program.tiling.weights_stay
+    assert not program.tiling.parameters_stay
+
+
+def test_large_gemms_are_sound() -> None:
+    chip = design(STANDARD, lanes=2)
+    for shape in [(64, 576, 576), (1, 576, 1536), (64, 5000, 136), (1000, 64, 48), (1, 20000, 16)]:
+        program = compile_gemm(chip, STANDARD, *shape, mode=REQUANTISED)
+        assert problems(chip, STANDARD.weight_words, program.binary) == [], shape
+
+
+def test_weights_that_fit_are_loaded_once() -> None:
+    chip = design(STANDARD)
+    program = compile_gemm(chip, STANDARD, 2000, 64, 64)
+    assert len(program.tiling.m_tiles) > 1
+    loads = [one for one in program.instructions if one.opcode is Opcode.LOAD and one.variant == 1]
+    assert sum(one.row_bytes for one in loads) == 64 * 64
+
+
+def test_decode_reads_one_row_of_activations_for_all() -> None:
+    """M = 1 takes the room of one row, not of a row tile."""
+    chip = design(STANDARD, activations=576)
+    program = compile_gemm(chip, STANDARD, 1, 576, 64)
+    assert len(program.tiling.chunks) == 1
+    assert {one.activations_stride for one in program.instructions if one.opcode is Opcode.EXECUTE} == {0}
+    verify(chip, STANDARD, program)
+
+
+def test_prefill_starts_early_and_ends_shortly() -> None:
+    """64 x 576 x 576: the first EXECUTE needs one row tile and one column tile, the last STORE brings no more."""
+    program = compile_gemm(design(STANDARD, lanes=2), STANDARD, 64, 576, 576)
+    first = next(one for one in program.instructions if one.opcode is Opcode.EXECUTE)
+    assert (first.row_tiles, first.column_tiles) == (1, 1)
+    needed = program.instructions[:2]
+    assert [(one.opcode, one.rows * one.row_bytes) for one in needed] == [(Opcode.LOAD, 8 * 576)] * 2
+    last = program.instructions[-1]
+    assert (last.opcode, last.rows, last.columns) == (Opcode.STORE, 8, 8)
+    assert program.length < 150
+
+
+def test_decode_streams_weights_in_few_linear_rows() -> None:
+    """1 x 576 x 1536: instructions take less than 1.5 % of the beats, every weight LOAD is one aligned row."""
+    program = compile_gemm(design(STANDARD, lanes=2), STANDARD, 1, 576, 1536)
+    loads = [one for one in program.instructions if one.opcode is Opcode.LOAD and one.variant == 1]
+    assert sum(one.row_bytes for one in loads) == 576 * 1536
+    assert all(one.rows == 1 and one.memory_address % 8 == 0 for one in loads)
+    assert all(a.memory_address + a.row_bytes == b.memory_address for a, b in pairwise(loads))
+    assert program.length * INSTRUCTION_BYTES < 0.015 * 576 * 1536
+
+
+def test_compiling_is_quick_and_deterministic() -> None:
+    chip = design(STANDARD, lanes=2)
+    program = compile_gemm(chip, STANDARD, 64, 576, 1536)
+    spent = []
+    for _ in range(5):
+        start = time.process_time()
+        again = compile_gemm(chip, STANDARD, 64, 576, 1536)
+        spent.append(time.process_time() - start)
+        assert (again.binary, again.regions, again.blocks) == (
+            program.binary,
+            program.regions,
+            program.blocks,
+        )
+    assert min(spent) < 0.05
+    given = operands(program, 3)
+    assert np.array_equal(program.image(*given), again.image(*given))
+
+
+def test_memory_map() -> None:
+    program = compile_gemm(
+        design(STANDARD), STANDARD, 5, 70, 30, mode=REQUANTISED, base=0x1000, alignment={"output": 3}
+    )
+    assert set(program.regions) == {"activations", "weights", "parameters", "output", "program"}
+    assert program.address % 128 == 0
+    assert program.window[0] == 0x1000
+    image = program.image(*operands(program, 1))
+    assert image.size == program.window[1] - program.window[0] + 1
+    edges = [program.base]
+    for start, size in program.regions.values():
+        assert start - edges[-1] >= 64
+        edges += [start, start + size]
+    edges.append(program.window[1] + 1)
+    assert edges[-1] - edges[-2] >= 64
+    assert program.guards() == list(zip(edges[::2], edges[1::2], strict=True))
+    for first, end in program.guards():
+        assert (image[first - program.base : end - program.base] == GUARD).all()
+    assert program.damaged(image) is None
+    place = program.guards()[1][0]
+    image[place - program.base] ^= 1
+    assert program.damaged(image) == place
+
+
+def test_listing_names_every_instruction() -> None:
+    program = compile_gemm(design(STANDARD), STANDARD, 9, 20, 30)
+    lines = [line for line in program.listing().splitlines() if not line.startswith(";")]
+    assert len(lines) == program.length == len(program.instructions)
+    assert "Y[9,30] = X[9,20] · W[20,30], raw" in program.listing()
+    assert any("wait(results_ready)" in line and " store " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("memory", "line"),
+    [
+        ({"accumulators": 8}, "memory.accumulators must be at least 16 rows for this array, not 8"),
+        ({"activations": 56}, "memory.activations must be at least 64 bytes for this array, not 56"),
+        ({"weights": 32}, "memory.weights must be at least 64 bytes for this array, not 32"),
+        ({"parameters": 4}, "memory.parameters must be at least 8 features for this array, not 4"),
+        ({"address_width": 12}, "address_width must be at least 13 for this memory map, not 12"),
+    ],
+)
+def test_what_does_not_fit_says_by_how_much(memory: dict[str, int], line: str) -> None:
+    with pytest.raises(DoesNotFit) as refusal:
+        compile_gemm(design(STANDARD, **memory), STANDARD, 16, 64, 32, mode=REQUANTISED)
+    assert refusal.value.lines == (line,)
+    assert isinstance(refusal.value, ValueError)
+
+
+def test_the_size_named_is_enough() -> None:
+    family = STANDARD
+    chip = design(family, activations=64, weights=64, accumulators=16, parameters=8)
+    verify(chip, family, compile_gemm(chip, family, 16, 64, 32, mode=REQUANTISED))
+
+
+def test_every_size_that_is_too_small_is_named() -> None:
+    chip = design(STANDARD, activations=8, weights=8, accumulators=2, parameters=1)
+    with pytest.raises(DoesNotFit) as refusal:
+        compile_gemm(chip, STANDARD, 16, 64, 32, mode=REQUANTISED)
+    assert len(refusal.value.lines) == 4
+
+
+def test_wrong_arguments() -> None:
+    chip = design(STANDARD)
+    with pytest.raises(ValueError, match="K must be 1 to 1073741823, not 0"):
+        compile_gemm(chip, STANDARD, 1, 0, 1)
+    with pytest.raises(TypeError):
+        compile_gemm(chip, STANDARD, 1.5, 1, 1)
+    with pytest.raises(TypeError, match="mode must be an OutputMode, not 'raw'"):
+        compile_gemm(chip, STANDARD, 1, 1, 1, mode="raw")
+    with pytest.raises(ValueError, match="base must be a multiple of 128 and at least 0, not 64"):
+        compile_gemm(chip, STANDARD, 1, 1, 1, base=64)
+    with pytest.raises(
+        ValueError, match="alignment must be given for activations, parameters, output, not 'weights'"
+    ):
+        compile_gemm(chip, STANDARD, 1, 1, 1, alignment={"weights": 1})
+    with pytest.raises(ValueError, match="alignment of output must be 0 to 127, not 128"):
+        compile_gemm(chip, STANDARD, 1, 1, 1, alignment={"output": 128})
+    with pytest.raises(ValueError, match="design must be of the geometry"):
+        compile_gemm(chip, STATIONARY, 1, 1, 1)
+
+
+def test_wrong_operands() -> None:
+    program = compile_gemm(design(STANDARD), STANDARD, 2, 3, 4)
+    x, w = operands(program, 1)
+    with pytest.raises(ValueError, match=r"w must be of shape \(3, 4\), not \(2, 4\)"):
+        program.image(x, w[:2])
+    with pytest.raises(TypeError, match="x must be an array of int8"):
+        program.image(x.astype(np.int32), w)
+    with pytest.raises(ValueError, match="must be left out in raw mode"):
+        program.image(x, w, np.zeros(4, np.int32))
+    program = compile_gemm(design(STANDARD), STANDARD, 2, 3, 4, mode=REQUANTISED)
+    with pytest.raises(TypeError, match="bias must be an array of int32, not None"):
+        program.image(x, w)
+    with pytest.raises(ValueError, match="shift must be 0 to 63, not 64"):
+        program.image(x, w, np.zeros(4, np.int32), np.zeros(4, np.uint32), np.full(4, 64, np.uint8))
+
+
+# Families -------------------------------------------------------------------------------------------------------
+
+
+def test_the_registry() -> None:
+    assert load_family("systolic").name == "systolic"
+    assert set(FAMILIES) >= {"systolic"}
+    with pytest.raises(ValueError, match=r"family must be one of .*systolic.*, not 'optical'"):
+        load_family("optical")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_takes_its_own_configuration_only(name: str) -> None:
+    kind = load_family(name)
+    assert kind.formats()
+    assert kind.summary
+    with pytest.raises(TypeError, match=f"config of family {name} must be a"):
+        kind(ArrayConfig(), data_bytes=8)
+    with pytest.raises(ValueError, match="data_bytes must be 4, 8, 16, 32 or 64, not 12"):
+        kind(kind.Config(), data_bytes=12)
+
+
+@pytest.mark.parametrize("dataflow", ["output-stationary", "weight-stationary"])
+@pytest.mark.parametrize(
+    ("rows", "columns", "width"), [(8, 8, 8), (4, 3, 8), (16, 12, 8), (2, 5, 64), (1, 1, 4)]
+)
+def test_the_systolic_family_agrees_with_the_reference(
+    rows: int, columns: int, width: int, dataflow: str
+) -> None:
+    kind = load_family("systolic")
+    array = kind(kind.Config(rows=rows, columns=columns, dataflow=dataflow), data_bytes=width)
+    same = Reference(rows=rows, columns=columns, data_bytes=width, stationary=dataflow == "weight-stationary")
+    assert array.geometry == same.geometry
+    assert array.weight_words(5) == same.weight_words(5)
+    codes = np.random.default_rng(0).integers(-128, 128, (13, 2 * columns + 1), dtype=np.int8)
+    assert np.array_equal(array.pack_weights(codes), same.pack_weights(codes))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{"rows": 0}, {"rows": 65}, {"columns": 0}, {"columns": 65}, {"rows": "8"}, {"size": 8}, {"dataflow": "none"},
+     {"rows": 6, "dataflow": "weight-stationary"}],
+    ids=str,
+)  # fmt: skip
+def test_bounds_of_the_systolic_configuration(keys: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        load_family("systolic").Config(**keys)
+
+
+# The checker: it must find what it is there for -----------------------------------------------------------------
+
+
+def mutated(program: Program, index: int, **changes: int) -> bytes:
+    one = program.instructions[index]
+    fields = {name: value for name, value in one.values.items() if name != "opcode"} | changes
+    word = assemble(one.opcode, **fields)
+    return (
+        program.binary[: index * INSTRUCTION_BYTES] + word + program.binary[(index + 1) * INSTRUCTION_BYTES :]
+    )
+
+
+def test_the_checker_finds_every_missing_token() -> None:
+    """Seeded faults: a wait left out, a post left out, one after the other through a whole program."""
+    chip = design(STANDARD, **TINY)
+    program = compile_gemm(chip, STANDARD, 20, 100, 24, mode=REQUANTISED)
+    tried = 0
+    for index, one in enumerate(program.instructions):
+        for field in ("wait", "post"):
+            for token in Token:
+                if getattr(one, field) >> token & 1:
+                    faulty = mutated(program, index, **{field: getattr(one, field) & ~(1 << token)})
+                    assert problems(chip, STANDARD.weight_words, faulty), (index, field, token.name)
+                    tried += 1
+    assert tried > 100
+
+
+@pytest.mark.parametrize(
+    ("opcode", "changes", "complaint"),
+    [
+        (Opcode.LOAD, {"local_address": 64}, "past the end of activations"),
+        (Opcode.EXECUTE, {"accumulators_address": 9}, "crosses the end of its half"),
+        (Opcode.EXECUTE, {"activations_address": 60}, "reads past the end of activations"),
+        (Opcode.EXECUTE, {"accumulate": 1}, "adds to accumulators that nothing has written"),
+        (Opcode.STORE, {"accumulators_address": 8}, "stores accumulators that nothing has written"),
+    ],
+)
+def test_the_checker_finds_wrong_addresses(opcode: Opcode, changes: dict[str, int], complaint: str) -> None:
+    chip = design(STANDARD, **TINY)
+    program = compile_gemm(chip, STANDARD, 16, 32, 8)
+    index = next(i for i, one in enumerate(program.instructions) if one.opcode is opcode)
+    assert any(
+        complaint in line
+        for line in problems(chip, STANDARD.weight_words, mutated(program, index, **changes))
+    )
+
+
+def test_the_checker_finds_a_token_that_may_overflow() -> None:
+    chip = design(STANDARD)
+    ready = 1 << Token.WEIGHTS_READY
+    loads = [
+        assemble(Opcode.LOAD, variant=1, local_address=i, row_bytes=8, rows=1, post=ready) for i in range(16)
+    ]
+    executes = [
+        assemble(Opcode.EXECUTE, wait=ready, weights_address=i, row_tiles=1, column_tiles=1, depth_tiles=1)
+        for i in range(16)
+    ]
+
+    def found(order: list[bytes]) -> list[str]:
+        return problems(chip, STANDARD.weight_words, b"".join(order))
+
+    assert found(loads[:15] + executes[:15]) == []
+    assert any("more than 15 times" in line for line in found(loads + executes))
+    # In program order each is taken at once, but nothing keeps the LOADs from running ahead.
+    assert any(
+        "more than 15 times" in line
+        for line in found([one for pair in zip(loads, executes, strict=True) for one in pair])
+    )
+
+
+def test_the_checker_finds_waits_before_posts() -> None:
+    chip = design(STANDARD)
+    execute = assemble(
+        Opcode.EXECUTE, wait=1 << Token.WEIGHTS_READY, row_tiles=1, column_tiles=1, depth_tiles=1
+    )
+    load = assemble(Opcode.LOAD, variant=1, row_bytes=8, rows=1, post=1 << Token.WEIGHTS_READY)
+    assert problems(chip, STANDARD.weight_words, load + execute) == []
+    assert any(
+        "no instruction before it" in line for line in problems(chip, STANDARD.weight_words, execute + load)
+    )
+    assert any("left at the end" in line for line in problems(chip, STANDARD.weight_words, load))

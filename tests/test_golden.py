@@ -1,0 +1,159 @@
+"""The mathematical golden model and the number formats, against definitions and exact integers."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.formats import FORMATS, INT8, Format
+from sim import golden
+from sim.requantise import requantise
+
+INT8_RANGE = st.integers(-128, 127)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_gemm_is_the_sum_of_products(m: int, k: int, n: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    x = generator.integers(-128, 128, (m, k), dtype=np.int8)
+    w = generator.integers(-128, 128, (k, n), dtype=np.int8)
+    y = golden.gemm(x, w)
+    assert y.dtype == np.int32
+    for i in range(m):
+        for j in range(n):
+            assert int(y[i, j]) == sum(int(x[i, t]) * int(w[t, j]) for t in range(k))
+
+
+def test_gemm_wraps_as_int32_does() -> None:
+    steps = (1 << 17) + 1
+    x = np.full((1, steps), -128, np.int8)
+    w = np.full((steps, 1), -128, np.int8)
+    assert int(golden.gemm(x, w)[0, 0]) == (steps * 16384 + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(INT8_RANGE, min_size=3, max_size=3),
+    st.lists(INT8_RANGE, min_size=3, max_size=3),
+    st.integers(-(2**31), 2**31 - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 63),
+)
+def test_requantised_is_the_rounded_fraction(x, w, bias: int, multiplier: int, shift: int) -> None:
+    y = golden.requantised_gemm(
+        np.array([x], np.int8),
+        np.array([w], np.int8).T.copy(),
+        np.array([bias], np.int32),
+        np.array([multiplier], np.uint32),
+        np.array([shift], np.uint8),
+    )
+    total = sum(a * b for a, b in zip(x, w, strict=True))
+    exact = Fraction((total + bias) * multiplier, 2**shift)
+    assert int(y[0, 0]) == max(-128, min(127, math.floor(exact + Fraction(1, 2))))
+    # The interpreter's own output stage says the same.
+    assert int(requantise(np.array([total]), bias, multiplier, shift)[0]) == int(y[0, 0])
+
+
+def test_half_is_rounded_up_on_both_sides_of_zero() -> None:
+    x = np.array([[1], [3], [-1], [-3]], np.int8)
+    one = np.ones((1, 1), np.int8)
+    y = golden.requantised_gemm(x, one, np.zeros(1, np.int32), np.ones(1, np.uint32), np.ones(1, np.uint8))
+    assert y[:, 0].tolist() == [1, 2, 0, -1]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(2.0**-33, 2.0**31, exclude_max=True))
+def test_dyadic_is_the_nearest_of_31_bits(scale: float) -> None:
+    multiplier, shift = golden.dyadic(scale)
+    assert 0 <= shift <= 63
+    assert 2**30 <= multiplier <= 2**31
+    exact = Fraction(scale) * 2**shift
+    assert multiplier == math.floor(exact + Fraction(1, 2))
+
+
+def test_dyadic_of_known_scales() -> None:
+    assert golden.dyadic(0.5) == (2**30, 31)
+    assert golden.dyadic(1.0) == (2**30, 30)
+    assert golden.dyadic(0.0) == (0, 31)
+    assert golden.dyadic(2.0**-33) == (2**30, 63)
+    multipliers, shifts = golden.dyadics(np.array([0.5, 1.0]))
+    assert (multipliers.dtype, multipliers.tolist()) == (np.uint32, [2**30, 2**30])
+    assert (shifts.dtype, shifts.tolist()) == (np.uint8, [31, 30])
+
+
+@pytest.mark.parametrize("scale", [-1.0, math.inf, math.nan, 2.0**31, 2.0**-34])
+def test_dyadic_refuses_what_it_cannot_express(scale: float) -> None:
+    with pytest.raises(ValueError, match="scale must be"):
+        golden.dyadic(scale)
+
+
+def test_quantisation_by_definition() -> None:
+    w = np.array([[1.0, 0.0], [-2.54, 0.0], [0.03, 0.0]])
+    codes, scales = golden.quantise_weights(w)
+    assert codes.dtype == np.int8
+    assert scales.tolist() == [2.54 / 127, 1.0]
+    assert codes.tolist() == [[50, 0], [-127, 0], [2, 0]]  # 0.03 / 0.02 = 1.5: to even
+    again, by_token = golden.quantise_activations(w.T.copy())
+    assert np.array_equal(again, codes.T)
+    assert np.array_equal(by_token, scales)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(-300, 300))
+def test_quantisation_error_is_half_a_step(seed: int, exponent: int) -> None:
+    w = np.random.default_rng(seed).normal(size=(7, 5)) * 2.0**exponent
+    codes, scales = golden.quantise_weights(w)
+    assert np.abs(codes.astype(int)).max(axis=0).tolist() == [127] * 5
+    for i in range(7):
+        for j in range(5):
+            step = Fraction(float(scales[j]))
+            assert abs(Fraction(float(w[i, j])) - int(codes[i, j]) * step) <= step * Fraction(
+                1000001, 2000000
+            )
+
+
+def test_wrong_arrays_are_refused() -> None:
+    x, w = np.zeros((2, 3), np.int8), np.zeros((3, 4), np.int8)
+    with pytest.raises(TypeError, match="x must be an array of int8, not int64"):
+        golden.gemm(x.astype(np.int64), w)
+    with pytest.raises(ValueError, match="w must have 2 dimensions, not 1"):
+        golden.gemm(x, w[0])
+    with pytest.raises(ValueError, match="rows of w must be 3"):
+        golden.gemm(x, w[:2])
+    shift = np.full(4, 64, np.uint8)
+    with pytest.raises(ValueError, match="shift must be 0 to 63, not 64"):
+        golden.requantised_gemm(x, w, np.zeros(4, np.int32), np.zeros(4, np.uint32), shift)
+    with pytest.raises(ValueError, match="values must be finite"):
+        golden.quantise_weights(np.array([[math.inf]]))
+    with pytest.raises(ValueError, match="2 dimensions, not 1"):
+        golden.quantise_activations(np.zeros(3))
+
+
+def test_int8_codes_and_values() -> None:
+    assert FORMATS["int8"] is INT8
+    codes = np.arange(256)
+    values = INT8.decode(codes)
+    assert np.array_equal(values, codes.astype(np.uint8).view(np.int8))
+    assert np.array_equal(INT8.encode(values.reshape(16, 16)), codes.reshape(16, 16))
+    assert (INT8.minimum, INT8.maximum) == (-128, 127)
+    with pytest.raises(ValueError, match="values must be those of int8, not 128"):
+        INT8.encode(np.array([0, 128]))
+    with pytest.raises(ValueError, match="codes of int8 must be 0 to 255"):
+        INT8.decode(np.array([256]))
+
+
+def test_formats_are_checked() -> None:
+    ternary = Format(name="ternary", bits=2, values=(0, 1, 0, -1), families=())
+    assert ternary.encode(np.array([-1, 0, 1])).tolist() == [3, 0, 1]  # the lowest code of a value
+    with pytest.raises(ValueError, match="values of format x must be 4, not 3"):
+        Format(name="x", bits=2, values=(0, 1, 2), families=())
+    with pytest.raises(ValueError, match="bits of format x must be 1 to 16, not 0"):
+        Format(name="x", bits=0, values=(0,), families=())
+    with pytest.raises(TypeError):
+        Format(name="x", bits=1, values=(0, 0.5), families=())
