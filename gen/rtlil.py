@@ -30,6 +30,8 @@ KEYWORDS = frozenset(
 
 _MODULE = re.compile(r"module \\(\S+)")
 _NAME = re.compile(r"\\([^\s\"\\]+)")
+_PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_PIN = re.compile(r"(    (?:connect|parameter) )\\(\S+)( .*)")
 _CELL = re.compile(r"^(  cell )\\(\S+)( \\\S+)$", re.MULTILINE)
 
 
@@ -117,28 +119,54 @@ def to_rtlil(component: wiring.Component, *, name: str) -> str:
     modules = split(text)
     for more in shared.texts:
         modules |= split(more)
-    return write(deduplicate(modules, top=name))
+    return write(plain(deduplicate(modules, top=name)))
 
 
-def plain(body: str) -> str:
-    """``body`` with every name a plain identifier: ``\\word[0]`` becomes ``\\word_0``.
+def plain(modules: Mapping[str, str]) -> dict[str, str]:
+    """``modules`` (leaves first) with every name in them a plain identifier: ``\\word[0]`` becomes ``\\word_0``.
 
     Verilog needs no escaped names then, and Yosys' ABC9 without flattening fails on names with brackets.
     """
-    names = set(_NAME.findall(body))
+    tables: dict[str, dict[str, str]] = {}
+    result = {}
+    for module, body in modules.items():
+        kind, lines, own = None, [], []
+        for line in body.split("\n"):
+            # A cell's type, parameters and ports are not this module's names.
+            if found := _CELL.fullmatch(line):
+                kind, head, rest = found[2], found[1] + "\\" + found[2], found[3]
+            elif found := _PIN.fullmatch(line):
+                port = tables.get(kind or "", {}).get(found[2], found[2])
+                head, rest = f"{found[1]}\\{port}", found[3]
+            else:
+                head, rest = "", line
+                if line.startswith("  cell "):
+                    kind = None
+            lines.append(head)
+            own.append(rest)
+        table = tables[module] = _plain_names({name for rest in own for name in _NAME.findall(rest)})
+        new = (_NAME.sub(lambda found, table=table: "\\" + table.get(found[1], found[1]), rest) for rest in own)
+        result[module] = "\n".join(map("".join, zip(lines, new, strict=True)))
+    return result
+
+
+def _plain_names(names: set[str]) -> dict[str, str]:
+    """A plain name for each of ``names`` that is none, different from all others."""
     table: dict[str, str] = {}
+    taken = set(names)
     for name in sorted(names):
-        if not name.isidentifier():
-            short = stem = re.sub(r"\W+", "_", name).strip("_") or "_"
-            number = 1
-            while short in names or short in KEYWORDS or not short.isidentifier():
-                number += 1
-                short = f"{stem}_{number}" if stem[0].isalpha() else f"_{stem}_{number}"
-            names.add(short)
-            table[name] = short
-    return _NAME.sub(lambda found: "\\" + table.get(found[1], found[1]), body)
+        if _PLAIN.fullmatch(name) and name not in KEYWORDS:
+            continue
+        stem = short = re.sub(r"\W+", "_", "_" + name if name[0].isdigit() else name, flags=re.ASCII).rstrip("_") or "_"
+        number = 1
+        while short in taken or short in KEYWORDS:
+            number += 1
+            short = f"{stem}_{number}"
+        taken.add(short)
+        table[name] = short
+    return table
 
 
 def write(modules: Mapping[str, str]) -> str:
     """RTLIL text of ``modules``."""
-    return "".join(f"module \\{name}\n{plain(body)}\nend\n" for name, body in modules.items())
+    return "".join(f"module \\{name}\n{body}\nend\n" for name, body in modules.items())

@@ -58,7 +58,7 @@ module axi_memory #(
     localparam BEAT_BITS = $clog2(DATA_WIDTH / 8);
     localparam [1:0] SLVERR = 2'b10;
 
-    reg [DATA_WIDTH-1:0] memory [0:(1 << DEPTH_BITS) - 1];
+    reg [DATA_WIDTH-1:0] contents [0:(1 << DEPTH_BITS) - 1];
     reg [63:0] now;
     reg [8*32-1:0] file;
 
@@ -78,7 +78,7 @@ module axi_memory #(
     assign rvalid = reads != 0 && now >= read_time[read_slot] && now >= read_next;
     assign rlast = read_place == read_length[read_slot];
     assign rresp = read_inside ? 2'b00 : SLVERR;
-    assign rdata = rvalid && read_inside ? memory[read_index[DEPTH_BITS-1:0]] : {DATA_WIDTH{1'b0}};
+    assign rdata = rvalid && read_inside ? contents[read_index[DEPTH_BITS-1:0]] : {DATA_WIDTH{1'b0}};
 
     always @(posedge clk) begin
         if (rst) begin
@@ -162,14 +162,14 @@ module axi_memory #(
     always @(posedge clk) begin
         if (load) begin
             $sformat(file, "image%0d.hex", job);
-            $readmemh(file, memory);
+            $readmemh(file, contents);
         end
         if (dump) begin
             $sformat(file, "dump%0d.hex", job);
-            $writememh(file, memory, dump_first, dump_last);
+            $writememh(file, contents, dump_first, dump_last);
         end
         if (!rst && wvalid && wready && write_inside)
-            memory[write_index[DEPTH_BITS-1:0]] =
-                (memory[write_index[DEPTH_BITS-1:0]] & ~mask) | (wdata & mask);
+            contents[write_index[DEPTH_BITS-1:0]] =
+                (contents[write_index[DEPTH_BITS-1:0]] & ~mask) | (wdata & mask);
     end
 endmodule
