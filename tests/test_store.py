@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_bench import Bench, command, design
+from tests.store_bench import Bench, command, design
 
 from hw.control.isa import Error, OutputMode
 from hw.dma.bursts import BurstSplitter

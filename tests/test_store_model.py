@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_bench import Bench, command, design
+from tests.store_bench import Bench, command, design
 
 from hw.control.isa import OutputMode
 from sim.cycles.kernel import Kernel

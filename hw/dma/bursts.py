@@ -78,6 +78,13 @@ class BurstSplitter(wiring.Component):
             raise ValueError(f"most must be 1 to 256, not {most!r}")
         self._beat_bits = exact_log2(data_bytes)
         self._most = most
+        self._state = Signal(_State)
+        self._page = Signal(address_width - PAGE_BITS)
+        self._next_page = Signal.like(self._page)
+        self._place = Signal(PAGE_BITS - self._beat_bits)
+        self._left = Signal(beats_width)
+        self._limit = Signal(range(most + 1))
+        self._whole = Signal()
         super().__init__(
             {
                 "runs": In(stream.Signature(run_layout(address_width, beats_width))),
@@ -89,14 +96,10 @@ class BurstSplitter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         run, burst = self.runs.payload, self.bursts.payload
-        place_bits = PAGE_BITS - self._beat_bits
-        page, next_page = Signal(len(run.address) - PAGE_BITS), Signal(len(run.address) - PAGE_BITS)
-        place = Signal(place_bits)
-        left = Signal.like(run.beats)
-        limit = Signal.like(burst.beats)
-        whole, final = Signal(), Signal()
+        page, next_page, place, left = self._page, self._next_page, self._place, self._left
+        limit, whole, state = self._limit, self._whole, self._state
+        place_bits, final = len(place), Signal()
 
-        state = Signal(_State)
         take = Signal()
         m.d.comb += [
             self.runs.ready.eq((state == _State.IDLE) | self.bursts.valid & self.bursts.ready & whole),

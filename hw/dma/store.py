@@ -56,6 +56,11 @@ class RowAddresses(wiring.Component):
             raise TypeError(f"design must be a Design, not {design!r}")
         self._design = design
         width = design.address_width
+        self._state = Signal(_State)
+        self._to_last, self._first_beat_to_last = Signal(18), Signal(19)
+        self._address, self._address_wraps = Signal(width), Signal()
+        self._end, self._end_wraps = Signal(width), Signal()
+        self._below, self._above = Signal(), Signal()
         super().__init__(
             {
                 "start": In(1),
@@ -72,13 +77,16 @@ class RowAddresses(wiring.Component):
         width, bits = self._design.address_width, exact_log2(self._design.data_bytes)
         command, run = self.command, self.runs.payload
 
-        state = Signal(_State)
+        state, to_last, address, address_wraps = (
+            self._state,
+            self._to_last,
+            self._address,
+            self._address_wraps,
+        )
+        end, end_wraps, first_beat_to_last = self._end, self._end_wraps, self._first_beat_to_last
+        below, above = self._below, self._above
+        following, following_wraps = Signal(width), Signal()
         rows_left, final = Signal(16), Signal()
-        to_last = Signal(18)
-        address, following, end = Signal(width), Signal(width), Signal(width)
-        address_wraps, following_wraps, end_wraps = Signal(), Signal(), Signal()
-        first_beat_to_last = Signal(19)
-        below, above = Signal(), Signal()
 
         with m.If(self.runs.ready):
             m.d.sync += self.runs.valid.eq(0)
@@ -152,7 +160,7 @@ class StoreUnit(wiring.Component):
     Timing
     ------
     ``command.ready`` is high when no command is under way and ``halt`` is low. ``finished`` comes ``STORE_END`` cycles
-    after the B of the last burst; the next command may be taken in that cycle. What happens in between is in ``sim.cycles.store``.
+    after the B of the last burst; the next command may be taken in that cycle. What lies between is in ``sim.cycles.store``.
 
     Faults: WINDOW, when every row before has been written; LOCAL (an accumulator row, or in mode REQUANTISED a parameter entry,
     past the end or misplaced): nothing from that result on is written, of what was before it some; WRITE, an error answered.

@@ -104,6 +104,13 @@ class Writer(wiring.Component):
             raise TypeError(f"design must be a Design, not {design!r}")
         self._design = design
         size = design.data_bytes
+        self._complete = Signal(range(STORE_FIFO + 1))
+        self._waiting, self._writing, self._last = Signal(), Signal(), Signal()
+        self._waiting_beats, self._left = (
+            Signal(range(most_beats(design) + 1)),
+            Signal(range(most_beats(design) + 1)),
+        )
+        self._unanswered = Signal(range(design.outstanding + 1))
         super().__init__(
             {
                 "bursts": In(stream.Signature(burst_layout(design.address_width, most_beats(design)))),
@@ -126,9 +133,8 @@ class Writer(wiring.Component):
         limit = self._design.outstanding
 
         # Bursts: those that wait for their data's turn (one at most), and those that wait for B.
-        complete = Signal(range(STORE_FIFO + 1))
-        waiting, waiting_beats = Signal(), Signal.like(burst.beats)
-        unanswered = Signal(range(limit + 1))
+        complete, unanswered = self._complete, self._unanswered
+        waiting, waiting_beats = self._waiting, self._waiting_beats
         start, answered = Signal(), Signal()
         m.d.comb += [
             self.bursts.ready.eq(
@@ -154,7 +160,7 @@ class Writer(wiring.Component):
             m.d.sync += aw.valid.eq(0)
 
         # Data: beats left of the burst that is being written.
-        left, writing, last = Signal.like(burst.beats), Signal(), Signal()
+        left, writing, last = self._left, self._writing, self._last
         move, begin = Signal(), Signal()
         m.d.comb += [
             move.eq(writing & (~w.valid | w.ready)),
