@@ -30,9 +30,19 @@ app.add_typer(models.app, name="models")
 app.command("demo")(demo.demo)
 
 
+INTERRUPTED = 130
+"""Exit status after an interrupt, as a shell has it; Typer's, too."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit status."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    status = run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone: keep Python from complaining of it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:
@@ -46,13 +56,8 @@ def run(arguments: list[str]) -> int:
         return 2
     except RuntimeError as error:
         return _fail(error)
-    except (KeyboardInterrupt, typer.Abort):
+    if status == INTERRUPTED:
         print("gatemill: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone: keep Python from complaining once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     return status if isinstance(status, int) else 0
 
 

@@ -20,15 +20,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     ValidationError,
-    WithJsonSchema,
     create_model,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from gen.errors import RequestError
 from gen.families import FAMILIES, Family, load_family
@@ -44,36 +43,45 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-def _one_of(values: tuple[int, ...]) -> Any:
-    """An integer out of ``values``."""
+@dataclass(frozen=True)
+class OneOf:
+    """Annotation of an integer that must be one of ``values``."""
 
-    def check(value: int) -> int:
-        if value not in values:
+    values: tuple[int, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, *_: Any) -> dict[str, Any]:
+        return {"type": "integer", "enum": list(self.values)}
+
+    def _check(self, value: int) -> int:
+        if value not in self.values:
             raise PydanticCustomError("one_of", "not one of the values")
         return value
-
-    return Annotated[int, AfterValidator(check), WithJsonSchema({"type": "integer", "enum": list(values)})]
 
 
 class Bus(Section):
     """The AXI4 master."""
 
-    data_width: _one_of((32, 64, 128, 256, 512)) = Field(64, description="bits of a bus beat")
-    address_width: int = Field(32, ge=32, le=64, description="bits of a memory address")
-    burst_beats: int = Field(256, ge=1, le=256, description="most beats in a burst")
-    outstanding: int = Field(4, ge=1, le=16, description="most read bursts under way")
+    data_width: Annotated[int, OneOf((32, 64, 128, 256, 512))] = Field(
+        default=64, description="bits of a bus beat"
+    )
+    address_width: int = Field(default=32, ge=32, le=64, description="bits of a memory address")
+    burst_beats: int = Field(default=256, ge=1, le=256, description="most beats in a burst")
+    outstanding: int = Field(default=4, ge=1, le=16, description="most read bursts under way")
 
 
 class Memory(Section):
     """The memories on the chip."""
 
-    activations_kib: int = Field(64, ge=1, le=4096, description="KiB of activations")
-    weights_kib: int = Field(32, ge=1, le=4096, description="KiB of weights")
-    accumulators: _one_of(tuple(1 << i for i in range(2, 17))) = Field(
-        1024, description="results per column of the array, both halves together"
+    activations_kib: int = Field(default=64, ge=1, le=4096, description="KiB of activations")
+    weights_kib: int = Field(default=32, ge=1, le=4096, description="KiB of weights")
+    accumulators: Annotated[int, OneOf(tuple(1 << i for i in range(2, 17)))] = Field(
+        default=1024, description="results per column of the array, both halves together"
     )
     parameters: int = Field(
-        256,
+        default=256,
         ge=16,
         le=65536,
         multiple_of=16,
@@ -84,15 +92,17 @@ class Memory(Section):
 class Output(Section):
     """The way out."""
 
-    lanes: _one_of((1, 2, 4, 8, 16)) = Field(1, description="results requantised and written per cycle")
+    lanes: Annotated[int, OneOf((1, 2, 4, 8, 16))] = Field(
+        default=1, description="results requantised and written per cycle"
+    )
 
 
 class Config(Section):
     """A whole configuration. ``array`` is a table of the family's own keys."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,47}$", description="small letters, digits and hyphens")
-    summary: str = Field("", max_length=200, description="one line for people")
-    family: str = Field("systolic", description="kind of array")
+    summary: str = Field(default="", max_length=200, description="one line for people")
+    family: str = Field(default="systolic", description="kind of array")
     array: Any
     bus: Bus = Bus()
     memory: Memory = Memory()

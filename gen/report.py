@@ -51,7 +51,7 @@ def breakdown(counters: Mapping[str, int]) -> list[dict[str, Any]]:
     Raises ``ValueError`` when they do not: such counters cannot be trusted.
     """
     total = counters["cycles"]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "counter": name,
             "what": words,
