@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from hw.control.isa import (
     TOKEN_MAXIMUM,
     Destination,
     Error,
+    Instruction,
     Opcode,
     OutputMode,
     Range,
@@ -39,7 +40,7 @@ class ArrayModel(Protocol):
     def weight_words(self, depth_tiles: int) -> int:
         """Weight words of one column tile."""
 
-    def execute(self, fields: Any, activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def execute(self, fields: Instruction, activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """int32 [row_tiles * tile_rows, column_tiles * columns], from the bytes of both scratchpads."""
 
 
@@ -54,19 +55,6 @@ class Outcome:
     def passed(self) -> bool:
         """No error."""
         return self.error is Error.NONE
-
-
-@dataclass(frozen=True)
-class Fields:
-    """The fields of an instruction, as attributes."""
-
-    values: dict[str, int]
-
-    def __getattr__(self, name: str) -> int:
-        try:
-            return self.__dict__["values"][name]
-        except KeyError:
-            raise AttributeError(name) from None
 
 
 class _Fault(Exception):
@@ -137,29 +125,30 @@ class _Machine:
 
     def step(self, instruction: bytes) -> None:
         """One instruction: decode, take tokens, act, give tokens."""
-        opcode, f = self._decode(int.from_bytes(instruction, "little"))
+        f = self._decode(int.from_bytes(instruction, "little"))
         for token in Token:
             if f.wait >> token & 1:
                 if self._tokens[token] == 0:
                     raise _Fault(Error.WATCHDOG)
                 self._tokens[token] -= 1
-        action: dict[Opcode, Callable[[Fields], None]] = {
+        action: dict[Opcode, Callable[[Instruction], None]] = {
             Opcode.LOAD: self._load,
             Opcode.EXECUTE: self._execute,
             Opcode.STORE: self._store,
         }
-        action[opcode](f)
+        action[f.opcode](f)
         for token in Token:
             if f.post >> token & 1:
                 self._tokens[token] += 1
                 if self._tokens[token] > TOKEN_MAXIMUM:
                     raise _Fault(Error.TOKEN_OVERFLOW)
 
-    def _decode(self, word: int) -> tuple[Opcode, Fields]:
+    def _decode(self, word: int) -> Instruction:
         if word & 0xFF not in list(Opcode):
             raise _Fault(Error.OPCODE)
         opcode = Opcode(word & 0xFF)
-        values, place, malformed = {}, 0, False
+        values: dict[str, int] = {}
+        place, malformed = 0, False
         for field in FIELDS[opcode]:
             value = word >> place & (1 << field.bits) - 1
             place += field.bits
@@ -172,7 +161,7 @@ class _Machine:
         foreign = any(values["wait"] >> t & 1 for t in Token if t.waiter is not opcode.queue)
         if malformed or foreign or word >> place:
             raise _Fault(Error.FIELD)
-        return opcode, Fields(values)
+        return Instruction(opcode, values)
 
     def _place(self, address: int, count: int) -> int:
         """Offset in the image of ``count`` bytes at ``address``, all of which must lie in the window."""
@@ -180,7 +169,7 @@ class _Machine:
             raise _Fault(Error.WINDOW)
         return address - self._base
 
-    def _load(self, f: Fields) -> None:
+    def _load(self, f: Instruction) -> None:
         beat = self._design.data_bytes
         target = self._scratchpads[Destination(f.variant)]
         for row in range(f.rows):
@@ -190,7 +179,7 @@ class _Machine:
                 raise _Fault(Error.LOCAL)
             target[local : local + f.row_bytes] = self._memory[source : source + f.row_bytes]
 
-    def _execute(self, f: Fields) -> None:
+    def _execute(self, f: Instruction) -> None:
         g, d = self._design.geometry, self._design
         rows = f.row_tiles * g.tile_rows
         half = d.accumulator_rows // 2
@@ -215,7 +204,7 @@ class _Machine:
             new = old + result[:, n * g.columns : (n + 1) * g.columns]
             self._accumulators[start : start + rows] = new.astype(np.int32)
 
-    def _store(self, f: Fields) -> None:
+    def _store(self, f: Instruction) -> None:
         g, d = self._design.geometry, self._design
         features = np.arange(f.columns)
         tiles = features // g.columns

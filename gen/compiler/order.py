@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from gen.compiler.schedule import Queues, Step
 from hw.control.isa import Destination, Opcode, Token
 
@@ -15,23 +17,21 @@ def interleave(queues: Queues, queue_depth: int) -> list[Step]:
     ahead = max(1, queue_depth - 2)
     program: list[Step] = []
     done: set[int] = set()  # steps that stand in the program, by identity
-    loads, waiting = iter(queues.loads), None
+    emitted = 0
     stores = {id(store.after[0]): store for store in queues.stores}
 
     def append(step: Step) -> None:
         program.append(step)
         done.add(id(step))
 
-    waiting = next(loads, None)
     for execute in queues.executes:
-        needed = 0
-        while waiting is not None:
-            due = queues.wanted[waiting.index] <= execute.index
-            if not due and (needed >= ahead or any(id(step) not in done for step in waiting.after)):
+        due = bisect_right(queues.wanted, execute.index)
+        while emitted < min(len(queues.loads), due + ahead):
+            load = queues.loads[emitted]
+            if emitted >= due and any(id(step) not in done for step in load.after):
                 break
-            needed += not due
-            append(waiting)
-            waiting = next(loads, None)
+            append(load)
+            emitted += 1
         append(execute)
         if id(execute) in stores:
             append(stores[id(execute)])
