@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.store_bench import Bench, command, design
 
 from hw.control.isa import Error, OutputMode
 from hw.dma.bursts import BurstSplitter
@@ -18,6 +17,7 @@ from hw.output.path import ResultPath
 from hw.output.walk import GroupWalker, RowPlaces
 from sim.cycles.memory import MemoryTiming, WriteMemory
 from sim.cycles.store import timing
+from tests.store_bench import Bench, command, design
 
 SEED = 4711
 RAW, REQUANTISED = OutputMode.RAW, OutputMode.REQUANTISED

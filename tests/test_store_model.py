@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.store_bench import Bench, command, design
 
 from hw.control.isa import OutputMode
 from sim.cycles.kernel import Kernel
 from sim.cycles.memory import MemoryTiming, WriteMemory
 from sim.cycles.store import store, timing
+from tests.store_bench import Bench, command, design
 
 LONGEST = 4000
 """Cycles of a case; longer ones are made shorter."""
