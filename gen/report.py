@@ -141,6 +141,8 @@ def simulation(document: Mapping[str, Any]) -> Group:
 
 def _result(document: Mapping[str, Any]) -> str:
     """What came out, in words."""
+    if document["breaches"]:
+        return "the bus protocol was broken: " + "; ".join(document["breaches"])
     if error := document["error"]:
         return "ended with " + ", ".join(f"{key} {value}" for key, value in error.items())
     if document["stray_write"] is not None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from gen import cli, config
@@ -301,15 +300,3 @@ def test_a_mismatch_is_reported_with_status_1(gatemill, monkeypatch):
     assert document["pass"] is False
     place = document["mismatch"]
     assert (place["index"], place["count"], place["wanted"] - place["got"]) == ([1, 2], 1, 5)
-
-
-def test_mismatch_finds_the_first_difference():
-    from gen.run import mismatch
-
-    wanted = np.arange(12, dtype=np.int32).reshape(3, 4)
-    got = wanted.copy()
-    assert mismatch(got, wanted) is None
-    got[1, 3], got[2, 0] = -1, -2
-    assert mismatch(got, wanted) == {"index": [1, 3], "got": -1, "wanted": 7, "count": 2}
-    with pytest.raises(ValueError, match="output must be int32"):
-        mismatch(got[:2], wanted)

@@ -94,6 +94,7 @@ def document(**changes):
         "mismatch": None,
         "stray_write": None,
         "error": None,
+        "breaches": [],
         "simulator": "verilator",
         "seed": 0,
         "counters": counters(1, 2, 3, 4, 5, 6),
@@ -112,6 +113,7 @@ def document(**changes):
         ),
         ({"stray_write": 0x80}, "a byte outside of the output was written, at 0x80"),
         ({"error": {"code": "window", "instruction": 3}}, "ended with code window, instruction 3"),
+        ({"breaches": ["a burst crossed 4 KiB"]}, "the bus protocol was broken: a burst crossed 4 KiB"),
         ({"cycles": {"measured": 21, "predicted": None}}, "cycles predicted"),
     ],
 )
