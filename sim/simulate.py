@@ -212,6 +212,7 @@ def _cocotb_environment(simulator: str) -> dict[str, str]:
         COCOTB_TEST_MODULES="tb.bench",
         COCOTB_RESULTS_FILE="results.xml",
         COCOTB_LOG_LEVEL="WARNING",
+        GPI_LOG_LEVEL="WARNING",
         COCOTB_RANDOM_SEED="1",
         COCOTB_TRUST_INERTIAL_WRITES="1" if simulator == "verilator" else "0",
         TOPLEVEL_LANG="verilog",

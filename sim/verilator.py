@@ -63,7 +63,7 @@ def _trace_flags(trace: str | None) -> list[str]:
     return ["-DVM_TRACE=1", f"-DVM_TRACE_{trace.upper()}=1", *(["-DVM_TRACE_VCD=0"] if trace == "fst" else [])]
 
 
-def _keep(temporary: Path, final: Path) -> None:
+def keep(temporary: Path, final: Path) -> None:
     """Rename ``temporary`` to ``final``; who comes second finds the same contents there already."""
     try:
         temporary.rename(final)
@@ -100,7 +100,7 @@ def _runtime(trace: str | None, notify: Notify) -> list[Path]:
             for name in names
         ]  # fmt: skip
         tools.run_all(commands, folder=temporary, name="ziglang c++", timeout=900)
-        _keep(temporary, final)
+        keep(temporary, final)
     return [final / f"{name}.o" for name in names]
 
 
@@ -166,7 +166,7 @@ def build(
             command = [*verilator(), *flags, *sources]
             tools.run(command, folder=folder, env=verilator_environment(), name="verilator", timeout=900)
             _compile(folder / "model", main, runtime, libraries, trace, temporary / "model")
-        _keep(temporary, final)
+        keep(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _prune(base)
