@@ -193,7 +193,8 @@ class Splitter(wiring.Component):
         if not isinstance(design, Design):
             raise TypeError(f"design must be a Design, not {design!r}")
         self._design = design
-        self._span, self._final = Signal(span_layout(design)), Signal()
+        # Seen by the proofs.
+        self._span, self._final, self._cutting = Signal(span_layout(design)), Signal(), Signal()
         self._under_way = Signal(range(design.outstanding + 1))
         super().__init__(
             {
@@ -236,6 +237,7 @@ class Splitter(wiring.Component):
                 with m.If(self.span.valid):
                     m.next = "CUT"
             with m.State("CUT"):
+                m.d.comb += self._cutting.eq(1)
                 m.d.sync += [
                     final.eq(span.count <= cap),
                     length.eq(Mux(span.count <= cap, span.count, cap)),
