@@ -62,7 +62,9 @@ class Flow:
     def text(self) -> str:
         """The flow in words, for tables."""
         synthesis = " ".join(["synth_ecp5", *self.synthesis_options])
-        return f"{synthesis}; {DEVICES[self.device]} {self.package} speed {self.speed} at {self.frequency:g} MHz"
+        return (
+            f"{synthesis}; {DEVICES[self.device]} {self.package} speed {self.speed} at {self.frequency:g} MHz"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +140,9 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
             tools.run(command, folder=folder, name="yosys synth_ecp5", timeout=timeout)
         except tools.ToolError as error:
             # What fails after the first pass that runs ABC is in the log only.
-            last = (folder / "log.txt").read_text().splitlines()[-10:] if (folder / "log.txt").exists() else []
+            last = (
+                (folder / "log.txt").read_text().splitlines()[-10:] if (folder / "log.txt").exists() else []
+            )
             raise tools.ToolError("\n".join([str(error), *last])) from error
         statistic = _read(folder / "statistics.json")
         netlist = folder / "netlist.json"
@@ -218,7 +222,10 @@ def _area(report: dict) -> Area:
         return int(_figure(report, "utilization", kind, "used"))
 
     return Area(
-        luts=used("TRELLIS_COMB"), flip_flops=used("TRELLIS_FF"), dsps=used("MULT18X18D"), block_rams=used("DP16KD")
+        luts=used("TRELLIS_COMB"),
+        flip_flops=used("TRELLIS_FF"),
+        dsps=used("MULT18X18D"),
+        block_rams=used("DP16KD"),
     )
 
 

@@ -14,18 +14,18 @@ from hw.share import sharing
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
-KEYWORDS = frozenset(
-    """
-    always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam
-    design disable edge else end endcase endconfig endfunction endgenerate endmodule endprimitive endspecify endtable
-    endtask event for force forever fork function generate genvar highz0 highz1 if ifnone incdir include initial inout
-    input instance integer join large liblist library localparam macromodule medium module nand negedge nmos nor
-    noshowcancelled not notif0 notif1 or output parameter pmos posedge primitive pull0 pull1 pulldown pullup
-    pulsestyle_ondetect pulsestyle_onevent rcmos real realtime reg release repeat rnmos rpmos rtran rtranif0 rtranif1
-    scalared showcancelled signed small specify specparam strong0 strong1 supply0 supply1 table task time tran tranif0
-    tranif1 tri tri0 tri1 triand trior trireg unsigned use vectored wait wand weak0 weak1 while wire wor xnor xor
-    """.split()
-)
+_WORDS = """
+    always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign default
+    defparam design disable edge else end endcase endconfig endfunction endgenerate endmodule endprimitive
+    endspecify endtable endtask event for force forever fork function generate genvar highz0 highz1 if ifnone
+    incdir include initial inout input instance integer join large liblist library localparam macromodule medium
+    module nand negedge nmos nor noshowcancelled not notif0 notif1 or output parameter pmos posedge primitive
+    pull0 pull1 pulldown pullup pulsestyle_ondetect pulsestyle_onevent rcmos real realtime reg release repeat
+    rnmos rpmos rtran rtranif0 rtranif1 scalared showcancelled signed small specify specparam strong0 strong1
+    supply0 supply1 table task time tran tranif0 tranif1 tri tri0 tri1 triand trior trireg unsigned use vectored
+    wait wand weak0 weak1 while wire wor xnor xor
+"""
+KEYWORDS = frozenset(_WORDS.split())
 """Reserved words of Verilog-2005."""
 
 _MODULE = re.compile(r"module \\(\S+)")
@@ -115,7 +115,9 @@ def to_rtlil(component: wiring.Component, *, name: str) -> str:
     """
     check_name(name)
     with sharing(prefix=name) as shared:
-        text, _ = rtlil.convert_fragment(Fragment.get(component, None), ports(component), name, emit_src=False)
+        text, _ = rtlil.convert_fragment(
+            Fragment.get(component, None), ports(component), name, emit_src=False
+        )
     modules = split(text)
     for more in shared.texts:
         modules |= split(more)
@@ -145,7 +147,9 @@ def plain(modules: Mapping[str, str]) -> dict[str, str]:
             lines.append(head)
             own.append(rest)
         table = tables[module] = _plain_names({name for rest in own for name in _NAME.findall(rest)})
-        new = (_NAME.sub(lambda found, table=table: "\\" + table.get(found[1], found[1]), rest) for rest in own)
+        new = (
+            _NAME.sub(lambda found, table=table: "\\" + table.get(found[1], found[1]), rest) for rest in own
+        )
         result[module] = "\n".join(map("".join, zip(lines, new, strict=True)))
     return result
 
@@ -157,7 +161,9 @@ def _plain_names(names: set[str]) -> dict[str, str]:
     for name in sorted(names):
         if _PLAIN.fullmatch(name) and name not in KEYWORDS:
             continue
-        stem = short = re.sub(r"\W+", "_", "_" + name if name[0].isdigit() else name, flags=re.ASCII).rstrip("_") or "_"
+        stem = short = (
+            re.sub(r"\W+", "_", "_" + name if name[0].isdigit() else name, flags=re.ASCII).rstrip("_") or "_"
+        )
         number = 1
         while short in taken or short in KEYWORDS:
             number += 1

@@ -43,7 +43,9 @@ def rtlil_to_verilog(text: str, *, name: str, timeout: float = 600) -> str:
     with tools.working_folder("verilog") as folder:
         (folder / "design.il").write_text(text)
         (folder / "script.ys").write_text(_SCRIPT.format(name=name))
-        tools.run([*tools.yowasp("yosys"), "-q", "-s", "script.ys"], folder=folder, timeout=timeout, name="yosys")
+        tools.run(
+            [*tools.yowasp("yosys"), "-q", "-s", "script.ys"], folder=folder, timeout=timeout, name="yosys"
+        )
         body = (folder / "design.v").read_text()
     # Yosys' own first line names the machine on which Yosys was built; the register that starts its processes at time 0
     # has a name that no tool likes.

@@ -24,9 +24,19 @@ def verilator_lint(verilog: str, *, top: str) -> list[str]:
     """What ``verilator --lint-only -Wall`` has to say beyond the waivers."""
     with tools.working_folder("lint") as folder:
         (folder / "design.v").write_text(verilog)
-        command = [*verilator.verilator(), "--lint-only", "-Wall", "-Wno-fatal", "--top-module", top, "design.v"]
+        command = [
+            *verilator.verilator(),
+            "--lint-only",
+            "-Wall",
+            "-Wno-fatal",
+            "--top-module",
+            top,
+            "design.v",
+        ]
         try:
-            text = tools.run(command, folder=folder, env=verilator.verilator_environment(), name="verilator", timeout=600)
+            text = tools.run(
+                command, folder=folder, env=verilator.verilator_environment(), name="verilator", timeout=600
+            )
         except tools.ToolError as error:
             return [str(error)]
     return [found[0] for found in _WARNING.finditer(text) if found[1] not in WAIVED]
@@ -42,7 +52,9 @@ def yosys_check(verilog: str, *, top: str) -> list[str]:
         (folder / "design.v").write_text(verilog)
         (folder / "script.ys").write_text(script)
         try:
-            tools.run([*tools.yowasp("yosys"), "-q", "-s", "script.ys"], folder=folder, name="yosys", timeout=600)
+            tools.run(
+                [*tools.yowasp("yosys"), "-q", "-s", "script.ys"], folder=folder, name="yosys", timeout=600
+            )
         except tools.ToolError as error:
             return [str(error)]
     return []

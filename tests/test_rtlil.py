@@ -140,12 +140,16 @@ def test_deduplicate_keeps_names_apart():
 
 
 def test_plain_names_do_not_meet():
-    body = plain({"top": "  wire \\a[0]\n  wire \\a_0\n  wire \\begin\n  wire $1\nconnect \\a[0] \\begin"})["top"]
+    body = plain({"top": "  wire \\a[0]\n  wire \\a_0\n  wire \\begin\n  wire $1\nconnect \\a[0] \\begin"})[
+        "top"
+    ]
     assert body == "  wire \\a_0_2\n  wire \\a_0\n  wire \\begin_2\n  wire $1\nconnect \\a_0_2 \\begin_2"
 
 
 def test_plain_names_of_memories():
-    body = plain({"top": '  memory width 8 \\m$2\n  cell $memrd $3\n    parameter \\MEMID "\\\\m$2"\n  end'})["top"]
+    body = plain({"top": '  memory width 8 \\m$2\n  cell $memrd $3\n    parameter \\MEMID "\\\\m$2"\n  end'})[
+        "top"
+    ]
     assert body == '  memory width 8 \\m_2\n  cell $memrd $3\n    parameter \\MEMID "\\\\m_2"\n  end'
 
 
@@ -178,7 +182,9 @@ def test_modules_do_not_grow_with_the_number_of_elements():
 
 
 def test_shared_elements_get_clock_and_reset():
-    for cell in re.findall(r"  cell \\tree_(?:adder|pair)\S* .*?\n  end", to_rtlil(Tree(shared=True), name="tree"), re.DOTALL):
+    for cell in re.findall(
+        r"  cell \\tree_(?:adder|pair)\S* .*?\n  end", to_rtlil(Tree(shared=True), name="tree"), re.DOTALL
+    ):
         assert r"connect \clk \clk" in cell
         assert r"connect \rst \rst" in cell
 

@@ -28,7 +28,9 @@ def copy_verilog(data_bytes: int = BYTES, address_width: int = 32) -> str:
     return to_verilog(CopyMachine(data_bytes=data_bytes, address_width=address_width), name="copy")
 
 
-def copy_job(*, beats: int = 16, bursts: int = 4, seed: int = 1, source=SOURCE, target=TARGET, base=0, **more) -> Job:
+def copy_job(
+    *, beats: int = 16, bursts: int = 4, seed: int = 1, source=SOURCE, target=TARGET, base=0, **more
+) -> Job:
     registers = {"program_address": base + source, "window_first": base + target, "program_length": beats}
     image = random.Random(seed).randbytes(0x8000)
     return Job(image=image, base=base, seed=seed, registers=registers | {"watchdog": bursts}, **more)
@@ -90,7 +92,9 @@ def test_exact_memory_keeps_its_law(simulator):
 def test_other_widths(data_bytes, address_width):
     simulator = SIMULATORS[-1]
     base = 0x8000_0000
-    job = copy_job(beats=7, bursts=3, base=base, timing=MemoryTiming(read_latency=5), output=(TARGET + 3, 1001))
+    job = copy_job(
+        beats=7, bursts=3, base=base, timing=MemoryTiming(read_latency=5), output=(TARGET + 3, 1001)
+    )
     verilog = copy_verilog(data_bytes, address_width)
     options = {"top": "copy", "data_bytes": data_bytes, "address_width": address_width}
     result = simulate.simulate(verilog, job, simulator=simulator, **options)
@@ -152,7 +156,11 @@ def test_breach_of_the_protocol_shows(case):
     [
         ("m_axi_arburst = 2'h1", "m_axi_arburst = 2'h2", "a burst was not INCR of full width"),
         ("m_axi_awsize = 3'h3", "m_axi_awsize = 3'h2", "a burst was not INCR of full width"),
-        ("m_axi_wstrb = 8'hff", "m_axi_wstrb = {8{m_axi_wready}}", "a valid was taken back or its payload changed before ready"),
+        (
+            "m_axi_wstrb = 8'hff",
+            "m_axi_wstrb = {8{m_axi_wready}}",
+            "a valid was taken back or its payload changed before ready",
+        ),
         ("m_axi_awlock = 1'h0", "m_axi_awlock = 1'h1", "a lock or a foreign ID"),
     ],
 )
@@ -166,7 +174,9 @@ def test_seeded_fault_shows(original, fault, text):
 
 def test_independent_slave_protests():
     with pytest.raises(SimulationError, match="job 0: the test bench failed"):
-        simulate.simulate(copy_verilog(), copy_job(beats=16, bursts=1, source=0x1FC0), memory="cocotbext", **OPTIONS)
+        simulate.simulate(
+            copy_verilog(), copy_job(beats=16, bursts=1, source=0x1FC0), memory="cocotbext", **OPTIONS
+        )
 
 
 def test_limit():
@@ -186,7 +196,9 @@ def test_second_start_without_reset():
 
 def test_refused_register():
     job = copy_job()
-    with pytest.raises(SimulationError, match="job 1: BusError: write of 0x7 to register 0x0 was answered with 2"):
+    with pytest.raises(
+        SimulationError, match="job 1: BusError: write of 0x7 to register 0x0 was answered with 2"
+    ):
         simulate_all(copy_verilog(), [job, replace(job, registers={"magic": 7})], **OPTIONS)
 
 
@@ -263,7 +275,9 @@ def test_second_builder_of_a_model_keeps_the_first(tmp_path):
 
 
 def test_missing_package_says_how_to_get_it():
-    with pytest.raises(tools.ToolError, match="no_such is not installed; get it with: .* -m pip install no-such"):
+    with pytest.raises(
+        tools.ToolError, match=r"no_such is not installed; get it with: .* -m pip install no-such"
+    ):
         tools.package_folder("no_such", wheel="no-such")
 
 
@@ -287,7 +301,9 @@ def test_time_limit_ends_the_whole_group(tmp_path):
         tools.run([sys.executable, "-c", program], folder=tmp_path, name="tool", timeout=2)
     child = (tmp_path / "child").read_text()
     for _ in range(50):
-        state = subprocess.run(["ps", "-o", "stat=", "-p", child], capture_output=True, text=True).stdout.strip()
+        state = subprocess.run(
+            ["ps", "-o", "stat=", "-p", child], capture_output=True, text=True, check=False
+        ).stdout.strip()
         if not state or state.startswith("Z"):
             break
         time.sleep(0.1)

@@ -33,13 +33,23 @@ def test_the_same_in_another_process(text, tmp_path, seed):
     )
     environment = dict(os.environ, PYTHONHASHSEED=seed, PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
     other = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert other.stdout == text
 
 
 def test_ports_in_plain_names(text):
-    header = re.search(r"^module copy\(([^)]*)\);", text, re.MULTILINE)[1].replace("\n", "").replace(" ", "").split(",")
+    header = (
+        re.search(r"^module copy\(([^)]*)\);", text, re.MULTILINE)[1]
+        .replace("\n", "")
+        .replace(" ", "")
+        .split(",")
+    )
     machine = CopyMachine(data_bytes=8, address_width=32)
     Fragment.get(machine, None)
     assert sorted(header) == sorted([*machine.signature.members, "clk", "rst"])
@@ -91,7 +101,9 @@ def test_lint_finds_faults(fault):
 
 def test_icarus_refuses_what_is_newer_than_2005():
     if tools.icarus():
-        assert lint.icarus_read("module bad(input a); always_ff @(posedge a) begin end endmodule\n", top="bad")
+        assert lint.icarus_read(
+            "module bad(input a); always_ff @(posedge a) begin end endmodule\n", top="bad"
+        )
     else:
         with pytest.raises(tools.ToolError, match="apt-get install iverilog"):
             lint.icarus_read("", top="bad")
