@@ -7,7 +7,7 @@ the three queues may only change when something happens, never what.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,7 +40,7 @@ class ArrayModel(Protocol):
     def weight_words(self, depth_tiles: int) -> int:
         """Weight words of one column tile."""
 
-    def execute(self, fields: Instruction, activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """int32 [row_tiles * tile_rows, column_tiles * columns], from the bytes of both scratchpads."""
 
 
@@ -196,7 +196,7 @@ class _Machine:
         if f.accumulators_address // half != last_row // half:
             raise _Fault(Error.LOCAL)
         result = self._model.execute(
-            f, self._scratchpads[Destination.ACTIVATIONS], self._scratchpads[Destination.WEIGHTS]
+            f.values, self._scratchpads[Destination.ACTIVATIONS], self._scratchpads[Destination.WEIGHTS]
         )
         for n in range(f.column_tiles):
             start = f.accumulators_address + n * rows

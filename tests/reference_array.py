@@ -6,6 +6,7 @@ scales along K as later families will.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -44,17 +45,17 @@ class Model:
         steps = depth_tiles * self._shape.tile_depth
         return steps + (-(-steps // self._block) if self._block else 0)
 
-    def execute(self, fields: Any, activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
         g = self._shape
-        rows, steps = fields.row_tiles * g.tile_rows, fields.depth_tiles * g.tile_depth
+        rows, steps = fields["row_tiles"] * g.tile_rows, fields["depth_tiles"] * g.tile_depth
         x = np.empty((rows, steps), np.int64)
         for m in range(rows):
-            start = (fields.activations_address + m * fields.activations_stride) * g.activation_bytes
+            start = (fields["activations_address"] + m * fields["activations_stride"]) * g.activation_bytes
             x[m] = activations[start : start + steps].view(np.int8)
-        words = self.weight_words(fields.depth_tiles)
+        words = self.weight_words(fields["depth_tiles"])
         tiles = []
-        for n in range(fields.column_tiles):
-            first = (fields.weights_address + n * words) * g.weight_bytes
+        for n in range(fields["column_tiles"]):
+            first = (fields["weights_address"] + n * words) * g.weight_bytes
             tile = weights[first : first + words * g.weight_bytes].reshape(words, g.weight_bytes)
             if self._block:
                 tile = tile[

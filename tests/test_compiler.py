@@ -353,6 +353,16 @@ def test_bounds_of_the_systolic_configuration(keys: dict[str, Any]) -> None:
         load_family("systolic").Config(**keys)
 
 
+@pytest.mark.parametrize("dataflow", ["output-stationary", "weight-stationary"])
+@pytest.mark.parametrize("shape", [(1, 70, 40), (13, 33, 21), (30, 130, 9)], ids=str)
+def test_programs_on_the_systolic_model(shape: tuple[int, int, int], dataflow: str) -> None:
+    kind = load_family("systolic")
+    family = kind(kind.Config(rows=8, columns=6, dataflow=dataflow), data_bytes=8)
+    for memory in ({}, TINY):
+        chip = design(family, **memory, lanes=2)
+        verify(chip, family, compile_gemm(chip, family, *shape, mode=REQUANTISED))
+
+
 # The checker: it must find what it is there for -----------------------------------------------------------------
 
 

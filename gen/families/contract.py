@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -20,13 +21,16 @@ class ArrayConfig(BaseModel):
 
 
 class ArrayModel(Protocol):
-    """What ``sim/families`` gives for an array (the simulation's side; see there for the cycle law)."""
+    """What ``sim/families`` gives for an array (the simulation's side)."""
 
     def weight_words(self, depth_tiles: int) -> int:
         """Weight words of one column tile that is ``depth_tiles`` deep, scales included."""
 
-    def execute(self, fields: Any, activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """What an EXECUTE adds to its accumulators, from the bytes of both scratchpads: int32 [rows, features]."""
+
+    def law(self) -> Any:
+        """A fresh cycle law, as ``sim.cycles.program.CycleLaw``."""
 
 
 class Family(ABC):

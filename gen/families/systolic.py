@@ -50,9 +50,9 @@ class Systolic(Family):
 
     def core(self, design: Design) -> Any:
         """The array with its operand readers."""
-        from hw.array.core import SystolicCore
+        from hw.array.core import systolic_core
 
-        return SystolicCore(design=design, dataflow=self.config.dataflow)
+        return systolic_core(design=design, dataflow=self.config.dataflow)
 
     def model(self) -> ArrayModel:
         """Golden execute and cycle law."""
