@@ -19,7 +19,10 @@ DECODE = 1
 """A whole instruction word to its decoded form at the queues."""
 
 TOKEN = 2
-"""A unit's ``finished`` to the first cycle in which the posted token can be taken."""
+"""A unit's ``finished`` to the first cycle in which the posted token is there."""
+
+QUEUE_CHECK = 1
+"""All tokens of a queue's head there, to the cycle in which it leaves the queue."""
 
 LOAD_FIRST_ROW = 4
 """LOAD's command handshake to the first cycle in which its first row may go to the burst splitter."""
@@ -77,8 +80,8 @@ STORE_END = 2
 
 # Systolic arrays and accumulators (hw/pe/systolic.py, hw/array, hw/memory/accumulators.py)
 
-SYSTOLIC_SETUP = 4
-"""EXECUTE's command handshake to the first cycle in which its first operand address may stand at a scratchpad."""
+SYSTOLIC_SETUP = 3
+"""EXECUTE's command handshake to the first cycle in which operand readers and front end may take their shares of it."""
 
 CORNER_TURN = 3
 """An activation word at the scratchpad's output to its first byte at row 0 of the output-stationary array: broadcast, row, byte."""
@@ -98,3 +101,9 @@ DRAIN_ROWS = 3
 ACCUMULATE = 3
 """A result at its accumulator bank to the cycle of its write: block RAM, output register, sum. A row that is read to be added
 to must have been written before: results of the same row are more than this apart."""
+
+READER_DEPTH = 6
+"""Words that an operand reader reads ahead: enough for a word per cycle around its loop of memory, buffer and credit."""
+
+READER = 1 + SCRATCHPAD + 1
+"""A nest of loops taken by an operand reader to its first word: address, scratchpad, buffer."""

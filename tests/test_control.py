@@ -290,7 +290,7 @@ class TestTokens:
 
         async def bench(ctx):
             ctx.set(dut.posts[Queue.STORE], 1 << Token.ACCUMULATORS_FREE)
-            for _ in range(isa.TOKEN_MAXIMUM + 1):
+            for _ in range(isa.TOKEN_MAXIMUM + 2):
                 await ctx.tick()
                 assert ctx.get(dut.overflow) == 0
             await ctx.tick()
@@ -313,13 +313,17 @@ class TestQueue:
                 ctx.set(dut.i.payload, {"wait": wait, "command": {"index": index}})
                 await ctx.tick()
             ctx.set(dut.i.valid, 0)
-            # The first was the head one cycle after it came, and is at the output one cycle later.
+            # The first was the head one cycle after it came, is checked for one, and is at the output one later.
+            assert not ctx.get(dut.o.valid)
+            await ctx.tick()
             assert (ctx.get(dut.o.valid), ctx.get(dut.o.payload.index)) == (1, 0)
             assert (ctx.get(dut.head), ctx.get(dut.index), ctx.get(dut.waiting)) == (1, 1, 1)
             ctx.set(dut.o.ready, 1)
             await ctx.tick().repeat(3)
             assert not ctx.get(dut.o.valid)
             ctx.set(dut.present, 0b01)
+            assert ctx.get(dut.take) == 0
+            await ctx.tick()
             assert ctx.get(dut.take) == 0b01
             await ctx.tick()
             assert (ctx.get(dut.o.valid), ctx.get(dut.o.payload.index), ctx.get(dut.take)) == (1, 1, 0)

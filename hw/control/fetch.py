@@ -144,7 +144,7 @@ class Fetch(wiring.Component):
 
     Timing
     ------
-    The first request is made in cycle ``start + PROGRAM_CHECK``; a request follows another's grant after 2 cycles at the
+    The first request is made in cycle ``start + PROGRAM_CHECK``; a request follows another's grant after 3 cycles at the
     earliest, and the hand-over that makes room for it after 3. A beat seen from the arbiter in cycle t can leave the
     buffer in t + 1, and the word is valid in the cycle after its last beat left.
     """
@@ -237,10 +237,8 @@ class Fetch(wiring.Component):
         room = Signal(range(FETCH_BUFFER + 1))
         tail = Signal(range(FETCH_BATCH + 1))
         granted = Signal()
-        m.d.comb += [
-            tail.eq(Mux(remaining < FETCH_BATCH, remaining, FETCH_BATCH)),
-            granted.eq(self.ar.valid & self.ar.ready),
-        ]
+        m.d.comb += granted.eq(self.ar.valid & self.ar.ready)
+        m.d.sync += tail.eq(Mux(remaining[2:].any(), FETCH_BATCH, remaining[:2]))
         if self._data_bytes > INSTRUCTION_BYTES:
             beats = (tail + 1) >> 1
         else:
@@ -266,7 +264,9 @@ class Fetch(wiring.Component):
                         self.ar.payload.address.eq(self.ar.payload.address + batch_bytes),
                         remaining.eq(remaining - tail),
                     ]
-                    m.next = "ROOM"
+                    m.next = "COUNT"
+            with m.State("COUNT"):  # in which ``tail`` follows ``remaining``
+                m.next = "ROOM"
         with m.If(self.start):
             m.d.sync += [
                 self.ar.payload.address.eq(self.program_address),

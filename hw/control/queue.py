@@ -38,9 +38,10 @@ class InstructionQueue(wiring.Component):
 
     Timing
     ------
-    An instruction taken at ``i`` in cycle t is the head in t + 1; in the first cycle from then on in which its tokens are
-    there and ``o`` is empty, it goes to ``o``, where it is valid from the next cycle on. ``o`` is empty from the cycle after
-    its command was taken on, so that no unit's ready reaches the tokens in its own cycle.
+    An instruction taken at ``i`` in cycle t is the head in t + 1. ``hw.timing.QUEUE_CHECK`` cycles after the first cycle from
+    then on in which its tokens are there, or later when ``o`` is empty, it goes to ``o``, where it is valid from the next
+    cycle on. ``o`` is empty from the cycle after its command was taken on: no unit's ready reaches the tokens in its own
+    cycle.
     """
 
     def __init__(self, *, design: Design, queue: Queue) -> None:
@@ -67,16 +68,18 @@ class InstructionQueue(wiring.Component):
         fifo = Fifo(shape=entry_layout(self._design, self._queue), depth=self._design.queue_depth + 1)
         m.submodules.fifo = ResetInserter(self.clear)(fifo)
         wiring.connect(m, fifo.i, wiring.flipped(self.i))
-        head, go = fifo.o, Signal()
+        head, served, go = fifo.o, Signal(), Signal()
         m.d.comb += [
             self.head.eq(head.valid),
             self.index.eq(head.payload.command.index),
             self.missing.eq(head.payload.wait & ~self.present),
             self.waiting.eq(head.valid & self.missing.any()),
-            go.eq(head.valid & ~self.missing.any() & ~self.o.valid & ~self.clear),
+            go.eq(served & ~self.o.valid),
             head.ready.eq(go),
             self.empty.eq(~head.valid & ~self.o.valid),
         ]
+        # Its tokens stay there once they are: only this queue takes them.
+        m.d.sync += served.eq(head.valid & ~self.missing.any() & ~go & ~self.clear)
         with m.If(go):
             m.d.comb += self.take.eq(head.payload.wait)
             m.d.sync += self.o.payload.eq(head.payload.command)

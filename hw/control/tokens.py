@@ -23,7 +23,7 @@ class TokenCounters(wiring.Component):
     present : Out(8)
         Tokens of which there is at least one; a token given in cycle t is present from t + ``hw.timing.TOKEN`` on.
     overflow : Out(3)
-        Per queue, two cycles after the post: it gave a token that could not be counted.
+        Per queue, three cycles after the post: it gave a token that could not be counted.
 
     Reference: the dependency tokens of VTA (Moreau et al., 2018), here with names, one waiter each, and a bound.
     """
@@ -45,25 +45,26 @@ class TokenCounters(wiring.Component):
         over = Signal(len(Token))
         for token in Token:
             name = token.name.lower()
-            count = Signal(range(TOKEN_MAXIMUM + 1), name=f"count_{name}")
+            count = Signal(range(TOKEN_MAXIMUM + 2), name=f"count_{name}")
             given = Signal(range(len(Queue) + 1), name=f"given_{name}")
-            plenty = Signal(len(count) + 1, name=f"plenty_{name}")
+            less = Signal(range(-1, len(Queue)), name=f"given_less_one_{name}")
             take = self.takes[token.waiter][token]
-            # The take comes late in its cycle: everything else is ready by then.
-            m.d.comb += [
-                plenty.eq(count + given),
-                over[token].eq(Mux(take, plenty > TOKEN_MAXIMUM + 1, plenty > TOKEN_MAXIMUM)),
-            ]
+            posts = Mux(self.clear, 0, sum(self.posts[queue][token] for queue in Queue))
+            m.d.sync += [given.eq(posts), less.eq(posts - 1)]
+            # The take comes late in its cycle and only chooses; and no carry chain is in the way of ``present``.
+            some = count.any() | given.any()
+            several = count[1:].any() | given[1:].any() | (count[0] & given[0])
             m.d.sync += [
-                given.eq(Mux(self.clear, 0, sum(self.posts[queue][token] for queue in Queue))),
-                count.eq(Mux(take, plenty - 1, plenty)),
-                self.present[token].eq(Mux(take, plenty > 1, plenty != 0) & ~self.clear),
+                count.eq(Mux(take, count + less, count + given)),
+                self.present[token].eq(Mux(take, several, some) & ~self.clear),
             ]
+            m.d.comb += over[token].eq(count[-1])
             with m.If(self.clear):
                 m.d.sync += count.eq(0)
-        posted = Signal.like(self.posts)
-        m.d.sync += posted.eq(self.posts)
+        # A count past the maximum is seen two cycles after the post that made it so.
+        posted, blamed = Signal.like(self.posts), Signal.like(self.posts)
+        m.d.sync += [posted.eq(self.posts), blamed.eq(posted)]
         for queue in Queue:
-            spilt = Cat(over[token] & posted[queue][token] for token in Token)
+            spilt = Cat(over[token] & blamed[queue][token] for token in Token)
             m.d.sync += self.overflow[queue].eq(spilt.any() & ~self.clear)
         return m

@@ -1,7 +1,7 @@
 """Cycle law of LOAD: ``hw.dma.load.LoadUnit`` behind ``hw.dma.read_arbiter.ReadArbiter``.
 
-Holds for commands that stay inside window and scratchpad, without read errors and without ``halt``. The cost is one
-request to the arbiter per burst; no beat and no cycle is simulated by itself.
+Holds for commands that stay inside window and scratchpad, without read errors and without ``halt``. The cost
+is one request to the arbiter per burst; no beat and no cycle is simulated by itself.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class Load:
 class LoadUnit:
     """The unit between commands.
 
-    Call ``take`` in the cycle of a command's handshake, which is one in which the unit is ready: any after reset, after
-    that the previous command's ``ready`` or later.
+    Call ``take`` in the cycle of a command's handshake, which is one in which the unit is ready: any after
+    reset, after that the previous command's ``ready`` or later.
     """
 
     kernel: Kernel

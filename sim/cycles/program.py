@@ -19,7 +19,7 @@ from hw.control.isa import (
     Token,
 )
 from hw.design import Design
-from hw.timing import DECODE, PROGRAM_CHECK, READ_RETURN, TOKEN
+from hw.timing import DECODE, PROGRAM_CHECK, QUEUE_CHECK, READ_RETURN, TOKEN
 from sim.cycles import store
 from sim.cycles.kernel import Kernel, Process, Signal
 from sim.cycles.load import Load, LoadUnit
@@ -30,7 +30,7 @@ class CycleLaw(Protocol):
     """An array family's law; stateful: commands must be given in order."""
 
     def execute(self, visible: int, fields: Any) -> Any:
-        """A command is valid at the core from cycle ``visible`` on: its ``taken``, ``begin``, ``end``, ``finished``, ``steps``."""
+        """A command is valid at the core from cycle ``visible`` on: its ``taken``, ``finished``, ``steps`` and more."""
 
 
 @dataclass
@@ -81,6 +81,8 @@ class _Machine:
         self.queues: dict[Queue, list[tuple[int, int]]] = {queue: [] for queue in Queue}
         self.filled = {queue: Signal(kernel) for queue in Queue}
         self.left = {queue: Signal(kernel) for queue in Queue}
+        self.occupied = dict.fromkeys(Queue, False)  # the register between a queue and its unit
+        self.emptied = {queue: Signal(kernel) for queue in Queue}
         self.end = 0
 
     def run(self) -> Prediction:
@@ -108,10 +110,12 @@ class _Machine:
             asked += batch
             # There must be room for a batch; a hand-over in cycle t has made room in t + 2; the request is made in t + 3.
             needed = asked + FETCH_BATCH - FETCH_BUFFER
-            while asked < len(self.program) and needed > len(self.handovers):
+            if asked == len(self.program):
+                return
+            while needed > len(self.handovers):
                 yield self.handing
             room = self.handovers[needed - 1] + 2 if needed > 0 else 0
-            yield max(self.kernel.now, room) + 1
+            yield max(self.kernel.now + 1, room) + 1
 
     def _dispatch(self) -> Process:
         """Gearbox, decoder, and the way into the queues."""
@@ -139,7 +143,7 @@ class _Machine:
             self.filled[queue].notify()
 
     def _issue(self, queue: Queue) -> Process:
-        """One queue's head: waits for tokens, then for the command register, then hands over to the unit."""
+        """One queue's head: waits for tokens, then for the command register, from which the unit takes it."""
         kernel, waiting = self.kernel, self.queues[queue]
         while True:
             while not waiting:
@@ -151,23 +155,34 @@ class _Machine:
             for token in Token:
                 while values["wait"] >> token & 1 and not self.tokens[token]:
                     yield self.given[token]
+            yield kernel.now + QUEUE_CHECK
+            while self.occupied[queue]:
+                yield self.emptied[queue]
             for token in Token:
                 self.tokens[token] -= values["wait"] >> token & 1
-            self.kernel.late(lambda: waiting.pop(0))  # its place can be filled from the next cycle on
+            self.occupied[queue] = True
+            kernel.late(lambda: waiting.pop(0))  # its place can be filled from the next cycle on
             self.left[queue].notify()
-            yield from self._hand_over(queue, index, values)
+            kernel.start(self._hand_over(queue, index, values))
+            yield kernel.now + 1
 
-    def _hand_over(
+    def _hand_over(self, queue: Queue, index: int, values: dict[str, int]) -> Process:
+        """The command is valid from the next cycle on, until its unit takes it."""
+        yield from self._taken(queue, index, values)
+        self.kernel.late(lambda: self.occupied.update({queue: False}))
+        self.emptied[queue].notify()
+
+    def _taken(
         self, queue: Queue, index: int, values: dict[str, int]
     ) -> Generator[int | Signal, None, None]:
-        """The command is valid from the next cycle on; goes on in the cycle after its unit has taken it."""
+        """Goes on in the cycle in which the unit takes the command."""
         kernel = self.kernel
         visible = kernel.now + 1
         if queue is Queue.EXECUTE:
             times = self.law.execute(visible, values)
             self.result.array_steps += times.steps
             kernel.late(lambda: self._finish(index), at=times.finished)
-            yield times.taken + 1
+            yield times.taken
             return
         yield visible
         if queue is Queue.LOAD:
@@ -183,7 +198,6 @@ class _Machine:
             self.result.store_beats += result.beats
             self.stored = result.finished
             kernel.late(lambda: self._finish(index), at=result.finished)
-        yield kernel.now + 1
 
     def _load_ended(self, index: int, load: Load) -> Process:
         yield from load.until_finished()

@@ -1,0 +1,264 @@
+"""The output-stationary core: EXECUTE commands in, skewed results out."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from hw.array.corner_turn import CornerTurn, step_control
+from hw.array.delay import delayed
+from hw.array.geometry import shortest_interval
+from hw.array.output_stationary import OutputStationaryArray
+from hw.array.reader import OperandReader
+from hw.array.setup import ResultAddresses, Setup
+from hw.design import Design
+from hw.interfaces import core_members
+from hw.timing import CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENT
+
+DEPTH_BITS = 24
+
+
+def tile_plan() -> data.StructLayout:
+    """What the front end needs of a command, counts less one. ``words``: activation words of a row."""
+    return data.StructLayout(
+        {"column_tiles": 16, "row_tiles": 16, "steps": DEPTH_BITS, "interval": DEPTH_BITS, "words": DEPTH_BITS}
+    )
+
+
+class Countdown(wiring.Component):
+    """Counts down to zero and says so from a register.
+
+    ``load`` starts it at ``start``; each ``count`` after that takes one away. ``zero``: nothing is left to take away.
+    """
+
+    def __init__(self, *, width: int) -> None:
+        self._width = width
+        super().__init__({"load": In(1), "start": In(width), "count": In(1), "zero": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        left = Signal(self._width)
+        with m.If(self.load):
+            m.d.sync += [left.eq(self.start), self.zero.eq(self.start == 0)]
+        with m.Elif(self.count):
+            m.d.sync += [left.eq(left - 1), self.zero.eq(left == 1)]
+        return m
+
+
+class OutputFrontEnd(wiring.Component):
+    """Steps through the tiles of a command and pulls the operands' words, each in its turn.
+
+    Members
+    -------
+    plan : In(stream of ``tile_plan``)
+        Taken while idle, or in the last step of the command before.
+    operands : In(1)
+        The first words of both operands are there.
+    halt : In(1)
+        The tile under way is the last.
+    running : Out(1)
+        A command is under way.
+    begin : Out(1)
+        Its first step is in this cycle.
+    step, activations : Out(1)
+        A weight word, an activation word is taken in this cycle.
+    control : Out(step_control)
+        For the corner turn, in the same cycle.
+
+    Timing
+    ------
+    The first step is in the cycle after the plan was taken, or in the first with ``operands`` after that; tile follows tile
+    after ``interval`` + 1 cycles, and so does a command that is there in time.
+    """
+
+    def __init__(self, *, rows: int, word_bytes: int) -> None:
+        self._rows, self._word_bytes = rows, word_bytes
+        super().__init__(
+            {
+                "plan": In(stream.Signature(tile_plan())),
+                "operands": In(1),
+                "halt": In(1),
+                "running": Out(1),
+                "begin": Out(1),
+                "step": Out(1),
+                "activations": Out(1),
+                "control": Out(step_control(word_bytes)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        plan, source, taken = Signal(tile_plan()), Signal(tile_plan()), Signal()
+        begun, moving, tile_over, over = Signal(), Signal(), Signal(), Signal()
+        count = {}
+        for name, width in tile_plan().members.items():
+            m.submodules[name] = count[name] = Countdown(width=width)
+            m.d.comb += count[name].start.eq(source[name])
+        m.d.comb += [
+            moving.eq(self.running & (begun | (self.operands & ~self.halt))),
+            self.begin.eq(moving & ~begun),
+            tile_over.eq(moving & count["interval"].zero),
+            over.eq(count["row_tiles"].zero & count["column_tiles"].zero),
+            self.plan.ready.eq((~self.running | (tile_over & over)) & ~self.halt),
+            taken.eq(self.plan.valid & self.plan.ready),
+            source.eq(Mux(taken, self.plan.payload, plan)),
+            count["column_tiles"].load.eq(taken),
+            count["column_tiles"].count.eq(tile_over & count["row_tiles"].zero),
+            count["row_tiles"].load.eq(taken | (tile_over & count["row_tiles"].zero)),
+            count["row_tiles"].count.eq(tile_over),
+        ]
+        with m.If(moving):
+            m.d.sync += begun.eq(1)
+        with m.If((tile_over & over) | (self.halt & (tile_over | ~begun))):
+            m.d.sync += [self.running.eq(0), begun.eq(0)]
+        with m.If(taken):
+            m.d.sync += [self.running.eq(1), begun.eq(0), plan.eq(self.plan.payload)]
+        self._tile(m, count, moving, taken | tile_over)
+        m.d.comb += self.control.ends.eq(self.control.last & (over | self.halt))
+        return m
+
+    def _tile(self, m: Module, count: dict[str, Countdown], moving: Signal, load) -> None:
+        """The steps of a tile: ``operands_left`` until K is through, ``words_left`` until the rows' words are."""
+        operands_left, words_left, slot_words = Signal(), Signal(), Signal()
+        slot = self.control.index
+        last_slot = Signal()
+        following = Signal.like(slot)
+        m.d.comb += following.eq(Mux(load, 0, slot + 1))
+        for name in ("steps", "interval", "words"):
+            m.d.comb += count[name].load.eq(load)
+        m.d.comb += [
+            count["steps"].count.eq(moving),
+            count["interval"].count.eq(moving),
+            count["words"].count.eq(moving & last_slot),
+            self.step.eq(moving & operands_left),
+            self.activations.eq(moving & words_left & slot_words),
+            self.control.load.eq(moving & words_left & (slot == 0)),
+            self.control.valid.eq(self.step),
+            self.control.last.eq(self.step & count["steps"].zero),
+        ]
+        with m.If(moving & count["steps"].zero):
+            m.d.sync += operands_left.eq(0)
+        with m.If(moving & last_slot & count["words"].zero):
+            m.d.sync += words_left.eq(0)
+        with m.If(moving | load):
+            m.d.sync += [
+                slot.eq(following),
+                slot_words.eq(following < self._rows),
+                last_slot.eq(following == self._word_bytes - 1),
+            ]
+        with m.If(load):
+            m.d.sync += [operands_left.eq(1), words_left.eq(1)]
+
+
+class OutputStationaryCore(wiring.Component):
+    """Operand readers, front end, corner turn, array, result addresses.
+
+    Members
+    -------
+    See ``hw.interfaces.core_members``.
+
+    Timing
+    ------
+    See ``sim.families.systolic``, whose law follows from the parts' timing.
+    """
+
+    def __init__(self, *, design: Design) -> None:
+        self._design = design
+        super().__init__(core_members(design))
+
+    def elaborate(self, platform):
+        m = Module()
+        g = self._design.geometry
+        m.submodules.setup = setup = Setup(design=self._design)
+        m.submodules.front_end = front = OutputFrontEnd(rows=g.tile_rows, word_bytes=g.activation_bytes)
+        readers = self._readers(m, setup, front)
+        m.submodules.corner_turn = corner = CornerTurn(rows=g.tile_rows, word_bytes=g.activation_bytes)
+        m.submodules.array = array = OutputStationaryArray(rows=g.tile_rows, columns=g.columns)
+        wiring.connect(m, wiring.flipped(self.command), setup.command)
+        stopped = self.halt & ~front.running
+        m.d.comb += [
+            setup.clear.eq(self.halt),
+            front.halt.eq(self.halt),
+            front.operands.eq(readers[0].o.valid & readers[1].o.valid),
+            readers[0].o.ready.eq(front.activations),
+            readers[1].o.ready.eq(front.step),
+            readers[0].clear.eq(stopped),
+            readers[1].clear.eq(stopped),
+            self.step.eq(front.step),
+            self.busy.eq(setup.busy | front.running),
+            corner.word.eq(readers[0].o.payload.word),
+            corner.control.eq(front.control),
+            array.activations.eq(corner.activations),
+            array.last.eq(corner.last),
+        ]
+        weights = data.View(data.ArrayLayout(8, g.columns), delayed(m, readers[1].o.payload.word, CORNER_TURN)[: 8 * g.columns])
+        m.d.comb += [array.weights[column].eq(weights[column]) for column in range(g.columns)]
+        self._results(m, setup, front, corner, array, readers)
+        return m
+
+    def _readers(self, m: Module, setup: Setup, front: OutputFrontEnd) -> list[OperandReader]:
+        """Works out a command's loops and intervals, and offers them to readers and front end."""
+        design, g = self._design, self._design.geometry
+        rows, word = g.tile_rows, g.activation_bytes
+        lanes = exact_log2(word)
+        held = setup.held
+        plan = front.plan.payload
+        tile_stride, beyond = Signal(24), Signal(lanes)
+        m.d.comb += beyond.eq(Mux(plan.steps[:lanes] > rows - 1, plan.steps[:lanes], rows - 1))
+        shortest = shortest_interval(rows) - 1
+        interval = Cat(beyond, plan.steps[lanes:])
+        m.d.sync += [
+            plan.steps.eq(held.depth_tiles - 1),
+            plan.row_tiles.eq(held.row_tiles - 1),
+            plan.column_tiles.eq(held.column_tiles - 1),
+            tile_stride.eq(held.activations_stride * rows),
+            plan.interval.eq(Mux(interval < shortest, shortest, interval)),
+        ]
+        m.d.comb += plan.words.eq(plan.steps >> lanes)
+        activations = OperandReader(words=design.activation_words, width=8 * word, levels=4, count_bits=DEPTH_BITS)
+        weights = OperandReader(words=design.weight_words, width=8 * g.weight_bytes, levels=3, count_bits=DEPTH_BITS, onward=[2])
+        m.submodules.activation_reader, m.submodules.weight_reader = activations, weights
+        for reader, port in ((activations, self.activations), (weights, self.weights)):
+            wiring.connect(m, reader.port, wiring.flipped(port))
+        # Rows of a word's worth of k, words of a row, tiles of rows, and all that again for each tile of columns.
+        a, w = activations.nest.payload, weights.nest.payload
+        loops = (
+            (a, held.activations_address, (rows - 1, plan.words, plan.row_tiles, plan.column_tiles),
+             (held.activations_stride, 1, tile_stride, 0)),
+            (w, held.weights_address, (plan.steps, plan.row_tiles, plan.column_tiles), (1, 0, 0)),
+        )  # fmt: skip
+        for nest, base, counts, strides in loops:
+            m.d.comb += nest.base.eq(base)
+            for level, (number, stride) in enumerate(zip(counts, strides, strict=True)):
+                m.d.comb += [nest.counts[level].eq(number), nest.strides[level].eq(stride)]
+        for part, share_of in enumerate((activations.nest, weights.nest, front.plan)):
+            m.d.comb += [
+                share_of.valid.eq(setup.offered[part]),
+                setup.taken[part].eq(share_of.valid & share_of.ready),
+            ]
+        return [activations, weights]
+
+    def _results(self, m, setup, front, corner, array, readers) -> None:
+        rows = self._design.geometry.tile_rows
+        m.submodules.addresses = addresses = ResultAddresses(design=self._design)
+        # Of the command that the front end has: setup may hold the next one already.
+        address, accumulate = Signal.like(addresses.address), Signal()
+        with m.If(front.plan.valid & front.plan.ready):
+            m.d.sync += [address.eq(setup.held.accumulators_address), accumulate.eq(setup.held.accumulate)]
+        ends = corner.control_last.last & corner.control_last.ends
+        last = delayed(m, ends, CORNER_TURN + OUTPUT_ELEMENT + (rows - 1) // DRAIN_ROWS - 1)
+        m.d.comb += [
+            addresses.begin.eq(front.begin),
+            addresses.address.eq(address),
+            addresses.accumulate.eq(accumulate),
+            addresses.valid.eq(array.valid),
+            addresses.last.eq(last),
+            self.results.valid.eq(array.valid),
+            self.results.address.eq(addresses.row),
+            self.results.accumulate.eq(addresses.add),
+            self.results.last.eq(last),
+            self.results.data.eq(array.results),
+            self.fault.eq(readers[0].fault | readers[1].fault | addresses.fault),
+        ]

@@ -1,0 +1,147 @@
+"""Where results are kept and added up until STORE takes them: one bank of int32 per column, in two halves."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hw.array.delay import delayed
+from hw.design import Design
+from hw.interfaces import accumulators_read, results
+from hw.share import share
+from hw.timing import ACCUMULATE, SCRATCHPAD
+
+
+class AccumulatorBank(wiring.Component):
+    """One column.
+
+    Parameters
+    ----------
+    rows : int
+        Rows of both halves together; a power of two, 2 or more.
+
+    Members
+    -------
+    valid, address, accumulate, data : In
+        A result; it is written ``ACCUMULATE`` cycles later.
+    valid_next, address_next, accumulate_next : Out
+        The same one cycle later, for the next column.
+    read_address : In, read_active : In, read_data : Out(32)
+        STORE's; data comes ``ACCUMULATOR_READ`` cycles after its address.
+
+    Each half has one read port: STORE's while it is active in that half, otherwise EXECUTE's.
+    """
+
+    def __init__(self, *, rows: int) -> None:
+        self._rows = rows
+        width = ceil_log2(rows)
+        super().__init__(
+            {
+                "valid": In(1),
+                "address": In(width),
+                "accumulate": In(1),
+                "data": In(32),
+                "valid_next": Out(1),
+                "address_next": Out(width),
+                "accumulate_next": Out(1),
+                "read_address": In(width),
+                "read_active": In(1),
+                "read_data": Out(32),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += [
+            self.valid_next.eq(self.valid),
+            self.address_next.eq(self.address),
+            self.accumulate_next.eq(self.accumulate),
+        ]
+        # The result waits for what it is added to: block RAM, output register; then the sum is a register, too.
+        wait = SCRATCHPAD
+        valid, address, accumulate, value = (
+            delayed(m, signal, wait) for signal in (self.valid, self.address, self.accumulate, self.data)
+        )
+        total, target = Signal(32), Signal.like(self.address)
+        write = Signal(2)
+        old = Signal(32)
+        m.d.sync += [
+            total.eq(value + Mux(accumulate, old, 0)),
+            target.eq(address),
+            write.eq(Mux(valid, Mux(address[-1], 0b10, 0b01), 0)),
+        ]
+        read_half = delayed(m, self.read_address[-1], SCRATCHPAD)
+        halves = []
+        for half in range(2):
+            storage = memory.Memory(shape=32, depth=self._rows // 2, init=[])
+            m.submodules[f"half_{half}"] = storage
+            port, read = storage.write_port(), storage.read_port()
+            kept = Signal(32, name=f"kept_{half}")
+            stored = self.read_active & (self.read_address[-1] == half)
+            m.d.comb += [
+                port.addr.eq(target[:-1]),
+                port.data.eq(total),
+                port.en.eq(write[half]),
+                read.addr.eq(Mux(stored, self.read_address[:-1], self.address[:-1])),
+            ]
+            m.d.sync += kept.eq(read.data)
+            halves.append(kept)
+        m.d.comb += old.eq(Mux(address[-1], halves[1], halves[0]))
+        m.d.sync += self.read_data.eq(Mux(read_half, halves[1], halves[0]))
+        return m
+
+
+class Accumulators(wiring.Component):
+    """A bank per column, results coming in with the skew of the array.
+
+    Parameters
+    ----------
+    design : Design
+
+    Members
+    -------
+    results : In(``hw.interfaces.results``)
+    read : In(``hw.interfaces.accumulators_read``)
+    finished : Out(1)
+        One cycle: the last result of an EXECUTE is in every bank, and STORE may ask for it from the next cycle on.
+        ``columns - 1 + ACCUMULATE + 1`` cycles after ``results.valid`` with ``results.last``.
+    conflict : Out(1)
+        One cycle: a result came for the half that STORE is active in.
+    """
+
+    def __init__(self, *, design: Design) -> None:
+        self._design = design
+        super().__init__(
+            {
+                "results": In(results(design)),
+                "read": In(accumulators_read(design)),
+                "finished": Out(1),
+                "conflict": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        incoming, read = self.results, self.read
+        control = (incoming.valid, incoming.address, incoming.accumulate)
+        for column in range(self._design.geometry.columns):
+            bank = share(AccumulatorBank, rows=self._design.accumulator_rows)
+            m.submodules[f"bank_{column}"] = bank
+            m.d.comb += [
+                bank.valid.eq(control[0]),
+                bank.address.eq(control[1]),
+                bank.accumulate.eq(control[2]),
+                bank.data.eq(incoming.data[column]),
+                bank.read_address.eq(read.address),
+                bank.read_active.eq(read.active),
+                read.data[column].eq(bank.read_data),
+            ]
+            control = (bank.valid_next, bank.address_next, bank.accumulate_next)
+        last = delayed(m, incoming.valid & incoming.last, self._design.geometry.columns - 1 + ACCUMULATE)
+        m.d.sync += [
+            self.finished.eq(last),
+            self.conflict.eq(incoming.valid & read.active & (incoming.address[-1] == read.address[-1])),
+        ]
+        return m

@@ -1,0 +1,73 @@
+"""On-chip memory between DMA and array: written a bus beat at a time, read a word at a time."""
+
+from __future__ import annotations
+
+import operator
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In
+from amaranth.utils import exact_log2
+
+from hw.interfaces import read_port, write_port
+
+
+class Scratchpad(wiring.Component):
+    """Block RAM with one write and one read port, which never wait for each other.
+
+    Parameters
+    ----------
+    words, word_bytes : int
+        Depth and width as the reader sees them.
+    beat_bytes : int
+        Width of a write. Word and beat are a power of two each; either may be the larger.
+
+    Members
+    -------
+    write : In(``write_port``), address in beats
+    read : In(``read_port``), address in words
+
+    Timing
+    ------
+    Data comes ``hw.timing.SCRATCHPAD`` (2) cycles after its address: block RAM, then a register behind the choice of the part.
+    What is written in cycle t can be read by an address in cycle t + 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A size that is not a power of two, or ``words`` below 1 or not whole beats.
+    """
+
+    def __init__(self, *, words: int, word_bytes: int, beat_bytes: int) -> None:
+        self._words, self._word, self._beat = map(operator.index, (words, word_bytes, beat_bytes))
+        for name, size in (("word_bytes", self._word), ("beat_bytes", self._beat)):
+            if size < 1 or size & (size - 1):
+                raise ValueError(f"{name} must be a power of two, not {size!r}")
+        if self._words < 1 or self._words * self._word % self._beat:
+            raise ValueError(f"words must fill whole beats of {beat_bytes} bytes, not {words!r} words of {word_bytes}")
+        super().__init__(
+            {
+                "write": In(write_port(beats=self._words * self._word // self._beat, width=8 * self._beat)),
+                "read": In(read_port(words=self._words, width=8 * self._word)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        row = max(self._word, self._beat)
+        lanes, parts = exact_log2(row // self._beat), exact_log2(row // self._word)
+        depth = self._words * self._word // row
+        m.submodules.storage = storage = memory.Memory(shape=8 * row, depth=depth, init=[])
+        port = storage.write_port(granularity=8 * self._beat)
+        m.d.comb += [
+            port.addr.eq(self.write.address >> lanes),
+            port.data.eq(self.write.data.replicate(1 << lanes)),
+            port.en.eq(self.write.valid << self.write.address[:lanes]),
+        ]
+        read = storage.read_port()
+        chosen = Signal(max(1, parts))
+        m.d.comb += read.addr.eq(self.read.address >> parts)
+        m.d.sync += chosen.eq(self.read.address[:parts])
+        words = data.View(data.ArrayLayout(8 * self._word, 1 << parts), read.data)
+        m.d.sync += self.read.data.eq(words[chosen[:parts]] if parts else words[0])
+        return m
