@@ -256,7 +256,7 @@ def _verilator_command(
         trace=trace,
         notify=notify,
     )
-    return [program, *(["--trace", "--trace-file", waves] if waves else [])]
+    return [program, *(("--trace", "--trace-file", waves) if waves else ())]
 
 
 def _icarus_command(

@@ -105,7 +105,9 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process group of ``process``: politely, then for good."""
+    """End the process group of ``process`` if it runs: politely, then for good."""
+    if process.poll() is not None:
+        return
     for kind, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 10.0)):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, kind)
@@ -156,13 +158,14 @@ def run_all(
     running: dict[int, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
     texts = [""] * len(commands)
     end = None if timeout is None else time.monotonic() + timeout
-    stack = ExitStack()
-    try:
+    with ExitStack() as stack:
         while waiting or running:
             while waiting and len(running) < (jobs or os.cpu_count() or 1):
                 number, command = waiting.pop(0)
-                output = stack.enter_context(tempfile.TemporaryFile())
-                running[number] = _start(command, output, folder=folder, env=env, name=name), output
+                output: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+                process = _start(command, output, folder=folder, env=env, name=name)
+                stack.callback(_end, process)
+                running[number] = process, output
             with suppress(subprocess.TimeoutExpired):
                 next(iter(running.values()))[0].wait(0.1)
             for number, (process, output) in list(running.items()):
@@ -178,10 +181,6 @@ def run_all(
                 poll()
             if end is not None and running and time.monotonic() > end:
                 raise ToolError(f"{name} took longer than {timeout:g} s and was ended")
-    finally:
-        for process, _ in running.values():
-            _end(process)
-        stack.close()
     return texts
 
 

