@@ -6,7 +6,10 @@ Exit status: 0 all held, 1 something did not hold, 2 the request cannot be taken
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
@@ -36,6 +39,7 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit status."""
+    sys.unraisablehook = _interrupt_again
     status = run(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()
@@ -59,6 +63,14 @@ def run(arguments: list[str]) -> int:
     if status == INTERRUPTED:
         print("gatemill: interrupted", file=sys.stderr)
     return status if isinstance(status, int) else 0
+
+
+def _interrupt_again(unraisable: Any) -> None:
+    """An interrupt that fell into a ``__del__``, where Python can only ignore it, comes again right after."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _fail(error: RuntimeError) -> int:

