@@ -1,0 +1,139 @@
+"""Processing elements of the systolic arrays: int8 × int8, links to neighbours only, the product registered."""
+
+from __future__ import annotations
+
+import operator
+
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+
+class OutputStationaryElement(wiring.Component):
+    """Sums the products of the pairs of operands that pass, and lets the sum out on the last pair.
+
+    Members
+    -------
+    activation, weight : In(signed(8))
+        Operands of this cycle. A zero activation leaves the sum alone.
+    last : In(1)
+        The pair is the last of its sum.
+    activation_next, weight_next, last_next : Out
+        The same, one cycle later, for the neighbours.
+    result : Out(32)
+        The sum, two's complement, in one cycle; zero in all others, so that results may be joined by OR.
+    valid : Out(1)
+        ``result`` is a sum.
+
+    Timing
+    ------
+    ``result`` comes ``hw.timing.OUTPUT_ELEMENT`` cycles after the last pair; the next pair belongs to the next sum. One pair per
+    cycle without a gap.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "activation": In(signed(8)),
+                "weight": In(signed(8)),
+                "last": In(1),
+                "activation_next": Out(signed(8)),
+                "weight_next": Out(signed(8)),
+                "last_next": Out(1),
+                "result": Out(32),
+                "valid": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        product = Signal(signed(16))
+        product_last = Signal()
+        total = Signal(32)
+        so_far = Signal(32)
+        m.d.comb += so_far.eq(total + product)
+        m.d.sync += [
+            self.activation_next.eq(self.activation),
+            self.weight_next.eq(self.weight),
+            self.last_next.eq(self.last),
+            product.eq(self.activation_next * self.weight_next),
+            product_last.eq(self.last_next),
+            self.valid.eq(product_last),
+        ]
+        # Either register holds the sum and the other is cleared: a flip-flop's synchronous reset, not a multiplexer.
+        with m.If(product_last):
+            m.d.sync += [total.eq(0), self.result.eq(so_far)]
+        with m.Else():
+            m.d.sync += [total.eq(so_far), self.result.eq(0)]
+        return m
+
+
+class WeightStationaryElement(wiring.Component):
+    """Adds activation × held weight to the partial sum from above; the next weight is loaded meanwhile.
+
+    Parameters
+    ----------
+    sum_width : int
+        Bits of a partial sum, 16 to 32.
+
+    Members
+    -------
+    activation : In(signed(8))
+        From the left; ``activation_next``, one cycle later, to the right.
+    weight : In(signed(8))
+        From above; ``weight_next``, one cycle later, to below.
+    capture : In(1)
+        The weight of this cycle is this element's next one. ``capture_next``, one cycle later, to the right.
+    swap : In(1)
+        The next weight is held from the activation of the cycle after this one on. ``swap_next``, one cycle later, to the right.
+    sum : In(signed(sum_width))
+        From above, ``hw.timing.WEIGHT_ELEMENT - 1`` cycles after the activation that it belongs to; ``sum_next``, one cycle
+        later, to below.
+
+    Timing
+    ------
+    A weight captured in cycle t may be swapped in by a ``swap`` in cycle t + 1 or later, and another weight may be captured
+    in the cycle of the ``swap``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``sum_width`` is not an integer of 16 to 32.
+    """
+
+    def __init__(self, *, sum_width: int) -> None:
+        sum_width = operator.index(sum_width)
+        if not 16 <= sum_width <= 32:
+            raise ValueError(f"sum_width must be 16 to 32, not {sum_width!r}")
+        super().__init__(
+            {
+                "activation": In(signed(8)),
+                "weight": In(signed(8)),
+                "capture": In(1),
+                "swap": In(1),
+                "sum": In(signed(sum_width)),
+                "activation_next": Out(signed(8)),
+                "weight_next": Out(signed(8)),
+                "capture_next": Out(1),
+                "swap_next": Out(1),
+                "sum_next": Out(signed(sum_width)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        waiting, held = Signal(signed(8)), Signal(signed(8))
+        product = Signal(signed(16))
+        m.d.sync += [
+            self.activation_next.eq(self.activation),
+            self.weight_next.eq(self.weight),
+            self.capture_next.eq(self.capture),
+            self.swap_next.eq(self.swap),
+            product.eq(self.activation_next * held),
+            self.sum_next.eq(self.sum + product),
+        ]
+        with m.If(self.capture_next):
+            m.d.sync += waiting.eq(self.weight_next)
+        with m.If(self.swap_next):
+            m.d.sync += held.eq(waiting)
+        return m
