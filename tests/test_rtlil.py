@@ -4,6 +4,7 @@
 import re
 
 import pytest
+from amaranth.back import rtlil
 from amaranth.hdl import DomainRenamer, Fragment, Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
@@ -162,6 +163,21 @@ def test_plain_names_of_ports_follow_the_module():
         "leaf": "  wire input 0 \\a_1_2\n  wire \\a_1",
         "top": "  wire \\a_1\n  cell \\leaf \\x_1\n    connect \\a_1_2 \\a_1\n  end",
     }
+
+
+def test_cleared_memories_are_written_as_amaranth_writes_them(tree):
+    """All but the blanks in an empty list."""
+    ours = re.findall(r"  cell \$meminit_v2 .*?\n  end", to_rtlil(tree, name="tree"), re.DOTALL)
+    text = rtlil.convert(Tree(shared=False), name="tree", emit_src=False)
+    theirs = re.findall(r"  cell \$meminit_v2 .*?\n  end", text, re.DOTALL)
+    assert len(ours) == len(theirs) == 1
+    blanks = [re.sub(r"(?<=\{)\s*(?=\})|\$\d+", "", cell) for cell in ours + theirs]
+    assert blanks[0] == blanks[1]
+
+
+def test_wires_without_bits_are_left_out():
+    body = "  wire width 0 \\none\n  wire width 8 \\some\nconnect \\none {  }\nconnect \\some 8'0"
+    assert split(f"module \\m\n{body}\nend\n") == {"m": "  wire width 8 \\some\nconnect \\some 8'0"}
 
 
 @pytest.mark.parametrize("shared", [False, True])
