@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from hw.control.isa import Destination
@@ -71,7 +71,7 @@ def runs(draw):
 
 
 @given(runs())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
 def test_every_cycle_is_predicted(run):
     d, timing, commands, fetches = run
     agree(d, timing, commands, fetches)
