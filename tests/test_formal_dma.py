@@ -375,7 +375,7 @@ def test_bursts_stay_inside(d):
         ("~span.address[:page]", "~span.address[:page] + 1"),
         ("with m.If(self.stop):", "with m.If(self.stop & self.span.valid):"),
         ("under_way != self._design.outstanding", "under_way <= self._design.outstanding"),
-        ("final.eq(span.count <= cap)", "final.eq(span.count < cap)"),
+        ("(span.count <= on_page)", "(span.count < on_page)"),
         ("with m.If(self.ar.ready):", "with m.If(self.ar.ready | self.stop):"),
     ],
 )

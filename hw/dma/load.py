@@ -216,10 +216,12 @@ class Splitter(wiring.Component):
         # inverse of a length is minus its beats, which saves a carry chain.
         span, final = self._span, self._final
         length, minus = Signal(8), Signal(signed(9))
-        on_page, cap = Signal(page), Signal(8)
+        on_page, cap, ends = Signal(page), Signal(8), Signal()
         m.d.comb += [
             on_page.eq(~span.address[:page]),
             cap.eq(Mux(on_page < most - 1, on_page, most - 1)),
+            # Not ``count <= cap``: the comparisons go side by side.
+            ends.eq((span.count <= on_page) & (span.count <= most - 1)),
             minus.eq(~Cat(length, Const(0, 1)).as_signed()),
         ]
         under_way = self._under_way
@@ -238,10 +240,7 @@ class Splitter(wiring.Component):
                     m.next = "CUT"
             with m.State("CUT"):
                 m.d.comb += self._cutting.eq(1)
-                m.d.sync += [
-                    final.eq(span.count <= cap),
-                    length.eq(Mux(span.count <= cap, span.count, cap)),
-                ]
+                m.d.sync += [final.eq(ends), length.eq(Mux(ends, span.count, cap))]
                 with m.If(self.stop):
                     m.next = "IDLE"
                 with m.Elif(under_way != self._design.outstanding):
