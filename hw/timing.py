@@ -70,10 +70,10 @@ STORE_FIRST_ROW = 5
 """STORE's command handshake to its first row's address being offered to the burst splitter."""
 
 STORE_NEXT_ROW = 3
-"""A row's address put into the register in front of the burst splitter to the first cycle in which the next may be."""
+"""STORE: a row being offered to the burst splitter, or its turn there if that is later, to the next row being offered."""
 
 SPLIT = 3
-"""Burst splitter: row taken, or burst taken, to the row's next burst being offered."""
+"""Burst splitter: a burst taken, or a row offered if that is later, to the next burst being offered."""
 
 STORE_END = 2
 """B of a STORE's last burst to ``finished``."""

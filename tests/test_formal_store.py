@@ -41,12 +41,13 @@ class Bursts(Elaboratable):
         m = Module()
         m.submodules.rows = rows = self._rows
         m.submodules.splitter = splitter = self._splitter
-        free(m, rows, but=("runs",))
+        free(m, rows, but=("runs", "idle"))
         free(m, splitter, but=("runs", "clear"))
         m.d.comb += [
             splitter.runs.valid.eq(rows.runs.valid),
             splitter.runs.payload.eq(rows.runs.payload),
             rows.runs.ready.eq(splitter.runs.ready),
+            rows.idle.eq(splitter.idle),
             splitter.clear.eq(rows.start),
         ]
         before = previous(m, rows.start, "started")
@@ -112,11 +113,15 @@ class Bursts(Elaboratable):
         address = Cat(Const(0, bits), splitter._place, splitter._page)
         to_page = (1 << (PAGE_BITS - bits)) - splitter._place
         limit = splitter._limit
-        with m.If(state != bursts._State.IDLE):
-            self._inside(m, rows, address, splitter._left)
+        with m.If((state == bursts._State.LIMIT) & splitter._fresh):
+            m.d.comb += Assert(rows.runs.valid)
+        with m.Elif(state == bursts._State.LIMIT):
+            behind = splitter._behind
+            page = Mux(behind[-1], splitter._next_page, splitter._page)
+            self._inside(m, rows, Cat(Const(0, bits), behind[:-1], page), splitter._rest)
         with m.If((state == bursts._State.LENGTH) | (state == bursts._State.OFFER)):
+            self._inside(m, rows, address, splitter._left)
             m.d.comb += [
-                Assert(splitter._next_page == (splitter._page + 1)[: len(splitter._page)]),
                 Assert((limit == to_page) | (limit == splitter._most)),
                 Assert((limit <= to_page) & (limit <= splitter._most) & (limit != 0)),
             ]
@@ -129,6 +134,7 @@ class Bursts(Elaboratable):
                 Assert(burst.address == address),
                 Assert(splitter._whole == (splitter._left == burst.beats)),
                 Assert(burst.beats <= splitter._left),
+                Assert(splitter._next_page == (splitter._page + 1)[: len(splitter._page)]),
                 # As long as it may be.
                 Assert(splitter._whole | (burst.beats == limit)),
             ]
@@ -258,9 +264,10 @@ def test_rows_with_a_bug(bug):
     [
         ("Mux(to_page < self._most, to_page, self._most)", "self._most"),
         ("Mux(left <= limit, left, limit)", "limit"),
-        ("left.eq(left - burst.beats)", "left.eq(left)"),
+        ("rest.eq(left - burst.beats)", "rest.eq(left)"),
+        ("Mux(behind[-1], next_page, page)", "page"),
         ("next_page.eq(page + 1)", "next_page.eq(page + 2)"),
-        ("(state == _State.IDLE) | self.bursts.valid & self.bursts.ready & whole", "self.bursts.ready"),
+        ("whole & ~self.runs.valid", "whole & self.runs.valid"),
     ],
 )
 def test_splitter_with_a_bug(bug):

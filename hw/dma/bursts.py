@@ -53,11 +53,13 @@ class BurstSplitter(wiring.Component):
     runs : stream of ``run_layout``; no run may be empty, or wrap
     bursts : stream of ``burst_layout``
     clear : forget the run under way
+    idle : no run is under way
 
     Timing
     ------
-    A burst is offered ``hw.timing.SPLIT`` cycles after its run, or the burst before it, was taken. The next run is taken at
-    the earliest in the cycle in which the last burst of the one before is. ``bursts.valid`` and its payload are registers.
+    A burst is offered ``hw.timing.SPLIT`` cycles after the burst before it was taken, or, when its run was not yet there
+    then, after the run was. A run is taken 2 cycles before its first burst is offered. ``bursts.valid`` and its payload
+    are registers, and so is ``runs.ready``.
 
     Raises
     ------
@@ -83,6 +85,9 @@ class BurstSplitter(wiring.Component):
         self._next_page = Signal.like(self._page)
         self._place = Signal(PAGE_BITS - self._beat_bits)
         self._left = Signal(beats_width)
+        self._behind = Signal(PAGE_BITS - self._beat_bits + 1)
+        self._rest = Signal(beats_width)
+        self._fresh = Signal()
         self._limit = Signal(range(most + 1))
         self._whole = Signal()
         super().__init__(
@@ -90,6 +95,7 @@ class BurstSplitter(wiring.Component):
                 "runs": In(stream.Signature(run_layout(address_width, beats_width))),
                 "bursts": Out(stream.Signature(burst_layout(address_width, most))),
                 "clear": In(1),
+                "idle": Out(1),
             }
         )
 
@@ -98,49 +104,48 @@ class BurstSplitter(wiring.Component):
         run, burst = self.runs.payload, self.bursts.payload
         page, next_page, place, left = self._page, self._next_page, self._place, self._left
         limit, whole, state = self._limit, self._whole, self._state
-        place_bits, final = len(place), Signal()
+        behind, rest, fresh = self._behind, self._rest, self._fresh
+        final = Signal()
 
-        take = Signal()
         m.d.comb += [
-            self.runs.ready.eq((state == _State.IDLE) | self.bursts.valid & self.bursts.ready & whole),
-            take.eq(self.runs.valid & self.runs.ready),
+            self.idle.eq(state == _State.IDLE),
+            self.runs.ready.eq((state == _State.LIMIT) & fresh),
             burst.address.eq(page << PAGE_BITS | place << self._beat_bits),
             burst.final.eq(whole & final),
         ]
-        to_page = (1 << place_bits) - place
-        behind = place + burst.beats
+        here = Mux(fresh, run.address[self._beat_bits : PAGE_BITS], behind[:-1])
+        to_page = (1 << len(place)) - here
+        # Little depends on bursts.ready, which comes late: where the next burst begins is worked out all the while.
         with m.Switch(state):
+            with m.Case(_State.IDLE):
+                with m.If(self.runs.valid):
+                    m.d.sync += [fresh.eq(1), state.eq(_State.LIMIT)]
             with m.Case(_State.LIMIT):
                 m.d.sync += [
                     limit.eq(Mux(to_page < self._most, to_page, self._most)),
-                    next_page.eq(page + 1),
+                    place.eq(here),
+                    left.eq(Mux(fresh, run.beats, rest)),
+                    page.eq(Mux(fresh, run.address[PAGE_BITS:], Mux(behind[-1], next_page, page))),
                     state.eq(_State.LENGTH),
                 ]
+                with m.If(fresh):
+                    m.d.sync += final.eq(run.final)
             with m.Case(_State.LENGTH):
                 m.d.sync += [
                     burst.beats.eq(Mux(left <= limit, left, limit)),
                     whole.eq(left <= limit),
+                    next_page.eq(page + 1),
                     self.bursts.valid.eq(1),
                     state.eq(_State.OFFER),
                 ]
             with m.Case(_State.OFFER):
+                m.d.sync += [behind.eq(place + burst.beats), rest.eq(left - burst.beats)]
                 with m.If(self.bursts.ready):
                     m.d.sync += [
-                        place.eq(behind),
-                        left.eq(left - burst.beats),
                         self.bursts.valid.eq(0),
-                        state.eq(Mux(whole, _State.IDLE, _State.LIMIT)),
+                        fresh.eq(whole),
+                        state.eq(Mux(whole & ~self.runs.valid, _State.IDLE, _State.LIMIT)),
                     ]
-                    with m.If(behind[place_bits]):
-                        m.d.sync += page.eq(next_page)
-        with m.If(take):
-            m.d.sync += [
-                page.eq(run.address[PAGE_BITS:]),
-                place.eq(run.address[self._beat_bits : PAGE_BITS]),
-                left.eq(run.beats),
-                final.eq(run.final),
-                state.eq(_State.LIMIT),
-            ]
         with m.If(self.clear):
             m.d.sync += [state.eq(_State.IDLE), self.bursts.valid.eq(0)]
         return m

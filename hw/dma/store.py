@@ -43,6 +43,7 @@ class RowAddresses(wiring.Component):
     command : ``store_command``, constant from ``start`` on
     window_first, window_last : lowest and highest byte address that may be touched
     runs : stream of ``hw.dma.bursts.run_layout``, a row each, ``final`` with the last
+    idle : no row is being split up
     fault : every row before has been taken and split up; the next one is not inside the window, or wraps
 
     Timing
@@ -67,6 +68,7 @@ class RowAddresses(wiring.Component):
                 "command": In(store_command(design)),
                 "window_first": In(width),
                 "window_last": In(width),
+                "idle": In(1),
                 "runs": Out(stream.Signature(run_layout(width, row_beats_width(design)))),
                 "fault": Out(1),
             }
@@ -91,7 +93,7 @@ class RowAddresses(wiring.Component):
         with m.If(self.runs.ready):
             m.d.sync += self.runs.valid.eq(0)
         outside = below | above | end_wraps
-        m.d.comb += self.fault.eq((state == _State.OFFER) & outside & ~self.runs.valid & self.runs.ready)
+        m.d.comb += self.fault.eq((state == _State.OFFER) & outside & ~self.runs.valid & self.idle)
         with m.Switch(state):
             with m.Case(_State.ADD):
                 m.d.sync += [
@@ -245,6 +247,7 @@ class StoreUnit(wiring.Component):
             splitter.clear.eq(start),
             rows.start.eq(start),
             rows.command.eq(command),
+            rows.idle.eq(splitter.idle),
             rows.window_first.eq(self.window_first),
             rows.window_last.eq(self.window_last),
             self.beat.eq(self.axi.w.valid & self.axi.w.ready),

@@ -62,8 +62,9 @@ def timing(start: int, design: Design, memory: WriteMemory, fields: Mapping[str,
         first_byte = fields["memory_address"] + row * fields["memory_stride"]
         address = first_byte - first_byte % size
         beats = steps.row(first_byte % size)
+        # The row's turn at the splitter; the register in front of it is free for the next one after that.
         taken = max(offered, writer.taken)
-        offered = max(offered + STORE_NEXT_ROW, taken + 2)
+        offered = taken + STORE_NEXT_ROW
         done = 0
         while done < beats:
             count = min(most, beats - done, (PAGE - address % PAGE) // size)
