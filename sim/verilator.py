@@ -18,9 +18,6 @@ from pathlib import Path
 
 from sim import tools
 
-LARGE = 400_000
-"""Bytes of Verilog above which Verilator's quadratic passes are left out."""
-
 KEPT = 40
 """Models in the cache; the one longest unused goes first."""
 
@@ -150,11 +147,9 @@ def build(
         A tool is missing or failed.
     """
     notify = notify or (lambda text: None)
-    size = sum(map(len, sources.values()))
     flags = [*_WARNINGS, "--cc", "--prefix", "Vtop", "--top-module", top, "--x-assign", "fast", "-O3"]
     flags += ["--timescale", "1ns/1ns", "--Mdir", "model", "--no-timing"]
     flags += ["--vpi"] if vpi else []
-    flags += ["-fno-merge-cond-motion"] if size > LARGE else []
     flags += [f"--trace-{trace}"] if trace else []
     flags += [f"-D{name}={value}" for name, value in (defines or {}).items()]
     flags += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
