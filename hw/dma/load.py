@@ -129,10 +129,8 @@ class Rows(wiring.Component):
                 ]
                 m.next = "OFFER"
             with m.State("OFFER"):
-                m.d.comb += [
-                    self.rows.valid.eq(inside & fits & ~self.stop),
-                    self.refused.eq(~(inside & fits) & ~self.stop),
-                ]
+                m.d.comb += self.rows.valid.eq(inside & fits & ~self.stop)
+                m.d.comb += self.refused.eq(~(inside & fits) & ~self.stop)
                 with m.If(self.stop | self.refused):
                     m.next = "IDLE"
                 with m.Elif(self.rows.ready):
@@ -146,22 +144,30 @@ class Rows(wiring.Component):
                     with m.Else():
                         m.next = "ADD"
 
-        row, place = self.rows.payload.row, self.rows.payload.span
         m.d.comb += [
+            self.code.eq(Mux(inside, Error.LOCAL, Error.WINDOW)),
+            self.index.eq(command.index),
+            *self._row(command, address, local=local, count=count, carry=carry, final=final),
+        ]
+        return m
+
+    def _row(self, command, address, *, local, count, carry, final):
+        """What is offered of the row that begins at ``address``."""
+        row, place = self.rows.payload.row, self.rows.payload.span
+        lane = exact_log2(self._design.data_bytes)
+        return [
             row.variant.eq(command.variant),
             row.local.eq(local),
             row.count.eq(count),
             row.shift.eq(address[:lane]),
+            # The row's last byte lies no lower in its beat than the first: as many beats are read as are written.
             row.flush.eq(~carry),
             row.end.eq(final),
             row.post.eq(command.post),
             row.index.eq(command.index),
             place.address.eq(address[lane:]),
             place.count.eq(count),
-            self.code.eq(Mux(inside, Error.LOCAL, Error.WINDOW)),
-            self.index.eq(command.index),
         ]
-        return m
 
 
 class Splitter(wiring.Component):

@@ -173,7 +173,8 @@ class Receive(wiring.Component):
     drop : take ``row`` although its beats will not come
     clear : forget about errors
     activations, weights, parameters : write ports
-    finished, post, index : a command has ended, and no beat of it, nor one before it since ``clear``, was an error
+    finished, post, index : a command has ended, and no beat of it, nor one before it since ``clear``, was an
+        error
     error : this beat is the first with an error since ``clear``; its command is that of ``row``
     active : beats are on their way
 
