@@ -21,9 +21,19 @@ DEPTH_BITS = 24
 
 
 def tile_plan() -> data.StructLayout:
-    """What the front end needs of a command, counts less one. ``words``: activation words of a row."""
+    """What the front end needs of a command, counts less one.
+
+    ``words``: activation words of a row. ``short``: tiles of fewer steps than their results need to get out of the way.
+    """
     return data.StructLayout(
-        {"column_tiles": 16, "row_tiles": 16, "steps": DEPTH_BITS, "interval": DEPTH_BITS, "words": DEPTH_BITS}
+        {
+            "column_tiles": 16,
+            "row_tiles": 16,
+            "steps": DEPTH_BITS,
+            "interval": DEPTH_BITS,
+            "words": DEPTH_BITS,
+            "short": 1,
+        }
     )
 
 
@@ -69,8 +79,9 @@ class OutputFrontEnd(wiring.Component):
 
     Timing
     ------
-    The first step is in the cycle after the plan was taken, or in the first with ``operands`` after that; tile follows tile
-    after ``interval`` + 1 cycles, and so does a command that is there in time.
+    The first step is in the cycle after the plan was taken, or in the first with ``operands`` after that, and before a short
+    command ``shortest_interval`` cycles after the last operand of the one before. Tile follows tile after ``interval`` + 1
+    cycles, and so does a command that is there in time.
     """
 
     def __init__(self, *, rows: int, word_bytes: int) -> None:
@@ -94,10 +105,19 @@ class OutputFrontEnd(wiring.Component):
         begun, moving, tile_over, over = Signal(), Signal(), Signal(), Signal()
         count = {}
         for name, width in tile_plan().members.items():
+            if name == "short":
+                continue
             m.submodules[name] = count[name] = Countdown(width=width)
             m.d.comb += count[name].start.eq(source[name])
+        # Before a short command, the results of the one before must be out of the way.
+        settling = Signal(range(shortest_interval(self._rows)))
+        with m.If(self.control.last):
+            m.d.sync += settling.eq(shortest_interval(self._rows) - 1)
+        with m.Elif(settling.any()):
+            m.d.sync += settling.eq(settling - 1)
+        ready = self.operands & ~(plan.short & settling.any()) & ~self.halt
         m.d.comb += [
-            moving.eq(self.running & (begun | (self.operands & ~self.halt))),
+            moving.eq(self.running & (begun | ready)),
             self.begin.eq(moving & ~begun),
             tile_over.eq(moving & count["interval"].zero),
             over.eq(count["row_tiles"].zero & count["column_tiles"].zero),
@@ -215,6 +235,7 @@ class OutputStationaryCore(wiring.Component):
             plan.column_tiles.eq(held.column_tiles - 1),
             tile_stride.eq(held.activations_stride * rows),
             plan.interval.eq(Mux(interval < shortest, shortest, interval)),
+            plan.short.eq(plan.steps < shortest),
         ]
         m.d.comb += plan.words.eq(plan.steps >> lanes)
         activations = OperandReader(words=design.activation_words, width=8 * word, levels=4, count_bits=DEPTH_BITS)

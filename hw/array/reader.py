@@ -40,7 +40,7 @@ class LoopNest(wiring.Component):
     Members
     -------
     nest : In(stream of ``loops``)
-        Taken from the cycle after the last address was used on.
+        Taken while idle, or in the cycle in which the last address is used.
     address : Out(24), valid : Out(1)
     advance : In(1)
         The address was used in this cycle.
@@ -85,7 +85,7 @@ class LoopNest(wiring.Component):
                         lasts[inner].eq(kept.counts[inner] == 0),
                     ]
             over = over & lasts[level]
-        m.d.comb += self.nest.ready.eq(~self.valid)
+        m.d.comb += self.nest.ready.eq(~self.valid | over)
         with m.If(over):
             m.d.sync += self.valid.eq(0)
         with m.If(self.nest.valid & self.nest.ready):

@@ -16,7 +16,9 @@ from hw.timing import (
     OUTPUT_ELEMENT,
     READER,
     READER_DEPTH,
+    SELECT,
     SYSTOLIC_SETUP,
+    WEIGHT_ELEMENT,
 )
 
 
@@ -82,7 +84,7 @@ class SystolicModel:
 
 
 class _Reader:
-    """``hw.array.reader.OperandReader``: reads ``READER_DEPTH`` words ahead, and takes the next loops when all are asked for."""
+    """``hw.array.reader.OperandReader``: reads ``READER_DEPTH`` words ahead, and takes the next loops as it asks for the last."""
 
     def __init__(self) -> None:
         self._free = 0
@@ -93,7 +95,7 @@ class _Reader:
 
     def run(self, taken: int, words: int, left: int) -> None:
         """It took ``words`` words' loops in ``taken``; the word ``READER_DEPTH`` from the end leaves in cycle ``left``."""
-        self._free = max(taken + words, left + 1 if words > READER_DEPTH else 0) + 1
+        self._free = max(taken + words, left + 1 if words > READER_DEPTH else 0)
 
 
 class OutputStationaryLaw:
@@ -107,6 +109,7 @@ class OutputStationaryLaw:
     def __init__(self, geometry: Geometry) -> None:
         self._geometry = geometry
         self._setup_free = self._front_free = 0
+        self._last_operand = -(1 << 60)
         self._activations, self._weights = _Reader(), _Reader()
 
     def execute(self, visible: int, fields: Mapping[str, int]) -> Times:
@@ -122,7 +125,11 @@ class OutputStationaryLaw:
         front = max(offered, self._front_free)
         self._setup_free = max(activations, weights, front) + 1
         begin = max(front + 1, activations + READER, weights + READER)
+        shortest = shortest_interval(g.tile_rows)
+        if depth < shortest:
+            begin = max(begin, self._last_operand + shortest)
         last_tile = begin + (tiles - 1) * interval
+        self._last_operand = last_tile + depth - 1
         self._front_free = last_tile + interval - 1  # its last step, in which it takes the next plan
 
         def activation(word: int) -> int:
@@ -146,4 +153,56 @@ class OutputStationaryLaw:
             end=self._front_free + 1,
             finished=result + g.columns - 1 + ACCUMULATE + 1,
             steps=tiles * depth,
+        )
+
+
+class WeightStationaryLaw:
+    """When a weight-stationary core does what.
+
+    A tile's weights take a cycle per row of the array to be put in place, while the array works on the tile before. A tile takes
+    a step per row of M, and the next one begins when that is done, its weights are in place, and its sums may be added to.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self._geometry = geometry
+        self._setup_free = self._front_free = 0
+        self._swapped = -(1 << 60)  # first step of the latest tile
+        self._activations, self._weights = _Reader(), _Reader()
+
+    def execute(self, visible: int, fields: Mapping[str, int]) -> Times:
+        """The next command is valid at the core from cycle ``visible`` on."""
+        g = self._geometry
+        rows, count = g.tile_depth, fields["row_tiles"]
+        tiles = fields["column_tiles"] * fields["depth_tiles"]
+        interval = max(rows, count, ACCUMULATE + 1)
+
+        taken = max(visible, self._setup_free)
+        offered = taken + SYSTOLIC_SETUP
+        activations, weights = self._activations.take(offered), self._weights.take(offered)
+        front = max(offered, self._front_free)
+        self._setup_free = max(activations, weights, front) + 1
+        captured = max(weights + READER, self._swapped)
+        begin = max(captured + rows, self._swapped + ACCUMULATE + 1, front + 1, activations + READER)
+        last_tile = begin + (tiles - 1) * interval
+        self._swapped, self._front_free = last_tile, last_tile + count - 1
+
+        def weight(word: int) -> int:
+            tile, row = divmod(word, rows)
+            return (captured if tile == 0 else begin + (tile - 1) * interval) + row
+
+        def activation(word: int) -> int:
+            return begin + word // count * interval + word % count
+
+        for reader, start, words, place in (
+            (self._activations, activations, tiles * count, activation),
+            (self._weights, weights, tiles * rows, weight),
+        ):
+            reader.run(start, words, place(words - 1 - READER_DEPTH) if words > READER_DEPTH else 0)
+        result = self._front_free + SELECT + rows - 1 + WEIGHT_ELEMENT
+        return Times(
+            taken=taken,
+            begin=begin,
+            end=self._front_free + 1,
+            finished=result + g.columns - 1 + ACCUMULATE + 1,
+            steps=tiles * count,
         )
