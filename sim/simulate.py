@@ -245,9 +245,10 @@ def _verilator_command(
 ) -> list[str | Path]:
     from cocotb_tools import config
 
+    visible = BENCH / ("harness_external.vlt" if "EXTERNAL_MEMORY" in defines else "harness.vlt")
     trace = waves.suffix[1:] if waves else None
     program = verilator.build(
-        sources | {"harness.vlt": (BENCH / "harness.vlt").read_text()},
+        sources | {visible.name: visible.read_text()},
         top="harness",
         main=Path(config.share_dir) / "lib" / "verilator" / "verilator.cpp",
         defines=defines,
