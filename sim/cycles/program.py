@@ -15,11 +15,12 @@ from hw.control.isa import (
     FETCH_BUFFER,
     INSTRUCTION_BYTES,
     Instruction,
+    Opcode,
     Queue,
     Token,
 )
 from hw.design import Design
-from hw.timing import DECODE, PROGRAM_CHECK, QUEUE_CHECK, READ_RETURN, TOKEN
+from hw.timing import DECODE, PROGRAM_CHECK, QUEUE_CHECK, READ_RETURN, RUN_END, TOKEN
 from sim.cycles import store
 from sim.cycles.kernel import Kernel, Process, Signal
 from sim.cycles.load import Load, LoadUnit
@@ -92,8 +93,8 @@ class _Machine:
         for queue in Queue:
             kernel.start(self._issue(queue), at=PROGRAM_CHECK)
         kernel.run()
-        # drained in the cycle after the last unit's end; a register; the state; and cycle 0 does not count.
-        self.result.cycles = self.end + 2
+        # The first cycle in which all is drained is still one of the run, and so is the one in which control sees it.
+        self.result.cycles = self.end + RUN_END
         return self.result
 
     def _fetch(self) -> Process:
@@ -208,7 +209,8 @@ class _Machine:
         """The instruction ends in this cycle."""
         now = self.kernel.now
         self.result.finished[index] = now
-        self.end = max(self.end, now)
+        # STORE is at rest in the cycle in which it says that it has finished, the others in the one after.
+        self.end = max(self.end, now + (self.program[index].opcode is not Opcode.STORE))
         post = self.program[index].values["post"]
         for token in Token:
             if post >> token & 1:
