@@ -96,6 +96,15 @@ def yowasp(tool: str) -> list[str]:
     return [sys.executable, "-P", "-c", program]
 
 
+def is_prepared(tool: str) -> bool:
+    """Whether a YoWASP program has run here before: its first run compiles it, half a minute or more."""
+    import platformdirs
+
+    default = platformdirs.user_cache_dir("YoWASP", appauthor=False)
+    folder = Path(os.environ.get("YOWASP_CACHE_DIR", default)) / ("yowasp_" + tool.replace("-", "_"))
+    return (folder / f"{tool}.wasm").is_dir()
+
+
 def environment(**extra: str) -> dict[str, str]:
     """This process' environment without what would change the tools' behaviour, and with ``extra``."""
     unwanted = ("YOWASP_MOUNT", "VERILATOR_ROOT", "MAKEFLAGS", "PYTHONWARNINGS", "PYTEST_CURRENT_TEST")

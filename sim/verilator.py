@@ -27,6 +27,11 @@ _UNIT = 200_000
 _RUNTIME = ("verilated", "verilated_threads")
 _DEFINES = ("-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0")
 
+_FST_NEEDS = ("zlib.h", "zconf.h", "lz4.h", "libz.so", "liblz4.so")
+
+SYSTEM = (Path("/usr"), Path("/usr/local"))
+"""Where the libraries of FST traces may be installed."""
+
 Notify = Callable[[str], None]
 
 
@@ -69,6 +74,28 @@ def _trace_flags(trace: str | None) -> list[str]:
     ]
 
 
+def fst_files(folder: Path) -> list[Path]:
+    """Put the headers that Verilator's FST writer needs into ``folder``; the libraries to link with.
+
+    They are the only thing that no wheel brings. They are copied one by one: the system's other headers do not go with
+    this compiler.
+    """
+    found: dict[str, Path] = {}
+    for base in SYSTEM:
+        places = [base / "include", *base.glob("include/*-linux-gnu"), base / "lib64", base / "lib"]
+        places += base.glob("lib/*-linux-gnu")
+        found |= {name: place / name for place in places for name in _FST_NEEDS if (place / name).exists()}
+    if missing := [name for name in _FST_NEEDS if name not in found]:
+        raise tools.ToolError(
+            f"an .fst trace needs {', '.join(missing)}; get them with: apt-get install zlib1g-dev liblz4-dev"
+            " (or ask for a .vcd, or --simulator icarus)"
+        )
+    for name in _FST_NEEDS:
+        if name.endswith(".h"):
+            shutil.copy(found[name], folder)
+    return [found[name] for name in _FST_NEEDS if name.endswith(".so")]
+
+
 def keep(temporary: Path, final: Path) -> None:
     """Rename ``temporary`` to ``final``; who comes second finds the same contents there already."""
     try:
@@ -102,13 +129,18 @@ def _runtime(trace: str | None, notify: Notify) -> list[Path]:
         base.mkdir(exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=final.name + ".", dir=base))
         include = verilator_root() / "include"
-        commands: list[list[str | Path]] = [
-            [*compiler(), "-O2", *flags, f"-I{include}", f"-I{include / 'vltstd'}", "-c", include / f"{name}.cpp",
-             "-o", f"{name}.o"]
-            for name in names
-        ]  # fmt: skip
-        tools.run_all(commands, folder=temporary, name="ziglang c++", timeout=900)
-        keep(temporary, final)
+        try:
+            if trace == "fst":
+                fst_files(temporary)
+            commands: list[list[str | Path]] = [
+                [*compiler(), "-O2", *flags, "-I.", f"-I{include}", f"-I{include / 'vltstd'}",
+                 "-c", include / f"{name}.cpp", "-o", f"{name}.o"]
+                for name in names
+            ]  # fmt: skip
+            tools.run_all(commands, folder=temporary, name="ziglang c++", timeout=900)
+            keep(temporary, final)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     return [final / f"{name}.o" for name in names]
 
 
@@ -183,6 +215,8 @@ def _compile(
     folder: Path, main: Path, runtime: list[Path], libraries: Sequence[Path], trace: str | None, program: Path
 ) -> None:
     include = verilator_root() / "include"
+    if trace == "fst":
+        libraries = [*libraries, *fst_files(folder)]
     flags = [*_DEFINES, *_trace_flags(trace), "-I.", f"-I{include}", f"-I{include / 'vltstd'}", "-w"]
     files = sorted(folder.glob("*.cpp"))
     slow = [file for file in files if file.stem.endswith("__Slow")]

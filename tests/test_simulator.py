@@ -226,6 +226,28 @@ def test_waves(simulator, tmp_path):
     assert "s_axil_awaddr" in file.read_text()
 
 
+def test_fst_trace_names_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(verilator, "SYSTEM", (tmp_path,))
+    with pytest.raises(
+        tools.ToolError, match=r"an \.fst trace needs zlib\.h, .* apt-get install zlib1g-dev liblz4-dev"
+    ):
+        verilator.fst_files(tmp_path)
+    needed = (
+        "include/zlib.h",
+        "include/x86_64-linux-gnu/zconf.h",
+        "include/lz4.h",
+        "lib/libz.so",
+        "lib64/liblz4.so",
+    )
+    for name in needed:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    assert verilator.fst_files(folder) == [tmp_path / "lib/libz.so", tmp_path / "lib64/liblz4.so"]
+    assert {file.name for file in folder.iterdir()} == {"zlib.h", "zconf.h", "lz4.h"}
+
+
 WRONG = {
     "simulator must be one of verilator, icarus, not 'x'": {"simulator": "x"},
     "memory must be one of exact, cocotbext, not 'x'": {"memory": "x"},

@@ -43,6 +43,15 @@ def test_the_same_in_another_process(text, tmp_path, seed):
     assert other.stdout == text
 
 
+def test_first_use_of_yosys_is_told(text, tmp_path, monkeypatch):
+    assert tools.is_prepared("yosys")
+    told = []
+    to_verilog(CopyMachine(data_bytes=8, address_width=32), name="copy", notify=told.append)
+    assert told == []
+    monkeypatch.setenv("YOWASP_CACHE_DIR", str(tmp_path))
+    assert not tools.is_prepared("yosys")
+
+
 def test_ports_in_plain_names(text):
     header = (
         re.search(r"^module copy\(([^)]*)\);", text, re.MULTILINE)[1]
