@@ -71,7 +71,8 @@ _NOTHING = re.compile(r"  wire width 0 \\\S+|connect \\\S+ \{\s*\}")
 def split(text: str) -> dict[str, str]:
     """Bodies of the modules in ``text`` by name: what stands between ``module`` and ``end``, without attributes."""
     modules: dict[str, str] = {}
-    name, body = None, []
+    name: str | None = None
+    body: list[str] = []
     for line in text.splitlines():
         if name is None:
             if found := _MODULE.fullmatch(line):
