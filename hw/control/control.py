@@ -176,7 +176,7 @@ class Control(wiring.Component):
         m.d.sync += moves.eq(self.bus_moves | self.core_busy | taken | issued)
         m.d.comb += [
             watchdog.limit.eq(port.values.watchdog),
-            watchdog.progress.eq(moves | ~(run.running | run.halt)),
+            watchdog.progress.eq(moves | ~(run.running | (run.halt & ~run.quiet))),
             watchdog.heads.eq(Cat(queue.head for queue in queues.values())),
             watchdog.reached.eq(fetch.index),
             run.barks.eq(watchdog.barks),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,7 +24,7 @@ class ExecuteUnit(wiring.Component):
     command : In(stream), from the queue
     core : Out(stream of ``execute_command``), to the core, in the same cycle
     halt : In(1)
-        Hand over nothing more.
+        Hand over nothing more, and forget what was handed over: a stopped core does not end it.
     ended : In(1)
         The accumulators hold the last result of the oldest command.
     wrong : In(1)
@@ -56,7 +56,8 @@ class ExecuteUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         owed = data.StructLayout({"post": len(Token), "index": INDEX_BITS})
-        m.submodules.in_flight = in_flight = Fifo(shape=owed, depth=IN_FLIGHT)
+        in_flight = Fifo(shape=owed, depth=IN_FLIGHT)
+        m.submodules.in_flight = ResetInserter(self.halt)(in_flight)
         m.d.comb += [
             self.core.valid.eq(self.command.valid & in_flight.i.ready & ~self.halt),
             self.core.payload.eq(self.command.payload.operands),
@@ -66,7 +67,7 @@ class ExecuteUnit(wiring.Component):
             in_flight.i.payload.index.eq(self.command.payload.index),
             in_flight.o.ready.eq(self.ended),
             self.pending.eq(in_flight.o.valid),
-            self.finished.eq(self.ended),
+            self.finished.eq(self.ended & in_flight.o.valid),
             self.post.eq(in_flight.o.payload.post),
             self.index.eq(in_flight.o.payload.index),
             self.fault.eq(self.wrong),

@@ -15,6 +15,10 @@ def fault_report() -> data.StructLayout:
     return data.StructLayout({"valid": 1, "code": 4, "queue": 2, "index": INDEX_BITS})
 
 
+SETTLING = 255
+"""Cycles of quiet after which a halted machine is at rest: results under way in an array of 64 × 64 have landed."""
+
+
 class FaultCollector(wiring.Component):
     """Picks one report a cycle, the first listed, and registers it."""
 
@@ -106,7 +110,7 @@ class RunControl(wiring.Component):
     drained : In(1)
         The whole program has been handed out and every unit has ended.
     quiet : In(1)
-        No unit does anything and no answer of the bus is outstanding.
+        No unit does anything and no answer of the bus is outstanding; a halt lasts until that has been so for a while.
     fault : In(``fault_report``)
     barks : In(1)
         The watchdog, which also ends the wait for ``quiet`` after a fault.
@@ -148,7 +152,12 @@ class RunControl(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         ended, silent = Signal(), Signal()
-        m.d.sync += [ended.eq(self.drained & self.running), silent.eq(self.quiet & self.halt)]
+        calm = Signal(range(SETTLING + 1))
+        m.d.sync += [ended.eq(self.drained & self.running), silent.eq(calm == SETTLING)]
+        with m.If(~self.quiet | ~self.halt):
+            m.d.sync += calm.eq(0)
+        with m.Elif(calm != SETTLING):
+            m.d.sync += calm.eq(calm + 1)
         m.d.comb += self.clear.eq(self.start | (self.halt & silent))
         with m.If(self.acknowledge):
             m.d.sync += [self.done.eq(0), self.error.eq(0)]
