@@ -25,7 +25,6 @@ BREACHES = (
     "an address was not aligned to the bus",
     "a burst crossed 4 KiB",
     "WLAST was not at the end of its burst",
-    "data came before its address",
     "a lock or a foreign ID",
 )
 """Meaning of the bits of the harness' ``breaches``."""

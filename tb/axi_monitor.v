@@ -2,7 +2,7 @@
 //
 // `breaches` is sticky: 0 a valid was taken back or its payload changed before ready, 1 a burst is not INCR of full
 // width, 2 an address is not aligned to the bus, 3 a burst crosses 4 KiB, 4 WLAST is not at the end of its burst,
-// 5 data without an address, 6 a lock, or an ID that is not 0.
+// 5 a lock, or an ID that is not 0. Data may come before its address, as AXI has it.
 
 module axi_monitor #(
     parameter DATA_WIDTH = 64,
@@ -40,7 +40,7 @@ module axi_monitor #(
     input rready,
 
     output idle,
-    output reg [6:0] breaches,
+    output reg [5:0] breaches,
     output reg [63:0] read_beats,
     output reg [63:0] write_beats
 );
@@ -58,8 +58,12 @@ module axi_monitor #(
     wire [15:0] aw_end = {4'b0, awaddr[11:0]} + (({8'b0, awlen} + 16'd1) << SIZE);
     wire [15:0] ar_end = {4'b0, araddr[11:0]} + (({8'b0, arlen} + 16'd1) << SIZE);
 
+    // Lengths of bursts by their number: of addresses whose data is not through, or of data whose address is not there.
     reg [7:0] lengths [0:255];
     reg [7:0] addresses, bursts;
+    wire takes_address = awvalid && awready;
+    wire ends_burst = wvalid && wready && wlast;
+    wire signed [7:0] lead = addresses - bursts;
     reg [7:0] place;
     reg [15:0] reads, writes;
 
@@ -92,18 +96,21 @@ module axi_monitor #(
                 breaches[1] <= 1;
             if ((awvalid && awaddr[SIZE-1:0] != 0) || (arvalid && araddr[SIZE-1:0] != 0)) breaches[2] <= 1;
             if ((awvalid && aw_end > 16'd4096) || (arvalid && ar_end > 16'd4096)) breaches[3] <= 1;
-            if ((awvalid && (awlock || awid)) || (arvalid && (arlock || arid))) breaches[6] <= 1;
+            if ((awvalid && (awlock || awid)) || (arvalid && (arlock || arid))) breaches[5] <= 1;
 
-            if (awvalid && awready) begin
-                lengths[addresses] <= awlen;
+            if (takes_address) begin
+                if (lead >= 0) lengths[addresses] <= awlen;
+                else if (lengths[addresses] != awlen) breaches[4] <= 1;
                 addresses <= addresses + 8'd1;
             end
             if (wvalid && wready) begin
                 write_beats <= write_beats + 1;
                 place <= wlast ? 8'd0 : place + 8'd1;
-                if (wlast) bursts <= bursts + 8'd1;
-                if (addresses == bursts) breaches[5] <= 1;
-                else if (wlast != (place == lengths[bursts])) breaches[4] <= 1;
+            end
+            if (ends_burst) begin
+                if (lead > 0 ? lengths[bursts] != place : lead == 0 && takes_address && awlen != place) breaches[4] <= 1;
+                if (lead < 0 || (lead == 0 && !takes_address)) lengths[bursts] <= place;
+                bursts <= bursts + 8'd1;
             end
             if (rvalid && rready) read_beats <= read_beats + 1;
             reads <= reads + {15'b0, arvalid && arready} - {15'b0, rvalid && rready && rlast};

@@ -18,7 +18,7 @@ module harness #(
     output running,
     output reg [63:0] cycles,
     output idle,
-    output [6:0] breaches,
+    output [5:0] breaches,
     output [63:0] read_beats,
     output [63:0] write_beats,
     output interrupt,

@@ -161,6 +161,7 @@ def test_breach_of_the_protocol_shows(case):
             "m_axi_wstrb = {8{m_axi_wready}}",
             "a valid was taken back or its payload changed before ready",
         ),
+        ("m_axi_awlen = ", "m_axi_awlen = 1 + ", "WLAST was not at the end of its burst"),
         ("m_axi_awlock = 1'h0", "m_axi_awlock = 1'h1", "a lock or a foreign ID"),
     ],
 )
