@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PAGE_BYTES = 4096
+"""No AXI burst crosses a multiple of this."""
+
 
 def ceil_div(a: int, b: int) -> int:
     """Smallest integer not below ``a / b``."""

@@ -7,9 +7,8 @@ the three queues may only change when something happens, never what.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -27,21 +26,12 @@ from hw.control.isa import (
     Token,
 )
 from hw.design import Design
+from sim.families.contract import ArrayModel
 from sim.requantise import requantise
 
 PROGRAM_ALIGNMENT = 128
 UNTOUCHED = 0xC3
 """What scratchpads hold before anything was loaded: a program that depends on it computes something else than hardware."""
-
-
-class ArrayModel(Protocol):
-    """What the interpreter needs of a family's model (``sim/families``)."""
-
-    def weight_words(self, depth_tiles: int) -> int:
-        """Weight words of one column tile."""
-
-    def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """int32 [row_tiles * tile_rows, column_tiles * columns], from the bytes of both scratchpads."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -31,19 +29,6 @@ def requantise(
     half = (s * 0 + 1 << s - (s > 0)) * (s > 0)
     scaled = ((a + b) * m + half) >> s
     return np.clip(scaled, -128, 127).astype(np.int8).reshape(shape)
-
-
-def dyadic(scale: float) -> tuple[int, int]:
-    """Multiplier and shift nearest to ``scale``: 31 significant bits, as HAWQ-v3 has them.
-
-    Raises ``ValueError`` for a scale that the shift cannot express: not positive, or 2**31 and more. A scale below
-    about 2**-34 keeps shift 63 and loses significant bits.
-    """
-    if not 0 < scale < 1 << 31:
-        raise ValueError(f"scale must be above 0 and below {1 << 31}, not {scale!r}")
-    fraction, exponent = math.frexp(scale)
-    shift = min(31 - exponent, 63)
-    return math.floor(math.ldexp(fraction, shift + exponent) + 0.5), shift
 
 
 _LIMITS = (

@@ -76,12 +76,10 @@ def run(design: Design, core, contents, commands, *, limit=20_000):
                 ctx.set(core.command.valid, 1)
                 visible.append(now)
                 offered = True
-            if offered and ctx.get(core.command.ready):
+            fire = offered and ctx.get(core.command.ready)
+            if fire:
                 taken.append(now)
                 offered = False
-                fire = True
-            else:
-                fire = False
             if ctx.get(core.step):
                 steps.append(now)
             if ctx.get(bench.accumulators.finished):

@@ -1,7 +1,7 @@
 """Accelerators in simulation for the tests: Verilog once per configuration, many programs in one simulator process."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -31,7 +31,7 @@ class Case:
 
     sizes: tuple[int, int, int]
     mode: OutputMode = OutputMode.RAW
-    timing: MemoryTiming = MemoryTiming()
+    timing: MemoryTiming = field(default_factory=MemoryTiming)
     seed: int = 1
     alignment: tuple[tuple[str, int], ...] = ()
     base: int = 0

@@ -9,7 +9,8 @@ from amaranth.sim import Simulator
 
 from hw.output.requantise import Requantise
 from hw.timing import REQUANTISE
-from sim.requantise import dyadic, requantise
+from sim.golden import dyadic
+from sim.requantise import requantise
 
 SEED = 20260707
 INT32 = (-(1 << 31), (1 << 31) - 1)
@@ -87,12 +88,6 @@ def test_golden_refuses(place, value, text):
     arguments[place] = value
     with pytest.raises(ValueError, match=text):
         requantise(*arguments)
-
-
-@pytest.mark.parametrize("scale", [0.0, -1.0, float(1 << 31), float("nan")])
-def test_dyadic_refuses(scale):
-    with pytest.raises(ValueError, match="scale must be"):
-        dyadic(scale)
 
 
 def test_hardware_equals_golden_with_exact_latency():

@@ -40,7 +40,11 @@ def make(rows, columns, data_bytes, dataflow):
         parameter_entries=32,
         output_lanes=1,
     )
-    return design, systolic_core(design=design, dataflow=dataflow), SystolicModel(geometry=geometry, dataflow=dataflow)
+    return (
+        design,
+        systolic_core(design=design, dataflow=dataflow),
+        SystolicModel(geometry=geometry, dataflow=dataflow),
+    )
 
 
 def commands(draw, design, model):
@@ -49,7 +53,9 @@ def commands(draw, design, model):
     for _ in range(draw(st.integers(1, 5))):
         depth = draw(st.integers(1, max(1, 40 // g.tile_depth)))
         words = -(-depth * g.tile_depth // g.activation_bytes)
-        most = min(design.activation_words // words // g.tile_rows, design.accumulator_rows // 2 // g.tile_rows, 6)
+        most = min(
+            design.activation_words // words // g.tile_rows, design.accumulator_rows // 2 // g.tile_rows, 6
+        )
         row_tiles = draw(st.integers(1, max(1, most)))
         rows = row_tiles * g.tile_rows
         most = min(design.weight_words // model.weight_words(depth), design.accumulator_rows // 2 // rows, 4)
@@ -59,8 +65,12 @@ def commands(draw, design, model):
         half = draw(st.integers(0, 1)) * design.accumulator_rows // 2
         room = design.accumulator_rows // 2 - rows * column_tiles
         fields = {
-            "activations_address": draw(st.integers(0, design.activation_words - (rows - 1) * stride - words)),
-            "weights_address": draw(st.integers(0, design.weight_words - column_tiles * model.weight_words(depth))),
+            "activations_address": draw(
+                st.integers(0, design.activation_words - (rows - 1) * stride - words)
+            ),
+            "weights_address": draw(
+                st.integers(0, design.weight_words - column_tiles * model.weight_words(depth))
+            ),
             "accumulators_address": half + draw(st.integers(0, room)),
             "activations_stride": stride,
             "row_tiles": row_tiles,
@@ -83,7 +93,9 @@ def test_results_and_cycles(rows, columns, data_bytes, dataflow, data, seed):
     design, core, model = make(rows, columns, data_bytes, dataflow)
     rng = np.random.default_rng(seed)
     contents = {
-        "activations": rng.integers(0, 256, design.activation_words * design.geometry.activation_bytes, np.uint8),
+        "activations": rng.integers(
+            0, 256, design.activation_words * design.geometry.activation_bytes, np.uint8
+        ),
         "weights": rng.integers(0, 256, design.weight_words * design.geometry.weight_bytes, np.uint8),
     }
     sequence = commands(data.draw, design, model)
@@ -96,7 +108,9 @@ def test_results_and_cycles(rows, columns, data_bytes, dataflow, data, seed):
         result = model.execute(fields, contents["activations"], contents["weights"])
         m = result.shape[0]
         for tile in range(fields["column_tiles"]):
-            place = slice(fields["accumulators_address"] + tile * m, fields["accumulators_address"] + (tile + 1) * m)
+            place = slice(
+                fields["accumulators_address"] + tile * m, fields["accumulators_address"] + (tile + 1) * m
+            )
             part = result[:, tile * columns : (tile + 1) * columns]
             wanted[place] = wanted[place] + part if fields["accumulate"] else part
     np.testing.assert_array_equal(table, wanted)

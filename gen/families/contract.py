@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from hw.design import Design, Geometry
 from hw.formats import FORMATS, Format
+from sim.families.contract import ArrayModel
 
 
 class ArrayConfig(BaseModel):
     """Base of every family's ``[array]`` keys: unknown keys are mistakes, values do not change, types are not guessed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class ArrayModel(Protocol):
-    """What ``sim/families`` gives for an array (the simulation's side)."""
-
-    def weight_words(self, depth_tiles: int) -> int:
-        """Weight words of one column tile that is ``depth_tiles`` deep, scales included."""
-
-    def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """What an EXECUTE adds to its accumulators, from the bytes of both scratchpads: int32 [rows, features]."""
-
-    def law(self) -> Any:
-        """A fresh cycle law, as ``sim.cycles.program.CycleLaw``."""
 
 
 class Family(ABC):

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from gen.families.contract import ArrayConfig, ArrayModel, Family
+from gen.families.contract import ArrayConfig, Family
 from hw.design import Design, Geometry, ceil_div
+from sim.families.contract import ArrayModel
 
 Dataflow = Literal["output-stationary", "weight-stationary"]
 
@@ -30,7 +31,7 @@ class SystolicConfig(ArrayConfig):
 
 
 class Systolic(Family):
-    """See ``hw/array/systolic.py`` for the array itself.
+    """See ``hw/array/output_core.py`` and ``hw/array/weight_core.py`` for the arrays themselves.
 
     A weight word is one row of W within a column tile: ``columns`` int8 codes, zero bytes up to ``weight_bytes``.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from amaranth.lib import wiring
 
 from hw.array.output_core import OutputStationaryCore
+from hw.array.weight_core import WeightStationaryCore
 from hw.design import Design
 
 
@@ -13,6 +14,5 @@ def systolic_core(*, design: Design, dataflow: str) -> wiring.Component:
     if dataflow == "output-stationary":
         return OutputStationaryCore(design=design)
     if dataflow == "weight-stationary":
-        from hw.array.weight_core import WeightStationaryCore
         return WeightStationaryCore(design=design)
     raise ValueError(f"dataflow must be output-stationary or weight-stationary, not {dataflow!r}")

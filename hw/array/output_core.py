@@ -12,7 +12,7 @@ from hw.array.delay import delayed
 from hw.array.geometry import shortest_interval
 from hw.array.output_stationary import OutputStationaryArray
 from hw.array.reader import OperandReader
-from hw.array.setup import ResultAddresses, Setup
+from hw.array.setup import ResultAddresses, Setup, set_loops
 from hw.design import Design
 from hw.interfaces import core_members
 from hw.timing import CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENT
@@ -213,7 +213,10 @@ class OutputStationaryCore(wiring.Component):
             array.activations.eq(corner.activations),
             array.last.eq(corner.last),
         ]
-        weights = data.View(data.ArrayLayout(8, g.columns), delayed(m, readers[1].o.payload.word, CORNER_TURN)[: 8 * g.columns])
+        weights = data.View(
+            data.ArrayLayout(8, g.columns),
+            delayed(m, readers[1].o.payload.word, CORNER_TURN)[: 8 * g.columns],
+        )
         m.d.comb += [array.weights[column].eq(weights[column]) for column in range(g.columns)]
         self._results(m, setup, front, corner, array, readers)
         return m
@@ -238,27 +241,22 @@ class OutputStationaryCore(wiring.Component):
             plan.short.eq(plan.steps < shortest),
         ]
         m.d.comb += plan.words.eq(plan.steps >> lanes)
-        activations = OperandReader(words=design.activation_words, width=8 * word, levels=4, count_bits=DEPTH_BITS)
-        weights = OperandReader(words=design.weight_words, width=8 * g.weight_bytes, levels=3, count_bits=DEPTH_BITS, onward=[2])
+        activations = OperandReader(
+            words=design.activation_words, width=8 * word, levels=4, count_bits=DEPTH_BITS
+        )
+        weights = OperandReader(
+            words=design.weight_words, width=8 * g.weight_bytes, levels=3, count_bits=DEPTH_BITS, onward=[2]
+        )
         m.submodules.activation_reader, m.submodules.weight_reader = activations, weights
         for reader, port in ((activations, self.activations), (weights, self.weights)):
             wiring.connect(m, reader.port, wiring.flipped(port))
         # Rows of a word's worth of k, words of a row, tiles of rows, and all that again for each tile of columns.
-        a, w = activations.nest.payload, weights.nest.payload
-        loops = (
-            (a, held.activations_address, (rows - 1, plan.words, plan.row_tiles, plan.column_tiles),
-             (held.activations_stride, 1, tile_stride, 0)),
-            (w, held.weights_address, (plan.steps, plan.row_tiles, plan.column_tiles), (1, 0, 0)),
-        )  # fmt: skip
-        for nest, base, counts, strides in loops:
-            m.d.comb += nest.base.eq(base)
-            for level, (number, stride) in enumerate(zip(counts, strides, strict=True)):
-                m.d.comb += [nest.counts[level].eq(number), nest.strides[level].eq(stride)]
-        for part, share_of in enumerate((activations.nest, weights.nest, front.plan)):
-            m.d.comb += [
-                share_of.valid.eq(setup.offered[part]),
-                setup.taken[part].eq(share_of.valid & share_of.ready),
-            ]
+        counts = (rows - 1, plan.words, plan.row_tiles, plan.column_tiles)
+        strides = (held.activations_stride, 1, tile_stride, 0)
+        set_loops(m, activations.nest.payload, held.activations_address, counts, strides)
+        counts = (plan.steps, plan.row_tiles, plan.column_tiles)
+        set_loops(m, weights.nest.payload, held.weights_address, counts, (1, 0, 0))
+        setup.share_out(m, activations.nest, weights.nest, front.plan)
         return [activations, weights]
 
     def _results(self, m, setup, front, corner, array, readers) -> None:

@@ -126,7 +126,14 @@ class OperandReader(wiring.Component):
     """
 
     def __init__(
-        self, *, words: int, width: int, levels: int, count_bits: int, onward: Sequence[int] = (), part_bits: int = 0
+        self,
+        *,
+        words: int,
+        width: int,
+        levels: int,
+        count_bits: int,
+        onward: Sequence[int] = (),
+        part_bits: int = 0,
     ) -> None:
         self._words, self._part_bits = operator.index(words), operator.index(part_bits)
         self._nest = {"levels": levels, "count_bits": count_bits, "onward": onward}
@@ -168,4 +175,3 @@ class OperandReader(wiring.Component):
         with m.If(self.clear):
             m.d.sync += asked.eq(0)
         return m
-

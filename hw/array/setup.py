@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from collections.abc import Sequence
+
+from amaranth.hdl import Module, Mux, Signal, ValueLike
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -61,6 +63,23 @@ class Setup(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [waiting.eq(0), self.offered.eq(0)]
         return m
+
+    def share_out(self, m: Module, *takers: stream.Interface) -> None:
+        """Offer each of ``takers`` its share, whose payload is worked out elsewhere."""
+        for part, taker in enumerate(takers):
+            m.d.comb += [
+                taker.valid.eq(self.offered[part]),
+                self.taken[part].eq(taker.valid & taker.ready),
+            ]
+
+
+def set_loops(
+    m: Module, nest: data.View, base: ValueLike, counts: Sequence[ValueLike], strides: Sequence[ValueLike]
+) -> None:
+    """Work out ``hw.array.reader.loops``, innermost first: counts less one."""
+    m.d.comb += nest.base.eq(base)
+    for level, (count, stride) in enumerate(zip(counts, strides, strict=True)):
+        m.d.comb += [nest.counts[level].eq(count), nest.strides[level].eq(stride)]
 
 
 class ResultAddresses(wiring.Component):

@@ -10,7 +10,7 @@ from amaranth.utils import ceil_log2, exact_log2
 from hw.array.delay import delayed
 from hw.array.output_core import DEPTH_BITS, Countdown
 from hw.array.reader import OperandReader
-from hw.array.setup import Setup
+from hw.array.setup import Setup, set_loops
 from hw.array.weight_stationary import WeightStationaryArray
 from hw.design import Design
 from hw.interfaces import core_members
@@ -40,7 +40,14 @@ class WeightLoader(wiring.Component):
     def __init__(self, *, rows: int) -> None:
         self._rows = rows
         super().__init__(
-            {"word": In(1), "swap": In(1), "pull": Out(1), "capture": Out(1), "loaded": Out(1), "clear": In(1)}
+            {
+                "word": In(1),
+                "swap": In(1),
+                "pull": Out(1),
+                "capture": Out(1),
+                "loaded": Out(1),
+                "clear": In(1),
+            }
         )
 
     def elaborate(self, platform):
@@ -241,7 +248,9 @@ class WeightStationaryCore(wiring.Component):
             self.results.data.eq(array.results),
         ]
         m.d.comb += [array.weights[column].eq(lanes[column]) for column in range(g.columns)]
-        place = data.View(result_place(self._design), delayed(m, front.place, SELECT + rows - 1 + WEIGHT_ELEMENT))
+        place = data.View(
+            result_place(self._design), delayed(m, front.place, SELECT + rows - 1 + WEIGHT_ELEMENT)
+        )
         m.d.comb += [
             self.results.valid.eq(place.valid),
             self.results.address.eq(place.address),
@@ -263,28 +272,27 @@ class WeightStationaryCore(wiring.Component):
             plan.accumulate.eq(held.accumulate),
         ]
         activations = OperandReader(
-            words=design.activation_words, width=8 * g.activation_bytes, levels=3, count_bits=DEPTH_BITS, part_bits=part_bits
+            words=design.activation_words,
+            width=8 * g.activation_bytes,
+            levels=3,
+            count_bits=DEPTH_BITS,
+            part_bits=part_bits,
         )
         weights = OperandReader(
-            words=design.weight_words, width=8 * g.weight_bytes, levels=3, count_bits=DEPTH_BITS, onward=[1, 2]
+            words=design.weight_words,
+            width=8 * g.weight_bytes,
+            levels=3,
+            count_bits=DEPTH_BITS,
+            onward=[1, 2],
         )
         m.submodules.activation_reader, m.submodules.weight_reader = activations, weights
         for reader, port in ((activations, self.activations), (weights, self.weights)):
             wiring.connect(m, reader.port, wiring.flipped(port))
         # Activations, in parts of words: the rows of a tile, tiles of K, and all that again for each tile of columns.
-        a, w = activations.nest.payload, weights.nest.payload
-        loops = (
-            (a, held.activations_address << part_bits, (plan.rows, plan.depth_tiles, plan.column_tiles),
-             (held.activations_stride << part_bits, 1, 0)),
-            (w, held.weights_address, (g.tile_depth - 1, plan.depth_tiles, plan.column_tiles), (1, 0, 0)),
-        )  # fmt: skip
-        for nest, base, counts, strides in loops:
-            m.d.comb += nest.base.eq(base)
-            for level, (number, stride) in enumerate(zip(counts, strides, strict=True)):
-                m.d.comb += [nest.counts[level].eq(number), nest.strides[level].eq(stride)]
-        for part, share_of in enumerate((activations.nest, weights.nest, front.plan)):
-            m.d.comb += [
-                share_of.valid.eq(setup.offered[part]),
-                setup.taken[part].eq(share_of.valid & share_of.ready),
-            ]
+        address, stride = held.activations_address << part_bits, held.activations_stride << part_bits
+        counts = (plan.rows, plan.depth_tiles, plan.column_tiles)
+        set_loops(m, activations.nest.payload, address, counts, (stride, 1, 0))
+        counts = (g.tile_depth - 1, plan.depth_tiles, plan.column_tiles)
+        set_loops(m, weights.nest.payload, held.weights_address, counts, (1, 0, 0))
+        setup.share_out(m, activations.nest, weights.nest, front.plan)
         return [activations, weights]

@@ -9,8 +9,9 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
 
-PAGE_BITS = 12
-"""AXI4 bursts stay within 4 KiB."""
+from hw.design import PAGE_BYTES
+
+PAGE_BITS = exact_log2(PAGE_BYTES)
 
 
 def run_layout(address_width: int, beats_width: int) -> data.StructLayout:

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.control.isa import Error
-from hw.design import Design
+from hw.design import PAGE_BYTES, Design
 from hw.dma.read_arbiter import read_beats
 from hw.dma.realign import (
     SCRATCHPADS,
@@ -22,9 +22,6 @@ from hw.dma.realign import (
 from hw.interfaces import INDEX_BITS, axi_address, load_command, mover_members
 from hw.stream.fifo import Fifo
 from hw.timing import LOAD_ROWS
-
-PAGE_BYTES = 4096
-"""No AXI burst crosses a multiple of this."""
 
 
 def span_layout(design: Design) -> data.StructLayout:

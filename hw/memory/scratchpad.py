@@ -44,7 +44,9 @@ class Scratchpad(wiring.Component):
             if size < 1 or size & (size - 1):
                 raise ValueError(f"{name} must be a power of two, not {size!r}")
         if self._words < 1 or self._words * self._word % self._beat:
-            raise ValueError(f"words must fill whole beats of {beat_bytes} bytes, not {words!r} words of {word_bytes}")
+            raise ValueError(
+                f"words must fill whole beats of {beat_bytes} bytes, not {words!r} words of {word_bytes}"
+            )
         super().__init__(
             {
                 "write": In(write_port(beats=self._words * self._word // self._beat, width=8 * self._beat)),

@@ -38,13 +38,13 @@ class Kernel:
     def __init__(self) -> None:
         self.now = 0
         self._order = count()
-        self._agenda: list[tuple[int, int, int, Process | Callable[[], None]]] = []
+        self._agenda: list[tuple[int, int, int, Process | Callable[[], object]]] = []
 
     def start(self, process: Process, *, at: int | None = None) -> None:
         """Let ``process`` act (again) in cycle ``at``, by default this one."""
         heapq.heappush(self._agenda, (self.now if at is None else at, 0, next(self._order), process))
 
-    def late(self, action: Callable[[], None], *, at: int | None = None) -> None:
+    def late(self, action: Callable[[], object], *, at: int | None = None) -> None:
         """Call ``action`` at the end of cycle ``at``, after every process that acts in it."""
         heapq.heappush(self._agenda, (self.now if at is None else at, 1, next(self._order), action))
 

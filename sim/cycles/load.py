@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
-from hw.design import Design, ceil_div
+from hw.design import PAGE_BYTES, Design, ceil_div
 from hw.timing import (
     LOAD_FIRST_ROW,
     LOAD_NEXT_BURST,
@@ -21,8 +21,6 @@ from hw.timing import (
 )
 from sim.cycles.kernel import Kernel, Process, Signal
 from sim.cycles.memory import ReadArbiter
-
-PAGE_BYTES = 4096
 
 
 def bursts(address: int, count: int, *, data_bytes: int, burst_beats: int) -> list[int]:

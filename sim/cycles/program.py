@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
 
 from hw.control.isa import (
     FETCH_BATCH,
@@ -25,13 +25,7 @@ from sim.cycles import store
 from sim.cycles.kernel import Kernel, Process, Signal
 from sim.cycles.load import Load, LoadUnit
 from sim.cycles.memory import MemoryTiming, ReadArbiter, ReadMemory, WriteMemory
-
-
-class CycleLaw(Protocol):
-    """An array family's law; stateful: commands must be given in order."""
-
-    def execute(self, visible: int, fields: Any) -> Any:
-        """A command is valid at the core from cycle ``visible`` on: its ``taken``, ``finished``, ``steps`` and more."""
+from sim.families.contract import CycleLaw
 
 
 @dataclass
@@ -173,9 +167,7 @@ class _Machine:
         self.kernel.late(lambda: self.occupied.update({queue: False}))
         self.emptied[queue].notify()
 
-    def _taken(
-        self, queue: Queue, index: int, values: dict[str, int]
-    ) -> Generator[int | Signal, None, None]:
+    def _taken(self, queue: Queue, index: int, values: dict[str, int]) -> Generator[int | Signal, None, None]:
         """Goes on in the cycle in which the unit takes the command."""
         kernel = self.kernel
         visible = kernel.now + 1
@@ -214,7 +206,7 @@ class _Machine:
         post = self.program[index].values["post"]
         for token in Token:
             if post >> token & 1:
-                self.kernel.late(lambda token=token: self._give(token), at=now + TOKEN - 1)
+                self.kernel.late(partial(self._give, token), at=now + TOKEN - 1)
 
     def _give(self, token: Token) -> None:
         """The token can be taken from the next cycle on."""

@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 from hw.control.isa import OutputMode
-from hw.design import Design, ceil_div
+from hw.design import PAGE_BYTES, Design, ceil_div
 from hw.timing import (
     SPLIT,
     STORE_BURST,
@@ -25,8 +25,6 @@ from hw.timing import (
 )
 from sim.cycles.kernel import Kernel, Signal
 from sim.cycles.memory import WriteMemory
-
-PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def timing(start: int, design: Design, memory: WriteMemory, fields: Mapping[str,
         offered = taken + STORE_NEXT_ROW
         done = 0
         while done < beats:
-            count = min(most, beats - done, (PAGE - address % PAGE) // size)
+            count = min(most, beats - done, (PAGE_BYTES - address % PAGE_BYTES) // size)
             done += count
             total += count
             there = steps.complete(done, total, writer) + STORE_PIPELINE + 1

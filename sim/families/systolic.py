@@ -74,7 +74,11 @@ class SystolicModel:
         pad = weights.reshape(-1, g.weight_bytes)
         first = fields["weights_address"] + np.arange(fields["column_tiles"]) * depth
         w = pad[(first[:, None] + k) % len(pad)][:, :, : g.columns].view(np.int8).astype(np.int64)
-        y = np.einsum("mk,nkc->mnc", x, w) if rows * depth < 64 else np.stack([x @ tile for tile in w], axis=1)
+        y = (
+            np.einsum("mk,nkc->mnc", x, w)
+            if rows * depth < 64
+            else np.stack([x @ tile for tile in w], axis=1)
+        )
         return y.reshape(rows, -1).astype(np.uint64).astype(np.uint32).view(np.int32)
 
     def law(self) -> OutputStationaryLaw | WeightStationaryLaw:

@@ -1,0 +1,47 @@
+"""What simulation needs of an array family: the model's side of the contract in docs/architecture.md. No Amaranth here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+
+class ExecuteTimes(Protocol):
+    """Cycles of one EXECUTE."""
+
+    @property
+    def taken(self) -> int:
+        """The command's handshake at the core."""
+
+    @property
+    def finished(self) -> int:
+        """The accumulators say that the last result is there."""
+
+    @property
+    def steps(self) -> int:
+        """How many cycles ``step`` is high in."""
+
+
+class CycleLaw(Protocol):
+    """When a core does what; stateful: commands must be given in order."""
+
+    def execute(self, visible: int, fields: Mapping[str, int]) -> ExecuteTimes:
+        """A command is valid at the core from cycle ``visible`` on; ``fields`` are those of the instruction."""
+
+
+class ArrayModel(Protocol):
+    """The model of one array."""
+
+    def weight_words(self, depth_tiles: int) -> int:
+        """Weight words of one column tile that is ``depth_tiles`` deep, scales included."""
+
+    def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """What an EXECUTE adds to its accumulators, from the bytes (uint8) of both scratchpads.
+
+        int32 [row_tiles * tile_rows, column_tiles * columns].
+        """
+
+    def law(self) -> CycleLaw:
+        """A fresh cycle law, at the start of a run."""
