@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -121,6 +122,44 @@ class Synthesised:
         return sum(self.cells.get(kind, 0) for kind in types)
 
 
+def dsp_multipliers(rtlil: str) -> str:
+    """Verilog that puts each ``hw.pe.multiplier.RegisteredMultiplier`` of ``rtlil`` into a MULT18X18D with its registers.
+
+    Yosys uses the block for the product alone and leaves the registers outside: their way there and back then takes
+    more time than the product. Parameters and ports of the block: Lattice, ECP5 sysDSP usage guide (FPGA-TN-02205).
+    """
+    text = []
+    for name in re.findall(r"^module \\(\S*_registered_multiplier(?:_\d+)?)$", rtlil, re.MULTILINE):
+        body = rtlil[rtlil.index(f"module \\{name}\n") :].split("\nend\n", 1)[0]
+        ports = re.findall(r"^  wire width (\d+) (?:input|output) \d+ +(signed )?\\(\w+)$", body, re.MULTILINE)
+        width = {port: int(bits) for bits, _, port in ports}
+        signed = int(any(sign for _, sign, port in ports if port == "a"))
+        factors = ", ".join(
+            f".{factor.upper()}{bit}({_factor_bit(factor, bit, width[factor], signed)})"
+            for factor in "ab"
+            for bit in range(18)
+        )
+        product = ", ".join(f".P{bit}(product[{bit}])" for bit in range(width["product"]))
+        registers = ", ".join(
+            f'.REG_{place}_CLK("CLK0"), .REG_{place}_CE("CE0"), .REG_{place}_RST("RST0")'
+            for place in ("INPUTA", "INPUTB", "OUTPUT")
+        )
+        text.append(
+            f"module {name}(input clk, input rst, input [{width['a'] - 1}:0] a, input [{width['b'] - 1}:0] b, "
+            f"output [{width['product'] - 1}:0] product);\n"
+            f'MULT18X18D #({registers}, .RESETMODE("SYNC")) block (.CLK0(clk), .CE0(1\'b1), .RST0(rst), {factors}, '
+            f".SIGNEDA(1'b{signed}), .SIGNEDB(1'b{signed}), .SOURCEA(1'b0), .SOURCEB(1'b0), {product});\nendmodule\n"
+        )
+    return "".join(text)
+
+
+def _factor_bit(factor: str, bit: int, width: int, signed: int) -> str:
+    """Bit ``bit`` of a factor that is extended to the block's width."""
+    if bit < width:
+        return f"{factor}[{bit}]"
+    return f"{factor}[{width - 1}]" if signed else "1'b0"
+
+
 def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: float = 1800) -> Synthesised:
     """Synthesise ``rtlil`` with top module ``name``.
 
@@ -128,12 +167,15 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
     """
     flow = flow or Flow()
     options = " ".join(flow.synthesis_options)
+    multipliers = dsp_multipliers(rtlil)
     script = (
-        f"read_rtlil design.il\nsynth_ecp5 {options} -top {name} -json netlist.json\n"
+        "read_rtlil design.il\n" + ("techmap -map multipliers.v\n" if flow.dsp and multipliers else "")
+        + f"synth_ecp5 {options} -top {name} -json netlist.json\n"
         "check -assert\ntee -q -o statistics.json stat -json\n"
-    )
+    )  # fmt: skip
     with tools.working_folder("synthesis") as folder:
         (folder / "design.il").write_text(rtlil)
+        (folder / "multipliers.v").write_text(multipliers)
         (folder / "script.ys").write_text(script)
         command = [*tools.yowasp("yosys"), "-q", "-l", "log.txt", "-s", "script.ys"]
         try:

@@ -87,16 +87,17 @@ SYSTOLIC_SETUP = 3
 """EXECUTE's command handshake to the first cycle in which operand readers and front end may take their shares of it."""
 
 CORNER_TURN = 3
-"""An activation word at the scratchpad's output to its first byte at row 0 of the output-stationary array: broadcast, row, byte."""
+"""An activation word at an operand reader to its first byte at row 0 of the output-stationary array: broadcast, row, byte."""
 
 SELECT = 1
-"""An activation word at the scratchpad's output to its bytes at the weight-stationary array: choice of the part."""
+"""An activation word at an operand reader to its bytes at the weight-stationary array: choice of the part."""
 
-OUTPUT_ELEMENT = 3
-"""Operands at an output-stationary element to its result, when they are its last: operands, product, sum."""
+OUTPUT_ELEMENT = 4
+"""Operands at an output-stationary element to its result, when they are its last: operands, product (two registers), sum."""
 
-WEIGHT_ELEMENT = 3
-"""An activation at a weight-stationary element to the partial sum below it: activation, product, sum."""
+WEIGHT_ELEMENT = 5
+"""An activation at a weight-stationary element to the partial sum below it: activation, multiplier's register, product (two
+registers), sum."""
 
 DRAIN_ROWS = 3
 """Rows of an output-stationary array whose results share a register on their way up; each such register is one cycle."""

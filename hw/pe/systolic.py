@@ -8,6 +8,9 @@ from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.pe.multiplier import RegisteredMultiplier
+from hw.share import share
+
 
 class OutputStationaryElement(wiring.Component):
     """Sums the products of the pairs of operands that pass, and lets the sum out on the last pair.
@@ -47,17 +50,23 @@ class OutputStationaryElement(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        product = Signal(signed(16))
-        product_last = Signal()
+        m.submodules.multiplier = multiplier = share(RegisteredMultiplier, a_width=8, b_width=8, signed=True)
+        product = Signal(signed(16))  # a register beside the adder: the multiplier may be far away
+        product_last, multiplied_last = Signal(), Signal()
         total = Signal(32)
         so_far = Signal(32)
-        m.d.comb += so_far.eq(total + product)
+        m.d.comb += [
+            multiplier.a.eq(self.activation),
+            multiplier.b.eq(self.weight),
+            so_far.eq(total + product),
+        ]
         m.d.sync += [
             self.activation_next.eq(self.activation),
             self.weight_next.eq(self.weight),
             self.last_next.eq(self.last),
-            product.eq(self.activation_next * self.weight_next),
-            product_last.eq(self.last_next),
+            multiplied_last.eq(self.last_next),
+            product.eq(multiplier.product),
+            product_last.eq(multiplied_last),
             self.valid.eq(product_last),
         ]
         # Either register holds the sum and the other is cleared: a flip-flop's synchronous reset, not a multiplexer.
@@ -122,14 +131,16 @@ class WeightStationaryElement(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        m.submodules.multiplier = multiplier = share(RegisteredMultiplier, a_width=8, b_width=8, signed=True)
         waiting, held = Signal(signed(8)), Signal(signed(8))
-        product = Signal(signed(16))
+        product = Signal(signed(16))  # a register beside the adder: the multiplier may be far away
+        m.d.comb += [multiplier.a.eq(self.activation_next), multiplier.b.eq(held)]
         m.d.sync += [
             self.activation_next.eq(self.activation),
             self.weight_next.eq(self.weight),
             self.capture_next.eq(self.capture),
             self.swap_next.eq(self.swap),
-            product.eq(self.activation_next * held),
+            product.eq(multiplier.product),
             self.sum_next.eq(self.sum + product),
         ]
         with m.If(self.capture_next):
