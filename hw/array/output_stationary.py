@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -56,8 +56,60 @@ class Drain(wiring.Component):
         return m
 
 
+class OutputStationaryColumn(wiring.Component):
+    """One column: ``rows`` elements and their drains. An array is columns side by side, elaborated once.
+
+    Members
+    -------
+    activations : In(ArrayLayout(signed(8), rows)), last : In(rows)
+        From the left, skewed; ``activations_next`` and ``last_next``, one cycle later, to the right.
+    weight : In(signed(8))
+        From above, with the activation of row 0.
+    result : Out(32), valid : Out(1)
+
+    Timing
+    ------
+    As column 0 of :class:`OutputStationaryArray`.
+    """
+
+    def __init__(self, *, rows: int) -> None:
+        self._rows = rows
+        operands = data.ArrayLayout(signed(8), rows)
+        super().__init__(
+            {
+                "activations": In(operands),
+                "last": In(rows),
+                "weight": In(signed(8)),
+                "activations_next": Out(operands),
+                "last_next": Out(rows),
+                "result": Out(32),
+                "valid": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.drain = results = share(Drain, rows=self._rows, width=32)
+        m.submodules.drain_valid = valids = share(Drain, rows=self._rows, width=1)
+        m.d.comb += [self.result.eq(results.top), self.valid.eq(valids.top)]
+        above = self.weight
+        for row in range(self._rows):
+            m.submodules[f"element_{row}"] = element = share(OutputStationaryElement)
+            m.d.comb += [
+                element.activation.eq(self.activations[row]),
+                element.last.eq(self.last[row]),
+                element.weight.eq(above),
+                self.activations_next[row].eq(element.activation_next),
+                self.last_next[row].eq(element.last_next),
+                results.results[row].eq(element.result),
+                valids.results[row].eq(element.valid),
+            ]
+            above = element.weight_next
+        return m
+
+
 class OutputStationaryArray(wiring.Component):
-    """``rows`` × ``columns`` elements, the skew of the weights, and the drain.
+    """``columns`` columns of ``rows`` elements, and the skew of the weights.
 
     Parameters
     ----------
@@ -106,25 +158,19 @@ class OutputStationaryArray(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.drain_valid = valids = share(Drain, rows=self._rows, width=1)
-        m.d.comb += self.valid.eq(valids.top)
-        left = [(self.activations[row], self.last[row]) for row in range(self._rows)]
-        for column in range(self._columns):
-            above = delayed(m, self.weights[column], column)
-            drain = share(Drain, rows=self._rows, width=32)
-            m.submodules[f"drain_{column}"] = drain
-            m.d.comb += self.results[column].eq(drain.top)
-            for row in range(self._rows):
-                element = share(OutputStationaryElement)
-                m.submodules[f"element_{row}_{column}"] = element
-                m.d.comb += [
-                    element.activation.eq(left[row][0]),
-                    element.last.eq(left[row][1]),
-                    element.weight.eq(above),
-                    drain.results[row].eq(element.result),
-                ]
-                left[row] = (element.activation_next, element.last_next)
-                above = element.weight_next
-                if column == 0:
-                    m.d.comb += valids.results[row].eq(element.valid)
+        activations, last = self.activations, self.last
+        weights = Value.cast(self.weights)
+        for index in range(self._columns):
+            m.submodules[f"column_{index}"] = column = share(OutputStationaryColumn, rows=self._rows)
+            m.d.comb += [
+                column.activations.eq(activations),
+                column.last.eq(last),
+                column.weight.eq(weights[:8]),
+                self.results[index].eq(column.result),
+            ]
+            if index == 0:
+                m.d.comb += self.valid.eq(column.valid)
+            activations, last = column.activations_next, column.last_next
+            # The weights of the columns that follow, a cycle later for each.
+            weights = delayed(m, weights[8:], 1)
         return m

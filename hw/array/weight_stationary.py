@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-from amaranth.hdl import Module, signed
+from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -12,6 +12,66 @@ from amaranth.utils import ceil_log2
 from hw.array.delay import delayed
 from hw.pe.systolic import WeightStationaryElement
 from hw.share import share
+
+
+def sum_width(rows: int) -> int:
+    """Bits of a sum of ``rows`` products of int8: (-128)**2 of each row, and a sign."""
+    return 16 + ceil_log2(rows)
+
+
+class WeightStationaryColumn(wiring.Component):
+    """One column: ``rows`` elements, sums going down. An array is columns side by side, elaborated once.
+
+    Members
+    -------
+    activations : In(ArrayLayout(signed(8), rows)), capture, swap : In(rows)
+        From the left, a cycle later in each row (``capture``: two); ``activations_next``, ``capture_next`` and
+        ``swap_next``, one cycle later, to the right.
+    weight : In(signed(8))
+        From above.
+    result : Out(signed(width))
+        The sum of all rows.
+
+    Timing
+    ------
+    As column 0 of :class:`WeightStationaryArray`.
+    """
+
+    def __init__(self, *, rows: int) -> None:
+        self._rows = rows
+        self._width = sum_width(rows)
+        operands = data.ArrayLayout(signed(8), rows)
+        super().__init__(
+            {
+                "activations": In(operands),
+                "capture": In(rows),
+                "swap": In(rows),
+                "weight": In(signed(8)),
+                "activations_next": Out(operands),
+                "capture_next": Out(rows),
+                "swap_next": Out(rows),
+                "result": Out(signed(self._width)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        weight, partial = self.weight, 0
+        for row in range(self._rows):
+            m.submodules[f"element_{row}"] = element = share(WeightStationaryElement, sum_width=self._width)
+            m.d.comb += [
+                element.activation.eq(self.activations[row]),
+                element.capture.eq(self.capture[row]),
+                element.swap.eq(self.swap[row]),
+                element.weight.eq(weight),
+                element.sum.eq(partial),
+                self.activations_next[row].eq(element.activation_next),
+                self.capture_next[row].eq(element.capture_next),
+                self.swap_next[row].eq(element.swap_next),
+            ]
+            weight, partial = element.weight_next, element.sum_next
+        m.d.comb += self.result.eq(partial)
+        return m
 
 
 class WeightStationaryArray(wiring.Component):
@@ -59,27 +119,38 @@ class WeightStationaryArray(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # No sum of products of int8 needs more: (-128)**2 of each row.
-        width = 16 + ceil_log2(self._rows)
-        above = [(delayed(m, self.weights[column], column), 0) for column in range(self._columns)]
-        for row in range(self._rows):
-            left = (
-                delayed(m, self.activations[row], row),
-                delayed(m, self.capture, 2 * row),  # a weight needs a cycle per row, and is a row's own one cycle later
-                delayed(m, self.swap, row),
-            )
-            for column in range(self._columns):
-                element = share(WeightStationaryElement, sum_width=width)
-                m.submodules[f"element_{row}_{column}"] = element
-                weight, partial = above[column]
-                m.d.comb += [
-                    element.activation.eq(left[0]),
-                    element.capture.eq(left[1]),
-                    element.swap.eq(left[2]),
-                    element.weight.eq(weight),
-                    element.sum.eq(partial),
-                ]
-                left = (element.activation_next, element.capture_next, element.swap_next)
-                above[column] = (element.weight_next, element.sum_next)
-        m.d.comb += [self.results[column].eq(above[column][1]) for column in range(self._columns)]
+        # A weight needs a cycle per row, and is a row's own one cycle later.
+        left = (
+            self._skewed_activations(m),
+            _skewed(m, self.capture, self._rows, 2),
+            _skewed(m, self.swap, self._rows, 1),
+        )
+        weights = Value.cast(self.weights)
+        for index in range(self._columns):
+            m.submodules[f"column_{index}"] = column = share(WeightStationaryColumn, rows=self._rows)
+            m.d.comb += [
+                column.activations.eq(left[0]),
+                column.capture.eq(left[1]),
+                column.swap.eq(left[2]),
+                column.weight.eq(weights[:8]),
+                self.results[index].eq(column.result),
+            ]
+            left = (column.activations_next, column.capture_next, column.swap_next)
+            # The weights of the columns that follow, a cycle later for each.
+            weights = delayed(m, weights[8:], 1)
         return m
+
+    def _skewed_activations(self, m: Module) -> Value:
+        rest, skewed = Value.cast(self.activations), []
+        for _ in range(self._rows):
+            skewed.append(rest[:8])
+            rest = delayed(m, rest[8:], 1)
+        return Cat(skewed)
+
+
+def _skewed(m: Module, value: Signal, rows: int, cycles: int) -> Value:
+    """``value`` for each row, ``cycles`` cycles later than for the row above."""
+    skewed: list[Value] = [value]
+    for _ in range(rows - 1):
+        skewed.append(delayed(m, skewed[-1], cycles))
+    return Cat(skewed)

@@ -1,0 +1,1 @@
+"""The table of figures: ``python -m gen.bench``."""

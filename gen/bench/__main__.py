@@ -1,0 +1,133 @@
+"""``python -m gen.bench``: measures the figures, prints one table; exit status 1 when one misses what it must be."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from gen.bench.figures import Row, table
+from gen.commands.common import note
+from gen.errors import RequestError
+
+Notify = Callable[[str], None]
+
+
+def _cycles(notify: Notify) -> list[Row]:
+    from gen.bench import simulation
+
+    return [simulation.cycle_error(notify)]
+
+
+def _utilisation(notify: Notify) -> list[Row]:
+    from gen.bench import simulation
+
+    return [simulation.utilisation(notify)]
+
+
+def _bus(notify: Notify) -> list[Row]:
+    from gen.bench import simulation
+
+    return [simulation.bus(notify)]
+
+
+def _mac(notify: Notify) -> list[Row]:
+    from gen.bench import throughput
+
+    del notify
+    return [throughput.row()]
+
+
+def _speed(notify: Notify) -> list[Row]:
+    from gen.bench import simulation
+
+    return [simulation.speed(notify)]
+
+
+def _generate(notify: Notify) -> list[Row]:
+    from gen.bench import generation
+
+    return generation.rows(notify)
+
+
+def _clock(notify: Notify) -> list[Row]:
+    from gen.bench import implementation
+
+    return implementation.rows(notify)
+
+
+FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
+    "cycles": _cycles,
+    "utilisation": _utilisation,
+    "bus": _bus,
+    "mac": _mac,
+    "generate": _generate,
+    "speed": _speed,
+    "clock": _clock,
+}
+SLOW = ("clock",)
+"""Place and route: minutes each."""
+
+
+def figures(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help=f"Only this figure; may be repeated: {', '.join(FIGURES)}."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"All but what takes minutes: {', '.join(SLOW)}.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Measure the figures and print them beside what they must be."""
+    for key in only or ():
+        if key not in FIGURES:
+            raise RequestError(f"--only {key!r}: must be one of {', '.join(FIGURES)}")
+    chosen = [key for key in FIGURES if (not only or key in only) and not (quick and key in SLOW)]
+    if not chosen:
+        raise RequestError("--only, --quick: at least one figure must be left")
+    rows: list[Row] = []
+    for place, key in enumerate(chosen, start=1):
+        note(f"[{place}/{len(chosen)}] {key}")
+        rows += FIGURES[key](lambda text: note(f"      {text}"))
+    passed = all(row.held is not False for row in rows)
+    if as_json:
+        print(json.dumps({"pass": passed, "rows": [row.document() for row in rows]}, indent=2))
+    else:
+        from rich.console import Console
+
+        # What is not a terminal gets room for the columns.
+        Console(highlight=False, width=None if sys.stdout.isatty() else 150).print(table(rows))
+    if not passed:
+        raise typer.Exit(1)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status of the command line; what the user can mend ends in one line on standard error."""
+    from sim.simulate import SimulationError
+    from sim.tools import ToolError
+
+    application = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
+    application.command()(figures)
+    try:
+        status = application(arguments, standalone_mode=False, prog_name="python -m gen.bench")
+    except TyperException as error:
+        print(f"bench: {error.format_message()}", file=sys.stderr)
+        return 2
+    except RequestError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    except (ToolError, SimulationError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ToolError) else 1
+    return status if isinstance(status, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""The table of figures: those that are the same on every machine, and the table itself."""
+
+import io
+import itertools
+import json
+
+import pytest
+from rich.console import Console
+
+from fpga.synthesis import synthesise
+from gen import cases, config
+from gen.bench import __main__ as bench
+from gen.bench import simulation, throughput
+from gen.bench.figures import Row, table
+from gen.rtlil import split, to_rtlil
+from hw.array.output_stationary import OutputStationaryArray
+
+
+def predicted(sizes):
+    """On systolic-8x8; that the model is exact is asserted in test_system.py."""
+    loaded = config.load("systolic-8x8")
+    prepared = cases.prepare(loaded, cases.Case(sizes, timing=cases.memory(simulation.LATENCY)))
+    return cases.prediction(loaded, prepared)
+
+
+def test_array_is_at_work():
+    m, k, n = simulation.PREFILL
+    assert m * k * n / (64 * predicted((m, k, n)).cycles) >= 0.98
+
+
+def test_bus_is_used():
+    m, k, n = simulation.DECODE
+    result = predicted((m, k, n))
+    assert result.load_beats / result.cycles >= 0.97
+    assert k * n / 8 / result.cycles >= 0.97
+
+
+def test_tiles_and_commands_follow_each_other_without_a_gap():
+    law = config.load("systolic-8x8").instance.model().law()
+    fields = {"row_tiles": 8, "column_tiles": 8, "depth_tiles": 64}
+    times = [law.execute(0, fields) for _ in range(3)]
+    assert all(time.end - time.begin == time.steps == 64 * 64 for time in times)
+    assert all(after.begin == before.end for before, after in itertools.pairwise(times))
+
+
+def test_array_alone():
+    row = throughput.row()
+    assert row.held
+    assert row.values["steady"] == 64
+    assert row.values["tiles_8"] == 8 * 4096 / row.values["cycles"][-1]
+
+
+def test_area_of_the_array():
+    """LUT4 and two for each carry cell: what nextpnr's TRELLIS_COMB counts."""
+    result = synthesise(to_rtlil(OutputStationaryArray(rows=8, columns=8), name="top"), name="top")
+    assert result.count("MULT18X18D") == 64
+    assert result.count("LUT4") + 2 * result.count("CCU2C") <= 3_500
+
+
+@pytest.mark.parametrize("dataflow", ["output-stationary", "weight-stationary"])
+def test_core_does_not_grow_with_the_number_of_elements(dataflow):
+    text = {}
+    for size in (4, 16):
+        overrides = [f"array.rows={size}", f"array.columns={size}", f'array.dataflow="{dataflow}"']
+        loaded = config.load("systolic-8x8", overrides)
+        text[size] = to_rtlil(loaded.instance.core(loaded.design()), name="core")
+    assert len(split(text[16])) <= len(split(text[4])) + 2
+    assert len(text[16]) < 4 * len(text[4])  # 16 times the elements
+
+
+@pytest.mark.parametrize("rows", [1, 8])
+def test_columns_are_one_module(rows):
+    text = to_rtlil(OutputStationaryArray(rows=rows, columns=8), name="top")
+    assert sum("column" in name for name in split(text)) == 1
+
+
+ROW = Row(
+    key="mac", what="thing", measured="3", must="2", aim="4", peers="1 (there)", held=True, values={"x": 3}
+)
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Two figures that are quickly measured; the second can be made to miss."""
+    rows = {"mac": [ROW], "clock": [Row(key="clock", what="other", measured="9", must="10", held=False)]}
+    monkeypatch.setattr(bench, "FIGURES", {key: lambda _, key=key: rows[key] for key in rows})
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ([], 1),
+        (["--quick"], 0),
+        (["--only", "mac"], 0),
+        (["--only", "clock"], 1),
+        (["--only", "clock", "--quick"], 2),
+    ],
+)
+def test_exit_status(figures, arguments, status, capsys):
+    assert bench.main(arguments) == status
+    assert ("python -m gen.bench --only" in " ".join(capsys.readouterr().out.split())) == (status < 2)
+
+
+def test_json(figures, capsys):
+    assert bench.main(["--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["pass"] is False
+    assert [row["key"] for row in document["rows"]] == ["mac", "clock"]
+    assert document["rows"][0] == ROW.document()
+    assert document["rows"][0]["command"] == "python -m gen.bench --only mac"
+
+
+@pytest.mark.parametrize("arguments", [["--only", "nothing"], ["--fast"]])
+def test_wrong_requests(arguments, capsys):
+    assert bench.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+
+
+def test_table_marks_what_is_missed():
+    console = Console(width=120, file=io.StringIO())
+    console.print(table([ROW]))
+    assert "MISSED" not in console.file.getvalue()
+    console.print(table([Row(key="a", what="b", measured="c", must="2", aim="4", held=False)]))
+    assert "MISSED" in console.file.getvalue()
+    assert "2 (4)" in console.file.getvalue()
