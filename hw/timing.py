@@ -54,8 +54,8 @@ STORE_START = 5
 STORE_SELECT = 1
 """A row of accumulators to the group of columns chosen from it."""
 
-REQUANTISE = 9
-"""Accumulator and parameters to the result: bias, product (limbs, middle, low, high), shift in three stages, saturation."""
+REQUANTISE = 10
+"""Accumulator and parameters to the result: bias, product (limbs in two, middle, low, high), shift in three, saturation."""
 
 PACK = 3
 """Results to a bus beat: two stages of rotation, merging with what the beat already holds."""

@@ -6,6 +6,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.pe.multiplier import RegisteredMultiplier
+from hw.share import share
 from hw.timing import REQUANTISE
 
 _LIMB = 16
@@ -46,7 +48,6 @@ class Requantise(wiring.Component):
                 "result": Out(32),
             }
         )
-        self._stages = 0
 
     def _register(self, m, name, value):
         """``value`` one cycle later."""
@@ -63,7 +64,7 @@ class Requantise(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # The time at which a value is there is its index: shift[6] stands beside what was computed in stage 6.
+        # The time at which a value is there is its index: shift[7] stands beside what was computed in stage 7.
         accumulator = self._later(m, "accumulator", self.accumulator, REQUANTISE - 1)
         raw = self._later(m, "raw", self.raw, REQUANTISE - 1)
         shift = self._later(m, "shift", self.shift, REQUANTISE - 2)
@@ -79,16 +80,23 @@ class Requantise(wiring.Component):
         return m
 
     def _product(self, m):
-        """Stages 1 to 5: (accumulator + bias) * multiplier, 65 bits."""
+        """Stages 1 to 6: (accumulator + bias) * multiplier, 65 bits."""
         total = self._register(m, "total", self.accumulator + self.bias)
         multiplier = self._register(m, "multiplier_1", self.multiplier)
 
         total_low, total_high = total[:_LIMB], total[_LIMB:].as_signed()
         low, high = multiplier[:_LIMB], multiplier[_LIMB:]
-        low_low = self._register(m, "low_low", total_low * low)
-        low_high = self._register(m, "low_high", total_low * high)
-        high_low = self._register(m, "high_low", total_high * low)
-        high_high = self._register(m, "high_high", total_high * high)
+        factors = {"low_low": (total_low, low), "low_high": (total_low, high), "high_low": (total_high, low)}
+        factors["high_high"] = (total_high, high)
+        partial = {}
+        for name, (a, b) in factors.items():
+            m.submodules[name] = block = share(
+                RegisteredMultiplier, a_width=_LIMB + 1, b_width=_LIMB + 1, signed=True
+            )
+            m.d.comb += [block.a.eq(a), block.b.eq(b)]
+            partial[name] = block.product
+        low_low, low_high = partial["low_low"][: 2 * _LIMB], partial["low_high"][: 2 * _LIMB]
+        high_low, high_high = partial["high_low"], partial["high_high"]
 
         # The outer products do not overlap, so that only the middle ones are left to add, from bit 16 on.
         middle = self._register(m, "middle", (low_high + high_low).as_signed())
@@ -104,7 +112,7 @@ class Requantise(wiring.Component):
         return self._register(m, "product", Cat(bottom, low_sum[:-1], top))
 
     def _shift(self, m, product, shift):
-        """Stages 6 to 8: the 8 bits above the binary point and the one below; whether all above are alike; the sign.
+        """Stages 7 to 9: the 8 bits above the binary point and the one below; whether all above are alike; the sign.
 
         Bits that no further shift can bring down are only asked whether they are all like the sign.
         """
@@ -115,26 +123,26 @@ class Requantise(wiring.Component):
 
         sign = product[-1]
         window, above = Signal(24), Signal(3)
-        with m.Switch(shift[5][4:6]):
+        with m.Switch(shift[6][4:6]):
             for i in range(4):
                 with m.Case(i):
                     m.d.sync += window.eq(whole[16 * i :].as_signed())
         m.d.sync += above.eq(Cat(alike(whole[first : first + 16]) for first in (24, 40, 56)))
-        sign = self._register(m, "sign_6", sign)
+        sign = self._register(m, "sign_7", sign)
 
         narrow, same = Signal(12), Signal()
-        clear = Cat(above.all(), above[1:].all(), above[2], 1).bit_select(shift[6][4:6], 1)
-        with m.Switch(shift[6][2:4]):
+        clear = Cat(above.all(), above[1:].all(), above[2], 1).bit_select(shift[7][4:6], 1)
+        with m.Switch(shift[7][2:4]):
             for i in range(4):
                 with m.Case(i):
                     m.d.sync += [
                         narrow.eq(window[4 * i :]),
                         same.eq(clear & alike(Cat(window[4 * i + 12 :], sign))),
                     ]
-        sign = self._register(m, "sign_7", sign)
+        sign = self._register(m, "sign_8", sign)
 
         chosen, uniform = Signal(9), Signal()
-        with m.Switch(shift[7][:2]):
+        with m.Switch(shift[8][:2]):
             for i in range(4):
                 with m.Case(i):
                     m.d.sync += [chosen.eq(narrow[i:]), uniform.eq(same & alike(Cat(narrow[i + 9 :], sign)))]
