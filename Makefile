@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# One test after the other to whoever is free: the order of tests/conftest.py holds, and nobody is left with several slow ones.
+PYTEST := $(BIN)/python -m pytest -n auto --maxschedchunk 1
 
 .PHONY: demo test test-all bench lint
 
@@ -12,12 +14,12 @@ demo: $(VENV)/user.stamp
 # What must hold before anything lands.
 test: $(VENV)/dev.stamp
 	$(BIN)/gatemill models get smollm2
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(PYTEST)
 
 # The same and the long matrix.
 test-all: $(VENV)/dev.stamp
 	$(BIN)/gatemill models get smollm2
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "long or not long"
+	$(PYTEST) -m "long or not long"
 
 # The table of figures.
 bench: $(VENV)/user.stamp

@@ -1,0 +1,18 @@
+"""Order of the tests: what is quick first, then proofs, then what simulates generated Verilog or calls other tools."""
+
+from __future__ import annotations
+
+import pytest
+
+LAST = ("test_formal", "test_synthesis", "test_simulator", "test_run", "test_cli", "test_system.py")
+"""How the names of the slow files begin, in their order."""
+
+
+def rank(file: str) -> int:
+    """0 for a quick file; its place among the slow ones otherwise."""
+    return next((place for place, start in enumerate(LAST, 1) if file.startswith(start)), 0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort; tests of a file, and files of one rank, stay as they were."""
+    items.sort(key=lambda item: rank(item.path.name))
