@@ -21,8 +21,9 @@ DECODE = 1
 TOKEN = 2
 """A unit's ``finished`` to the first cycle in which the posted token is there."""
 
-RUN_END = 1
-"""First cycle in which the whole program is drained, to the last that counts as one of the run."""
+RUN_END = 4
+"""First cycle in which the whole program is drained, to the last that counts as one of the run: a fault of its last instruction
+(a token too many: 3 cycles, and one in the collector) still counts."""
 
 QUEUE_CHECK = 1
 """All tokens of a queue's head there, to the cycle in which it leaves the queue."""

@@ -63,7 +63,9 @@ class Job:
     limit : int
         Cycles after which the run is given up.
     reset : bool
-        Reset before the run; otherwise STATUS is cleared instead.
+        Reset before the run; otherwise wait until the accelerator is not busy and clear STATUS.
+    refused : mapping
+        As ``registers``, written while the program runs: each must be refused.
     """
 
     image: bytes
@@ -76,6 +78,7 @@ class Job:
     errors: Sequence[tuple[int, int]] = ()
     limit: int = 10_000_000
     reset: bool = True
+    refused: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +118,10 @@ class RunResult:
         return self.cycles / self.seconds if self.seconds else 0.0
 
 
-def _writes(job: Job) -> list[tuple[int, int]]:
-    """Register offsets and values in the order of writing, the start at the end."""
-    writes = [] if job.reset else [(BY_NAME["status"].offset, 1 << STATUS_DONE | 1 << STATUS_ERROR)]
-    for name, value in job.registers.items():
+def _writes(registers: Mapping[str, int]) -> list[tuple[int, int]]:
+    """Register offsets and values in the order of writing."""
+    writes: list[tuple[int, int]] = []
+    for name, value in registers.items():
         if name + "_low" in BY_NAME:
             writes += [
                 (BY_NAME[f"{name}_low"].offset, value & 0xFFFFFFFF),
@@ -128,7 +131,7 @@ def _writes(job: Job) -> list[tuple[int, int]]:
             writes.append((BY_NAME[name].offset, value))
         else:
             raise ValueError(f"a register must be one of the register map, not {name!r}")
-    return [*writes, (BY_NAME["control"].offset, 1)]
+    return writes
 
 
 def _range(job: Job, data_bytes: int) -> tuple[int, int]:
@@ -145,13 +148,16 @@ def describe(job: Job, data_bytes: int) -> dict:
         raise ValueError(f"the image must be a multiple of {data_bytes} bytes long, not {len(job.image)}")
     if job.base % data_bytes:
         raise ValueError(f"base must be a multiple of {data_bytes}, not {job.base:#x}")
+    acknowledge = [] if job.reset else [(BY_NAME["status"].offset, 1 << STATUS_DONE | 1 << STATUS_ERROR)]
     return {
         "timing": asdict(job.timing),
         "base": job.base,
         "beats": len(job.image) // data_bytes,
         "dump": _range(job, data_bytes),
         "limit": job.limit,
-        "writes": _writes(job),
+        "writes": [*acknowledge, *_writes(job.registers), (BY_NAME["control"].offset, 1)],
+        "refused": _writes(job.refused),
+        "status": BY_NAME["status"].offset,
         "reads": [BY_NAME[name].offset for name in _READ_BACK],
         "reset": job.reset,
         "stall": job.stall,

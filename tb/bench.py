@@ -1,7 +1,7 @@
 """The cocotb test: carries out the jobs of ``jobs.json`` one after the other, a line of ``results.jsonl`` for each.
 
-A job resets the accelerator, fills the memory, writes its registers, starts, waits for the interrupt or the limit,
-reads registers and dumps memory. All files are in the current folder. ``sim.simulate`` writes the jobs and
+A job resets the accelerator (or waits until it is not busy), fills the memory, writes its registers, starts, waits for the
+interrupt or the limit, reads registers and dumps memory. All files are in the current folder. ``sim.simulate`` writes the jobs and
 reads the results; it says what the fields mean.
 """
 
@@ -15,6 +15,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import First, RisingEdge, Timer
 
+from hw.control.registers import STATUS_BUSY
 from tb.lite import BusError, LiteMaster
 from tb.slave import ExternalMemory
 
@@ -63,6 +64,24 @@ async def _idle(dut) -> bool:
     return False
 
 
+async def _rest(dut, lite: LiteMaster, status: int) -> None:
+    """Until the accelerator is not busy; whoever writes to it before that is refused."""
+    for _ in range(SETTLE):
+        if not await lite.read(status) >> STATUS_BUSY & 1:
+            return
+        await RisingEdge(dut.clk)
+
+
+async def _intrude(lite: LiteMaster, writes: list[tuple[int, int]]) -> None:
+    """Writes that must be refused."""
+    for address, value in writes:
+        try:
+            await lite.write(address, value)
+        except BusError:
+            continue
+        raise BusError(f"write of {value:#x} to register {address:#x} was not refused")
+
+
 async def _run(dut, lite: LiteMaster, memory: ExternalMemory | None, number: int, job: dict) -> dict:
     await _pulse(dut, dut.rst, 4) if job["reset"] else None
     dut.limit.value = job["limit"]
@@ -73,8 +92,11 @@ async def _run(dut, lite: LiteMaster, memory: ExternalMemory | None, number: int
     result: dict = {"error": None}
     started = time.perf_counter()
     try:
+        if not job["reset"]:
+            await _rest(dut, lite, job["status"])
         for address, value in job["writes"]:
             await lite.write(address, value)
+        await _intrude(lite, job["refused"])
         await _wait(dut, number)
         result |= {
             "interrupt": bool(int(dut.interrupt.value)),

@@ -1,7 +1,8 @@
 // An accelerator with a memory behind its AXI4 port, as seen by the test bench: clock, reset, AXI4-Lite, interrupt.
 //
 // `cycles` counts from the cycle in which the write that starts a program was accepted (the later of its address and data)
-// to the first cycle with `interrupt`. `done` rises with the interrupt, or when `limit` cycles have gone by.
+// to the first cycle with `interrupt`; such a write while a program runs does not count. `done` rises with the interrupt, or
+// when `limit` cycles have gone by.
 // Compile with DUT defined as the accelerator's module; with EXTERNAL_MEMORY the AXI4 port comes out instead.
 
 module harness #(
@@ -126,11 +127,12 @@ module harness #(
 `endif
 
     // ---- the start, seen from outside
-    reg has_address, has_data, at_control, counting;
+    reg has_address, has_data, at_control, counting, active;
     wire takes_address = s_axil_awvalid && s_axil_awready;
     wire takes_data = s_axil_wvalid && s_axil_wready;
     wire to_control = takes_address ? s_axil_awaddr == CONTROL : at_control;
-    wire start = to_control && (takes_address || has_address) && (takes_data || has_data) && !(has_address && has_data);
+    wire start = to_control && (takes_address || has_address) && (takes_data || has_data) && !(has_address && has_data)
+        && !active;
 
     `DUT accelerator (
         .clk(clk), .rst(reset), .interrupt(interrupt),
@@ -175,11 +177,13 @@ module harness #(
             has_data <= 0;
             at_control <= 0;
             counting <= 0;
+            active <= 0;
             cycles <= 0;
         end else begin
             has_address <= (has_address || takes_address) && !(s_axil_bvalid && s_axil_bready);
             has_data <= (has_data || takes_data) && !(s_axil_bvalid && s_axil_bready);
             at_control <= to_control;
+            active <= start || (active && running);
             if (start) begin
                 counting <= 1;
                 cycles <= 1;

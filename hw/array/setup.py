@@ -94,7 +94,7 @@ class ResultAddresses(wiring.Component):
     row, add : Out
         Where the result goes and whether it is added; in the same cycle.
     fault : Out(1)
-        One cycle: a row past the accumulators (wrapped).
+        One cycle: an EXECUTE went on past the end of its half of the accumulators.
     """
 
     def __init__(self, *, design: Design) -> None:
@@ -127,7 +127,7 @@ class ResultAddresses(wiring.Component):
         ]
         with m.If(self.valid):
             m.d.sync += [following.eq(self.row + 1), fresh.eq(self.last)]
-        m.d.sync += self.fault.eq(self.valid & ~fresh & (following == 0))
+        m.d.sync += self.fault.eq(self.valid & ~fresh & (following[:-1] == 0))
         return m
 
 

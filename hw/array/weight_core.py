@@ -113,7 +113,7 @@ class WeightFrontEnd(wiring.Component):
     place : Out(``result_place``)
         Of this step's result.
     fault : Out(1)
-        One cycle: a row past the accumulators (wrapped).
+        One cycle: the command goes on past the end of its half of the accumulators.
 
     Timing
     ------
@@ -191,7 +191,7 @@ class WeightFrontEnd(wiring.Component):
                 m.d.sync += base.eq(following)
             with m.Else():
                 m.d.sync += row.eq(base)
-        m.d.sync += self.fault.eq(self.step & (following == 0) & ~(tile_over & (over | ~depth_over)))
+        m.d.sync += self.fault.eq(self.step & (following[:-1] == 0) & ~(tile_over & (over | ~depth_over)))
         with m.If(taken):
             m.d.sync += [base.eq(self.plan.payload.address), row.eq(self.plan.payload.address), deeper.eq(0)]
 

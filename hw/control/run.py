@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.control.isa import FETCH_SOURCE, Error, Queue
 from hw.interfaces import INDEX_BITS
+from hw.timing import RUN_END
 
 
 def fault_report() -> data.StructLayout:
@@ -125,7 +126,8 @@ class RunControl(wiring.Component):
 
     Timing
     ------
-    ``running`` falls 2 cycles after the first cycle of ``drained``; ``done`` rises as it falls.
+    ``running`` falls ``hw.timing.RUN_END`` + 1 cycles after the first cycle of ``drained``, unless a fault comes in between;
+    ``done`` rises as it falls.
     """
 
     def __init__(self) -> None:
@@ -151,9 +153,12 @@ class RunControl(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        ended, silent = Signal(), Signal()
+        draining, silent = Signal(RUN_END), Signal()
         calm = Signal(range(SETTLING + 1))
-        m.d.sync += [ended.eq(self.drained & self.running), silent.eq(calm == SETTLING)]
+        m.d.sync += [
+            draining.eq(Mux(self.running, Cat(self.drained, draining), 0)),
+            silent.eq(calm == SETTLING),
+        ]
         with m.If(~self.quiet | ~self.halt):
             m.d.sync += calm.eq(0)
         with m.Elif(calm != SETTLING):
@@ -176,7 +181,7 @@ class RunControl(wiring.Component):
                         self.index.eq(self.fault.index),
                     ]
                     m.next = "HALT"
-                with m.Elif(ended):
+                with m.Elif(draining[-1]):
                     m.d.sync += [self.running.eq(0), self.busy.eq(0), self.done.eq(1)]
                     m.d.sync += [self.code.eq(Error.NONE), self.queue.eq(0), self.index.eq(0)]
                     m.next = "IDLE"

@@ -213,6 +213,9 @@ class GroupWalker(wiring.Component):
         with m.Elif(go):
             m.d.sync += [last.eq(0), tail.eq(1), results.eq(0), emit.eq(1)]
 
+        with m.If(~self.run):
+            m.d.sync += valid.eq(0)  # a command that was given up reads nothing any more
+
         m.d.comb += [
             self.step.place.valid.eq(go & results),
             self.step.place.emit.eq(go & emit),
