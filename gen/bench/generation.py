@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from amaranth.back import rtlil
 
@@ -41,6 +42,10 @@ def _cost(make: Callable[[], str]) -> Cost:
     return Cost(seconds=_cpu() - before, size=len(text))
 
 
+def _ours(loaded: Config) -> str:
+    return generate(loaded).verilog
+
+
 def _plain(loaded: Config) -> str:
     """Verilog as Amaranth alone makes it: a module for every element."""
     component = accelerator(loaded)
@@ -55,8 +60,8 @@ def rows(notify: Notify) -> list[Row]:
     for size in SIZES:
         notify(f"{size}×{size}")
         loaded = config.load("systolic-8x8", [f"array.rows={size}", f"array.columns={size}"])
-        ours[size] = _cost(lambda loaded=loaded: generate(loaded).verilog)  # type: ignore[misc]
-        plain[size] = _cost(lambda loaded=loaded: _plain(loaded))  # type: ignore[misc]
+        ours[size] = _cost(partial(_ours, loaded))
+        plain[size] = _cost(partial(_plain, loaded))
 
     def text(costs: dict[int, Cost]) -> str:
         return ", ".join(f"{n}: {cost.seconds:.1f} s, {cost.size / 1e6:.2f} MB" for n, cost in costs.items())
