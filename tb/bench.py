@@ -1,8 +1,8 @@
 """The cocotb test: carries out the jobs of ``jobs.json`` one after the other, a line of ``results.jsonl`` for each.
 
 A job resets the accelerator (or waits until it is not busy), fills the memory, writes its registers, starts, waits for the
-interrupt or the limit, reads registers and dumps memory. All files are in the current folder. ``sim.simulate`` writes the jobs and
-reads the results; it says what the fields mean.
+interrupt or the limit, reads registers and dumps memory. All files are in the current folder. ``sim.simulate`` writes the
+jobs and reads the results; it says what the fields mean.
 """
 
 from __future__ import annotations

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from systems import START_TO_INTERRUPT, job, system
+from systems import START_TO_INTERRUPT, system
 
-from gen import workload
-from gen.compiler import compile_gemm
+from gen.cases import Case, prediction, prepare
 from hw.control.isa import (
     FETCH_SOURCE,
     INSTRUCTION_BYTES,
@@ -25,7 +24,6 @@ from hw.control.isa import (
 from hw.control.registers import STATUS_BUSY, STATUS_DONE, STATUS_ERROR
 from sim import interpreter, simulate
 from sim.cycles.memory import MemoryTiming
-from sim.cycles.program import predict
 
 SMALL = ("memory.activations_kib=1", "memory.weights_kib=1", "memory.accumulators=64", "memory.parameters=32")
 LOAD, EXECUTE, STORE = Opcode.LOAD, Opcode.EXECUTE, Opcode.STORE
@@ -120,7 +118,7 @@ class Wrong:
         assert failed == (self.status, self.error.name, self.queue, self.index)
         assert result.interrupt
         assert not result.breaches
-        assert result.idle == (self.status == FAILED)
+        assert result.idle == (self.status != STUCK)
         allowed = {address for part in self.written for address in part}
         assert {int(place) + BASE for place in np.flatnonzero(before != after)} <= allowed
 
@@ -128,32 +126,30 @@ class Wrong:
 class Right:
     """A GEMM that must come out right, and in the predicted cycles, whatever was before it."""
 
-    def __init__(self, loaded, number: int):
+    def __init__(self, loaded, number: int, **options):
         sizes, mode = ((5, 21, 6), (9, 8, 13))[number // 2 % 2], tuple(OutputMode)[number % 2]
-        self.timing = (MemoryTiming(), MemoryTiming(read_latency=1, write_latency=3))[number // 4 % 2]
-        self.program = compile_gemm(loaded.design(), loaded.instance, *sizes, mode=mode, base=0x8000)
-        self.load = workload.random(sizes, mode.name.lower(), number)
-        scaling = (
-            (self.load.bias, self.load.multiplier, self.load.shift) if mode is OutputMode.REQUANTISED else ()
-        )
-        self.image = self.program.image(self.load.x, self.load.w, *scaling)
+        timing = (MemoryTiming(), MemoryTiming(read_latency=1, write_latency=3))[number // 4 % 2]
+        self.ready = prepare(loaded, Case(sizes, mode, timing, seed=number, base=0x8000))
+        self.options = {"reset": False, "limit": 100_000} | options
 
-    def job(self, **options) -> simulate.Job:
-        task = job(self.program, self.image, timing=self.timing, limit=100_000, **{"reset": False} | options)
+    def job(self) -> simulate.Job:
+        task = self.ready.job(**self.options)
         return replace(task, registers=task.registers | {"watchdog": PATIENCE})
 
     def check(self, loaded, task: simulate.Job, result: simulate.RunResult) -> None:
         assert result.ok, (result.status, result.error, result.error_instruction, result.breaches)
         memory = np.frombuffer(result.memory, np.uint8)
-        np.testing.assert_array_equal(self.program.read_output(memory), self.load.golden())
-        assert self.program.damaged(memory) is None
-        predicted = predict(
-            loaded.design(), loaded.instance.model().law(), self.program.instructions, self.timing
-        )
-        assert (result.counters["cycles"], result.cycles) == (
-            predicted.cycles,
-            predicted.cycles + START_TO_INTERRUPT,
-        )
+        np.testing.assert_array_equal(self.ready.program.read_output(memory), self.ready.load.golden())
+        assert self.ready.program.damaged(memory) is None
+        cycles = prediction(loaded, self.ready).cycles
+        assert (result.counters["cycles"], result.cycles) == (cycles, cycles + START_TO_INTERRUPT)
+
+
+class Abandoned(Right):
+    """The same, given up in the middle; what comes next must reset."""
+
+    def check(self, loaded, task: simulate.Job, result: simulate.RunResult) -> None:
+        assert (result.interrupt, result.status & DONE, result.breaches) == (False, 0, ())
 
 
 def run(parts, **how) -> list[simulate.RunResult]:
@@ -351,3 +347,99 @@ def test_wrong_programs(table):
     near = TABLES[table]
     far = {name + ", far": replace(case, timing=FAR) for name, case in near.items()}
     run_each_before_a_right_one(near | far)
+
+
+WIDE = {"window_last": 0x7FFF}
+"""A window that goes on past the memory, which answers SLVERR there."""
+
+
+def on_the_bus(error: Error, queue: int, index: int, program: list[bytes], **options) -> Wrong:
+    return Wrong(
+        program=program, error=error, queue=queue, index=index, registers=WIDE, interpreted=False, **options
+    )
+
+
+BUS_ERRORS = {
+    "LOAD": on_the_bus(Error.READ, Queue.LOAD, 2, [*OPERANDS, load(0x5000), *BEHIND]),
+    "LOAD, third row": on_the_bus(
+        Error.READ, Queue.LOAD, 2, [*OPERANDS, load(0x4FE0, memory_stride=16, rows=3, local_stride=4)]
+    ),
+    "program": replace(
+        on_the_bus(Error.READ, FETCH, 0, BEHIND), registers=WIDE | {"program_address": 0x6000}
+    ),
+    "STORE": on_the_bus(Error.WRITE, Queue.STORE, 3, [*RESULTS, store(0x5000, wait=RESULTS_READY), *BEHIND]),
+    "STORE, second row": on_the_bus(
+        Error.WRITE,
+        Queue.STORE,
+        3,
+        [*RESULTS, store(0x4FF0, wait=RESULTS_READY, rows=3)],
+        written=(range(0x4FF0, 0x5000),),
+    ),
+}
+
+
+def test_errors_of_the_bus():
+    run_each_before_a_right_one(
+        BUS_ERRORS | {name + ", far": replace(case, timing=FAR) for name, case in BUS_ERRORS.items()}
+    )
+
+
+def test_execute_and_store_in_the_same_half():
+    long = execute(row_tiles=8, depth_tiles=32, activations_stride=8)
+    program = [*OPERANDS, long, store(rows=32), *BEHIND]
+    other = [*OPERANDS, long, store(rows=32, accumulators_address=32), *BEHIND]
+    conflict = Wrong(
+        program=program,
+        error=Error.CONFLICT,
+        queue=Queue.STORE,
+        index=3,
+        written=(range(OUT, OUT + 512),),
+        interpreted=False,
+    )
+    peace = replace(conflict, program=other, error=Error.NONE, queue=0, index=0, status=DONE)
+    run_each_before_a_right_one({"conflict": conflict, "other half": peace, "again": conflict})
+
+
+DEAD = {
+    "no address is taken": (MemoryTiming(outstanding=0), BEHIND),
+    "nothing is read": (MemoryTiming(read_latency=5000), BEHIND),
+    "no write is answered": (MemoryTiming(write_latency=5000), [*RESULTS, store(wait=RESULTS_READY)]),
+}
+
+
+def test_dead_bus():
+    """Done and error come while the accelerator is busy; once the bus answers, it is not, and can start again."""
+    run_each_before_a_right_one(
+        {
+            name: Wrong(
+                program=program,
+                error=Error.WATCHDOG,
+                queue=FETCH,
+                index=4 if "write" in name else 0,  # all is handed out
+                written=(range(OUT, OUT + 16),),
+                registers={"watchdog": 400},
+                timing=timing,
+                interpreted=False,
+                status=STUCK,
+            )
+            for name, (timing, program) in DEAD.items()
+        }
+    )
+
+
+def test_writes_while_busy_are_refused_and_change_nothing():
+    loaded, _ = system("systolic-4x4", *SMALL)
+    refused = {"control": 1, "program_length": 0, "window_last": 0, "watchdog": 1}
+    run([Right(loaded, 0, refused=refused), Right(loaded, 1)])
+
+
+def test_reset_in_the_middle_of_a_run():
+    loaded, _ = system("systolic-4x4", *SMALL)
+    limits = (10, 40, 90, 150, 220, 300)
+    run(
+        [
+            part(loaded, n, **how)
+            for n, limit in enumerate(limits)
+            for part, how in ((Abandoned, {"reset": True, "limit": limit}), (Right, {"reset": True}))
+        ]
+    )
