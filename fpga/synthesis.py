@@ -92,14 +92,17 @@ class Placed:
 
     @property
     def slowest(self) -> float:
+        """The worst of the seeds, MHz."""
         return min(self.frequencies)
 
     @property
     def median(self) -> float:
+        """The middle of the seeds, MHz."""
         return statistics.median(self.frequencies)
 
     @property
     def fastest(self) -> float:
+        """The best of the seeds, MHz."""
         return max(self.frequencies)
 
     def as_dict(self) -> dict[str, object]:
@@ -131,7 +134,9 @@ def dsp_multipliers(rtlil: str) -> str:
     text = []
     for name in re.findall(r"^module \\(\S*_registered_multiplier(?:_\d+)?)$", rtlil, re.MULTILINE):
         body = rtlil[rtlil.index(f"module \\{name}\n") :].split("\nend\n", 1)[0]
-        ports = re.findall(r"^  wire width (\d+) (?:input|output) \d+ +(signed )?\\(\w+)$", body, re.MULTILINE)
+        ports = re.findall(
+            r"^  wire width (\d+) (?:input|output) \d+ +(signed )?\\(\w+)$", body, re.MULTILINE
+        )
         width = {port: int(bits) for bits, _, port in ports}
         signed = int(any(sign for _, sign, port in ports if port == "a"))
         factors = ", ".join(

@@ -107,17 +107,10 @@ class Prepared:
 
     def job(self, **options: Any) -> simulate.Job:
         """The run; ``options`` are further fields of the job."""
-        first, last = self.program.window
-        registers = {
-            "program_address": self.program.address,
-            "program_length": self.program.length,
-            "window_first": first,
-            "window_last": last,
-        }
         return simulate.Job(
             image=self.image.tobytes(),
             base=self.program.base,
-            registers=registers,
+            registers=self.program.registers,
             **{"timing": self.timing, **options},
         )
 

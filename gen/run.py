@@ -71,16 +71,10 @@ def run(
 def _job(program: Program, load: Workload, options: Options, *, limit: int) -> simulate.Job:
     """The run that a host would start: the image in memory, the program's place and its window in the registers."""
     scaling = (load.bias, load.multiplier, load.shift) if load.mode is OutputMode.REQUANTISED else ()
-    first, last = program.window
     return simulate.Job(
         image=program.image(load.x, load.w, *scaling).tobytes(),
         base=program.base,
-        registers={
-            "program_address": program.address,
-            "program_length": program.length,
-            "window_first": first,
-            "window_last": last,
-        },
+        registers=program.registers,
         timing=options.timing,
         stall=options.stall,
         seed=options.seed,

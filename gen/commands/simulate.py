@@ -81,6 +81,10 @@ def _options(
     *, simulator: str, memory: str | None, latency: int, stall: float, seed: int, waves: Path | None
 ) -> Options:
     choice("--simulator", simulator, ("verilator", "icarus"))
+    if simulator == "icarus":
+        from sim.tools import require_icarus
+
+        require_icarus()
     kind = choice("--memory", memory or ("cocotbext" if stall else "exact"), ("exact", "cocotbext"))
     if not 0 <= stall <= 0.95:
         raise RequestError(f"--stall {stall}: must be a number from 0 to 0.95")

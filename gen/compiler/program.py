@@ -68,6 +68,17 @@ class Program:
         return len(self.binary) // INSTRUCTION_BYTES
 
     @property
+    def registers(self) -> dict[str, int]:
+        """What a host writes before it starts the program."""
+        first, last = self.window
+        return {
+            "program_address": self.address,
+            "program_length": self.length,
+            "window_first": first,
+            "window_last": last,
+        }
+
+    @property
     def instructions(self) -> list[Instruction]:
         """The instructions, decoded from ``binary``."""
         n = INSTRUCTION_BYTES

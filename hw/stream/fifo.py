@@ -58,6 +58,7 @@ class Fifo(wiring.Component):
 
     @property
     def depth(self):
+        """Items that fit."""
         return self._depth
 
     def elaborate(self, platform):
