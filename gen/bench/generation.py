@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from gen.verilog import rtlil_to_verilog
 Notify = Callable[[str], None]
 
 SIZES = (4, 8, 16, 32, 64)
+PLAIN = (4, 8, 16, 32)
+"""Sizes for which Amaranth alone is measured beside: the next would take minutes."""
 LIMIT = 5.0
 """CPU seconds for 32 × 32."""
 
@@ -37,6 +40,7 @@ def _cpu() -> float:
 
 
 def _cost(make: Callable[[], str]) -> Cost:
+    gc.collect()
     before = _cpu()
     text = make()
     return Cost(seconds=_cpu() - before, size=len(text))
@@ -55,13 +59,17 @@ def _plain(loaded: Config) -> str:
 
 def rows(notify: Notify) -> list[Row]:
     """Square output-stationary arrays, everything else as in systolic-8x8; one run each, after one to warm up."""
+    loaded = {
+        size: config.load("systolic-8x8", [f"array.rows={size}", f"array.columns={size}"]) for size in SIZES
+    }
+    generate(loaded[SIZES[0]])
     ours, plain = {}, {}
-    generate(config.load("systolic-4x4"))
     for size in SIZES:
-        notify(f"{size}×{size}")
-        loaded = config.load("systolic-8x8", [f"array.rows={size}", f"array.columns={size}"])
-        ours[size] = _cost(partial(_ours, loaded))
-        plain[size] = _cost(partial(_plain, loaded))
+        ours[size] = _cost(partial(_ours, loaded[size]))
+        notify(f"{size}×{size}: {ours[size].seconds:.1f} s")
+    for size in PLAIN:
+        plain[size] = _cost(partial(_plain, loaded[size]))
+        notify(f"{size}×{size}: {plain[size].seconds:.1f} s through Amaranth alone")
 
     def text(costs: dict[int, Cost]) -> str:
         return ", ".join(f"{n}: {cost.seconds:.1f} s, {cost.size / 1e6:.2f} MB" for n, cost in costs.items())
