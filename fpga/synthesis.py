@@ -158,6 +158,22 @@ def dsp_multipliers(rtlil: str) -> str:
     return "".join(text)
 
 
+def without_collisions(rtlil: str) -> str:
+    """``rtlil`` with clocked memory reads free to give anything for a word that is written in the same cycle.
+
+    Nothing in an accelerator looks at such a word; and block RAM that would have to give the old one gets a comparator,
+    a register and a multiplexer around it.
+    """
+    blocks = re.split(r"(?=^  cell \$memrd_v2 )", rtlil, flags=re.MULTILINE)
+    result = []
+    for block in blocks:
+        cell, end, rest = block.partition("\n  end\n")
+        if cell.startswith("  cell $memrd_v2 ") and "\\CLK_ENABLE 1" in cell:
+            cell = re.sub(r"(?<=COLLISION_X_MASK )(\d+)'0+", lambda m: f"{m[1]}'" + "1" * int(m[1]), cell)
+        result.append(cell + end + rest)
+    return "".join(result)
+
+
 def _factor_bit(factor: str, bit: int, width: int, signed: int) -> str:
     """Bit ``bit`` of a factor that is extended to the block's width."""
     if bit < width:
@@ -173,6 +189,7 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
     flow = flow or Flow()
     options = " ".join(flow.synthesis_options)
     multipliers = dsp_multipliers(rtlil)
+    rtlil = without_collisions(rtlil)
     script = (
         "read_rtlil design.il\n" + ("techmap -map multipliers.v\n" if flow.dsp and multipliers else "")
         + f"synth_ecp5 {options} -top {name} -json netlist.json\n"

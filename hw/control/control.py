@@ -165,8 +165,8 @@ class Control(wiring.Component):
         m.d.comb += [
             units.eq(self.load_status.busy | self.store_status.busy | self.core_busy | execute.pending),
             run.drained.eq(fetch.exhausted & ~decoder.held & ~waiting.any() & ~units),
-            run.quiet.eq(~units & fetch.idle & self.bus_quiet),
         ]
+        m.d.sync += run.quiet.eq(~units & fetch.idle & self.bus_quiet)
 
     def _watchdog(self, m, port, run, fetch, queues) -> Watchdog:
         m.submodules.watchdog = watchdog = Watchdog()

@@ -30,7 +30,8 @@ class Scratchpad(wiring.Component):
     Timing
     ------
     Data comes ``hw.timing.SCRATCHPAD`` (2) cycles after its address: block RAM, then a register behind the choice of the part.
-    What is written in cycle t can be read by an address in cycle t + 1.
+    What is written in cycle t can be read by an address in cycle t + 1; an address in cycle t itself may
+    find anything.
 
     Raises
     ------
