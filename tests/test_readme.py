@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from gen import cli, config
+from gen.compiler import compile_gemm
+from gen.options import Options
+from hw.control.isa import OutputMode
+from sim.cycles.program import predict
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -70,3 +74,15 @@ def test_make_targets_exist():
 def test_extras_exist():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert set(re.findall(r"\.\[(\w+)\]", TEXT)) <= set(project["optional-dependencies"])
+
+
+def test_the_demo_takes_the_cycles_that_are_shown():
+    loaded = config.load("systolic-8x8")
+    rows = re.findall(r"│ blk\S+ │ (\d+) x (\d+) x (\d+) +│ yes   │ +([\d,]+) │ +([\d,]+) │", TEXT)
+    assert len(rows) == 3
+    for *sizes, measured, predicted in rows:
+        program = compile_gemm(loaded.design(), loaded.instance, *map(int, sizes), mode=OutputMode.RAW)
+        expected = predict(
+            loaded.design(), loaded.instance.model().law(), program.instructions, Options().timing
+        )
+        assert measured == predicted == f"{expected.cycles:,}"
