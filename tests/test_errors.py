@@ -299,6 +299,7 @@ EXECUTES = {
     "accumulators, later tile": wrong_execute(accumulators_address=32, column_tiles=5, row_tiles=2),
     "across the halves": wrong_execute(accumulators_address=29),
     "across the halves, later tile": wrong_execute(accumulators_address=16, column_tiles=5),
+    "of nearly endless depth": wrong_execute(depth_tiles=(1 << 24) - 1),
 }
 STORES = {
     "below the window": wrong_store(Error.WINDOW, memory_address=0x13FF),

@@ -67,7 +67,7 @@ class OutputFrontEnd(wiring.Component):
     operands : In(1)
         The first words of both operands are there.
     halt : In(1)
-        The tile under way is the last.
+        Stop; what the elements hold is let out.
     running : Out(1)
         A command is under way.
     begin : Out(1)
@@ -115,9 +115,9 @@ class OutputFrontEnd(wiring.Component):
             m.d.sync += settling.eq(shortest_interval(self._rows) - 1)
         with m.Elif(settling.any()):
             m.d.sync += settling.eq(settling - 1)
-        ready = self.operands & ~(plan.short & settling.any()) & ~self.halt
+        ready = self.operands & ~(plan.short & settling.any())
         m.d.comb += [
-            moving.eq(self.running & (begun | ready)),
+            moving.eq(self.running & (begun | ready) & ~self.halt),
             self.begin.eq(moving & ~begun),
             tile_over.eq(moving & count["interval"].zero),
             over.eq(count["row_tiles"].zero & count["column_tiles"].zero),
@@ -131,12 +131,16 @@ class OutputFrontEnd(wiring.Component):
         ]
         with m.If(moving):
             m.d.sync += begun.eq(1)
-        with m.If((tile_over & over) | (self.halt & (tile_over | ~begun))):
+        with m.If((tile_over & over) | self.halt):
             m.d.sync += [self.running.eq(0), begun.eq(0)]
         with m.If(taken):
             m.d.sync += [self.running.eq(1), begun.eq(0), plan.eq(self.plan.payload)]
         self._tile(m, count, moving, taken | tile_over)
-        m.d.comb += self.control.ends.eq(self.control.last & (over | self.halt))
+        # A halt cuts the tile short: a last pair of zeros empties the elements' sums.
+        m.d.comb += [
+            self.control.last.eq((self.step & count["steps"].zero) | (self.halt & self.running & begun)),
+            self.control.ends.eq(self.control.last & (over | self.halt)),
+        ]
         return m
 
     def _tile(self, m: Module, count: dict[str, Countdown], moving: Signal, load) -> None:
@@ -156,7 +160,6 @@ class OutputFrontEnd(wiring.Component):
             self.activations.eq(moving & words_left & slot_words),
             self.control.load.eq(moving & words_left & (slot == 0)),
             self.control.valid.eq(self.step),
-            self.control.last.eq(self.step & count["steps"].zero),
         ]
         with m.If(moving & count["steps"].zero):
             m.d.sync += operands_left.eq(0)

@@ -105,7 +105,7 @@ class WeightFrontEnd(wiring.Component):
     loaded : In(1)
         The next tile's weights are in place.
     halt : In(1)
-        The tile under way is the last.
+        Stop.
     running : Out(1)
         A command is under way.
     step : Out(1), swap : Out(1)
@@ -150,7 +150,7 @@ class WeightFrontEnd(wiring.Component):
         m.d.sync += spaced.eq(Mux(self.swap, 0, spaced << 1 | 1))
         m.d.comb += [
             self.swap.eq(self.running & ~within & self.loaded & self.operands & spaced[-1] & ~self.halt),
-            self.step.eq(within | self.swap),
+            self.step.eq((within & ~self.halt) | self.swap),
             tile_over.eq(self.step & count["rows"].zero),
             over.eq(count["column_tiles"].zero & count["depth_tiles"].zero),
             self.plan.ready.eq((~self.running | (tile_over & over)) & ~self.halt),
@@ -165,7 +165,9 @@ class WeightFrontEnd(wiring.Component):
         ]
         with m.If(self.step):
             m.d.sync += within.eq(~tile_over)
-        with m.If((tile_over & over) | (self.halt & (tile_over | ~within))):
+        with m.If(self.halt):
+            m.d.sync += within.eq(0)
+        with m.If((tile_over & over) | self.halt):
             m.d.sync += self.running.eq(0)
         with m.If(taken):
             m.d.sync += [self.running.eq(1), plan.eq(self.plan.payload)]
