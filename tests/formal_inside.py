@@ -1,4 +1,4 @@
-"""The signals inside a component, for the invariants of a proof."""
+"""What proofs share: a small design, and the signals inside a component for its invariants."""
 
 from __future__ import annotations
 
@@ -7,6 +7,29 @@ import sys
 from types import SimpleNamespace
 
 from amaranth.hdl import Signal
+
+from hw.design import Design, Geometry
+
+SMALL = Design(
+    geometry=Geometry(
+        tile_rows=2, columns=2, tile_depth=1, activation_bytes=4, weight_bytes=2, weight_words=1, variants=2
+    ),
+    data_bytes=4,
+    address_width=32,
+    burst_beats=4,
+    outstanding=2,
+    activation_words=16,
+    weight_words=16,
+    accumulator_rows=8,
+    parameter_entries=8,
+    output_lanes=1,
+    queue_depth=2,
+)
+
+
+def implies(condition, then):
+    """``then`` wherever ``condition``."""
+    return ~condition | then
 
 
 def inside(dut, platform) -> SimpleNamespace:

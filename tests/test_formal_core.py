@@ -18,15 +18,10 @@ from hw.design import Design, Geometry
 from hw.stream.fifo import Fifo
 from hw.timing import CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENT, READER_DEPTH, SCRATCHPAD, SYSTOLIC_SETUP
 from tests.formal import check, free, holds, mutant, previous, prove, refute
-from tests.formal_inside import inside
+from tests.formal_inside import implies, inside
 
 STRIDE_BITS = 6
 LEVELS = 3
-
-
-def implies(condition, then):
-    """``then`` wherever ``condition``."""
-    return ~condition | then
 
 
 @pytest.fixture(autouse=True)
