@@ -87,6 +87,9 @@ STORE_END = 2
 SYSTOLIC_SETUP = 3
 """EXECUTE's command handshake to the first cycle in which operand readers and front end may take their shares of it."""
 
+OUTPUT_BEGIN = 2
+"""The output-stationary front end takes a plan to its first step: a cycle to see that operands are there."""
+
 CORNER_TURN = 3
 """An activation word at an operand reader to its first byte at row 0 of the output-stationary array: broadcast, row, byte."""
 

@@ -41,20 +41,34 @@ class Countdown(wiring.Component):
     """Counts down to zero and says so from a register.
 
     ``load`` starts it at ``start``; each ``count`` after that takes one away. ``zero``: nothing is left to take away.
+    ``start_zero`` says that ``start`` is zero, so that nothing has to be compared after a ``load`` that comes late.
     """
 
     def __init__(self, *, width: int) -> None:
         self._width = width
-        super().__init__({"load": In(1), "start": In(width), "count": In(1), "zero": Out(1)})
+        super().__init__(
+            {"load": In(1), "start": In(width), "start_zero": In(1), "count": In(1), "zero": Out(1)}
+        )
 
     def elaborate(self, platform):
         m = Module()
         left = Signal(self._width)
         with m.If(self.load):
-            m.d.sync += [left.eq(self.start), self.zero.eq(self.start == 0)]
+            m.d.sync += [left.eq(self.start), self.zero.eq(self.start_zero)]
         with m.Elif(self.count):
             m.d.sync += [left.eq(left - 1), self.zero.eq(left == 1)]
         return m
+
+
+def set_start(m: Module, counter: Countdown, taken, offered, kept) -> None:
+    """Start ``counter`` at what is ``offered`` when that is ``taken``, at what was ``kept`` of it otherwise."""
+    kept_zero = Signal()
+    with m.If(taken):
+        m.d.sync += kept_zero.eq(offered == 0)
+    m.d.comb += [
+        counter.start.eq(Mux(taken, offered, kept)),
+        counter.start_zero.eq(Mux(taken, offered == 0, kept_zero)),
+    ]
 
 
 class OutputFrontEnd(wiring.Component):
@@ -71,7 +85,7 @@ class OutputFrontEnd(wiring.Component):
     running : Out(1)
         A command is under way.
     begin : Out(1)
-        Its first step is in this cycle.
+        Its first step is in the next cycle.
     step, activations : Out(1)
         A weight word, an activation word is taken in this cycle.
     control : Out(step_control)
@@ -79,9 +93,9 @@ class OutputFrontEnd(wiring.Component):
 
     Timing
     ------
-    The first step is in the cycle after the plan was taken, or in the first with ``operands`` after that, and before a short
-    command ``shortest_interval`` cycles after the last operand of the one before. Tile follows tile after ``interval`` + 1
-    cycles, and so does a command that is there in time.
+    The first step is ``OUTPUT_BEGIN`` cycles after the plan was taken, or the cycle after the first with ``operands``, and
+    before a short command ``shortest_interval`` cycles after the last operand of the one before at the earliest. Tile
+    follows tile after ``interval`` + 1 cycles.
     """
 
     def __init__(self, *, rows: int, word_bytes: int) -> None:
@@ -101,35 +115,36 @@ class OutputFrontEnd(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        plan, source, taken = Signal(tile_plan()), Signal(tile_plan()), Signal()
+        plan, taken = Signal(tile_plan()), Signal()
         begun, moving, tile_over, over = Signal(), Signal(), Signal(), Signal()
         count = {}
         for name, width in tile_plan().members.items():
             if name == "short":
                 continue
             m.submodules[name] = count[name] = Countdown(width=width)
-            m.d.comb += count[name].start.eq(source[name])
+            set_start(m, count[name], taken, self.plan.payload[name], plan[name])
         # Before a short command, the results of the one before must be out of the way.
         settling = Signal(range(shortest_interval(self._rows)))
         with m.If(self.control.last):
-            m.d.sync += settling.eq(shortest_interval(self._rows) - 1)
+            m.d.sync += settling.eq(shortest_interval(self._rows) - 2)
         with m.Elif(settling.any()):
             m.d.sync += settling.eq(settling - 1)
-        ready = self.operands & ~(plan.short & settling.any())
+        # The decision to begin is a register: what moves hangs on nothing that comes late in its cycle.
         m.d.comb += [
-            moving.eq(self.running & (begun | ready) & ~self.halt),
-            self.begin.eq(moving & ~begun),
+            self.begin.eq(
+                self.running & ~begun & self.operands & ~(plan.short & settling.any()) & ~self.halt
+            ),
+            moving.eq(begun & ~self.halt),
             tile_over.eq(moving & count["interval"].zero),
             over.eq(count["row_tiles"].zero & count["column_tiles"].zero),
             self.plan.ready.eq((~self.running | (tile_over & over)) & ~self.halt),
             taken.eq(self.plan.valid & self.plan.ready),
-            source.eq(Mux(taken, self.plan.payload, plan)),
             count["column_tiles"].load.eq(taken),
             count["column_tiles"].count.eq(tile_over & count["row_tiles"].zero),
             count["row_tiles"].load.eq(taken | (tile_over & count["row_tiles"].zero)),
             count["row_tiles"].count.eq(tile_over),
         ]
-        with m.If(moving):
+        with m.If(self.begin):
             m.d.sync += begun.eq(1)
         with m.If((tile_over & over) | self.halt):
             m.d.sync += [self.running.eq(0), begun.eq(0)]

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from hw.array.delay import delayed
-from hw.array.output_core import DEPTH_BITS, Countdown
+from hw.array.output_core import DEPTH_BITS, Countdown, set_start
 from hw.array.reader import OperandReader
 from hw.array.setup import Setup, set_loops
 from hw.array.weight_stationary import WeightStationaryArray
@@ -139,12 +139,12 @@ class WeightFrontEnd(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        plan, source, taken = (Signal(tile_plan(self._design)), Signal(tile_plan(self._design)), Signal())
+        plan, taken = Signal(tile_plan(self._design)), Signal()
         within, over, tile_over = Signal(), Signal(), Signal()
         count = {}
         for name in ("column_tiles", "depth_tiles", "rows"):
             m.submodules[name] = count[name] = Countdown(width=len(plan[name]))
-            m.d.comb += count[name].start.eq(source[name])
+            set_start(m, count[name], taken, self.plan.payload[name], plan[name])
         # Cycles since the tile's first step, as far as they matter.
         spaced = Signal(ACCUMULATE, init=-1)
         m.d.sync += spaced.eq(Mux(self.swap, 0, spaced << 1 | 1))
@@ -155,7 +155,6 @@ class WeightFrontEnd(wiring.Component):
             over.eq(count["column_tiles"].zero & count["depth_tiles"].zero),
             self.plan.ready.eq((~self.running | (tile_over & over)) & ~self.halt),
             taken.eq(self.plan.valid & self.plan.ready),
-            source.eq(Mux(taken, self.plan.payload, plan)),
             count["rows"].load.eq(taken | tile_over),
             count["rows"].count.eq(self.step),
             count["depth_tiles"].load.eq(taken | (tile_over & count["depth_tiles"].zero)),

@@ -13,6 +13,7 @@ from hw.timing import (
     ACCUMULATE,
     CORNER_TURN,
     DRAIN_ROWS,
+    OUTPUT_BEGIN,
     OUTPUT_ELEMENT,
     READER,
     READER_DEPTH,
@@ -106,8 +107,8 @@ class OutputStationaryLaw:
     """When an output-stationary core does what.
 
     A tile takes a step per k, and the next one begins after ``interval`` cycles: K, or what the words of the last row take,
-    or what the results of the tile before need to get out of the way. Tiles and commands follow each other without a
-    gap when the next command is there in time for its first words to be read.
+    or what the results of the tile before need to get out of the way. Tiles follow each other without a gap, and
+    commands after one cycle when the next one is there in time for its first words to be read.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -128,7 +129,8 @@ class OutputStationaryLaw:
         activations, weights = self._activations.take(offered), self._weights.take(offered)
         front = max(offered, self._front_free)
         self._setup_free = max(activations, weights, front) + 1
-        begin = max(front + 1, activations + READER, weights + READER)
+        operands = max(activations, weights) + READER
+        begin = max(front + OUTPUT_BEGIN, operands + 1)
         shortest = shortest_interval(g.tile_rows)
         if depth < shortest:
             begin = max(begin, self._last_operand + shortest)
