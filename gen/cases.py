@@ -86,8 +86,18 @@ SYSTEMS: dict[str, tuple[str, tuple[str, ...], list[Case]]] = {
         (_WS, "bus.data_width=128", *_SMALL),
         grid([(1, 1, 1), (4, 4, 4), (13, 300, 9), (1, 33, 35)]),
     ),
+    "5x8 OS, 512-bit bus, 64-bit addresses": (
+        "systolic-8x8",
+        ("array.rows=5", "bus.data_width=512", "bus.address_width=64"),
+        grid([(1, 1, 1), (7, 65, 9), (1, 40, 33)], (1, 20), base=0x12_3456_7800),
+    ),
+    "8x4 WS, 32-bit bus": (
+        "systolic-4x4",
+        (_WS, "array.rows=8"),
+        grid([(1, 1, 1), (7, 65, 9)], (1, 20)),
+    ),
 }
-"""Preset, overrides and cases by name: both dataflows, odd sizes, buses of 32, 64 and 128 bits."""
+"""Preset, overrides and cases by name: both dataflows, odd sizes, buses of 32 to 512 bits."""
 
 FULL_SIZE: dict[str, list[Case]] = {
     preset: [*grid([(64, 576, 576), (1, 576, 1536)]), Case((64, 576, 1536), RAW, memory(20))]

@@ -13,7 +13,7 @@ from gen.config import Config
 from gen.generate import generate
 from gen.options import Options
 from gen.workload import Workload
-from hw.control.isa import Error, OutputMode, Queue
+from hw.control.isa import FETCH_SOURCE, Error, OutputMode, Queue
 from sim import simulate
 from sim.cycles.program import predict
 
@@ -144,11 +144,11 @@ def _error(result: simulate.RunResult) -> dict[str, Any] | None:
     """Why the accelerator itself did not end well."""
     if result.ok:
         return None
-    code, queue = Error(result.error & 0xFF), Queue(min(result.error >> 8 & 0xFF, max(Queue)))
+    code, source = Error(result.error & 0xFF), result.error >> 8 & 0xFF
     return {
         "interrupt": result.interrupt,
         "idle": result.idle,
         "code": code.name.lower(),
-        "queue": queue.name.lower(),
+        "queue": "fetch" if source == FETCH_SOURCE else Queue(source).name.lower(),
         "instruction": result.error_instruction,
     }

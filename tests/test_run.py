@@ -11,7 +11,7 @@ from gen import config, workload
 from gen.compiler import compile_gemm
 from gen.options import Options
 from gen.run import document, mismatch
-from hw.control.isa import Error, OutputMode, Queue
+from hw.control.isa import FETCH_SOURCE, Error, OutputMode, Queue
 from hw.control.registers import COUNTERS, STATUS_DONE, STATUS_ERROR
 from sim.simulate import RunResult
 
@@ -85,6 +85,7 @@ def test_a_write_outside_of_the_output_fails_and_is_named(ran):
     "changes",
     [
         {"status": 1 << STATUS_ERROR, "error": Queue.STORE << 8 | Error.WINDOW, "error_instruction": 3},
+        {"status": 1 << STATUS_ERROR, "error": FETCH_SOURCE << 8 | Error.OPCODE, "error_instruction": 5},
         {"interrupt": False},
         {"idle": False},
         {"breaches": ("a burst crossed 4 KiB",)},
@@ -97,11 +98,8 @@ def test_a_run_that_did_not_end_well_fails(ran, changes):
     assert row["breakdown"] == []
     assert row["error"]["interrupt"] == changes.get("interrupt", True)
     if "error" in changes:
-        assert (row["error"]["code"], row["error"]["queue"], row["error"]["instruction"]) == (
-            "window",
-            "store",
-            3,
-        )
+        said = (row["error"]["code"], row["error"]["queue"], row["error"]["instruction"])
+        assert said == {3: ("window", "store", 3), 5: ("opcode", "fetch", 5)}[changes["error_instruction"]]
 
 
 def test_mismatch_finds_the_first_difference():

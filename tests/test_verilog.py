@@ -14,6 +14,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from axi_copy import CopyMachine
 
+from gen import config
+from gen.generate import generate
 from gen.verilog import to_verilog
 from sim import lint, tools
 
@@ -116,3 +118,13 @@ def test_icarus_refuses_what_is_newer_than_2005():
     else:
         with pytest.raises(tools.ToolError, match="apt-get install iverilog"):
             lint.icarus_read("", top="bad")
+
+
+@pytest.mark.parametrize("preset", ["systolic-4x4", "systolic-8x8", "systolic-ws-16x16"])
+def test_accelerators_are_clean(preset):
+    made = generate(config.load(preset, []))
+    assert lint.lint(made.verilog, top=made.top) == []
+    top = made.verilog[made.verilog.index(f"module {made.top}(") :].split("\nendmodule", 1)[0]
+    ports = re.findall(r"^  (?:input|output).*$", top, re.MULTILINE)
+    assert ports
+    assert not [port for port in ports if "__" in port]
