@@ -47,11 +47,13 @@ def memory(latency: int, interval: int = 1, outstanding: int = 8) -> MemoryTimin
     )
 
 
-def grid(shapes: Sequence[tuple[int, int, int]], latencies: Sequence[int] = (1, 20, 100)) -> list[Case]:
-    """Each shape at each latency, raw and requantised by turns."""
+def grid(
+    shapes: Sequence[tuple[int, int, int]], latencies: Sequence[int] = (1, 20, 100), *, base: int = 0
+) -> list[Case]:
+    """Each shape at each latency, raw and requantised by turns, its memory from ``base`` on."""
     modes = (RAW, REQUANTISED)
     return [
-        Case(shape, modes[(i + j) % 2], memory(latency), seed=100 * i + j)
+        Case(shape, modes[(i + j) % 2], memory(latency), seed=100 * i + j, base=base)
         for i, shape in enumerate(shapes)
         for j, latency in enumerate(latencies)
     ]
