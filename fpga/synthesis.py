@@ -15,6 +15,10 @@ DEVICES = {"25k": "LFE5U-25F", "45k": "LFE5U-45F", "85k": "LFE5U-85F"}
 """Parts by nextpnr's name."""
 
 
+SMALL_WORDS = 64
+"""Words of a memory that goes into distributed RAM."""
+
+
 class FigureError(RuntimeError):
     """A figure is not in what the tools wrote."""
 
@@ -174,6 +178,16 @@ def without_collisions(rtlil: str) -> str:
     return "".join(result)
 
 
+def small_memories(rtlil: str) -> str:
+    """``rtlil`` with memories of up to 64 words in distributed RAM: what block RAM puts out comes late in its cycle."""
+
+    def mark(memory: re.Match) -> str:
+        style = '  attribute \\ram_style "distributed"\n' if int(memory[1]) <= SMALL_WORDS else ""
+        return style + memory[0]
+
+    return re.sub(r"^  memory width \d+ size (\d+) ", mark, rtlil, flags=re.MULTILINE)
+
+
 def _factor_bit(factor: str, bit: int, width: int, signed: int) -> str:
     """Bit ``bit`` of a factor that is extended to the block's width."""
     if bit < width:
@@ -189,7 +203,7 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
     flow = flow or Flow()
     options = " ".join(flow.synthesis_options)
     multipliers = dsp_multipliers(rtlil)
-    rtlil = without_collisions(rtlil)
+    rtlil = small_memories(without_collisions(rtlil))
     script = (
         "read_rtlil design.il\n" + ("techmap -map multipliers.v\n" if flow.dsp and multipliers else "")
         + f"synth_ecp5 {options} -top {name} -json netlist.json\n"
