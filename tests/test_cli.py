@@ -204,9 +204,13 @@ def test_an_interrupt_ends_with_130_and_no_traceback(gatemill, monkeypatch):
 
 
 def test_an_interrupt_that_python_would_ignore_comes_again():
+    # A parent may have left the signal ignored.
     code = """
+import signal
 import time
 from gen import cli, config
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Unlucky:
     def __del__(self):
