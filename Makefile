@@ -19,7 +19,7 @@ test: $(VENV)/dev.stamp
 # The same and the long matrix.
 test-all: $(VENV)/dev.stamp
 	$(BIN)/gatemill models get smollm2
-	$(PYTEST) -m "long or not long"
+	$(PYTEST) -m "long or not long" --hypothesis-profile new
 
 # The table of figures.
 bench: $(VENV)/user.stamp

@@ -1,8 +1,16 @@
-"""Order of the tests: what is quick first, then proofs, then what simulates generated Verilog or calls other tools."""
+"""Order of the tests: what is quick first, then proofs, then what simulates generated Verilog or calls other tools.
+
+Drawn examples are the same in every run, so that what lands is what was tested; ``make test-all`` draws new ones.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("new", deadline=None, print_blob=True)
+settings.load_profile("same")
 
 LAST = ("test_formal", "test_synthesis", "test_simulator", "test_run", "test_cli", "test_system.py")
 """How the names of the slow files begin, in their order."""

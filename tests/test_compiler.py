@@ -78,7 +78,7 @@ def chips(draw: st.DrawFn) -> tuple[Design, Family]:
     return chip, family
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     chips(), sizes, sizes, sizes, st.sampled_from(OutputMode), st.integers(0, 2**32 - 1), st.integers(0, 127)
 )

@@ -169,7 +169,7 @@ def test_the_schema_for_editors_is_current_and_names_every_key():
     assert set(committed["$defs"]["array-systolic"]["properties"]) == {"rows", "columns", "dataflow"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.fixed_dictionaries(
         {

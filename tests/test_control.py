@@ -167,7 +167,7 @@ def random_word(draw):
 
 
 class TestDecoder:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.data())
     def test_fields_reach_their_queue(self, data):
         words = [random_word(data.draw) for _ in range(4)]
@@ -200,7 +200,7 @@ class TestDecoder:
 
         simulate(dut, bench)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.data())
     def test_one_wrong_field_is_refused(self, data):
         opcode, values = random_word(data.draw)

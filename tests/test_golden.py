@@ -17,7 +17,7 @@ from sim.requantise import requantise
 INT8_RANGE = st.integers(-128, 127)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_gemm_is_the_sum_of_products(m: int, k: int, n: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
@@ -37,7 +37,7 @@ def test_gemm_wraps_as_int32_does() -> None:
     assert int(golden.gemm(x, w)[0, 0]) == (steps * 16384 + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(INT8_RANGE, min_size=3, max_size=3),
     st.lists(INT8_RANGE, min_size=3, max_size=3),
@@ -67,7 +67,7 @@ def test_half_is_rounded_up_on_both_sides_of_zero() -> None:
     assert y[:, 0].tolist() == [1, 2, 0, -1]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(2.0**-33, 2.0**31, exclude_max=True))
 def test_dyadic_is_the_nearest_of_31_bits(scale: float) -> None:
     multiplier, shift = golden.dyadic(scale)
@@ -104,7 +104,7 @@ def test_quantisation_by_definition() -> None:
     assert np.array_equal(by_token, scales)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(-300, 300))
 def test_quantisation_error_is_half_a_step(seed: int, exponent: int) -> None:
     w = np.random.default_rng(seed).normal(size=(7, 5)) * 2.0**exponent

@@ -28,7 +28,7 @@ def instructions(draw: st.DrawFn) -> tuple[Opcode, dict[str, int]]:
     return opcode, {f.name: draw(st.integers(0, (1 << f.bits) - 1)) for f in fields}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(instructions())
 def test_disassemble_undoes_assemble(one: tuple[Opcode, dict[str, int]]) -> None:
     opcode, values = one

@@ -149,7 +149,7 @@ def test_fault_and_finished_share_the_index():
     outstanding=st.integers(1, 4),
     rows=st.integers(1, 4),
 )
-@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=25, phases=[Phase.explicit, Phase.generate])
 def test_a_read_error_ends_its_command_and_those_behind_it(error, latency, interval, outstanding, rows):
     d = design(outstanding=outstanding, burst_beats=3)
     timing = MemoryTiming(read_latency=latency, interval=interval)
@@ -185,7 +185,7 @@ def test_a_read_error_ends_its_command_and_those_behind_it(error, latency, inter
     burst_beats=st.sampled_from([2, 3, 16]),
     offset=st.integers(0, 3),
 )
-@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
 def test_halt_stops_asking_and_leaves_the_unit_as_new(
     at, length, latency, interval, outstanding, burst_beats, offset
 ):

@@ -71,7 +71,7 @@ def runs(draw):
 
 
 @given(runs())
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=40, phases=[Phase.explicit, Phase.generate])
 def test_every_cycle_is_predicted(run):
     d, timing, commands, fetches = run
     agree(d, timing, commands, fetches)
@@ -133,7 +133,7 @@ def test_finished_is_a_constant_after_the_last_beat():
     data_bytes=st.sampled_from([4, 8, 16, 32, 64]),
     burst_beats=st.integers(1, 256),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_bursts_cover_the_row_and_cross_no_page(address, count, data_bytes, burst_beats):
     place = address // data_bytes * data_bytes
     for beats in bursts(address, count, data_bytes=data_bytes, burst_beats=burst_beats):

@@ -36,7 +36,6 @@ def test_the_shares_are_the_counters_of_the_register_map_that_add_up_to_the_cycl
     assert [name for name, _ in COUNTERS if name == "array_steps" or name.startswith("execute_")] == SHARES
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 1 << 32), min_size=len(SHARES), max_size=len(SHARES)))
 def test_breakdown_accounts_for_every_cycle(values):
     rows = report.breakdown(counters(*values))
@@ -49,7 +48,7 @@ def test_counters_that_do_not_add_up_are_refused():
         report.breakdown(counters(1, 1, 1, 1, 1, 1) | {"cycles": 7})
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(*[st.integers(0, 10**6)] * len(SHARES), st.floats(0, 1)), min_size=1, max_size=5

@@ -114,7 +114,7 @@ def test_top_of_the_address_space():
         assert bench.written == written_by(bench, fields, {**beyond, "rows": 1}, {**around, "rows": 2})
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     first=st.integers(-2, 2),
     last=st.integers(-2, 2),
@@ -162,7 +162,7 @@ def test_local_addresses(fields, good):
         check_clean(bench, outcomes[1])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(refuse=st.integers(0, 12), latency=st.sampled_from([1, 20]), mode=st.sampled_from(OutputMode))
 def test_write_error(refuse, latency, mode):
     fields = command(variant=mode, rows=9, columns=7, memory_address=0x1FF3, memory_stride=301, index=5)
@@ -181,7 +181,7 @@ def test_write_error(refuse, latency, mode):
         check_clean(bench, outcomes[1])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     at=st.integers(0, 140),
     cycles=st.integers(1, 30),
@@ -213,7 +213,7 @@ def test_no_burst_after_halt():
     assert all(accepted <= 61 for accepted, _, _ in bench.bursts)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 1 << 20), mode=st.sampled_from(OutputMode), outstanding=st.integers(1, 8))
 def test_stalls(seed, mode, outstanding):
     """The memory is ready whenever it likes; ``Bench`` checks that valid and payload hold."""

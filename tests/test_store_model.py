@@ -90,7 +90,7 @@ def stores(draw, d):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cases(), st.integers(0, 1 << 20))
 def test_hardware_equals_model(case, seed):
     d, memory, commands, gaps = case
@@ -98,7 +98,7 @@ def test_hardware_equals_model(case, seed):
 
 
 @pytest.mark.long
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(cases(), st.integers(0, 1 << 20))
 def test_hardware_equals_model_often(case, seed):
     d, memory, commands, gaps = case

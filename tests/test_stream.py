@@ -60,13 +60,13 @@ PATTERN = st.lists(st.booleans(), min_size=1, max_size=12)
 
 
 @given(depth=st.integers(1, 18), offers=PATTERN, takes=PATTERN)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_fifo_is_an_ideal_buffer(depth, offers, takes):
     assert run(Fifo(shape=PAIR, depth=depth), offers, takes, 80) == model(depth, offers, takes, 80)
 
 
 @given(offers=PATTERN, takes=PATTERN)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_skid_buffer_is_an_ideal_buffer_of_two(offers, takes):
     found = run(SkidBuffer(shape=PAIR), offers, takes, 60)
     assert [row[:2] for row in found] == [row[:2] for row in model(2, offers, takes, 60)]

@@ -83,7 +83,7 @@ def commands(draw, design, model):
 
 
 @pytest.mark.parametrize(("rows", "columns", "data_bytes", "dataflow"), SHAPES)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_results_and_cycles(rows, columns, data_bytes, dataflow, data, seed):
     design, model = make(rows, columns, data_bytes, dataflow)

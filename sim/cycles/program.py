@@ -87,6 +87,11 @@ class _Machine:
         for queue in Queue:
             kernel.start(self._issue(queue), at=PROGRAM_CHECK)
         kernel.run()
+        if not all(self.result.finished):
+            stuck = self.result.finished.index(0)
+            raise ValueError(
+                f"instruction {stuck} of the program never ends: it waits for a token that nobody gives"
+            )
         # The first cycle in which all is drained is still one of the run, and so is the one in which control sees it.
         self.result.cycles = self.end + RUN_END
         return self.result
@@ -156,15 +161,24 @@ class _Machine:
             for token in Token:
                 self.tokens[token] -= values["wait"] >> token & 1
             self.occupied[queue] = True
-            kernel.late(lambda: waiting.pop(0))  # its place can be filled from the next cycle on
-            self.left[queue].notify()
+            kernel.late(partial(self._leave, queue))
             kernel.start(self._hand_over(queue, index, values))
             yield kernel.now + 1
 
     def _hand_over(self, queue: Queue, index: int, values: dict[str, int]) -> Process:
         """The command is valid from the next cycle on, until its unit takes it."""
         yield from self._taken(queue, index, values)
-        self.kernel.late(lambda: self.occupied.update({queue: False}))
+        self.kernel.late(partial(self._empty, queue))
+
+    # What frees a place does so, and tells, at the end of the cycle: nobody can look before and begin to wait after.
+    def _leave(self, queue: Queue) -> None:
+        """The head's place in the queue can be filled from the next cycle on."""
+        self.queues[queue].pop(0)
+        self.left[queue].notify()
+
+    def _empty(self, queue: Queue) -> None:
+        """The command register can be filled from the next cycle on."""
+        self.occupied[queue] = False
         self.emptied[queue].notify()
 
     def _taken(self, queue: Queue, index: int, values: dict[str, int]) -> Generator[int | Signal, None, None]:
