@@ -84,11 +84,8 @@ STORE_END = 2
 
 # Systolic arrays and accumulators (hw/pe/systolic.py, hw/array, hw/memory/accumulators.py)
 
-SYSTOLIC_SETUP = 3
-"""EXECUTE's command handshake to the first cycle in which operand readers and front end may take their shares of it."""
-
-OUTPUT_BEGIN = 2
-"""The output-stationary front end takes a plan to its first step: a cycle to see that operands are there."""
+SYSTOLIC_SETUP = 4
+"""EXECUTE's command handshake to the first cycle in which the address of its first operand may stand at a scratchpad."""
 
 CORNER_TURN = 3
 """An activation word at an operand reader to its first byte at row 0 of the output-stationary array: broadcast, row, byte."""
@@ -109,9 +106,3 @@ DRAIN_ROWS = 3
 ACCUMULATE = 3
 """A result at its accumulator bank to the cycle of its write: block RAM, output register, sum. A row that is read to be added
 to must have been written before: results of the same row are more than this apart."""
-
-READER_DEPTH = 6
-"""Words that an operand reader reads ahead: enough for a word per cycle around its loop of memory, buffer and credit."""
-
-READER = 1 + SCRATCHPAD + 1
-"""A nest of loops taken by an operand reader to its first word: address, scratchpad, buffer."""

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from amaranth.lib import wiring
 
+from hw.array.geometry import Dataflow, systolic_geometry
 from hw.array.output_core import OutputStationaryCore
 from hw.array.weight_core import WeightStationaryCore
 from hw.design import Design
 
 
-def systolic_core(*, design: Design, dataflow: str) -> wiring.Component:
-    """The core of ``dataflow``, "output-stationary" or "weight-stationary", with the members of ``core_members``."""
-    if dataflow == "output-stationary":
-        return OutputStationaryCore(design=design)
-    if dataflow == "weight-stationary":
-        return WeightStationaryCore(design=design)
-    raise ValueError(f"dataflow must be output-stationary or weight-stationary, not {dataflow!r}")
+def systolic_core(*, design: Design, dataflow: Dataflow) -> wiring.Component:
+    """The core of ``dataflow``, "output-stationary" or "weight-stationary", with the members of ``core_members``.
+
+    Raises
+    ------
+    ValueError
+        ``dataflow`` is unknown, the design's geometry is not that of such an array, or ``accumulator_rows`` is not a power of
+        two, 2 or more.
+    """
+    geometry, accumulator_rows = design.geometry, design.accumulator_rows
+    rows = geometry.tile_depth if dataflow == "weight-stationary" else geometry.tile_rows
+    expected = systolic_geometry(
+        rows=rows, columns=geometry.columns, data_bytes=design.data_bytes, dataflow=dataflow
+    )
+    if geometry != expected:
+        raise ValueError(f"geometry must be {expected}, not {geometry}")
+    if accumulator_rows < 2 or accumulator_rows & (accumulator_rows - 1):
+        raise ValueError(f"accumulator_rows must be a power of two, 2 or more, not {accumulator_rows!r}")
+    kind = WeightStationaryCore if dataflow == "weight-stationary" else OutputStationaryCore
+    return kind(design=design)

@@ -50,10 +50,10 @@ def systolic_geometry(*, rows: int, columns: int, data_bytes: int, dataflow: Dat
     )
 
 
-def shortest_interval(rows: int) -> int:
-    """Fewest cycles from an output-stationary tile to the next: its results must be out of the way of the next one's.
+def least_interval(rows: int) -> int:
+    """Fewest cycles between the last steps of output-stationary tiles, and from tile to tile.
 
-    Rows finish a cycle apart and are joined in groups on their way up; and a row of accumulators must have been written
-    before it is read to be added to.
+    Rows finish a cycle apart and are joined in groups on their way up: the results of a tile must be out before those of the
+    next; and written, because a row of accumulators may be added to again by any result of the next tile.
     """
-    return max(rows + (rows - 1) // DRAIN_ROWS, ACCUMULATE + 1)
+    return rows + (rows - 1) // DRAIN_ROWS + ACCUMULATE

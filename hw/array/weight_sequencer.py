@@ -1,0 +1,325 @@
+"""The steps of a weight-stationary core: weights of one tile are read while activations of the tile before pass."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2, exact_log2
+
+from hw.array.delay import delayed
+from hw.array.setup import plan
+from hw.design import Design
+from hw.timing import ACCUMULATE
+
+
+class WeightPhase(wiring.Component):
+    """Reads the weights of a tile, and holds them ready until its activations begin.
+
+    Members
+    -------
+    take : In(1), base : In
+        The next cycle reads the first word of a command.
+    more : In(1)
+        The next cycle reads on: the next tile of the same command.
+    go : In(1)
+        Activations begin with the weights that are there.
+    cut : In(1)
+        Drop the weights.
+    vacant : Out(1)
+        There are no weights, nor will be without ``take`` or ``more``.
+    there : Out(1)
+        All are read, or the last is just being read.
+    first : Out(1)
+        Word 0 is being read.
+    reading : Out(1), address : Out
+        Of the weight word; a register, one bit wider than an address.
+    """
+
+    def __init__(self, *, rows: int, words: int) -> None:
+        self._rows = rows
+        width = ceil_log2(words)
+        super().__init__(
+            {
+                "take": In(1),
+                "base": In(width),
+                "more": In(1),
+                "go": In(1),
+                "cut": In(1),
+                "vacant": Out(1),
+                "there": Out(1),
+                "first": Out(1),
+                "reading": Out(1),
+                "address": Out(width + 1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        full, last = Signal(), Signal()
+        left = Signal(range(self._rows))
+        begin = self.take | self.more
+        m.d.comb += [
+            self.vacant.eq(~self.reading & ~full),
+            self.there.eq(full | (self.reading & last)),
+        ]
+        m.d.sync += [
+            self.first.eq(begin),
+            full.eq(self.there & ~self.go & ~self.cut),
+            self.reading.eq((begin | (self.reading & ~last)) & ~self.cut),
+            left.eq(Mux(begin, self._rows - 1, left - 1)),
+            last.eq(Mux(begin, self._rows == 1, left == 1)),
+        ]
+        with m.If(self.take):
+            m.d.sync += self.address.eq(self.base)
+        with m.Elif(self.reading):
+            m.d.sync += self.address.eq(self.address + 1)
+        return m
+
+
+def tile(design: Design) -> data.StructLayout:
+    """A tile of a command: where it reads and adds up, and its place among the tiles.
+
+    ``activations`` is wide enough to pass the end of the scratchpad once; ``part`` is the part of its words. ``row`` is the
+    accumulator row within its half, one bit wider.
+    """
+    geometry = design.geometry
+    return data.StructLayout(
+        {
+            "activations": max(16, ceil_log2(design.activation_words)) + 1,
+            "part": exact_log2(geometry.activation_bytes // geometry.tile_depth),
+            "row": ceil_log2(design.accumulator_rows),
+            "first": 1,
+            "depth_first": 1,
+            "depth_last": 1,
+            "column_last": 1,
+        }
+    )
+
+
+class Tiles(wiring.Component):
+    """The tile whose weights are read: depth tiles within column tiles.
+
+    Members
+    -------
+    plan : In(plan)
+        Of the command that ``take`` begins.
+    take, more : In(1)
+        The next cycle's tile is the first of the command, the next one.
+    current : Out(plan)
+        The command.
+    tile : Out(tile)
+    """
+
+    def __init__(self, *, design: Design) -> None:
+        self._design = design
+        super().__init__(
+            {
+                "plan": In(plan(design)),
+                "take": In(1),
+                "more": In(1),
+                "current": Out(plan(design)),
+                "tile": Out(tile(design)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        current, here, planned = self.current, self.tile, self.plan
+        depth, column = Signal(25), Signal(17)  # of the next tile, counted from 1
+        parts = self._design.geometry.activation_bytes // self._design.geometry.tile_depth
+        with m.If(self.more):
+            m.d.sync += [here.first.eq(0), here.depth_first.eq(0), depth.eq(depth + 1)]
+            m.d.sync += here.depth_last.eq(depth == current.command.depth_tiles)
+            m.d.sync += here.part.eq(here.part + 1)
+            with m.If(here.part == parts - 1):
+                m.d.sync += here.activations.eq(here.activations + 1)
+            with m.If(here.depth_last):
+                self._first_of_column(m, current)
+                m.d.sync += [
+                    depth.eq(2),
+                    here.row.eq(here.row + current.command.row_tiles),
+                    column.eq(column + 1),
+                    here.column_last.eq(column == current.command.column_tiles),
+                ]
+        with m.If(self.take):
+            self._first_of_column(m, planned)
+            m.d.sync += [
+                current.eq(planned),
+                depth.eq(2),
+                column.eq(2),
+                here.first.eq(1),
+                here.row.eq(planned.command.accumulators_address[:-1]),
+                here.column_last.eq(planned.single_column),
+            ]
+        return m
+
+    def _first_of_column(self, m: Module, source) -> None:
+        m.d.sync += [
+            self.tile.activations.eq(source.command.activations_address),
+            self.tile.part.eq(0),
+            self.tile.depth_first.eq(1),
+            self.tile.depth_last.eq(source.single_depth),
+        ]
+
+
+def step(design: Design) -> data.StructLayout:
+    """A step of the activations, if ``running``: what it reads (see ``tile``) and where its results go.
+
+    ``first`` and ``last`` are those of a tile, ``command_last`` that of a command which is not cut short.
+    """
+    of_tile = tile(design)
+    return data.StructLayout(
+        {
+            "running": 1,
+            "first": 1,
+            "last": 1,
+            "command_last": 1,
+            **{name: of_tile[name].shape for name in ("activations", "part", "row")},
+            "half": 1,
+            "accumulate": 1,
+        }
+    )
+
+
+class ActivationPhase(wiring.Component):
+    """Passes the row tiles of a tile, one per cycle.
+
+    Members
+    -------
+    go : In(1)
+        The next cycle is row tile 0 of ``tile`` of the command ``current``.
+    stop : In(1)
+        The next step is the tile's last.
+    halt : In(1)
+        Stop at once.
+    step : Out(step)
+        A register.
+    """
+
+    def __init__(self, *, design: Design) -> None:
+        super().__init__(
+            {
+                "go": In(1),
+                "stop": In(1),
+                "halt": In(1),
+                "current": In(plan(design)),
+                "tile": In(tile(design)),
+                "step": Out(step(design)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        command, step = self.current.command, self.step
+        stride, row_tiles = Signal.like(command.activations_stride), Signal.like(command.row_tiles)
+        following = Signal(17)  # row tile after the next cycle's, counted from 1
+        m.d.sync += [
+            step.first.eq(self.go),
+            step.running.eq((self.go | (step.running & ~step.last)) & ~self.halt),
+        ]
+        with m.If(self.go):
+            m.d.sync += [
+                stride.eq(command.activations_stride),
+                row_tiles.eq(command.row_tiles),
+                following.eq(2),
+                step.last.eq(self.current.single_row),
+                step.command_last.eq(self.tile.depth_last & self.tile.column_last),
+                step.activations.eq(self.tile.activations),
+                step.part.eq(self.tile.part),
+                step.row.eq(self.tile.row),
+                step.half.eq(command.accumulators_address[-1]),
+                step.accumulate.eq(command.accumulate | ~self.tile.depth_first),
+            ]
+        with m.Else():
+            m.d.sync += [
+                following.eq(following + 1),
+                step.last.eq(step.running & ((following == row_tiles) | self.stop)),
+                step.activations.eq(step.activations + stride),
+                step.row.eq(step.row + 1),
+            ]
+        return m
+
+
+class WeightSequencer(wiring.Component):
+    """Both phases: weights of tile i from the first activations of tile i - 1 on, activations when all its weights are there.
+
+    Members
+    -------
+    plan : In(stream of ``plan``)
+    stop : In(1)
+        End the command with the next step.
+    halt : In(1)
+        Stop at once.
+    weights : Out, steps : Out
+        Outputs of ``WeightPhase`` and ``ActivationPhase``.
+    ends : Out(1)
+        The step is the last of its command. ``cut``: and of its command's next tile the weights are dropped.
+
+    Timing
+    ------
+    With S the cycle of a tile's first weight word, and T of its first activations: T is S + rows at least. T is at least
+    the number of row tiles, and ``ACCUMULATE + 1``, from the T before it; in the first tile of an accumulating command
+    ``ACCUMULATE`` cycles more than the row tiles. S is as early as the T of the tile before.
+    """
+
+    def __init__(self, *, design: Design) -> None:
+        self._design = design
+        words = design.weight_words
+        super().__init__(
+            {
+                "plan": In(stream.Signature(plan(design))),
+                "stop": In(1),
+                "halt": In(1),
+                "ends": Out(1),
+                "cut": Out(1),
+                "waiting": Out(1),
+                "weight_reading": Out(1),
+                "weight_first": Out(1),
+                "weight_address": Out(ceil_log2(words) + 1),
+                "step": Out(step(design)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        design = self._design
+        m.submodules.weight_phase = weights = WeightPhase(
+            rows=design.geometry.tile_depth, words=design.weight_words
+        )
+        m.submodules.tiles = tiles = Tiles(design=design)
+        m.submodules.activation_phase = phase = ActivationPhase(design=design)
+        go, more, tile_last, step_last = Signal(), Signal(), Signal(), Signal()
+        steps = phase.step
+        # A row must be in the accumulators before it is added to: tiles keep apart, and so do commands if rows may overlap.
+        lasts = [delayed(m, step_last, cycles) for cycles in range(ACCUMULATE)]
+        goes = [delayed(m, go, cycles + 1) for cycles in range(ACCUMULATE)]
+        overlaps = tiles.tile.first & tiles.current.command.accumulate & Cat(lasts).any()
+        m.d.comb += [
+            step_last.eq(steps.running & steps.last),
+            tile_last.eq(tiles.tile.depth_last & tiles.tile.column_last),
+            self.ends.eq(step_last & (steps.command_last | self.stop)),
+            self.cut.eq(step_last & ~steps.command_last & self.stop),
+            go.eq(weights.there & (~steps.running | steps.last) & ~Cat(goes).any() & ~overlaps & ~self.cut),
+            more.eq(go & ~tile_last),
+            self.plan.ready.eq(weights.vacant | (go & tile_last)),
+            weights.take.eq(self.plan.valid & self.plan.ready),
+            weights.base.eq(self.plan.payload.command.weights_address),
+            weights.more.eq(more),
+            weights.go.eq(go),
+            weights.cut.eq(self.cut | self.halt),
+            tiles.plan.eq(self.plan.payload),
+            tiles.take.eq(weights.take),
+            tiles.more.eq(more),
+            phase.go.eq(go),
+            phase.stop.eq(self.stop),
+            phase.halt.eq(self.halt),
+            phase.current.eq(tiles.current),
+            phase.tile.eq(tiles.tile),
+            self.step.eq(steps),
+            self.waiting.eq(~weights.vacant),
+            self.weight_reading.eq(weights.reading),
+            self.weight_first.eq(weights.first),
+            self.weight_address.eq(weights.address),
+        ]
+        return m

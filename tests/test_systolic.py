@@ -1,0 +1,237 @@
+# amaranth: UnusedElaboratable=no
+"""Systolic arrays and cores: geometry, what is refused, halts, addresses past the end, tiles without a gap."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+from systolic_bench import command, design_for, run
+from test_systolic_model import contents
+
+from hw.array.core import systolic_core
+from hw.array.corner_turn import CornerTurn
+from hw.array.geometry import systolic_geometry
+from hw.array.output_stationary import OutputStationaryArray
+from hw.array.weight_stationary import WeightStationaryArray
+from hw.pe.systolic import WeightStationaryElement
+from hw.timing import DRAIN_ROWS, OUTPUT_ELEMENT, WEIGHT_ELEMENT
+from sim.families.systolic import SystolicModel
+
+OUTPUT, WEIGHT = "output-stationary", "weight-stationary"
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "data_bytes", "dataflow", "expected"),
+    [
+        (8, 8, 8, OUTPUT, (8, 8, 1, 8, 8, 1)),
+        (3, 5, 4, OUTPUT, (3, 5, 1, 4, 8, 1)),
+        (9, 3, 4, OUTPUT, (9, 3, 1, 16, 4, 1)),
+        (16, 16, 8, WEIGHT, (1, 16, 16, 16, 16, 16)),
+        (4, 1, 64, WEIGHT, (1, 1, 4, 64, 1, 4)),
+    ],
+)
+def test_geometry(rows, columns, data_bytes, dataflow, expected):
+    g = systolic_geometry(rows=rows, columns=columns, data_bytes=data_bytes, dataflow=dataflow)
+    assert expected == (
+        g.tile_rows, g.columns, g.tile_depth, g.activation_bytes, g.weight_bytes, g.weight_words,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"rows": 0}, ValueError, "rows must be 1 or more, not 0"),
+        ({"columns": -1}, ValueError, "columns must be 1 or more, not -1"),
+        ({"rows": 2.0}, TypeError, "integer"),
+        ({"data_bytes": 128}, ValueError, "data_bytes must be 4, 8, 16, 32 or 64, not 128"),
+        ({"dataflow": "both"}, ValueError, "dataflow must be one of .*, not 'both'"),
+        ({"rows": 3, "dataflow": WEIGHT}, ValueError, "rows must be a power of two .*, not 3"),
+    ],
+)
+def test_geometry_refuses(change, error, message):
+    with pytest.raises(error, match=message):
+        systolic_geometry(**{"rows": 4, "columns": 4, "data_bytes": 8, "dataflow": OUTPUT} | change)
+
+
+def test_components_refuse():
+    with pytest.raises(ValueError, match=r"rows must be 1 .*, not 0"):
+        OutputStationaryArray(rows=0, columns=1)
+    with pytest.raises(ValueError, match=r"columns must be 1 .*, not 0"):
+        WeightStationaryArray(rows=1, columns=0)
+    with pytest.raises(ValueError, match="sum_width must be 16 to 32, not 33"):
+        WeightStationaryElement(sum_width=33)
+    with pytest.raises(ValueError, match="rows must be 1 to word_bytes, 4, not 5"):
+        CornerTurn(rows=5, word_bytes=4)
+    design = design_for(rows=2, columns=2, data_bytes=4, dataflow=OUTPUT)
+    with pytest.raises(ValueError, match="geometry must be"):
+        systolic_core(design=design, dataflow=WEIGHT)
+    with pytest.raises(ValueError, match="accumulator_rows must be a power of two, 2 or more, not 96"):
+        systolic_core(design=replace(design, accumulator_rows=96), dataflow=OUTPUT)
+
+
+def operands(rows, columns, depth):
+    random = np.random.default_rng(depth)
+    return random.integers(-128, 128, (rows, depth)), random.integers(-128, 128, (depth, columns))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 3), (4, 4), (7, 2)])
+def test_output_stationary_array(rows, columns):
+    """Two products of matrices, the second as close behind the first as results allow; every result in its cycle."""
+    dut = OutputStationaryArray(rows=rows, columns=columns)
+    depth = rows + (rows - 1) // DRAIN_ROWS + 1
+    pairs = [operands(rows, columns, depth), operands(rows, columns, depth + 1)]
+    x, w = np.hstack([p[0] for p in pairs]), np.vstack([p[1] for p in pairs])
+    ends = [depth - 1, 2 * depth]
+    due = {
+        end + r + OUTPUT_ELEMENT + r // DRAIN_ROWS + 1: (x_i[r] @ w_i) & 0xFFFFFFFF
+        for end, (x_i, w_i) in zip(ends, pairs, strict=True)
+        for r in range(rows)
+    }
+
+    async def bench(ctx):
+        total = x.shape[1]
+        for now in range(max(due) + columns + 4):
+            for r in range(rows):
+                k = now - r
+                ctx.set(dut.activations[r], int(x[r, k]) if 0 <= k < total else 0)
+            ctx.set(dut.last, sum((now - r in ends) << r for r in range(rows)))
+            for c in range(columns):
+                ctx.set(dut.weights[c], int(w[now, c]) if now < total else 0)
+                expected = due.get(now - c)
+                assert ctx.get(dut.results[c]) == (0 if expected is None else expected[c]), (now, c)
+            assert ctx.get(dut.valid) == (now in due)
+            await ctx.tick()
+
+    simulate(dut, bench)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 3), (4, 4)])
+def test_weight_stationary_array(rows, columns):
+    """Three tiles, weights of the next taken in from the cycle on in which activations of the one before begin."""
+    dut = WeightStationaryArray(rows=rows, columns=columns)
+    random = np.random.default_rng(rows)
+    tiles = 3
+    x = random.integers(
+        -128, 128, (tiles, rows, rows)
+    )  # as many activations as it takes to load the next weights
+    w = random.integers(-128, 128, (tiles, rows, columns))
+
+    async def bench(ctx):
+        for now in range((tiles + 2) * rows + rows + columns + 4):
+            loading, word = divmod(now, rows)
+            passing, step = divmod(now - 1, rows)
+            ctx.set(dut.capture, word == 0 and loading < tiles)
+            ctx.set(dut.swap, word == 0 and 1 <= loading <= tiles)
+            for c in range(columns):
+                ctx.set(dut.weights[c], int(w[loading, word, c]) if loading < tiles else 99)
+            for r in range(rows):
+                ctx.set(dut.activations[r], int(x[passing - 1, step, r]) if 1 <= passing <= tiles else 77)
+            for c in range(columns):
+                tile, row = divmod(now - 1 - c - (rows - 1 + WEIGHT_ELEMENT), rows)
+                if 1 <= tile <= tiles:
+                    assert ctx.get(dut.results[c]) == int(x[tile - 1, row] @ w[tile - 1, :, c]) & 0xFFFFFFFF
+            await ctx.tick()
+
+    simulate(dut, bench)
+
+
+def simulate(dut, bench):
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+@pytest.mark.parametrize(("dataflow", "fields"), [
+    (OUTPUT, {"row_tiles": 3, "column_tiles": 2, "depth_tiles": 64}),
+    (WEIGHT, {"row_tiles": 16, "column_tiles": 2, "depth_tiles": 5}),
+])  # fmt: skip
+def test_no_gap_within_and_across_commands(dataflow, fields):
+    """Back to back, every cycle from the first step to the last is a step."""
+    design = design_for(rows=8 if dataflow == OUTPUT else 16, columns=2, data_bytes=8, dataflow=dataflow)
+    activations, weights = contents(design, 1)
+    seen = run(design, dataflow, activations, weights, [command(**fields)] * 3, [0, 0, 0])
+    assert len(seen.steps) == 3 * np.prod(list(fields.values()))
+    assert seen.steps == list(range(seen.steps[0], seen.steps[-1] + 1))
+
+
+@pytest.mark.parametrize("since", range(0, 60, 3))
+@pytest.mark.parametrize("dataflow", [OUTPUT, WEIGHT])
+@pytest.mark.parametrize("past", [0, 250])
+def test_halt(dataflow, since, past):
+    """Whenever halted, the core stops at once; nothing of what it dropped is left in a command after that."""
+    design = design_for(rows=4, columns=3, data_bytes=4, dataflow=dataflow)
+    activations, weights = contents(design, since)
+    long = command(row_tiles=4, column_tiles=3, depth_tiles=9, activations_stride=3, weights_address=past)
+    after = command(row_tiles=2, column_tiles=2, depth_tiles=3, activations_stride=3, accumulators_address=64)
+    halt = range(since, since + 40)
+    seen = run(design, dataflow, activations, weights, [long, long, after], [0, 0, halt.stop + 5], halt=halt)
+    assert all(cycle <= since or cycle > halt.stop for cycle in [*seen.steps, *seen.busy])
+    assert seen.taken[-1] == halt.stop + 5
+    assert not [cycle for cycle in seen.faults if cycle > halt.stop]
+    assert len([cycle for cycle in seen.finished if cycle > halt.stop]) == 1
+    expected = SystolicModel(geometry=design.geometry, dataflow=dataflow).execute(
+        vars(after), activations, weights
+    )
+    rows = len(expected)
+    for n in range(2):
+        np.testing.assert_array_equal(
+            seen.accumulators[64 + n * rows : 64 + (n + 1) * rows], expected[:, 3 * n : 3 * n + 3]
+        )
+
+
+PAST = [
+    {"activations_address": 250, "activations_stride": 9},
+    {"activations_address": 255, "depth_tiles": 9},
+    {"activations_stride": 65535},
+    {"weights_address": 254, "depth_tiles": 9},
+    {"depth_tiles": 1 << 23},
+    {"row_tiles": 65535, "activations_stride": 0},
+    {"column_tiles": 65535},
+    {"accumulators_address": 63, "row_tiles": 9},
+    {"accumulators_address": 127, "row_tiles": 9},
+]
+
+
+@pytest.mark.parametrize("past", PAST, ids=str)
+@pytest.mark.parametrize("dataflow", [OUTPUT, WEIGHT])
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_address_past_the_end(dataflow, past, position):
+    """The command at fault is named, by a pulse in the cycle before it has finished; the commands before it are right."""
+    design = design_for(rows=4, columns=2, data_bytes=4, dataflow=dataflow)
+    activations, weights = contents(design, position)
+    good = [
+        command(row_tiles=2, depth_tiles=2, activations_stride=2, accumulators_address=8 * i)
+        for i in range(position)
+    ]
+    wrong = command(**{"row_tiles": 4, "depth_tiles": 2} | past)
+    later = command(row_tiles=3, depth_tiles=2, activations_stride=2, accumulators_address=96)
+    commands = [*good, wrong, later]
+    visible = [0] * (position + 1) + [400]
+    seen = run(design, dataflow, activations, weights, commands, visible)
+    assert seen.faults == [seen.finished[position] - 1]
+    model = SystolicModel(geometry=design.geometry, dataflow=dataflow)
+    expected = model.execute(vars(later), activations, weights)
+    np.testing.assert_array_equal(seen.accumulators[96 : 96 + len(expected)], expected)
+
+
+@pytest.mark.parametrize("dataflow", [OUTPUT, WEIGHT])
+def test_up_to_the_end_is_no_fault(dataflow):
+    design = design_for(rows=4, columns=2, data_bytes=4, dataflow=dataflow)
+    tile_rows, words = design.geometry.tile_rows, design.geometry.weight_words
+    activations, weights = contents(design, 1)
+    fields = command(
+        row_tiles=4,
+        depth_tiles=2,
+        activations_stride=2,
+        activations_address=256 - (2 * (4 * tile_rows - 1) + (2 if dataflow == WEIGHT else 1)),
+        weights_address=256 - 2 * words,
+        accumulators_address=128 - 4 * tile_rows,
+    )
+    seen = run(design, dataflow, activations, weights, [fields], [0])
+    assert seen.faults == []
+    expected = SystolicModel(geometry=design.geometry, dataflow=dataflow).execute(
+        vars(fields), activations, weights
+    )
+    np.testing.assert_array_equal(seen.accumulators[-len(expected) :], expected)
