@@ -29,7 +29,7 @@ _SMALL = (
 
 @dataclass(frozen=True)
 class Case:
-    """One GEMM in one memory; ``seed`` is that of its operands."""
+    """One GEMM in one memory; ``seed`` is that of its operands, ``variant`` their formats'."""
 
     sizes: tuple[int, int, int]
     mode: OutputMode = OutputMode.RAW
@@ -38,6 +38,7 @@ class Case:
     alignment: tuple[tuple[str, int], ...] = ()
     base: int = 0
     stall: float = 0.0
+    variant: int = 0
 
 
 def memory(latency: int, interval: int = 1, outstanding: int = 8) -> MemoryTiming:
@@ -129,18 +130,19 @@ class Prepared:
 
 def prepare(config: Config, case: Case) -> Prepared:
     """Compile ``case`` for ``config`` and make its memory image."""
+    family = config.instance
+    load = workload.random(case.sizes, case.mode.name.lower(), case.seed, family.pairs[case.variant])
     program = compile_gemm(
         config.design(),
-        config.instance,
+        family,
         *case.sizes,
         mode=case.mode,
+        formats=load.formats,
         base=case.base,
         alignment=dict(case.alignment),
     )
-    load = workload.random(case.sizes, case.mode.name.lower(), case.seed)
-    scaling = (load.bias, load.multiplier, load.shift) if case.mode is OutputMode.REQUANTISED else ()
     return Prepared(
-        program=program, load=load, image=program.image(load.x, load.w, *scaling), timing=case.timing
+        program=program, load=load, image=program.image(load.x, load.w, *load.scaling), timing=case.timing
     )
 
 

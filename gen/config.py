@@ -30,7 +30,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from gen.errors import RequestError
-from gen.families import FAMILIES, Family, load_family
+from gen.families import DEFAULT, FAMILIES, Family, load_family
 from hw.design import Design, Geometry
 
 LARGEST_FILE = 1 << 20
@@ -102,7 +102,7 @@ class Config(Section):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,47}$", description="small letters, digits and hyphens")
     summary: str = Field(default="", max_length=200, description="one line for people")
-    family: str = Field(default="systolic", description="kind of array")
+    family: str = Field(default=DEFAULT, description="kind of array")
     array: Any
     bus: Bus = Bus()
     memory: Memory = Memory()
@@ -187,7 +187,7 @@ def load(origin: str, overrides: Iterable[str] = ()) -> Config:
 
 def check(data: Mapping[str, Any], origin: str) -> Config:
     """The configuration in ``data``; ``origin`` is what messages call it."""
-    model = _model(str(data.get("family", "systolic")))
+    model = _model(str(data.get("family", DEFAULT)))
     mistakes, bad, result = [], set(), None
     try:
         result = model.model_validate(dict(data))
@@ -196,7 +196,7 @@ def check(data: Mapping[str, Any], origin: str) -> Config:
             mistakes.append(_mistake(model, item))
             bad.add(mistakes[-1].path)
     if model is Config and "family" not in bad:
-        family = data.get("family", "systolic")
+        family = data.get("family", DEFAULT)
         mistakes.append(Mistake("family", family, f"must be one of {', '.join(sorted(FAMILIES))}"))
     mistakes += _Rules(model, data, bad).mistakes()
     if mistakes or result is None:
@@ -216,7 +216,7 @@ def schema() -> dict[str, Any]:
         definitions[f"array-{name}"] = array
         given = {
             "properties": {"family": {"const": name}},
-            **({} if name == "systolic" else {"required": ["family"]}),
+            **({} if name == DEFAULT else {"required": ["family"]}),
         }
         choices.append({"if": given, "then": {"properties": {"array": {"$ref": f"#/$defs/array-{name}"}}}})
     whole["properties"]["family"]["enum"] = sorted(FAMILIES)
@@ -333,7 +333,7 @@ class _Rules:
         }
         self._array: Mistake | Geometry | None = None
         if model is not Config and not any(path.split(".")[0] == "array" for path in self._bad):
-            self._array = self._geometry(str(data.get("family", "systolic")), data["array"])
+            self._array = self._geometry(str(data.get("family", DEFAULT)), data["array"])
 
     @staticmethod
     def _filled(section: Any, given: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gen.config import Config
 from gen.generate import generate
 from gen.options import Options
 from gen.workload import Workload
-from hw.control.isa import FETCH_SOURCE, Error, OutputMode, Queue
+from hw.control.isa import FETCH_SOURCE, Error, Queue
 from sim import simulate
 from sim.cycles.program import predict
 
@@ -31,7 +31,9 @@ def run(
     Raises ``RequestError`` when one cannot be made to fit, before anything is simulated.
     """
     design, family = config.design(), config.instance
-    programs = [compile_gemm(design, family, *load.sizes, mode=load.mode) for load in workloads]
+    programs = [
+        compile_gemm(design, family, *load.sizes, mode=load.mode, formats=load.formats) for load in workloads
+    ]
     notify(f"generating {config.name}")
     made = generate(config)
     predictions = [
@@ -70,9 +72,8 @@ def run(
 
 def _job(program: Program, load: Workload, options: Options, *, limit: int) -> simulate.Job:
     """The run that a host would start: the image in memory, the program's place and its window in the registers."""
-    scaling = (load.bias, load.multiplier, load.shift) if load.mode is OutputMode.REQUANTISED else ()
     return simulate.Job(
-        image=program.image(load.x, load.w, *scaling).tobytes(),
+        image=program.image(load.x, load.w, *load.scaling).tobytes(),
         base=program.base,
         registers=program.registers,
         timing=options.timing,

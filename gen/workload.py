@@ -10,6 +10,7 @@ import numpy as np
 
 from gen.errors import RequestError
 from hw.control.isa import OutputMode
+from hw.formats import INT8, Format, Operand
 from sim import golden
 
 MODES = ("raw", "requantised")
@@ -39,8 +40,8 @@ class Workload:
 
     title: str
     layer: str | None
-    x: np.ndarray
-    w: np.ndarray
+    x: Operand
+    w: Operand
     mode: OutputMode
     bias: np.ndarray
     multiplier: np.ndarray
@@ -51,11 +52,23 @@ class Workload:
         """M, K and N."""
         return *self.x.shape, self.w.shape[1]
 
+    @property
+    def formats(self) -> tuple[str, str]:
+        """Names of the formats of X and W, as ``compile_gemm`` takes them."""
+        return self.x.format.name, self.w.format.name
+
+    @property
+    def scaling(self) -> tuple[np.ndarray, ...]:
+        """What a program's image takes beside the operands."""
+        return (self.bias, self.multiplier, self.shift) if self.mode is OutputMode.REQUANTISED else ()
+
     def golden(self) -> np.ndarray:
         """What comes out: the mathematical model, which knows nothing of the hardware."""
         if self.mode is OutputMode.RAW:
-            return golden.gemm(self.x, self.w)
-        return golden.requantised_gemm(self.x, self.w, self.bias, self.multiplier, self.shift)
+            return golden.gemm(self.x.integers(), self.w.integers())
+        return golden.requantised_gemm(
+            self.x.integers(), self.w.integers(), self.bias, self.multiplier, self.shift
+        )
 
     def describe(self) -> dict[str, Any]:
         """The workload as plain data."""
@@ -67,6 +80,8 @@ class Workload:
             "K": k,
             "N": n,
             "mode": self.mode.name.lower(),
+            "activations": self.x.format.name,
+            "weights": self.w.format.name,
         }
 
 
@@ -82,12 +97,16 @@ def parse_gemm(text: str) -> tuple[int, int, int]:
     return m, k, n
 
 
-def random(sizes: tuple[int, int, int], mode: str, seed: int) -> Workload:
-    """Operands over the whole of int8, bias and scale such that about every output value occurs."""
+def random(
+    sizes: tuple[int, int, int], mode: str, seed: int, formats: tuple[Format, Format] = (INT8, INT8)
+) -> Workload:
+    """Operands over the whole of their ``formats``, bias and scale such that about every output value occurs."""
     m, k, n = sizes
     generator = np.random.default_rng(seed)
-    x, w = (generator.integers(-128, 128, shape, dtype=np.int8) for shape in ((m, k), (k, n)))
-    spread = 128 * 128 / 3 * np.sqrt(k)  # about the standard deviation of a result
+    x = _random(generator, formats[0], (m, k), 1)
+    w = _random(generator, formats[1], (k, n), 0)
+    # About the standard deviation of a result.
+    spread = np.sqrt(k * np.prod([np.mean(np.square(one.values, dtype=float)) for one in formats]))
     multiplier, shift = golden.dyadics(generator.uniform(40, 80, n) / spread)
     return Workload(
         title=f"random GEMM, {m} x {k} x {n}",
@@ -99,6 +118,13 @@ def random(sizes: tuple[int, int, int], mode: str, seed: int) -> Workload:
         multiplier=multiplier,
         shift=shift,
     )
+
+
+def _random(
+    generator: np.random.Generator, format: Format, shape: tuple[int, int], depth_axis: int
+) -> Operand:
+    codes = generator.integers(0, 1 << format.bits, shape, dtype=format.code_type)
+    return Operand(format=format, codes=codes, depth_axis=depth_axis)
 
 
 def of_layer(model: str, layer: str, tokens: int, mode: str, prompt: str = PROMPT) -> Workload:
@@ -145,8 +171,8 @@ def of_layer(model: str, layer: str, tokens: int, mode: str, prompt: str = PROMP
     return Workload(
         title=f"{layer}, {m} x {k} x {n}",
         layer=layer,
-        x=x,
-        w=w,
+        x=Operand.activations(INT8, x),
+        w=Operand.weights(INT8, w),
         mode=_mode(mode),
         bias=np.zeros(n, dtype=np.int32),
         multiplier=multiplier,

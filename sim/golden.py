@@ -10,17 +10,30 @@ import math
 import numpy as np
 
 INT8_MAXIMUM = 127
+EXACT_FLOAT64 = 1 << 53
+"""Integers up to this, and so all sums that stay below it, are exact in float64."""
 
 
 def gemm(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """``x`` [M, K] times ``w`` [K, N], both int8: int32 [M, N], which wraps as int32 does."""
-    _check("x", x, np.int8, 2)
-    _check("w", w, np.int8, 2)
+    """``x`` [M, K] times ``w`` [K, N], integers of any type: int32 [M, N], which wraps as int32 does."""
+    for name, array in (("x", x), ("w", w)):
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
+            raise TypeError(
+                f"{name} must be an array of integers, not {getattr(array, 'dtype', type(array))}"
+            )
+        if array.ndim != 2:
+            raise ValueError(f"{name} must have 2 dimensions, not {array.ndim}")
     if x.shape[1] != w.shape[0]:
         raise ValueError(f"rows of w must be {x.shape[1]} as columns of x, not {w.shape[0]}")
-    # Up to 2^38 steps of K no float64 sum of such products is rounded; a product of BLAS is far faster than one of integers.
-    exact = (x.astype(np.float64) @ w.astype(np.float64)).astype(np.int64)
-    return exact.astype(np.int32)
+    if _largest(x) * _largest(w) * x.shape[1] < EXACT_FLOAT64:
+        # A product of BLAS is far faster than one of integers.
+        return (x.astype(np.float64) @ w.astype(np.float64)).astype(np.int64).astype(np.int32)
+    # What wraps in 64 bits has the same low 32.
+    return (x.astype(np.uint64) @ w.astype(np.uint64)).astype(np.uint32).view(np.int32)
+
+
+def _largest(array: np.ndarray) -> int:
+    return max(abs(int(array.min(initial=0))), abs(int(array.max(initial=0))))
 
 
 def requantised_gemm(

@@ -173,9 +173,12 @@ class _Machine:
         g, d = self._design.geometry, self._design
         rows = f.row_tiles * g.tile_rows
         half = d.accumulator_rows // 2
-        row_words = -(-f.depth_tiles * g.tile_depth // g.activation_bytes)
+        row_bytes = self._model.activation_bytes(f.variant, f.depth_tiles * g.tile_depth)
+        row_words = -(-row_bytes // g.activation_bytes)
         last_activation = f.activations_address + (rows - 1) * f.activations_stride + row_words - 1
-        last_weight = f.weights_address + f.column_tiles * self._model.weight_words(f.depth_tiles) - 1
+        last_weight = (
+            f.weights_address + f.column_tiles * self._model.weight_words(f.variant, f.depth_tiles) - 1
+        )
         last_row = f.accumulators_address + f.column_tiles * rows - 1
         if (
             last_activation >= d.activation_words

@@ -1,11 +1,12 @@
 """An array family for tests of compiler and interpreter: any geometry, a plain matrix product for a model.
 
-It is written from docs/architecture.md alone, shares nothing with the families of the house, and can carry words of
-scales along K as later families will.
+It is written from docs/architecture.md alone and shares nothing with the families of the house. Its second pair of formats has
+packed activations and scales along K.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from gen.families.contract import ArrayConfig, Family
 from hw.design import Design, Geometry
+from hw.formats import INT8, Format, Operand
 
 
 def geometry(*, rows: int, columns: int, data_bytes: int, stationary: bool) -> Geometry:
@@ -32,79 +34,114 @@ def geometry(*, rows: int, columns: int, data_bytes: int, stationary: bool) -> G
         activation_bytes=word,
         weight_bytes=weight_bytes,
         weight_words=rows if stationary else 1,
+        variants=len(PAIRS),
     )
 
 
+BLOCK = 16
+NIBBLES = Format(name="nibbles", bits=4, values=tuple(3 * code - 20 for code in range(16)))
+BLOCKS = Format(name="blocks", bits=8, values=tuple(range(128, -128, -1)), block=BLOCK)
+PAIRS = ((INT8, INT8), (NIBBLES, BLOCKS))
+
+
 class Model:
-    """Words of a column tile: one per step of K, and one of scales (ignored) after every ``block`` of them."""
+    """Two pairs of formats: a byte per step of either operand; or activations of half a byte, and weights with a word of scales
+    (a signed byte per feature) after every ``BLOCK`` steps and after the last.
+    """
 
-    def __init__(self, shape: Geometry, block: int):
-        self._shape, self._block = shape, block
+    def __init__(self, shape: Geometry):
+        self._shape = shape
 
-    def weight_words(self, depth_tiles: int) -> int:
+    def activation_bytes(self, variant: int, steps: int) -> int:
+        return -(-steps // 2) if variant else steps
+
+    def weight_words(self, variant: int, depth_tiles: int) -> int:
         steps = depth_tiles * self._shape.tile_depth
-        return steps + (-(-steps // self._block) if self._block else 0)
+        return steps + (-(-steps // BLOCK) if variant else 0)
 
     def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        g = self._shape
+        g, variant = self._shape, fields["variant"]
         rows, steps = fields["row_tiles"] * g.tile_rows, fields["depth_tiles"] * g.tile_depth
+        size = self.activation_bytes(variant, steps)
         x = np.empty((rows, steps), np.int64)
         for m in range(rows):
             start = (fields["activations_address"] + m * fields["activations_stride"]) * g.activation_bytes
-            x[m] = activations[start : start + steps].view(np.int8)
-        words = self.weight_words(fields["depth_tiles"])
+            row = activations[start : start + size]
+            if variant:
+                codes = np.stack([row & 15, row >> 4], axis=1).reshape(-1)[:steps]
+                x[m] = 3 * codes.astype(np.int64) - 20
+            else:
+                x[m] = row.view(np.int8)
+        words = self.weight_words(variant, fields["depth_tiles"])
         tiles = []
         for n in range(fields["column_tiles"]):
             first = (fields["weights_address"] + n * words) * g.weight_bytes
             tile = weights[first : first + words * g.weight_bytes].reshape(words, g.weight_bytes)
-            if self._block:
-                tile = tile[
-                    [i for i in range(words) if i % (self._block + 1) != self._block and i != words - 1]
-                ]
-            tiles.append(x @ tile[:, : g.columns].view(np.int8).astype(np.int64))
+            tile = tile[:, : g.columns]
+            if variant:
+                tiles.append(self._blocks(x, tile, steps))
+            else:
+                tiles.append(x @ tile.view(np.int8).astype(np.int64))
         return np.concatenate(tiles, axis=1).astype(np.int32)
+
+    def _blocks(self, x: np.ndarray, tile: np.ndarray, steps: int) -> np.ndarray:
+        total, word = np.zeros((x.shape[0], tile.shape[1]), np.int64), 0
+        for first in range(0, steps, BLOCK):
+            count = min(BLOCK, steps - first)
+            w = 128 - tile[word : word + count].astype(np.int64)
+            scale = tile[word + count].view(np.int8).astype(np.int64)
+            total += (x[:, first : first + count] @ w) * scale
+            word += count + 1
+        return total
 
 
 class Reference(Family):
-    """``block`` steps of K share a word of scales; 0 for none."""
+    """Both pairs of formats in one array."""
 
     name = "reference"
     summary = "a plain matrix product"
     Config = ArrayConfig
+    pairs = PAIRS
 
-    def __init__(self, *, rows: int, columns: int, data_bytes: int, stationary: bool, block: int = 0) -> None:
+    def __init__(self, *, rows: int, columns: int, data_bytes: int, stationary: bool) -> None:
         self._shape = geometry(rows=rows, columns=columns, data_bytes=data_bytes, stationary=stationary)
-        self._block = block
         super().__init__(ArrayConfig(), data_bytes=data_bytes)
 
     def _geometry(self) -> Geometry:
         return self._shape
 
-    @property
-    def depth_granule(self) -> int:
-        return self._block or 1
+    def depth_granule(self, variant: int) -> int:
+        g = self.geometry
+        return math.lcm(g.activation_bytes * (1 + variant), g.tile_depth, BLOCK if variant else 1)
 
     def core(self, design: Design) -> Any:
         raise NotImplementedError
 
     def model(self) -> Model:
-        return Model(self.geometry, self._block)
+        return Model(self.geometry)
 
-    def weight_words(self, depth_tiles: int) -> int:
-        return self.model().weight_words(depth_tiles)
+    def pack_activations(self, x: Operand) -> np.ndarray:
+        if x.format is INT8:
+            return x.codes
+        codes = np.pad(x.codes, ((0, 0), (0, x.depth % 2)))
+        return codes[:, ::2] | codes[:, 1::2] << 4
 
-    def pack_weights(self, codes: np.ndarray) -> np.ndarray:
+    def pack_weights(self, w: Operand) -> np.ndarray:
         g = self.geometry
         words = []
-        for first in range(0, codes.shape[1], g.columns):
-            depth = -(-codes.shape[0] // g.tile_depth) * g.tile_depth
-            tile = np.zeros((depth, g.weight_bytes), np.uint8)
-            part = codes[:, first : first + g.columns]
-            tile[: part.shape[0], : part.shape[1]] = np.ascontiguousarray(part).view(np.uint8)
+        zero = int(w.format.encode(np.array(0)))
+        for first in range(0, w.shape[1], g.columns):
+            depth = -(-w.depth // g.tile_depth) * g.tile_depth
+            tile = np.full((depth, g.weight_bytes), zero, np.uint8)
+            part = w.codes[:, first : first + g.columns]
+            tile[: part.shape[0], : part.shape[1]] = part
             for k, word in enumerate(tile):
                 words.append(word)
-                if self._block and ((k + 1) % self._block == 0 or k == depth - 1):
-                    words.append(np.full(g.weight_bytes, 0xEE, np.uint8))
+                if w.scales is not None and ((k + 1) % BLOCK == 0 or k == depth - 1):
+                    scales = np.zeros(g.weight_bytes, np.int8)
+                    if k // BLOCK < len(w.scales):
+                        scales[: part.shape[1]] = w.scales[k // BLOCK, first : first + g.columns]
+                    words.append(scales.view(np.uint8))
         return np.concatenate(words)
 
 

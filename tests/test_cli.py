@@ -139,6 +139,10 @@ def test_show_schema(gatemill):
             ["simulate", "systolic-4x4", "--gemm", "1x1x1", "--simulator", "s"],
             "--simulator 's': must be one of",
         ),
+        (
+            ["simulate", "systolic-4x4", "--gemm", "1x1x1", "--weights", "int7"],
+            "formats any x int7 (activations x weights): must be one of int8 x int8 for this array",
+        ),
         (["simulate", "systolic-4x4", "--gemm", "1x1x1", "--memory", "m"], "--memory 'm': must be one of"),
         (
             ["simulate", "systolic-4x4", "--gemm", "1x1x1", "--latency", "0"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,22 +15,28 @@ from pydantic import ValidationError
 
 from gen.compiler import GUARD, DoesNotFit, Program, compile_gemm
 from gen.compiler.check import problems
+from gen.errors import RequestError
 from gen.families import FAMILIES, Family, load_family
 from gen.families.contract import ArrayConfig
 from hw.control.isa import INSTRUCTION_BYTES, Opcode, OutputMode, Token, assemble
 from hw.design import Design
+from hw.formats import INT8, Format, Operand
 from sim import golden
 from sim.interpreter import run
-from tests.reference_array import Reference, design
+from tests.reference_array import PAIRS, Reference, design
 
 RAW, REQUANTISED = OutputMode
 
 
-def operands(program: Program, seed: int) -> tuple[np.ndarray, ...]:
+def operands(program: Program, seed: int) -> tuple[Any, ...]:
     """Random x and w, and parameters when the program takes them."""
     g, generator = program.gemm, np.random.default_rng(seed)
-    x = generator.integers(-128, 128, (g.M, g.K), dtype=np.int8)
-    w = generator.integers(-128, 128, (g.K, g.N), dtype=np.int8)
+    activations, weights = program.family.pairs[g.variant]
+    x = Operand(format=activations, codes=codes(generator, activations, (g.M, g.K)), depth_axis=1)
+    scales = None
+    if weights.block:
+        scales = generator.integers(-128, 128, (-(-g.K // weights.block), g.N))
+    w = Operand(format=weights, codes=codes(generator, weights, (g.K, g.N)), depth_axis=0, scales=scales)
     if g.mode is RAW:
         return x, w
     bias = generator.integers(-(2**31), 2**31, g.N, dtype=np.int32)
@@ -37,16 +44,24 @@ def operands(program: Program, seed: int) -> tuple[np.ndarray, ...]:
     return x, w, bias, multiplier, generator.integers(20, 64, g.N).astype(np.uint8)
 
 
+def codes(generator: np.random.Generator, format: Format, shape: tuple[int, int]) -> np.ndarray:
+    return generator.integers(0, 1 << format.bits, shape, dtype=format.code_type)
+
+
 def verify(chip: Design, family: Family, program: Program, seed: int = 0) -> None:
     """Sound in any timing; equal to the golden model; nothing else touched."""
-    assert problems(chip, family.weight_words, program.binary) == []
-    given = operands(program, seed)
-    image = program.image(*given)
+    assert problems(chip, family.model(), program.binary) == []
+    assert {one.variant for one in program.instructions if one.opcode is Opcode.EXECUTE} == {
+        program.gemm.variant
+    }
+    x, w, *scaling = operands(program, seed)
+    image = program.image(x, w, *scaling)
     before = image.copy()
     result = run(
         chip, family.model(), image, program.address, program.length, program.window, base=program.base
     )
     assert result.passed, (result, program.length)
+    given = (x.integers(), w.integers(), *scaling)
     wanted = golden.gemm(*given) if program.gemm.mode is RAW else golden.requantised_gemm(*given)
     assert np.array_equal(program.read_output(image), wanted), f"seed {seed}"
     assert program.damaged(image) is None
@@ -65,8 +80,7 @@ def chips(draw: st.DrawFn) -> tuple[Design, Family]:
     rows = draw(st.sampled_from([1, 2, 4, 8, 16] if stationary else [1, 2, 3, 5, 8, 16]))
     columns = draw(st.sampled_from([1, 2, 3, 4, 6, 8, 12, 16]))
     width = draw(st.sampled_from([4, 8, 16, 64]))
-    block = draw(st.sampled_from([0, 0, 0, 16, 32]))
-    family = Reference(rows=rows, columns=columns, data_bytes=width, stationary=stationary, block=block)
+    family = Reference(rows=rows, columns=columns, data_bytes=width, stationary=stationary)
     small = st.sampled_from([256, 512, 1024, 4096, 65536])
     chip = design(
         family,
@@ -80,15 +94,39 @@ def chips(draw: st.DrawFn) -> tuple[Design, Family]:
 
 @settings(max_examples=150)
 @given(
-    chips(), sizes, sizes, sizes, st.sampled_from(OutputMode), st.integers(0, 2**32 - 1), st.integers(0, 127)
+    chips(),
+    sizes,
+    sizes,
+    sizes,
+    st.sampled_from(OutputMode),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 127),
+    st.sampled_from(PAIRS),
 )
 def test_programs_equal_the_golden_model(
-    chip_and_family: tuple[Design, Family], m: int, k: int, n: int, mode: OutputMode, seed: int, shift: int
+    chip_and_family: tuple[Design, Family],
+    m: int,
+    k: int,
+    n: int,
+    mode: OutputMode,
+    seed: int,
+    shift: int,
+    pair: tuple[Format, Format],
 ) -> None:
     chip, family = chip_and_family
     alignment = {"activations": shift, "parameters": shift // 2, "output": 127 - shift}
     try:
-        program = compile_gemm(chip, family, m, k, n, mode=mode, base=seed // 128 * 128, alignment=alignment)
+        program = compile_gemm(
+            chip,
+            family,
+            m,
+            k,
+            n,
+            mode=mode,
+            formats=(pair[0].name, pair[1].name),
+            base=seed // 128 * 128,
+            alignment=alignment,
+        )
     except DoesNotFit:
         event("does not fit")
         return
@@ -147,7 +185,7 @@ def test_large_gemms_are_sound() -> None:
     chip = design(STANDARD, lanes=2)
     for shape in [(64, 576, 576), (1, 576, 1536), (64, 5000, 136), (1000, 64, 48), (1, 20000, 16)]:
         program = compile_gemm(chip, STANDARD, *shape, mode=REQUANTISED)
-        assert problems(chip, STANDARD.weight_words, program.binary) == [], shape
+        assert problems(chip, STANDARD.model(), program.binary) == [], shape
 
 
 def test_weights_that_fit_are_loaded_once() -> None:
@@ -293,9 +331,11 @@ def test_wrong_operands() -> None:
     program = compile_gemm(design(STANDARD), STANDARD, 2, 3, 4)
     x, w = operands(program, 1)
     with pytest.raises(ValueError, match=r"w must be of shape \(3, 4\), not \(2, 4\)"):
-        program.image(x, w[:2])
-    with pytest.raises(TypeError, match="x must be an array of int8"):
-        program.image(x.astype(np.int32), w)
+        program.image(x, w.part((0, 2), (0, 4)))
+    with pytest.raises(TypeError, match="x must be an Operand of int8 with K along axis 1, not nibbles"):
+        program.image(Operand(format=PAIRS[1][0], codes=x.codes & 15, depth_axis=1), w)
+    with pytest.raises(TypeError, match="w must be an Operand of int8 with K along axis 0, not ndarray"):
+        program.image(x, w.codes)
     with pytest.raises(ValueError, match="must be left out in raw mode"):
         program.image(x, w, np.zeros(4, np.int32))
     program = compile_gemm(design(STANDARD), STANDARD, 2, 3, 4, mode=REQUANTISED)
@@ -303,6 +343,16 @@ def test_wrong_operands() -> None:
         program.image(x, w)
     with pytest.raises(ValueError, match="shift must be 0 to 63, not 64"):
         program.image(x, w, np.zeros(4, np.int32), np.zeros(4, np.uint32), np.full(4, 64, np.uint8))
+
+
+def test_formats_are_chosen_by_name() -> None:
+    chip = design(STANDARD)
+    assert compile_gemm(chip, STANDARD, 1, 1, 1).gemm.variant == 0
+    assert compile_gemm(chip, STANDARD, 1, 1, 1, formats=(None, "blocks")).gemm.variant == 1
+    assert compile_gemm(chip, STANDARD, 1, 1, 1, formats=("nibbles", None)).gemm.variant == 1
+    message = r"formats int8 x blocks .*: must be one of int8 x int8, nibbles x blocks for this array"
+    with pytest.raises(RequestError, match=message):
+        compile_gemm(chip, STANDARD, 1, 1, 1, formats=("int8", "blocks"))
 
 
 # Families -------------------------------------------------------------------------------------------------------
@@ -318,7 +368,8 @@ def test_the_registry() -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_takes_its_own_configuration_only(name: str) -> None:
     kind = load_family(name)
-    assert kind.formats()
+    assert kind.activations
+    assert kind.weights
     assert kind.summary
     with pytest.raises(TypeError, match=f"config of family {name} must be a"):
         kind(ArrayConfig(), data_bytes=8)
@@ -336,10 +387,11 @@ def test_the_systolic_family_agrees_with_the_reference(
     kind = load_family("systolic")
     array = kind(kind.Config(rows=rows, columns=columns, dataflow=dataflow), data_bytes=width)
     same = Reference(rows=rows, columns=columns, data_bytes=width, stationary=dataflow == "weight-stationary")
-    assert array.geometry == same.geometry
-    assert array.weight_words(5) == same.weight_words(5)
-    codes = np.random.default_rng(0).integers(-128, 128, (13, 2 * columns + 1), dtype=np.int8)
-    assert np.array_equal(array.pack_weights(codes), same.pack_weights(codes))
+    assert replace(array.geometry, variants=2) == same.geometry
+    assert array.model().weight_words(0, 5) == same.model().weight_words(0, 5)
+    drawn = codes(np.random.default_rng(0), INT8, (13, 2 * columns + 1))
+    w = Operand(format=INT8, codes=drawn, depth_axis=0)
+    assert np.array_equal(array.pack_weights(w), same.pack_weights(w))
 
 
 @pytest.mark.parametrize(
@@ -385,7 +437,7 @@ def test_the_checker_finds_every_missing_token() -> None:
             for token in Token:
                 if getattr(one, field) >> token & 1:
                     faulty = mutated(program, index, **{field: getattr(one, field) & ~(1 << token)})
-                    assert problems(chip, STANDARD.weight_words, faulty), (index, field, token.name)
+                    assert problems(chip, STANDARD.model(), faulty), (index, field, token.name)
                     tried += 1
     assert tried > 100
 
@@ -405,8 +457,7 @@ def test_the_checker_finds_wrong_addresses(opcode: Opcode, changes: dict[str, in
     program = compile_gemm(chip, STANDARD, 16, 32, 8)
     index = next(i for i, one in enumerate(program.instructions) if one.opcode is opcode)
     assert any(
-        complaint in line
-        for line in problems(chip, STANDARD.weight_words, mutated(program, index, **changes))
+        complaint in line for line in problems(chip, STANDARD.model(), mutated(program, index, **changes))
     )
 
 
@@ -422,7 +473,7 @@ def test_the_checker_finds_a_token_that_may_overflow() -> None:
     ]
 
     def found(order: list[bytes]) -> list[str]:
-        return problems(chip, STANDARD.weight_words, b"".join(order))
+        return problems(chip, STANDARD.model(), b"".join(order))
 
     assert found(loads[:15] + executes[:15]) == []
     assert any("more than 15 times" in line for line in found(loads + executes))
@@ -439,8 +490,8 @@ def test_the_checker_finds_waits_before_posts() -> None:
         Opcode.EXECUTE, wait=1 << Token.WEIGHTS_READY, row_tiles=1, column_tiles=1, depth_tiles=1
     )
     load = assemble(Opcode.LOAD, variant=1, row_bytes=8, rows=1, post=1 << Token.WEIGHTS_READY)
-    assert problems(chip, STANDARD.weight_words, load + execute) == []
+    assert problems(chip, STANDARD.model(), load + execute) == []
     assert any(
-        "no instruction before it" in line for line in problems(chip, STANDARD.weight_words, execute + load)
+        "no instruction before it" in line for line in problems(chip, STANDARD.model(), execute + load)
     )
-    assert any("left at the end" in line for line in problems(chip, STANDARD.weight_words, load))
+    assert any("left at the end" in line for line in problems(chip, STANDARD.model(), load))

@@ -23,9 +23,10 @@ def ran(request):
     """A configuration, a workload, its program and the result of a run in which all went well."""
     loaded = config.load("systolic-4x4")
     load = workload.random((5, 9, 7), request.param, seed=1)
-    program = compile_gemm(loaded.design(), loaded.instance, *load.sizes, mode=load.mode)
-    scaling = (load.bias, load.multiplier, load.shift) if load.mode is OutputMode.REQUANTISED else ()
-    memory = program.image(load.x, load.w, *scaling)
+    program = compile_gemm(
+        loaded.design(), loaded.instance, *load.sizes, mode=load.mode, formats=load.formats
+    )
+    memory = program.image(load.x, load.w, *load.scaling)
     start, size = program.regions["output"]
     memory[start - program.base :][:size] = load.golden().reshape(-1).view(np.uint8)
     counters = dict.fromkeys((name for name, _ in COUNTERS), 0)

@@ -18,6 +18,12 @@ ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A preset'
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. array.rows=4.")
 ]
+ActivationsOption = Annotated[
+    str | None, typer.Option("--activations", metavar="FORMAT", help="Format of the activations.")
+]
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", metavar="FORMAT", help="Format of the weights.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 

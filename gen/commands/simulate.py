@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gen.commands.common import (
+    ActivationsOption,
     ConfigArgument,
     JsonOption,
     SetOption,
+    WeightsOption,
     choice,
     emit,
     integer,
@@ -22,6 +24,7 @@ from gen.errors import RequestError
 if TYPE_CHECKING:
     from gen.options import Options
     from gen.workload import Workload
+    from hw.formats import Format
 
 
 def simulate(
@@ -39,6 +42,8 @@ def simulate(
     ] = 8,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What the model reads.")] = None,
     mode: Annotated[str, typer.Option(metavar="MODE", help="raw (int32) or requantised (int8).")] = "raw",
+    activations: ActivationsOption = None,
+    weights: WeightsOption = None,
     simulator: Annotated[str, typer.Option(metavar="NAME", help="verilator or icarus.")] = "verilator",
     memory: Annotated[
         str | None,
@@ -67,7 +72,18 @@ def simulate(
     from gen import report
 
     loaded = configuration.load(config, overrides or [])
-    workload = _workload(gemm, model=model, layer=layer, tokens=tokens, prompt=prompt, mode=mode, seed=seed)
+    family = loaded.instance
+    formats = family.pairs[family.variant(activations, weights)]
+    workload = _workload(
+        gemm,
+        model=model,
+        layer=layer,
+        tokens=tokens,
+        prompt=prompt,
+        mode=mode,
+        seed=seed,
+        formats=formats,
+    )
     from gen import run
 
     with progress_bar() as progress:
@@ -115,9 +131,10 @@ def _workload(
     prompt: str | None,
     mode: str,
     seed: int,
+    formats: tuple[Format, Format],
 ) -> Workload:
     from gen import workload
 
     if gemm is not None:
-        return workload.random(workload.parse_gemm(gemm), mode, seed)
+        return workload.random(workload.parse_gemm(gemm), mode, seed, formats)
     return workload.of_layer(model or "", layer or "", tokens, mode, prompt or workload.PROMPT)

@@ -7,7 +7,6 @@ every instruction, which of each queue's have started and which have ended for c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +24,7 @@ from hw.control.isa import (
     disassemble,
 )
 from hw.design import Design, ceil_div
+from sim.families.contract import ArrayModel
 
 
 @dataclass
@@ -49,9 +49,9 @@ class _Memory:
 
 
 class _Checker:
-    def __init__(self, design: Design, weight_words: Callable[[int], int]):
+    def __init__(self, design: Design, model: ArrayModel):
         g = design.geometry
-        self._design, self._weight_words = design, weight_words
+        self._design, self._model = design, model
         self._pads = {
             Destination.ACTIVATIONS: _Memory(design.activation_words * g.activation_bytes),
             Destination.WEIGHTS: _Memory(design.weight_words * g.weight_bytes),
@@ -134,7 +134,8 @@ class _Checker:
     def _execute(self, one: Instruction, place: int, ended: np.ndarray) -> list[str]:
         g, d = self._design.geometry, self._design
         rows, bad = one.row_tiles * g.tile_rows, []
-        length = ceil_div(one.depth_tiles * g.tile_depth, g.activation_bytes) * g.activation_bytes
+        taken = self._model.activation_bytes(one.variant, one.depth_tiles * g.tile_depth)
+        length = ceil_div(taken, g.activation_bytes) * g.activation_bytes
         reads = [
             (
                 Destination.ACTIVATIONS,
@@ -143,7 +144,7 @@ class _Checker:
             )
             for m in range(rows if one.activations_stride else 1)
         ]
-        size = one.column_tiles * self._weight_words(one.depth_tiles) * g.weight_bytes
+        size = one.column_tiles * self._model.weight_words(one.variant, one.depth_tiles) * g.weight_bytes
         reads.append((Destination.WEIGHTS, one.weights_address * g.weight_bytes, size))
         for destination, start, count in reads:
             bad += self._read(destination, start, count, place, ended, Queue.LOAD)
@@ -200,17 +201,17 @@ class _Checker:
         return [f"{count} {token.name} left at the end" for token, count in counts.items() if count > 0]
 
 
-def problems(design: Design, weight_words: Callable[[int], int], binary: bytes) -> list[str]:
+def problems(design: Design, model: ArrayModel, binary: bytes) -> list[str]:
     """What could go wrong in some timing, one line each; an empty list for a sound program.
 
     Parameters
     ----------
-    weight_words : callable
-        Weight words of a column tile of so many depth tiles (the family's).
+    model : ArrayModel
+        Of the family: what operands take of the scratchpads.
     binary : bytes
         The program.
     """
-    checker = _Checker(design, weight_words)
+    checker = _Checker(design, model)
     for index, start in enumerate(range(0, len(binary), INSTRUCTION_BYTES)):
         checker.take(index, disassemble(binary[start : start + INSTRUCTION_BYTES]))
     return checker.found + checker.leftovers()

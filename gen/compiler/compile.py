@@ -29,6 +29,7 @@ def compile_gemm(
     N: int,
     *,
     mode: OutputMode = OutputMode.RAW,
+    formats: tuple[str | None, str | None] = (None, None),
     base: int = 0,
     alignment: Mapping[str, int] | None = None,
 ) -> Program:
@@ -40,6 +41,8 @@ def compile_gemm(
         At least 1.
     mode : OutputMode
         What is written of each result.
+    formats : tuple of str
+        Names of the formats of X and W, out of those that the array was generated for; None for any.
     base : int
         First address of the memory image, a multiple of 128.
     alignment : mapping
@@ -48,19 +51,23 @@ def compile_gemm(
 
     Raises
     ------
+    RequestError
+        When the array was not generated for these formats.
     DoesNotFit
         When a size of the design is too small: a line for each says which, by how much.
     TypeError, ValueError
         For other mistakes of the arguments.
     """
-    gemm = _gemm(M, K, N, mode)
+    gemm = _gemm(M, K, N, mode, family.variant(*formats))
     offsets = _offsets(base, alignment)
     if design.geometry != family.geometry:
         raise ValueError(f"design must be of the geometry {family.geometry}, not {design.geometry}")
     tiling = Tiler(design, family, gemm).choose()
     memory = MemoryMap(base=operator.index(base))
-    memory.add("activations", gemm.M * gemm.K, offsets["activations"])
-    blocks = _weight_blocks(design, family, tiling, memory)
+    memory.add(
+        "activations", gemm.M * family.model().activation_bytes(gemm.variant, gemm.K), offsets["activations"]
+    )
+    blocks = _weight_blocks(design, family, gemm, tiling, memory)
     if gemm.mode is OutputMode.REQUANTISED:
         memory.add("parameters", gemm.N * PARAMETER_BYTES, offsets["parameters"])
     memory.add("output", gemm.M * gemm.N * gemm.result_bytes, offsets["output"])
@@ -78,14 +85,14 @@ def compile_gemm(
     return Program(gemm=gemm, family=family, binary=binary, memory=memory, blocks=blocks, tiling=tiling)
 
 
-def _gemm(M: int, K: int, N: int, mode: OutputMode) -> Gemm:
+def _gemm(M: int, K: int, N: int, mode: OutputMode, variant: int) -> Gemm:
     if not isinstance(mode, OutputMode):
         raise TypeError(f"mode must be an OutputMode, not {mode!r}")
     sizes = {name: operator.index(value) for name, value in (("M", M), ("K", K), ("N", N))}
     for name, value in sizes.items():
         if not 1 <= value <= MOST_SIZE:
             raise ValueError(f"{name} must be 1 to {MOST_SIZE}, not {value}")
-    return Gemm(**sizes, mode=mode)
+    return Gemm(**sizes, mode=mode, variant=variant)
 
 
 def _offsets(base: int, alignment: Mapping[str, int] | None) -> dict[str, int]:
@@ -102,16 +109,16 @@ def _offsets(base: int, alignment: Mapping[str, int] | None) -> dict[str, int]:
 
 
 def _weight_blocks(
-    design: Design, family: Family, tiling: Tiling, memory: MemoryMap
+    design: Design, family: Family, gemm: Gemm, tiling: Tiling, memory: MemoryMap
 ) -> dict[tuple[Span, Span], tuple[int, int]]:
     """Address and bytes of every weight block, one after the other in the order in which they are taken."""
-    g, place, blocks = design.geometry, 0, {}
+    g, model, place, blocks = design.geometry, family.model(), 0, {}
     for group in tiling.groups:
         for chunk in tiling.chunks:
             for columns in group.blocks:
                 for part in chunk:
-                    words = (columns[1] - columns[0]) * family.weight_words(
-                        ceil_div(part[1] - part[0], g.tile_depth)
+                    words = (columns[1] - columns[0]) * model.weight_words(
+                        gemm.variant, ceil_div(part[1] - part[0], g.tile_depth)
                     )
                     # Whole bus beats, so that every block starts on one.
                     size = ceil_div(words * g.weight_bytes, design.data_bytes) * design.data_bytes

@@ -10,6 +10,7 @@ from gen.compiler.layout import GUARD, MemoryMap
 from gen.compiler.tiling import Gemm, Span, Tiling
 from gen.families.contract import Family
 from hw.control.isa import INSTRUCTION_BYTES, PARAMETER_BYTES, Instruction, OutputMode, disassemble, names
+from hw.formats import Format, Operand
 
 UNWRITTEN = 0x5A
 """What the output holds in a fresh image."""
@@ -22,7 +23,7 @@ class Program:
     Parameters
     ----------
     gemm : Gemm
-        Shape (``M``, ``K``, ``N``) and ``mode``.
+        Shape (``M``, ``K``, ``N``), ``mode`` and ``variant``.
     binary : bytes
         The instructions as they lie in memory.
     memory : MemoryMap
@@ -86,13 +87,13 @@ class Program:
 
     def image(
         self,
-        x: np.ndarray,
-        w: np.ndarray,
+        x: Operand,
+        w: Operand,
         bias: np.ndarray | None = None,
         multiplier: np.ndarray | None = None,
         shift: np.ndarray | None = None,
     ) -> np.ndarray:
-        """The memory (uint8) from ``base`` on, ready to run: int8 ``x`` [M, K], int8 ``w`` [K, N].
+        """The memory (uint8) from ``base`` on, ready to run: ``x`` [M, K] and ``w`` [K, N] in its formats.
 
         Requantised programs take ``bias`` (int32), ``multiplier`` (uint32) and ``shift`` (0 to 63), [N] each.
 
@@ -102,15 +103,16 @@ class Program:
             When an array is of another type or shape, or missing, or not wanted.
         """
         gemm = self.gemm
-        _check("x", x, np.int8, (gemm.M, gemm.K))
-        _check("w", w, np.int8, (gemm.K, gemm.N))
+        activations, weights = self.family.pairs[gemm.variant]
+        _operand("x", x, activations, (gemm.M, gemm.K), 1)
+        _operand("w", w, weights, (gemm.K, gemm.N), 0)
         memory = np.full(self.memory.end - self.base, GUARD, np.uint8)
         self._put(memory, "program", np.frombuffer(self.binary, np.uint8))
-        self._put(memory, "activations", x.reshape(-1).view(np.uint8))
+        self._put(memory, "activations", self.family.pack_activations(x).reshape(-1))
         self._put(memory, "output", np.full(self.regions["output"][1], UNWRITTEN, np.uint8))
         columns = self.family.geometry.columns
         for ((c0, c1), (k0, k1)), (address, size) in self.blocks.items():
-            words = self.family.pack_weights(w[k0:k1, c0 * columns : c1 * columns])
+            words = self.family.pack_weights(w.part((k0, k1), (c0 * columns, c1 * columns)))
             block = memory[address - self.base :][:size]
             block[: words.size] = words
             block[words.size :] = 0
@@ -166,6 +168,14 @@ def line(instruction: Instruction) -> str:
         if values[name]:
             text.append(f"{name}({','.join(names(values[name]))})")
     return " ".join(text)
+
+
+def _operand(name: str, operand: Operand, format: Format, shape: tuple[int, int], axis: int) -> None:
+    if not isinstance(operand, Operand) or operand.format != format or operand.depth_axis != axis:
+        what = operand.format.name if isinstance(operand, Operand) else type(operand).__name__
+        raise TypeError(f"{name} must be an Operand of {format.name} with K along axis {axis}, not {what}")
+    if operand.shape != shape:
+        raise ValueError(f"{name} must be of shape {shape}, not {operand.shape}")
 
 
 def _check(name: str, array: np.ndarray | None, dtype: type, shape: tuple[int, ...]) -> np.ndarray:

@@ -108,7 +108,8 @@ class Scheduler:
         memory: MemoryMap,
         block_address: dict[tuple[Span, Span], tuple[int, int]],
     ):
-        self._design, self._family, self._gemm, self._tiling = design, family, gemm, tiling
+        self._design, self._gemm, self._tiling = design, gemm, tiling
+        self._model = family.model()
         self._memory, self._blocks = memory, block_address
         self._beat = design.data_bytes
         self._executes: list[Step] = []
@@ -141,6 +142,7 @@ class Scheduler:
             for columns in group.blocks:
                 for part in chunk:
                     fields = {
+                        "variant": gemm.variant,
                         "accumulators_address": half + (columns[0] - group.tiles[0]) * height,
                         "row_tiles": rows[1] - rows[0],
                         "column_tiles": columns[1] - columns[0],
@@ -186,9 +188,9 @@ class Scheduler:
         """``step`` takes ``rows`` of an M tile, from step ``k`` on, of which ``span`` of K is loaded."""
         g = self._design.geometry
         width = g.activation_bytes
-        words = ceil_div(span[1] - span[0], width)
+        words = ceil_div(self._row_bytes(span), width)
         stride = words * width // self._beat
-        inside = (rows[0] - tile.whole[0]) * g.tile_rows * words + (k - span[0]) // width
+        inside = (rows[0] - tile.whole[0]) * g.tile_rows * words + self._row_bytes((span[0], k)) // width
         step.fields["activations_stride"] = 0 if self._gemm.M == 1 else words
 
         def lines(rows: Span) -> int:
@@ -212,20 +214,26 @@ class Scheduler:
 
                 self._use(step, (Destination.ACTIVATIONS, *visit, piece), make, patch)
 
+    def _row_bytes(self, span: Span) -> int:
+        """Bytes of a row of X that are ``span`` of K, which begins at a multiple of the granule."""
+        first, last = (self._model.activation_bytes(self._gemm.variant, k) for k in span)
+        return last - first
+
     def _activation_fields(self, piece: Span, span: Span, stride: int) -> dict[str, int]:
         """A LOAD of the rows of ``piece``, steps ``span`` of K."""
         gemm, g = self._gemm, self._design.geometry
         first, last = piece[0] * g.tile_rows, min(piece[1] * g.tile_rows, gemm.M)
+        row, before = self._row_bytes((0, gemm.K)), self._row_bytes((0, span[0]))
         fields = {
             "variant": int(Destination.ACTIVATIONS),
-            "memory_address": self._memory.regions["activations"][0] + first * gemm.K + span[0],
-            "memory_stride": gemm.K,
-            "row_bytes": span[1] - span[0],
+            "memory_address": self._memory.regions["activations"][0] + first * row + before,
+            "memory_stride": row,
+            "row_bytes": self._row_bytes(span),
             "rows": last - first,
             "local_stride": stride,
         }
-        total = (last - first) * gemm.K
-        if stride * self._beat == gemm.K and total <= FIELD_24:
+        total = (last - first) * row
+        if stride * self._beat == row and total <= FIELD_24:
             # Rows without padding between them are one row: longer bursts.
             fields |= {"row_bytes": total, "rows": 1, "memory_stride": 0, "local_stride": 0}
         return fields

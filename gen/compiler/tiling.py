@@ -44,12 +44,14 @@ class DoesNotFit(RequestError, ValueError):
 
 @dataclass(frozen=True)
 class Gemm:
-    """Y[M, N] = X[M, K] · W[K, N] and what is written of each result."""
+    """Y[M, N] = X[M, K] · W[K, N], the formats of X and W, and what is written of each result."""
 
     M: int
     K: int
     N: int
     mode: OutputMode
+    variant: int = 0
+    """The pair of formats: EXECUTE's."""
 
     @property
     def result_bytes(self) -> int:
@@ -131,19 +133,23 @@ class Tiler:
         g = self.geometry = design.geometry
         self.row_tiles = ceil_div(gemm.M, g.tile_rows)
         self.column_tiles = ceil_div(gemm.N, g.columns)
-        # K is cut where an activation word, a depth tile and a block of shared scale all end.
-        self.granule = math.lcm(g.activation_bytes, g.tile_depth, family.depth_granule)
+        self.model = family.model()
+        self.granule = family.depth_granule(gemm.variant)
         self.half = design.accumulator_rows // 2
         self._check_least()
 
     def words(self, steps: int) -> int:
         """Weight words of a column tile over ``steps`` of K."""
-        return self.family.weight_words(ceil_div(steps, self.geometry.tile_depth))
+        return self.model.weight_words(self.gemm.variant, ceil_div(steps, self.geometry.tile_depth))
+
+    def row_bytes(self, steps: int) -> int:
+        """Bytes of ``steps`` of K of a row of X."""
+        return self.model.activation_bytes(self.gemm.variant, steps)
 
     def activation_words(self, row_tiles: int, steps: int) -> int:
         """Activation words of a part of X. A single row is read by every element row of its tile: its padding takes no space."""
         rows = 1 if self.gemm.M == 1 else row_tiles * self.geometry.tile_rows
-        return rows * ceil_div(steps, self.geometry.activation_bytes)
+        return rows * ceil_div(self.row_bytes(steps), self.geometry.activation_bytes)
 
     def _check_least(self) -> None:
         d, g, least = self.design, self.geometry, min(self.granule, self.gemm.K)
@@ -219,7 +225,7 @@ class Tiler:
     def _chunk_allowed(self, steps: int) -> bool:
         """The fields of LOAD and EXECUTE can express a chunk of that length."""
         d, g = self.design, self.geometry
-        beats = ceil_div(steps, g.activation_bytes) * g.activation_bytes // d.data_bytes
+        beats = ceil_div(self.row_bytes(steps), g.activation_bytes) * g.activation_bytes // d.data_bytes
         return beats <= FIELD_16 and ceil_div(steps, g.tile_depth) <= FIELD_24
 
     def _cost(self, candidate: tuple[int, int]) -> tuple[int, int]:
@@ -244,7 +250,7 @@ class Tiler:
             * self.geometry.weight_bytes
             * ceil_div(self.row_tiles, rows)
         )
-        return (weights + loads * gemm.M * gemm.K) // beat
+        return (weights + loads * gemm.M * self.row_bytes(gemm.K)) // beat
 
     # Choice of groups and blocks --------------------------------------------------------------------------------
 

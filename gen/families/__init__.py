@@ -11,6 +11,9 @@ FAMILIES = {
 }
 """Where each family's class is; imported when it is asked for."""
 
+DEFAULT = "systolic"
+"""The family of a configuration that names none."""
+
 
 def load_family(name: str) -> type[Family]:
     """The class of the family ``name``.
@@ -23,4 +26,4 @@ def load_family(name: str) -> type[Family]:
     return getattr(import_module(module), attribute)
 
 
-__all__ = ["FAMILIES", "Family", "load_family"]
+__all__ = ["DEFAULT", "FAMILIES", "Family", "load_family"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
+from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from gen.errors import RequestError
 from hw.design import Design, Geometry
-from hw.formats import FORMATS, Format
+from hw.formats import Format, Operand
 from sim.families.contract import ArrayModel
 
 
@@ -35,10 +37,12 @@ class Family(ABC):
         As in a configuration's ``family`` key; one line for listings.
     Config : type
         Model of the ``[array]`` keys.
+    activations, weights : tuple of Format
+        What arrays of this family can be generated for.
     geometry : Geometry
         Tile sizes and word widths.
-    depth_granule : int
-        A GEMM may be cut along K at multiples of this many steps only: the length of a block that shares a scale.
+    pairs : tuple of (Format, Format)
+        Formats of activations and weights that this array was generated for; a pair's place is EXECUTE's ``variant``.
 
     Raises
     ------
@@ -49,6 +53,8 @@ class Family(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     Config: ClassVar[type[ArrayConfig]]
+    activations: ClassVar[tuple[Format, ...]]
+    weights: ClassVar[tuple[Format, ...]]
 
     def __init__(self, config: ArrayConfig, *, data_bytes: int) -> None:
         if not isinstance(config, self.Config):
@@ -61,15 +67,22 @@ class Family(ABC):
         self.data_bytes = operator.index(data_bytes)
         self.geometry = self._geometry()
 
-    @classmethod
-    def formats(cls) -> tuple[Format, ...]:
-        """The weight formats that arrays of this family can be generated for."""
-        return tuple(format for format in FORMATS.values() if cls.name in format.families)
-
     @property
-    def depth_granule(self) -> int:
-        """Steps of K at whose multiples a GEMM may be cut."""
-        return 1
+    def pairs(self) -> tuple[tuple[Format, Format], ...]:
+        """Activations and weights, by ``variant``; as many as ``geometry.variants``."""
+        return tuple(product(self.activations, self.weights))
+
+    def variant(self, activations: str | None = None, weights: str | None = None) -> int:
+        """The first variant whose formats have these names; None stands for any.
+
+        Raises ``RequestError`` when this array was not generated for them.
+        """
+        for number, pair in enumerate(self.pairs):
+            if activations in (None, pair[0].name) and weights in (None, pair[1].name):
+                return number
+        wanted = f"{activations or 'any'} x {weights or 'any'}"
+        there = ", ".join(f"{a.name} x {w.name}" for a, w in self.pairs)
+        raise RequestError(f"formats {wanted} (activations x weights): must be one of {there} for this array")
 
     @abstractmethod
     def _geometry(self) -> Geometry:
@@ -81,16 +94,20 @@ class Family(ABC):
 
     @abstractmethod
     def model(self) -> ArrayModel:
-        """The simulation model: golden execute and cycle law."""
+        """The simulation model: golden execute, cycle law, and what operands take of memory."""
 
     @abstractmethod
-    def weight_words(self, depth_tiles: int) -> int:
-        """Weight words of one column tile that is ``depth_tiles`` deep, scales included."""
+    def depth_granule(self, variant: int) -> int:
+        """A GEMM may be cut along K at multiples of this: where tile, activation word and block of shared scale all end."""
 
     @abstractmethod
-    def pack_weights(self, codes: np.ndarray) -> np.ndarray:
+    def pack_activations(self, x: Operand) -> np.ndarray:
+        """The rows of X as they lie in memory: uint8 [M, ``model().activation_bytes(variant, K)``]."""
+
+    @abstractmethod
+    def pack_weights(self, w: Operand) -> np.ndarray:
         """The weight words (uint8, in the order in which the array takes them) of a part of W.
 
-        ``codes`` is a [K, N] array of int8 whose first row and column lie on tile edges; what is missing to whole tiles
-        is filled with zero weights. The words of column tile 0 come first, over the part's whole depth, then tile 1's.
+        The part's first row and column lie on edges of tile and granule; what is missing to whole tiles is filled with
+        zero weights. The words of column tile 0 come first, over the part's whole depth, then tile 1's.
         """

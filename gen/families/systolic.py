@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ from pydantic import Field, model_validator
 
 from gen.families.contract import ArrayConfig, Family
 from hw.design import Design, Geometry, ceil_div
+from hw.formats import INT8, Operand
 from sim.families.contract import ArrayModel
 
 Dataflow = Literal["output-stationary", "weight-stationary"]
@@ -39,6 +41,7 @@ class Systolic(Family):
     name = "systolic"
     summary = "int8 multiply-accumulate elements with neighbour links only"
     Config = SystolicConfig
+    activations = weights = (INT8,)
     config: SystolicConfig
 
     def _geometry(self) -> Geometry:
@@ -61,20 +64,22 @@ class Systolic(Family):
 
         return SystolicModel(geometry=self.geometry, dataflow=self.config.dataflow)
 
-    def weight_words(self, depth_tiles: int) -> int:
-        """One word per step of K."""
-        return depth_tiles * self.geometry.weight_words
+    def depth_granule(self, variant: int) -> int:
+        """Whole activation words and depth tiles."""
+        return math.lcm(self.geometry.activation_bytes, self.geometry.tile_depth)
 
-    def pack_weights(self, codes: np.ndarray) -> np.ndarray:
+    def pack_activations(self, x: Operand) -> np.ndarray:
+        """A byte per step of K."""
+        return x.codes
+
+    def pack_weights(self, w: Operand) -> np.ndarray:
         """One word per step of K, in rising order; zeros to whole tiles."""
         g = self.geometry
-        depth, features = codes.shape
+        depth, features = w.shape
         tiles = ceil_div(features, g.columns)
         steps = ceil_div(depth, g.tile_depth) * g.tile_depth
         words = np.zeros((tiles, steps, g.weight_bytes), dtype=np.uint8)
-        padded = np.zeros((depth, tiles * g.columns), dtype=np.int8)
-        padded[:, :features] = codes
-        words[:, :depth, : g.columns] = (
-            padded.reshape(depth, tiles, g.columns).transpose(1, 0, 2).view(np.uint8)
-        )
+        padded = np.zeros((depth, tiles * g.columns), dtype=np.uint8)
+        padded[:, :features] = w.codes
+        words[:, :depth, : g.columns] = padded.reshape(depth, tiles, g.columns).transpose(1, 0, 2)
         return words.reshape(-1)

@@ -21,8 +21,8 @@ class Format:
         Bits of a stored code.
     values : tuple of int
         What code 0, code 1, ... stands for; ``2 ** bits`` of them.
-    families : tuple of str
-        Names of the array families that take it.
+    block : int
+        Steps of K that share a scale within the sum; 0 when there is none.
 
     Raises
     ------
@@ -33,7 +33,7 @@ class Format:
     name: str
     bits: int
     values: tuple[int, ...]
-    families: tuple[str, ...]
+    block: int = 0
 
     def __post_init__(self) -> None:
         bits = operator.index(self.bits)
@@ -41,6 +41,8 @@ class Format:
             raise ValueError(f"bits of format {self.name} must be 1 to 16, not {self.bits!r}")
         if len(self.values) != 1 << bits:
             raise ValueError(f"values of format {self.name} must be {1 << bits}, not {len(self.values)}")
+        if operator.index(self.block) < 0:
+            raise ValueError(f"block of format {self.name} must be 0 or more, not {self.block!r}")
         object.__setattr__(self, "bits", bits)
         object.__setattr__(self, "values", tuple(operator.index(v) for v in self.values))
 
@@ -54,14 +56,20 @@ class Format:
         """Largest value that a code stands for."""
         return max(self.values)
 
+    @property
+    def code_type(self) -> np.dtype:
+        """Type of arrays of codes."""
+        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
+
     @cached_property
     def _table(self) -> np.ndarray:
         return np.array(self.values, dtype=np.int64)
 
     @cached_property
-    def _codes(self) -> dict[int, int]:
-        # A value that several codes share (two zeros, say) is written with the lowest of them.
-        return {value: code for code, value in reversed(list(enumerate(self.values)))}
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The values that there are, rising, and a code of each: the lowest when several share it (two zeros, say)."""
+        values, codes = np.unique(self._table, return_index=True)
+        return values, codes.astype(self.code_type)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """The exact values (int64) of ``codes``."""
@@ -73,11 +81,11 @@ class Format:
         return self._table[codes]
 
     def encode(self, values: np.ndarray) -> np.ndarray:
-        """The codes (uint16) of ``values``, each of which must be one that the format has."""
+        """The codes (``code_type``) of ``values``, each of which must be one that the format has."""
         values = np.asarray(values)
-        distinct, place = np.unique(values, return_inverse=True)
-        missing = [int(v) for v in distinct if int(v) not in self._codes]
-        if missing:
-            raise ValueError(f"values must be those of {self.name}, not {missing[0]}")
-        codes = np.array([self._codes[int(v)] for v in distinct], dtype=np.uint16)
-        return codes[place].reshape(values.shape)
+        known, codes = self._sorted
+        place = np.minimum(np.searchsorted(known, values), len(known) - 1)
+        missing = known[place] != values
+        if missing.any():
+            raise ValueError(f"values must be those of {self.name}, not {values[missing].reshape(-1)[0]}")
+        return codes[place]

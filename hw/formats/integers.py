@@ -10,4 +10,4 @@ def _signed(bits: int) -> tuple[int, ...]:
     return (*range(half), *range(-half, 0))
 
 
-INT8 = Format(name="int8", bits=8, values=_signed(8), families=("systolic",))
+INT8 = Format(name="int8", bits=8, values=_signed(8))

@@ -34,7 +34,13 @@ class CycleLaw(Protocol):
 class ArrayModel(Protocol):
     """The model of one array."""
 
-    def weight_words(self, depth_tiles: int) -> int:
+    def activation_bytes(self, variant: int, steps: int) -> int:
+        """Bytes that ``steps`` of K of a row take in memory and scratchpad, scales included.
+
+        In proportion to ``steps`` at multiples of the family's ``depth_granule``.
+        """
+
+    def weight_words(self, variant: int, depth_tiles: int) -> int:
         """Weight words of one column tile that is ``depth_tiles`` deep, scales included."""
 
     def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:

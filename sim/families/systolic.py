@@ -129,7 +129,11 @@ class SystolicModel:
             raise ValueError(f"dataflow must be one of {', '.join(LAWS)}, not {dataflow!r}")
         self._geometry, self._law = geometry, LAWS[dataflow]
 
-    def weight_words(self, depth_tiles: int) -> int:
+    def activation_bytes(self, variant: int, steps: int) -> int:
+        """A byte per step."""
+        return steps
+
+    def weight_words(self, variant: int, depth_tiles: int) -> int:
         """Weight words of one column tile that is ``depth_tiles`` deep."""
         return depth_tiles * self._geometry.weight_words
 
