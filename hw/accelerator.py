@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.control.control import Control
-from hw.control.isa import FETCH_BATCH, FETCH_BUFFER
+from hw.control.isa import FETCH_BATCH, FETCH_BUFFER, PARAMETER_BYTES
 from hw.control.registers import ADDRESS_WIDTH
 from hw.design import Design
 from hw.dma.load import LoadUnit
@@ -121,7 +121,10 @@ class Accelerator(wiring.Component):
         words = {
             "activations": (design.activation_words, geometry.activation_bytes),
             "weights": (design.weight_words, geometry.weight_bytes),
-            "parameters": (design.parameter_entries // design.output_lanes, 16 * design.output_lanes),
+            "parameters": (
+                design.parameter_entries // design.output_lanes,
+                PARAMETER_BYTES * design.output_lanes,
+            ),
         }
         for name, (depth, word_bytes) in words.items():
             pad = Scratchpad(words=depth, word_bytes=word_bytes, beat_bytes=design.data_bytes)

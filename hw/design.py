@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hw.control.isa import PARAMETER_BYTES
+
 PAGE_BYTES = 4096
 """No AXI burst crosses a multiple of this."""
 
@@ -79,4 +81,4 @@ class Design:
     @property
     def parameter_beats(self) -> int:
         """Depth of the parameter scratchpad in bus beats."""
-        return self.parameter_entries * 16 // self.data_bytes
+        return self.parameter_entries * PARAMETER_BYTES // self.data_bytes

@@ -6,6 +6,7 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, Signature
 from amaranth.utils import ceil_log2
 
+from hw.control.isa import INDEX_BITS
 from hw.design import Design
 
 
@@ -34,10 +35,6 @@ def execute_command(design: Design) -> data.StructLayout:
             "variant": 8,
         }
     )
-
-
-INDEX_BITS = 20
-"""Bits of an instruction's index in its program."""
 
 
 def load_command(design: Design) -> data.StructLayout:

@@ -16,6 +16,7 @@ from hw.control.isa import (
     FIELDS,
     INSTRUCTION_BYTES,
     PARAMETER_BYTES,
+    PROGRAM_ALIGNMENT,
     TOKEN_MAXIMUM,
     Destination,
     Error,
@@ -29,7 +30,6 @@ from hw.design import Design
 from sim.families.contract import ArrayModel
 from sim.requantise import requantise
 
-PROGRAM_ALIGNMENT = 128
 UNTOUCHED = 0xC3
 """What scratchpads hold before anything was loaded: a program that depends on it computes something else than hardware."""
 

@@ -11,11 +11,10 @@ from gen.compiler.program import Program
 from gen.compiler.schedule import Scheduler
 from gen.compiler.tiling import DoesNotFit, Gemm, Span, Tiler, Tiling
 from gen.families.contract import Family
-from hw.control.isa import PARAMETER_BYTES, OutputMode, assemble
+from hw.control.isa import INDEX_BITS, PARAMETER_BYTES, OutputMode, assemble
 from hw.design import Design, ceil_div
 
-MOST_INSTRUCTIONS = 1 << 20
-"""Instructions are numbered with 20 bits (``hw.interfaces.INDEX_BITS``)."""
+MOST_INSTRUCTIONS = 1 << INDEX_BITS
 MOST_SIZE = (1 << 30) - 1
 """A row of results is a stride of 32 bits at most."""
 SHIFTABLE = ("activations", "parameters", "output")

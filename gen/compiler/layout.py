@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gen.compiler.tiling import DoesNotFit
+from hw.control.isa import PROGRAM_ALIGNMENT
 from hw.design import Design, ceil_div
 
 GUARD = 0xA5
 """Value of every byte that belongs to no buffer: whoever writes one has gone astray."""
 GUARD_BYTES = 64
-ALIGNMENT = 128
+ALIGNMENT = PROGRAM_ALIGNMENT
 """Every buffer starts at a multiple of this (a program must), plus what was asked for on purpose."""
 
 

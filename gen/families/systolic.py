@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from gen.families.contract import ArrayConfig, Family
+from hw.array.geometry import Dataflow, systolic_geometry
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import INT8, Operand
 from sim.families.contract import ArrayModel
-
-Dataflow = Literal["output-stationary", "weight-stationary"]
 
 
 class SystolicConfig(ArrayConfig):
@@ -45,8 +44,6 @@ class Systolic(Family):
     config: SystolicConfig
 
     def _geometry(self) -> Geometry:
-        from hw.array.geometry import systolic_geometry
-
         c = self.config
         return systolic_geometry(
             rows=c.rows, columns=c.columns, data_bytes=self.data_bytes, dataflow=c.dataflow

@@ -7,9 +7,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.control.decode import command_layout
-from hw.control.isa import Error, Queue, Token
+from hw.control.isa import INDEX_BITS, Error, Queue, Token
 from hw.design import Design
-from hw.interfaces import INDEX_BITS, execute_command
+from hw.interfaces import execute_command
 from hw.stream.fifo import Fifo
 
 IN_FLIGHT = 33

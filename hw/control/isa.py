@@ -17,6 +17,10 @@ FETCH_BATCH = 4
 """Instructions fetched in one burst; the program is aligned to it (128 bytes), so the burst cannot cross 4 KiB."""
 FETCH_BUFFER = 16
 """Instructions that are asked for and not yet handed to the queues, at most."""
+PROGRAM_ALIGNMENT = FETCH_BATCH * INSTRUCTION_BYTES
+"""A program's address is a multiple of this, so that no fetch crosses a page."""
+INDEX_BITS = 20
+"""Bits of an instruction's index in its program."""
 
 
 class Queue(enum.IntEnum):

@@ -7,9 +7,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.control.decode import command_layout, entry_layout, own_tokens
-from hw.control.isa import Queue
+from hw.control.isa import INDEX_BITS, Queue
 from hw.design import Design
-from hw.interfaces import INDEX_BITS
 from hw.stream.fifo import Fifo
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from hw.control.isa import PROGRAM_ALIGNMENT
+
 MAGIC = 0x4C494D47  # "GMIL" in memory order
 VERSION = 1
 
@@ -89,7 +91,7 @@ _FIXED = (
         name="program_address_low",
         offset=0x20,
         access=Access.RW,
-        doc="byte address of the program, a multiple of 128",
+        doc=f"byte address of the program, a multiple of {PROGRAM_ALIGNMENT}",
     ),
     Register(name="program_address_high", offset=0x24, access=Access.RW, doc="its upper half"),
     Register(
