@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -106,7 +107,12 @@ def random(
     x = _random(generator, formats[0], (m, k), 1)
     w = _random(generator, formats[1], (k, n), 0)
     # About the standard deviation of a result.
-    spread = np.sqrt(k * np.prod([np.mean(np.square(one.values, dtype=float)) for one in formats]))
+    spread = math.sqrt(
+        k
+        * math.prod(
+            [float(np.mean(np.square(one.decode(np.arange(1 << one.bits)), dtype=float))) for one in formats]
+        )
+    )
     multiplier, shift = golden.dyadics(generator.uniform(40, 80, n) / spread)
     return Workload(
         title=f"random GEMM, {m} x {k} x {n}",

@@ -39,8 +39,8 @@ def geometry(*, rows: int, columns: int, data_bytes: int, stationary: bool) -> G
 
 
 BLOCK = 16
-NIBBLES = Format(name="nibbles", bits=4, values=tuple(3 * code - 20 for code in range(16)))
-BLOCKS = Format(name="blocks", bits=8, values=tuple(range(128, -128, -1)), block=BLOCK)
+NIBBLES = Format(name="nibbles", bits=4, tables=([3 * code - 20 for code in range(16)],))
+BLOCKS = Format(name="blocks", bits=8, tables=(range(128, -128, -1),), shared="block", block=BLOCK)
 PAIRS = ((INT8, INT8), (NIBBLES, BLOCKS))
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from hw.formats import FORMATS, INT8, Format, Operand
 
-TWO_ZEROS = Format(name="two-zeros", bits=2, values=(0, 3, 0, -3))
-BLOCKS = Format(name="blocks", bits=4, values=tuple(range(-8, 8)), block=4)
-WIDE = Format(name="wide", bits=9, values=tuple(1 << 40 if i == 511 else 2 * i for i in range(512)))
+TWO_ZEROS = Format(name="two-zeros", bits=2, tables=((0, 3, 0, -3),))
+BLOCKS = Format(name="blocks", bits=4, tables=(range(-8, 8),), shared="block", block=4)
+WIDE = Format(name="wide", bits=9, tables=([1 << 40 if i == 511 else 2 * i for i in range(512)],))
 
 
 def test_int8_codes_and_values() -> None:
@@ -44,14 +44,14 @@ def test_wide_codes_and_values() -> None:
     [
         ({"bits": 17}, "bits of format bad must be 1 to 16, not 17"),
         ({"bits": 3}, "values of format bad must be 8, not 4"),
-        ({"block": -1}, "block of format bad must be 0 or more, not -1"),
+        ({"block": -1}, "block of format bad must be more than 0 with shared = block and only then, not -1"),
     ],
 )
 def test_tables_that_cannot_be(changes, message) -> None:
     with pytest.raises(ValueError, match=message):
-        Format(**{"name": "bad", "bits": 2, "values": (0, 1, 2, 3)} | changes)
+        Format(**{"name": "bad", "bits": 2, "tables": ((0, 1, 2, 3),)} | changes)
     with pytest.raises(TypeError):
-        Format(name="bad", bits=1, values=(0, 0.5))
+        Format(name="bad", bits=1, tables=((0, 0.5),))
 
 
 @given(st.integers(1, 14), st.integers(1, 5), st.integers(0, 2**32 - 1), st.booleans())

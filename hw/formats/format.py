@@ -1,17 +1,28 @@
-"""A number format as a table: code by code the exact integer that it stands for."""
+"""A number format as tables: code by code the exact integer that it stands for."""
 
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
+SCALES = {"": 0, "e8m0": 8, "e4m3": 8, "int8": 8, "fp16": 16, "fp32": 32}
+"""Bits of a scale by its type; "" for none. ``int8`` are the magnitudes 0 to 255 (second level after VS-Quant)."""
+OFFSETS = ("", "zero", "minimum")
+"""What an asymmetric format adds in each block: nothing; subtracts an integer code of the format's bits; adds an fp16 number."""
+SHARINGS = ("block", "row", "tensor")
+"""Who shares a scale: successive elements along K, a whole row (an output feature or a token), or the tensor."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A format of 1 to 16 bits whose codes stand for integers (a scale, if any, is applied outside the element).
+    """A format of 1 to 16 bits.
+
+    An element's code c, in a block whose selector is s, stands for
+    ``(tables[s][c] - zero) * 2**unit * scale * outer + minimum``.
 
     Parameters
     ----------
@@ -19,71 +30,152 @@ class Format:
         As in configurations and on the command line.
     bits : int
         Bits of a stored code.
-    values : tuple of int
-        What code 0, code 1, ... stands for; ``2 ** bits`` of them.
+    tables : sequence of sequences of int or None
+        What code 0, code 1, ... stands for, in units of ``2**unit``, for each selector; None for a code that is no number.
+    unit : int
+        Logarithm to base 2 of what the integers count.
+    rule : str
+        Name of the rule by which ``sim.quantise`` finds codes.
+    shared : str
+        One of ``SHARINGS``.
     block : int
-        Steps of K that share a scale within the sum; 0 when there is none.
+        Elements along K that share a scale when ``shared`` is "block", else 0.
+    scale, outer : str
+        Types of the scale and of a second one above it, out of ``SCALES``; the outer one is shared by ``outer_shared``.
+    offset : str
+        One of ``OFFSETS``.
+    packing : str
+        Order of the bits in memory, a name of ``hw.formats.packing``.
+    summary : str
+        One line for people.
 
     Raises
     ------
     TypeError, ValueError
-        When the table does not belong to that many bits, or a value is not an integer.
+        Values that are not among those allowed, tables that are not of that many bits, or values that are no integers.
     """
 
     name: str
     bits: int
-    values: tuple[int, ...]
+    tables: Sequence[Sequence[int | None]] = field(repr=False)
+    unit: int = 0
+    rule: str = "nearest"
+    shared: str = "row"
     block: int = 0
+    scale: str = "fp32"
+    outer: str = ""
+    outer_shared: str = "tensor"
+    offset: str = ""
+    packing: str = "dense"
+    summary: str = ""
 
     def __post_init__(self) -> None:
         bits = operator.index(self.bits)
         if not 1 <= bits <= 16:
             raise ValueError(f"bits of format {self.name} must be 1 to 16, not {self.bits!r}")
-        if len(self.values) != 1 << bits:
-            raise ValueError(f"values of format {self.name} must be {1 << bits}, not {len(self.values)}")
-        if operator.index(self.block) < 0:
-            raise ValueError(f"block of format {self.name} must be 0 or more, not {self.block!r}")
+        for what, value, allowed in (
+            ("scale", self.scale, SCALES),
+            ("outer", self.outer, SCALES),
+            ("offset", self.offset, OFFSETS),
+            ("shared", self.shared, SHARINGS),
+            ("outer_shared", self.outer_shared, SHARINGS),
+        ):
+            if value not in allowed:
+                raise ValueError(
+                    f"{what} of format {self.name} must be one of {', '.join(allowed)}, not {value!r}"
+                )
+        if operator.index(self.block) < 0 or (self.block > 0) != (self.shared == "block"):
+            raise ValueError(
+                f"block of format {self.name} must be more than 0 with shared = block and only then, not {self.block!r}"
+            )
+        tables = []
+        for table in self.tables:
+            if len(table) != 1 << bits:
+                raise ValueError(f"values of format {self.name} must be {1 << bits}, not {len(table)}")
+            tables.append(tuple(None if v is None else operator.index(v) for v in table))
+        if not tables:
+            raise ValueError(f"tables of format {self.name} must be at least one")
         object.__setattr__(self, "bits", bits)
-        object.__setattr__(self, "values", tuple(operator.index(v) for v in self.values))
-
-    @property
-    def minimum(self) -> int:
-        """Smallest value that a code stands for."""
-        return min(self.values)
-
-    @property
-    def maximum(self) -> int:
-        """Largest value that a code stands for."""
-        return max(self.values)
+        object.__setattr__(self, "tables", tuple(tables))
 
     @property
     def code_type(self) -> np.dtype:
         """Type of arrays of codes."""
         return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
 
+    @property
+    def values(self) -> tuple[int | None, ...]:
+        """The table of a format without selectors; the first one of others."""
+        return tuple(self.tables[0])
+
+    @property
+    def minimum(self) -> int:
+        """Smallest integer that a code stands for, under any selector."""
+        return min(v for table in self.tables for v in table if v is not None)
+
+    @property
+    def maximum(self) -> int:
+        """Largest integer that a code stands for, under any selector."""
+        return max(v for table in self.tables for v in table if v is not None)
+
+    @property
+    def selector_bits(self) -> int:
+        """Bits of a block's selector."""
+        return (len(self.tables) - 1).bit_length()
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Scales, selectors and offsets of blocks included; what a row or a tensor shares is not counted."""
+        if not self.block:
+            return float(self.bits)
+        offset = {"": 0, "zero": self.bits, "minimum": 16}[self.offset]
+        return self.bits + (SCALES[self.scale] + self.selector_bits + offset) / self.block
+
+    def grouped(self, block: int) -> Format:
+        """The same with blocks of another length; its name says so."""
+        if operator.index(block) < 1:
+            raise ValueError(f"block of format {self.name} must be 1 or more, not {block!r}")
+        return replace(
+            self, name=f"{self.name.partition(':')[0]}:g{block}", shared="block", block=operator.index(block)
+        )
+
     @cached_property
     def _table(self) -> np.ndarray:
-        return np.array(self.values, dtype=np.int64)
+        return np.array([[0 if v is None else v for v in table] for table in self.tables], dtype=np.int64)
 
     @cached_property
-    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
-        """The values that there are, rising, and a code of each: the lowest when several share it (two zeros, say)."""
-        values, codes = np.unique(self._table, return_index=True)
-        return values, codes.astype(self.code_type)
+    def _numbers(self) -> np.ndarray:
+        return np.array([[v is not None for v in table] for table in self.tables])
 
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        """The exact values (int64) of ``codes``."""
+    def levels(self, selector: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """The integers that there are, rising, and a code of each: the lowest when several share it (two zeros, say)."""
+        numbers = np.flatnonzero(self._numbers[selector])
+        values, first = np.unique(self._table[selector][numbers], return_index=True)
+        return values, numbers[first].astype(self.code_type)
+
+    def decode(self, codes: np.ndarray, selectors: np.ndarray | int = 0, *, axis: int = -1) -> np.ndarray:
+        """The exact integers (int64) of ``codes``; ``selectors`` broadcast against them.
+
+        ``axis`` is the one along K: of no matter for codes that stand for themselves.
+        """
+        del axis
         codes = np.asarray(codes)
-        if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < len(self.values):
+        if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < 1 << self.bits:
             raise ValueError(
-                f"codes of {self.name} must be 0 to {len(self.values) - 1}, not {codes.min()} to {codes.max()}"
+                f"codes of {self.name} must be 0 to {(1 << self.bits) - 1}, not {codes.min()} to {codes.max()}"
             )
-        return self._table[codes]
+        if not self._numbers.all():
+            numbers = self._numbers[selectors, codes]
+            if not numbers.all():
+                raise ValueError(
+                    f"codes of {self.name} must stand for numbers, not {codes[~numbers].reshape(-1)[0]:#x}"
+                )
+        return self._table[selectors, codes]
 
-    def encode(self, values: np.ndarray) -> np.ndarray:
-        """The codes (``code_type``) of ``values``, each of which must be one that the format has."""
+    def encode(self, values: np.ndarray, selector: int = 0) -> np.ndarray:
+        """The codes (``code_type``) of integers, each of which must be one that the format has."""
         values = np.asarray(values)
-        known, codes = self._sorted
+        known, codes = self.levels(selector)
         place = np.minimum(np.searchsorted(known, values), len(known) - 1)
         missing = known[place] != values
         if missing.any():

@@ -88,7 +88,7 @@ class Operand:
 
     def integers(self) -> np.ndarray:
         """The exact values (int64), scales of blocks included."""
-        values = self.format.decode(self.codes)
+        values = self.format.decode(self.codes, axis=self.depth_axis)
         if self.scales is None:
             return values
         each = self.scales.repeat(self.format.block, axis=self.depth_axis)

@@ -1,0 +1,21 @@
+"""The blocks of GGUF files that are taken as they are: 32 elements along K with half-precision numbers of their own."""
+
+from __future__ import annotations
+
+from hw.formats.format import Format
+from hw.formats.integers import signed
+
+GGML = (
+    Format(
+        name="q4_0", bits=4, tables=(range(-8, 8),), rule="ggml", shared="block", block=32, scale="fp16", packing="halves",
+        summary="GGUF Q4_0: -8 to 7",
+    ),
+    Format(
+        name="q4_1", bits=4, tables=(range(16),), rule="ggml", shared="block", block=32, scale="fp16", offset="minimum",
+        packing="halves", summary="GGUF Q4_1: 0 to 15 and a minimum",
+    ),
+    Format(
+        name="q8_0", bits=8, tables=(signed(8),), rule="ggml", shared="block", block=32, scale="fp16",
+        summary="GGUF Q8_0: two's complement",
+    ),
+)  # fmt: skip

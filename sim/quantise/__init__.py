@@ -1,0 +1,41 @@
+"""Quantisers: real matrices to codes, by the rule that a format names. Plain NumPy; no Amaranth, no hardware.
+
+Codes and what they stand for are ``hw.formats``'; here is only how they are found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+import numpy as np
+
+from hw.formats import Format, find
+from sim.quantise.quantised import Quantised, checked
+
+RULES = {
+    "nearest": "sim.quantise.nearest:quantise",
+}
+"""By the name in ``Format.rule``: a function of (format, finite float64 matrix [rows, K]), imported when it is asked for."""
+
+
+def quantise(matrix: np.ndarray, format: Format | str, *, name: str = "the matrix") -> Quantised:
+    """``matrix`` [rows, K], rows being output features or tokens, in ``format``.
+
+    Raises ``ValueError``, which names the tensor ``name``, for a matrix that is empty or has an element that is not finite.
+    """
+    format = find(format) if isinstance(format, str) else format
+    return rule(format)(format, checked(name, matrix))
+
+
+def rule(format: Format) -> Callable[[Format, np.ndarray], Quantised]:
+    """The function behind ``format.rule``."""
+    if format.rule not in RULES:
+        raise ValueError(
+            f"rule of format {format.name} must be one of {', '.join(RULES)}, not {format.rule!r}"
+        )
+    module, _, function = RULES[format.rule].partition(":")
+    return getattr(import_module(module), function)
+
+
+__all__ = ["RULES", "Quantised", "quantise", "rule"]

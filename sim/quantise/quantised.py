@@ -1,0 +1,110 @@
+"""A quantised matrix: codes, and everything that gives them a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hw.formats import Format
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Quantised:
+    """Rows are output features or tokens; blocks run along K, the last one perhaps short.
+
+    Parameters
+    ----------
+    format : Format
+    codes : uint8 or uint16 [rows, K]
+    scales : float64 [rows or 1, blocks], "blocks" being 1 unless the format has some
+        Each a number that the format's type of scale has.
+    selectors : uint8 [rows, blocks], for formats with more than one table
+    offsets : float64 [rows, blocks], for asymmetric formats: whole numbers (zero) or half-precision ones (minimum)
+    outer : float64 [rows or 1, 1], for formats with a second scale
+    """
+
+    format: Format
+    codes: np.ndarray = field(repr=False)
+    scales: np.ndarray = field(repr=False)
+    selectors: np.ndarray | None = field(default=None, repr=False)
+    offsets: np.ndarray | None = field(default=None, repr=False)
+    outer: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and K."""
+        return self.codes.shape[0], self.codes.shape[1]
+
+    def spread(self, each: np.ndarray) -> np.ndarray:
+        """What blocks have, element by element: [rows or 1, blocks] to [rows or 1, K] (or 1 when rows have no blocks)."""
+        return each.repeat(self.format.block, axis=1)[:, : self.shape[1]] if self.format.block else each
+
+    def levels(self) -> np.ndarray:
+        """The integers that the codes stand for (int64 [rows, K]), zero points taken off."""
+        selectors = 0 if self.selectors is None else self.spread(self.selectors)
+        integers = self.format.decode(self.codes, selectors)
+        if self.format.offset == "zero" and self.offsets is not None:
+            integers = integers - self.spread(self.offsets).astype(np.int64)
+        return integers
+
+    def values(self) -> np.ndarray:
+        """What it stands for: float64 [rows, K]. Exact but for the addition of a minimum, which rounds once."""
+        scales = self.scales if self.outer is None else self.scales * self.outer
+        result = self.levels() * (self.spread(scales) * 2.0**self.format.unit)
+        if self.format.offset == "minimum" and self.offsets is not None:
+            result = result + self.spread(self.offsets)
+        return result
+
+
+def checked(name: str, matrix: np.ndarray) -> np.ndarray:
+    """``matrix`` as float64 if it is one that can be quantised.
+
+    Raises ``ValueError`` that names the tensor, and the first element that is not finite.
+    """
+    matrix = np.asarray(matrix)
+    if matrix.ndim != 2 or not matrix.size or matrix.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{name} must be a matrix of numbers with 1 element or more, not {matrix.dtype} of shape {matrix.shape}"
+        )
+    matrix = matrix.astype(np.float64)
+    wrong = np.argwhere(~np.isfinite(matrix))
+    if len(wrong):
+        place = tuple(map(int, wrong[0]))
+        raise ValueError(f"{name} must be finite, not {matrix[place]} at {list(place)}")
+    return matrix
+
+
+Blocks = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+
+
+def by_blocks(format: Format, matrix: np.ndarray, work: Blocks) -> tuple[np.ndarray, ...]:
+    """Have ``work`` done on the blocks of ``matrix`` [rows, K], and put the results together.
+
+    ``work`` takes [rows, blocks, length] and returns the codes in that shape, then anything that blocks have [rows, blocks].
+    It is called for the whole blocks and, when K ends within one, for the short last one: no padding can touch a block's statistics.
+    The result has the codes as [rows, K].
+    """
+    rows, depth = matrix.shape
+    block = format.block or depth
+    whole = depth // block * block
+    parts = []
+    if whole:
+        parts.append(work(matrix[:, :whole].reshape(rows, -1, block)))
+    if whole < depth:
+        parts.append(work(matrix[:, whole:].reshape(rows, 1, -1)))
+    codes = np.concatenate([part[0].reshape(rows, -1) for part in parts], axis=1)
+    return codes, *(np.concatenate(each, axis=1) for each in zip(*(part[1:] for part in parts), strict=True))
+
+
+def nearest(format: Format, scaled: np.ndarray, selector: int = 0) -> np.ndarray:
+    """The code of the level nearest to each of ``scaled`` (in units of the format's integers); ties go to the lower level."""
+    levels, codes = format.levels(selector)
+    middles = (levels[1:] + levels[:-1]) / 2
+    return codes[np.searchsorted(middles, scaled, side="left")]
+
+
+def largest(values: np.ndarray) -> np.ndarray:
+    """Largest magnitude along the last axis."""
+    return np.abs(values).max(axis=-1)
