@@ -107,12 +107,8 @@ def random(
     x = _random(generator, formats[0], (m, k), 1)
     w = _random(generator, formats[1], (k, n), 0)
     # About the standard deviation of a result.
-    spread = math.sqrt(
-        k
-        * math.prod(
-            [float(np.mean(np.square(one.decode(np.arange(1 << one.bits)), dtype=float))) for one in formats]
-        )
-    )
+    powers = [np.mean(np.square(operand.integers(), dtype=float)) for operand in (x, w)]
+    spread = math.sqrt(k * powers[0] * powers[1])
     multiplier, shift = golden.dyadics(generator.uniform(40, 80, n) / spread)
     return Workload(
         title=f"random GEMM, {m} x {k} x {n}",

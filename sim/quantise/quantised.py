@@ -83,8 +83,8 @@ def by_blocks(format: Format, matrix: np.ndarray, work: Blocks) -> tuple[np.ndar
     """Have ``work`` done on the blocks of ``matrix`` [rows, K], and put the results together.
 
     ``work`` takes [rows, blocks, length] and returns the codes in that shape, then anything that blocks have [rows, blocks].
-    It is called for the whole blocks and, when K ends within one, for the short last one: no padding can touch a block's statistics.
-    The result has the codes as [rows, K].
+    It is called for the whole blocks and, when K ends within one, for the short last one: no padding can touch a block's
+    statistics. The result has the codes as [rows, K].
     """
     rows, depth = matrix.shape
     block = format.block or depth
