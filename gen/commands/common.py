@@ -65,6 +65,14 @@ def output_folder(folder: Path) -> Path:
     return folder
 
 
+def output_file(path: Path, *suffixes: str) -> Path:
+    """``path`` if it may be written: its suffix is one of ``suffixes``, its folder is there."""
+    choice("--output", path.suffix, suffixes)
+    if not path.parent.is_dir():
+        raise RequestError(f"--output {str(path)!r}: must lie in a folder that is there")
+    return path
+
+
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[str]:
     """Write files into ``folder``, beside their names first: none is ever seen half done. Their paths."""
     parts = {folder / name: folder / f".{name}.{os.getpid()}" for name in contents}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,7 +34,8 @@ class Sizes:
 class Llama:
     """A model in a GGUF file of architecture ``llama``.
 
-    Weights are dequantised when they are used and not kept, unless ``keep`` is set.
+    Weights are dequantised when they are used and not kept, unless ``keep`` is set. ``replaced`` has matrices [features, K] that
+    are used for the layers of these names, in the place of the file's.
 
     Raises
     ------
@@ -41,8 +43,11 @@ class Llama:
         When the file is of another architecture, or a value or a tensor is missing or of another size.
     """
 
-    def __init__(self, file: ModelFile, *, keep: bool = False):
+    def __init__(
+        self, file: ModelFile, *, keep: bool = False, replaced: Mapping[str, np.ndarray] | None = None
+    ):
         self.file = file
+        self._replaced = replaced or {}
         self._kept: dict[str, np.ndarray] | None = {} if keep else None
         architecture = file.values.get("general.architecture")
         if architecture != "llama":
@@ -100,11 +105,23 @@ class Llama:
 
     def logits(self, tokens: list[int]) -> np.ndarray:
         """What the model says of the token after ``tokens``."""
+        return self._head(self._last(tokens)[-1:])[0]
+
+    def log_probabilities(self, tokens: list[int]) -> np.ndarray:
+        """Logarithm of the probability of every token of the vocabulary after each of ``tokens``."""
+        logits = self._head(self._last(tokens))
+        logits -= logits.max(axis=-1, keepdims=True)
+        return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+    def _last(self, tokens: list[int]) -> np.ndarray:
         x = self._embed(tokens)
         for block in range(self.sizes.blocks):
             x = self._block(block, x)
+        return x
+
+    def _head(self, x: np.ndarray) -> np.ndarray:
         head = "output.weight" if "output.weight" in self.file.tensors else "token_embd.weight"
-        return self._read(head) @ self._norm(x[-1:], "output_norm")[0]
+        return self._norm(x, "output_norm") @ self._read(head).T
 
     def _block(
         self, block: int, x: np.ndarray, inputs: dict[str, np.ndarray] | None = None, until: str = ""
@@ -153,7 +170,7 @@ class Llama:
         return x / np.sqrt(mean + np.float32(self.sizes.epsilon)) * self._read(f"{name}.weight")
 
     def _matrix(self, layer: str, rows: int, columns: int) -> np.ndarray:
-        matrix = self._read(f"{layer}.weight")
+        matrix = self._replaced[layer] if layer in self._replaced else self._read(f"{layer}.weight")
         if matrix.shape != (rows, columns):
             raise ModelFileError(
                 f"tensor {layer}.weight must be {rows} x {columns}, not {' x '.join(map(str, matrix.shape))}"

@@ -1,0 +1,97 @@
+"""Pictures with axes, by Matplotlib: SVG files that are the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from gen.evaluation import ORIGINAL, LayerError
+from hw.formats import Format, PairFormat
+
+COLOURS = ("#1b7f5c", "#d9822b", "#2f6fb0", "#a45fb0", "#c0392b", "#7f8c8d")
+
+
+def svg(figure: Figure) -> bytes:
+    """The picture, without a date and with the same names for its parts each time."""
+    content = BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "gatemill", "svg.fonttype": "path"}):
+        figure.savefig(content, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    return content.getvalue()
+
+
+def levels(format: Format) -> bytes:
+    """Where a format's levels lie on the line of numbers; a line for each table, and one for outliers."""
+    unit = 2.0**format.unit
+    lines = [
+        (
+            f"selector {number}" if len(format.tables) > 1 else "levels",
+            [v * unit for v in table if v is not None],
+        )
+        for number, table in enumerate(format.tables)
+    ]
+    if isinstance(format, PairFormat):
+        lines.append(("outliers", [v * unit for v in format.outliers if v is not None]))
+    figure = Figure(figsize=(9, 1.3 + 0.5 * len(lines)))
+    axes = figure.add_subplot()
+    for place, (_, values) in enumerate(lines):
+        axes.plot(values, [place] * len(values), "|", markersize=18, color=COLOURS[place % len(COLOURS)])
+    axes.set_yticks(range(len(lines)), [name for name, _ in lines])
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    span = max(abs(v) for _, values in lines for v in values)
+    smallest = min(abs(v) for _, values in lines for v in values if v)
+    if span / smallest > 1000:
+        axes.set_xscale("symlog", linthresh=smallest)
+    axes.set_xlabel("what a code stands for, before its scale")
+    axes.set_title(f"{format.name}: {format.bits_per_weight:.4g} bits per weight", loc="left")
+    axes.grid(axis="x", alpha=0.3)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    return svg(figure)
+
+
+def quality(
+    rows: Sequence[LayerError], formats: Sequence[Format], perplexities: Mapping[str, float], title: str
+) -> bytes:
+    """Noise of every layer by format, beside the perplexity if it is known, against bits per weight."""
+    figure = Figure(figsize=(11 if perplexities else 7, 0.9 + 0.42 * max(4, len(formats))))
+    axes: Any = figure.subplots(1, 2 if perplexities else 1, squeeze=False)[0]
+    names = [f"{format.name} ({format.bits_per_weight:.4g} b)" for format in formats]
+    per_format = [
+        [row.sqnr_db for row in rows if row.format == format.name and row.sqnr_db is not None]
+        for format in formats
+    ]
+    for place, values in enumerate(per_format):
+        colour = COLOURS[place % len(COLOURS)]
+        axes[0].plot(values, [place] * len(values), "o", markersize=4, alpha=0.35, color=colour)
+        if values:
+            axes[0].plot(
+                [np.median(values)], [place], "|", markersize=20, markeredgewidth=2.5, color="#1f2933"
+            )
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_xlabel("signal to quantisation noise of each layer, dB (bar: median); more is better")
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
+    if perplexities:
+        kept = [(place, perplexities[f.name]) for place, f in enumerate(formats) if f.name in perplexities]
+        axes[1].barh([p for p, _ in kept], [v for _, v in kept], color="#8cc9a1")
+        for place, value in kept:
+            axes[1].text(value, place, f" {value:.4g}", va="center")
+        if ORIGINAL in perplexities:
+            axes[1].axvline(perplexities[ORIGINAL], color="#1f2933", linestyle="--", linewidth=1)
+            axes[1].set_title(f"as in the file: {perplexities[ORIGINAL]:.4g}", fontsize=9, loc="left")
+        if max(v for _, v in kept) > 20 * min(v for _, v in kept):
+            axes[1].set_xscale("log")
+        axes[1].set_yticks(range(len(names)), [""] * len(names))
+        axes[1].set_ylim(len(names) - 0.5, -0.5)
+        axes[1].set_xlabel("perplexity; less is better")
+    for one in axes:
+        one.grid(axis="x", alpha=0.3)
+        for side in ("top", "right"):
+            one.spines[side].set_visible(False)
+    figure.suptitle(title, x=0.02, ha="left")
+    figure.tight_layout()
+    return svg(figure)
