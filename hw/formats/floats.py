@@ -43,9 +43,9 @@ def _mx(name: str, bits: int, element: Element, what: str) -> Format:
     )  # fmt: skip
 
 
-def _nv(name: str, element: Element, summary: str) -> Format:
+def _nv(name: str, element: Element, summary: str, rule: str = "nv") -> Format:
     return Format(
-        name=name, bits=4, tables=element[:1], unit=element[1], rule="nv", shared="block", block=16, scale="e4m3", outer="fp32",
+        name=name, bits=4, tables=element[:1], unit=element[1], rule=rule, shared="block", block=16, scale="e4m3", outer="fp32",
         summary=summary,
     )  # fmt: skip
 
@@ -64,8 +64,12 @@ FLOATS = (
     _mx("mxfp4", 4, E2M1, "E2M1"),
     *(_mx(f"mxint{bits}", bits, (signed(bits), 2 - bits), f"{bits}-bit fixed-point") for bits in (8, 4, 2)),
     _nv("nvfp4", E2M1, "E2M1 elements, E4M3 scale of a block, fp32 scale of the tensor"),
-    _nv("nvfp4-4over6", E2M1, "NVFP4 whose blocks end at 6 or at 4, whichever errs less"),
+    _nv("nvfp4-4over6", E2M1, "NVFP4 whose blocks end at 6 or at 4, whichever errs less", "nv-4over6"),
     _nv("nvint4", (signed(4), 0), "-7 to 7, E4M3 scale of a block, fp32 scale of the tensor"),
+    Format(
+        name="if4", bits=4, tables=([7 * (v or 0) for v in E2M1[0]], [12 * v for v in signed(4)]), unit=E2M1[1], rule="nv-if4",
+        shared="block", block=16, scale="e4m3", outer="fp32", summary="NVFP4 whose blocks are E2M1 or integers times 6/7",
+    ),
     Format(
         name="fp6-e3m2", bits=6, tables=E3M2[:1], unit=E3M2[1], rule="nearest", scale="fp16", packing="split42",
         summary="E3M2 with a scale for a row, stored as 4 and 2 bits (FP6-LLM)",

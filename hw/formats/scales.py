@@ -8,7 +8,9 @@ import numpy as np
 from hw.formats.floats import E4M3
 
 E8M0_BIAS = 127
-_E4M3 = np.array([v for v in E4M3[0][:127] if v is not None], dtype=np.float64) * 2.0 ** E4M3[1]
+E8M0_NAN = 255
+_E4M3 = np.array([np.nan if v is None else v * 2.0 ** E4M3[1] for v in E4M3[0][:128]])
+"""By code; the last is NaN, which sorts above all numbers."""
 
 
 def rounded(kind: str, scales: np.ndarray) -> np.ndarray:
@@ -22,9 +24,12 @@ def rounded(kind: str, scales: np.ndarray) -> np.ndarray:
         kept = np.clip(scales, float(info.smallest_subnormal), float(info.max))
         return kept.astype(info.dtype).astype(np.float64)
     if kind == "e8m0":
-        return np.exp2(np.clip(np.rint(np.log2(scales)), -E8M0_BIAS, E8M0_BIAS))
+        mantissas, exponents = np.frexp(scales)
+        upper_even = exponents + E8M0_BIAS & 1 == 0
+        up = (mantissas > 0.75) | (mantissas == 0.75) & upper_even
+        return np.exp2(np.clip(exponents - 1 + up, -E8M0_BIAS, E8M0_BIAS))
     if kind == "e4m3":
-        kept = np.clip(scales, _E4M3[1], _E4M3[-1])
+        kept = np.clip(scales, _E4M3[1], _E4M3[126])
         return kept.astype(ml_dtypes.float8_e4m3fn).astype(np.float64)
     if kind == "int8":
         return np.clip(np.rint(scales), 1, 255)
@@ -60,7 +65,7 @@ def decode(kind: str, codes: np.ndarray) -> np.ndarray:
     if kind == "fp32":
         return codes.astype(np.uint32).view(np.float32).astype(np.float64)
     if kind == "e8m0":
-        return np.exp2(codes.astype(np.float64) - E8M0_BIAS)
+        return np.where(codes == E8M0_NAN, np.nan, np.exp2(codes.astype(np.float64) - E8M0_BIAS))
     if kind == "e4m3":
         return _E4M3[codes]
     if kind == "int8":

@@ -14,6 +14,11 @@ from hw.formats import Format, find
 from sim.quantise.quantised import Quantised, checked
 
 RULES = {
+    "cast": "sim.quantise.cast:quantise",
+    "mx": "sim.quantise.mx:quantise",
+    "nv": "sim.quantise.nv:quantise",
+    "nv-4over6": "sim.quantise.nv:four_over_six",
+    "nv-if4": "sim.quantise.nv:integer_or_float",
     "nearest": "sim.quantise.nearest:quantise",
 }
 """By the name in ``Format.rule``: a function of (format, finite float64 matrix [rows, K]), imported when it is asked for."""
