@@ -5,6 +5,8 @@ Reference: BitMoD, Chen et al., HPCA 2025, table IV and section III.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hw.formats.format import Format
 
 FP3 = (0, 1, 2, 4)
@@ -21,6 +23,14 @@ def table(magnitudes: tuple[int, ...], special: int | None) -> tuple[int | None,
     return (*magnitudes, special, *(-v for v in magnitudes[1:]))
 
 
+def second_level(format: Format) -> Format:
+    """The same whose blocks have whole numbers, 0 to 255, for scales, in units of a scale of the row (section III-C)."""
+    return replace(
+        format, name=f"{format.name}-s8", scale="int8", outer="fp32", outer_shared="row",
+        summary=f"{format.summary}; 8-bit scales below one of the row",
+    )  # fmt: skip
+
+
 def _format(bits: int, kind: str) -> Format:
     magnitudes = FP3 if bits == 3 else FP4
     specials = [sign * EXTRA[bits][one] for one in KINDS[kind] for sign in (1, -1)]
@@ -31,4 +41,5 @@ def _format(bits: int, kind: str) -> Format:
     )  # fmt: skip
 
 
-BITMOD = tuple(_format(bits, kind) for bits in (3, 4) for kind in KINDS)
+_SINGLE = tuple(_format(bits, kind) for bits in (3, 4) for kind in KINDS)
+BITMOD = (*_SINGLE, *map(second_level, _SINGLE))

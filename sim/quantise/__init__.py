@@ -14,12 +14,20 @@ from hw.formats import Format, find
 from sim.quantise.quantised import Quantised, checked
 
 RULES = {
+    "bitmod": "sim.quantise.bitmod:quantise",
     "cast": "sim.quantise.cast:quantise",
     "mx": "sim.quantise.mx:quantise",
     "nv": "sim.quantise.nv:quantise",
     "nv-4over6": "sim.quantise.nv:four_over_six",
     "nv-if4": "sim.quantise.nv:integer_or_float",
     "nearest": "sim.quantise.nearest:quantise",
+    "symmetric": "sim.quantise.integers:symmetric",
+    "asymmetric": "sim.quantise.integers:asymmetric",
+    "bipolar": "sim.quantise.integers:bipolar",
+    "ternary": "sim.quantise.ternary:quantise",
+    "binary": "sim.quantise.ternary:binary",
+    "ggml": "sim.quantise.ggml:quantise",
+    "kivi": "sim.quantise.kivi:quantise",
 }
 """By the name in ``Format.rule``: a function of (format, finite float64 matrix [rows, K]), imported when it is asked for."""
 

@@ -1,0 +1,129 @@
+"""BitMoD's rule: every special value is tried on every block, and the one with the least squared error kept.
+
+Reference: BitMoD, Chen et al., HPCA 2025, section III-B and algorithm 1; released code abdelfattah-lab/BitMoD-HPCA-25 at e445a5f,
+``search_datatype``. For each table of the format, in their order (er +, er -, ea +, ea -):
+
+1. the scale is the block's largest magnitude, whatever its sign, over the table's, kept between 1e-5 and 1e4, in half precision.
+   So with extra asymmetry a block whose largest value is on the other side is clipped;
+2. every element over the scale goes to the nearest level, ties to the lower (more negative) one;
+3. the table replaces those before it if its error is strictly smaller.
+
+Edges: a block of zeros has the smallest scale and the first table; one of magnitudes below about 5e-6 becomes zeros; one beyond
+what the largest scale reaches is clipped. Scales are published for integer levels: those of FP4 here are twice theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hw.formats import Format
+from hw.formats.scales import rounded
+from sim.quantise import half
+from sim.quantise.quantised import Quantised, by_blocks, largest
+
+Candidate = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""(levels, blocks) to the places of the nearest levels, scales, errors."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Search:
+    """What the search found, block by block.
+
+    Parameters
+    ----------
+    codes : uint8 [rows, K]
+    scales : float64 [rows, blocks]
+        0 where nothing was chosen.
+    chosen : int8 [rows, blocks]
+        The table, or -1: half precision only (see ``search``).
+    errors : float64 or float16 [rows, blocks, tables]
+        Mean squared errors that the choice was made by; exact ones of the block over the power of two above its magnitudes.
+    """
+
+    codes: np.ndarray = field(repr=False)
+    scales: np.ndarray = field(repr=False)
+    chosen: np.ndarray = field(repr=False)
+    errors: np.ndarray = field(repr=False)
+
+
+def quantise(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -> Quantised:
+    """``arithmetic`` is one of ``ARITHMETICS``: "exact", or "fp16" as in the released code (see ``search``).
+
+    A format with 8-bit scales has codes and tables chosen as if it had none: each scale then is rounded to a multiple of the row's
+    largest over 255 (ties to even), so to 0 if it is less than half of that.
+    """
+    found = search(format, matrix, arithmetic=arithmetic)
+    scales, outer = found.scales, None
+    if format.scale == "int8":
+        # of integer levels, since half precision is not the same for twice a tiny unit
+        scales, outer = _second_level(scales * 2.0**format.unit, arithmetic)
+        outer = outer * 2.0**-format.unit
+    selectors = np.maximum(found.chosen, 0).astype(np.uint8)
+    return Quantised(format=format, codes=found.codes, scales=scales, selectors=selectors, outer=outer)
+
+
+def search(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -> Search:
+    """Codes, scales and tables by the rule above.
+
+    "exact": in double precision, only the scale being rounded. "fp16": every step as in the released code, ``matrix`` being
+    rounded to half precision first (``ValueError`` if that makes it infinite). The difference is in the ties and in the choice;
+    and there a block whose error is 1000 or more (or infinite) under every table is lost: it has no table, scale 0 and codes of 0.
+    """
+    if arithmetic not in ARITHMETICS:
+        raise ValueError(f"arithmetic must be one of {', '.join(ARITHMETICS)}, not {arithmetic!r}")
+    candidate, limit = ARITHMETICS[arithmetic]
+    if arithmetic == "fp16":
+        matrix = half.halves(matrix)
+
+    def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
+        codes = np.zeros(blocks.shape, format.code_type)
+        scales = np.zeros(blocks.shape[:2])
+        chosen = np.full(blocks.shape[:2], -1, np.int8)
+        least = np.full(blocks.shape[:2], limit)
+        errors = []
+        for table in range(len(format.tables)):
+            levels, by_place = format.levels(table)
+            places, scale, error = candidate(levels, blocks)
+            better = error < least
+            codes[better] = by_place[places[better]]
+            scales[better], chosen[better], least[better] = scale[better], table, error[better]
+            errors.append(error)
+        return codes, scales * 2.0**-format.unit, chosen, np.stack(errors, axis=-1)
+
+    codes, scales, chosen, errors = by_blocks(format, matrix, work)
+    return Search(codes=codes, scales=scales, chosen=chosen, errors=errors)
+
+
+def _exact(levels: np.ndarray, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    peak = largest(blocks)
+    scales = rounded("fp16", np.clip(peak / np.abs(levels).max(), half.SMALLEST, half.LARGEST))
+    middles = (levels[1:] + levels[:-1]) / 2
+    places = np.searchsorted(middles, blocks / scales[..., None], side="left")
+    # over a power of two, for squares that neither overflow nor vanish
+    difference = np.ldexp(levels[places] * scales[..., None] - blocks, -np.frexp(peak)[1][..., None])
+    return places, scales, np.square(difference).mean(axis=-1)
+
+
+def _fp16(levels: np.ndarray, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    scale = half.scales(blocks, int(np.abs(levels).max()))
+    places = half.places(levels, blocks, scale)
+    return places, scale, half.error(half.times(levels[places], scale), blocks)
+
+
+def _second_level(scales: np.ndarray, arithmetic: str) -> tuple[np.ndarray, np.ndarray]:
+    """Multiples, and what they count [rows, 1]. A row in which nothing was chosen has none of either."""
+    if arithmetic == "exact":
+        outer = rounded("fp32", scales.max(axis=1, keepdims=True) / 255)
+        return np.clip(np.rint(scales / outer), 0, 255), outer
+    multiples, unit = half.second_level(8, scales.astype(np.float16))
+    return np.where(unit > 0, multiples, 0).astype(np.float64), unit.astype(np.float64)
+
+
+ARITHMETICS: dict[str, tuple[Candidate, float | np.float16]] = {
+    "exact": (_exact, np.inf),
+    "fp16": (_fp16, np.float16(1000)),
+}
+"""By name: what is done with each table, and the error from which on nothing is chosen."""

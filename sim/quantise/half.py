@@ -1,0 +1,165 @@
+"""Half-precision arithmetic, step by step as in the code that was published with BitMoD.
+
+That code (abdelfattah-lab/BitMoD-HPCA-25, ``bitmod_quant/quant_utils/quant_weight.py`` at e445a5f) works on float16 tensors of
+PyTorch, on a CPU: every step is computed in single precision and rounded once to half, which is what NumPy does with float16
+too; the mean is the exception (see ``mean``). Infinities and NaN that a step makes are kept: what becomes of them is
+part of the rule.
+
+Here are the steps, for ``sim.quantise.bitmod``, and the whole rules of the plain formats that BitMoD is compared with
+there. Blocks are float16 [rows, blocks, length] throughout, scales float16 [rows, blocks].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+SMALLEST, LARGEST = np.float16(1e-5), np.float16(1e4)
+"""Scales are kept between these."""
+LANES, CHAINS, STEP = 8, 4, 16
+"""PyTorch's sum: lanes of a vector, vectors summed side by side, additions before a sum is carried to the next level."""
+
+
+@contextmanager
+def ignoring() -> Iterator[None]:
+    """No warnings of what becomes infinite or NaN."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        yield
+
+
+def halves(matrix: np.ndarray) -> np.ndarray:
+    """``matrix`` (finite) rounded to float16.
+
+    Raises ``ValueError`` for an element that would become infinite.
+    """
+    with ignoring():
+        result = matrix.astype(np.float16)
+    wrong = np.argwhere(~np.isfinite(result))
+    if len(wrong):
+        place = tuple(map(int, wrong[0]))
+        raise ValueError(
+            f"the matrix must be in half precision's range (65504), not {matrix[place]} at {list(place)}"
+        )
+    return result
+
+
+@ignoring()
+def scales(blocks: np.ndarray, most: int, *, kept: bool = True) -> np.ndarray:
+    """Largest magnitudes over ``most``, the largest of the levels; between ``SMALLEST`` and ``LARGEST`` if ``kept``."""
+    result = np.abs(blocks).max(axis=-1) / np.float16(most)
+    return np.clip(result, SMALLEST, LARGEST) if kept else result
+
+
+@ignoring()
+def places(levels: np.ndarray, blocks: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Which of the rising ``levels`` is nearest to each element over its scale. Ties go to the lower level, 0/0 to 0."""
+    scaled = blocks / scale[..., None]
+    middles = (levels[1:] + levels[:-1]) / 2
+    zero = int(np.searchsorted(levels, 0))
+    return np.where(np.isnan(scaled), zero, np.searchsorted(middles, scaled, side="left"))
+
+
+@ignoring()
+def times(values: np.ndarray, *scales: np.ndarray) -> np.ndarray:
+    """Values of blocks, which half precision has, times a scale [rows, blocks] or [rows, 1], times the next one."""
+    result = values.astype(np.float16)
+    for scale in scales:
+        result = result * scale[..., None]
+    return result
+
+
+@ignoring()
+def mean(values: np.ndarray) -> np.ndarray:
+    """float16 mean along the last axis as PyTorch's: summed in single precision, divided, rounded once.
+
+    The order of the sum decides its last bit, and that, once in some thousand blocks, the result's: vectors of 8 lanes, 4 of
+    them side by side; every 16 of each are carried to a sum above (and 16 of these to one above that, three times at most);
+    then the 4, what is left at the end of the row, and the 8 lanes.
+    """
+    count = values.shape[-1]
+    values = np.moveaxis(values.astype(np.float32), -1, 0)
+    vectors = count // LANES
+    rounds = vectors // CHAINS
+    lanes = values[: vectors * LANES].reshape(vectors, LANES, *values.shape[1:])
+    levels = np.zeros((4, CHAINS, *lanes.shape[1:]), np.float32)
+    for index in range(rounds):
+        levels[0] += lanes[index * CHAINS : (index + 1) * CHAINS]
+        done, level = index + 1, 0
+        while level < 3 and done % STEP == 0:
+            levels[level + 1] += levels[level]
+            levels[level] = 0
+            done, level = done // STEP, level + 1
+    chains = levels[0]
+    for above in levels[1:]:
+        chains = chains + above
+    for vector in lanes[rounds * CHAINS :]:
+        chains[0] += vector
+    total = np.zeros(values.shape[1:], np.float32)
+    for value in values[vectors * LANES :]:
+        total += value
+    lane_sums = chains[0]
+    for chain in chains[1:]:
+        lane_sums = lane_sums + chain
+    for lane in lane_sums:
+        total += lane
+    return (total / np.float32(count)).astype(np.float16)
+
+
+@ignoring()
+def error(values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Mean squared difference of each block; infinite where half precision is exceeded."""
+    difference = values - blocks
+    return mean(difference * difference)
+
+
+@ignoring()
+def on_levels(levels: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """``blocks`` on a table's levels (``quant_datatype``): FP3, FP4, FP6, flint4."""
+    scale = scales(blocks, int(np.abs(levels).max()))
+    return times(levels[places(levels, blocks, scale)], scale)
+
+
+@ignoring()
+def symmetric(bits: int, blocks: np.ndarray, *, kept: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Integers of ``bits`` bits without the lowest (``quant_int``), ties to even, and their scales. Zero keeps its sign."""
+    most = (1 << bits - 1) - 1
+    scale = scales(blocks, most, kept=kept)
+    return np.clip(np.rint(blocks / scale[..., None]), -most, most), scale
+
+
+@ignoring()
+def asymmetric(bits: int, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Integers 0 to 2**bits - 1, their scales and their zero points, integers out of the same (``quant_int_asym``)."""
+    most = np.float16((1 << bits) - 1)
+    low, high = blocks.min(axis=-1), blocks.max(axis=-1)
+    scale = np.clip((high - low) / most, SMALLEST, LARGEST)
+    zero = np.clip(np.rint(-low / scale), 0, most)
+    return np.clip(np.rint(blocks / scale[..., None]) + zero[..., None], 0, most), scale, zero
+
+
+@ignoring()
+def shared_exponent(levels: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Levels times a power of two, such that the largest magnitude is at least half of what the levels reach (``quant_mx``).
+
+    In single precision, which the factor 1/6 of FP4 rounds to; only the result is rounded to half. A block of zeros stays.
+    """
+    largest = np.abs(blocks).max(axis=-1, keepdims=True).astype(np.float32)
+    power = np.ldexp(np.float32(1), np.frexp(largest)[1] - 1)
+    unit = np.float32(2 / int(np.abs(levels).max()))
+    middles = (levels[1:] + levels[:-1]) / 2
+    scaled = blocks.astype(np.float32) / power / unit
+    nearest = levels[np.searchsorted(middles, scaled, side="left")].astype(np.float32)
+    return (nearest * unit * power).astype(np.float16)
+
+
+@ignoring()
+def second_level(bits: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whole numbers 0 to 2**bits - 1 for the scales of a row, and the unit [rows, 1] that they count.
+
+    After ``quant_weight_double.py`` of the development repository (yc2367/BitMoD at b18cacb).
+    """
+    most = np.float16((1 << bits) - 1)
+    unit = scale.max(axis=1, keepdims=True) / most
+    return np.clip(np.rint(scale / unit), 0, most), unit
