@@ -100,6 +100,7 @@ def dyadics(scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _symmetric(values: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scales stay float64, for multipliers to be made of them; scales of a stored type are ``sim.quantise``'s."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2:
         raise ValueError(f"a matrix must have 2 dimensions, not {values.ndim}")

@@ -20,17 +20,20 @@ FORMATS: dict[str, Format] = {format.name: format for format in (*INTEGERS, *BIT
 
 
 def find(name: str) -> Format:
-    """The format of that name, ``:gN`` appended for blocks of N elements.
+    """The format of that name; ``:gN`` appended for blocks of N elements, ``:row`` or ``:tensor`` for none.
 
     Raises ``ValueError`` when there is none.
     """
-    match = re.fullmatch(r"([a-z0-9_-]+)(?::g(\d{1,6}))?", name)
+    match = re.fullmatch(r"([a-z0-9_-]+)(?::(?:g(\d{1,6})|(row|tensor)))?", name)
     if match is None or match[1] not in FORMATS:
         raise ValueError(
-            f"format must be one of {', '.join(FORMATS)}, :gN appended for blocks of N, not {name!r}"
+            f"format must be one of {', '.join(FORMATS)}, :gN appended for blocks of N, "
+            f":row or :tensor for a scale each, not {name!r}"
         )
     format = FORMATS[match[1]]
-    return format.grouped(int(match[2])) if match[2] else format
+    if match[2]:
+        return format.grouped(int(match[2]))
+    return format.shared_by(match[3]) if match[3] else format
 
 
 __all__ = ["FORMATS", "INT8", "Format", "Operand", "PairFormat", "find"]

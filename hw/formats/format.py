@@ -139,6 +139,12 @@ class Format:
             self, name=f"{self.name.partition(':')[0]}:g{block}", shared="block", block=operator.index(block)
         )
 
+    def shared_by(self, whom: str) -> Format:
+        """The same with a scale for each row or one for the tensor ("row" or "tensor"); its name says so."""
+        if whom not in SHARINGS[1:]:
+            raise ValueError(f"who shares a scale of format {self.name} must be row or tensor, not {whom!r}")
+        return replace(self, name=f"{self.name.partition(':')[0]}:{whom}", shared=whom, block=0)
+
     @cached_property
     def _table(self) -> np.ndarray:
         return np.array([[0 if v is None else v for v in table] for table in self.tables], dtype=np.int64)

@@ -33,11 +33,19 @@ def _bipolar(bits: int) -> Format:
     )  # fmt: skip
 
 
+def _kivi(bits: int) -> Format:
+    return Format(
+        name=f"kivi{bits}", bits=bits, tables=(range(1 << bits),), rule="kivi", scale="fp16", offset="minimum", shared="block",
+        block=32, summary="KIVI's caches: unsigned, scale and minimum of a block",
+    )  # fmt: skip
+
+
 INT8 = _symmetric(8)
 INTEGERS = (
     *(_symmetric(bits) for bits in range(2, 8)), INT8,
     *(_asymmetric(bits) for bits in range(2, 9)),
     *(_bipolar(bits) for bits in range(1, 9)),
+    *(_kivi(bits) for bits in (2, 4)),
     Format(
         name="ternary", bits=2, tables=((0, 1, None, -1),), rule="ternary", shared="tensor", scale="fp32",
         summary="BitNet b1.58: -1, 0, 1 times the mean magnitude",

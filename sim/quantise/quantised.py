@@ -21,7 +21,7 @@ class Quantised:
     scales : float64 [rows or 1, blocks], "blocks" being 1 unless the format has some
         Each a number that the format's type of scale has.
     selectors : uint8 [rows, blocks], for formats with more than one table
-    offsets : float64 [rows, blocks], for asymmetric formats: whole numbers (zero) or half-precision ones (minimum)
+    offsets : float64 [rows or 1, blocks], for asymmetric formats: whole numbers (zero) or half-precision ones (minimum)
     outer : float64 [rows or 1, 1], for formats with a second scale
     """
 
@@ -84,8 +84,12 @@ def by_blocks(format: Format, matrix: np.ndarray, work: Blocks) -> tuple[np.ndar
 
     ``work`` takes [rows, blocks, length] and returns the codes in that shape, then anything that blocks have [rows, blocks].
     It is called for the whole blocks and, when K ends within one, for the short last one: no padding can touch a block's
-    statistics. The result has the codes as [rows, K].
+    statistics. A row is one block when blocks are not what shares a scale, or the matrix is: what blocks have then is [1, 1].
+    The result has the codes as [rows, K].
     """
+    if format.shared == "tensor":
+        codes, *each = work(matrix.reshape(1, 1, -1))
+        return codes.reshape(matrix.shape), *each
     rows, depth = matrix.shape
     block = format.block or depth
     whole = depth // block * block

@@ -1,0 +1,140 @@
+"""Integers by the largest magnitude: symmetric, asymmetric with a zero point, and bipolar.
+
+The scale is the nearest number of its type. Where that one, having been rounded up, leaves the outermost code unused, it is the
+next smaller one: so a quantised matrix, quantised again, stays as it is. What a scale at the end of its type's range cannot
+reach saturates; what is below half of the smallest one becomes 0 (or, bipolar, that much).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hw.formats import Format
+from hw.formats.scales import decode, encode, rounded
+from sim.quantise.quantised import Quantised, by_blocks, largest, nearest
+
+CLAMPS = (np.float16(1e-5), np.float16(1e4))
+"""Smallest and largest scale in BitMoD's code."""
+
+
+def symmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -> Quantised:
+    """``codes = round(x / scale)`` with ``scale = largest magnitude / (2**(bits - 1) - 1)``, ties to even.
+
+    The most negative code is not used. A block of zeros has scale 1. FlexQ's INT6 is this, in groups.
+
+    Parameters
+    ----------
+    arithmetic : str
+        "exact", or "fp16" for that of BitMoD's code: every operation in half precision, the scale kept from 1e-5 to 1e4.
+
+    Reference
+    ---------
+    BitMoD, Chen et al., HPCA 2025, equation 1; its code's ``quant_int``. FlexQ (arXiv 2508.04405).
+    """
+    most = format.maximum
+
+    def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
+        blocks = _prepared(arithmetic, blocks)
+        peak = largest(blocks)
+        if arithmetic == "fp16":
+            scales = np.clip(peak / np.float16(most), *CLAMPS)
+        else:
+            scales = _scales(format, peak / most, lambda scales: np.rint(peak / scales) >= most)
+        integers = np.clip(np.rint(blocks / scales[..., None]), -most, most)
+        return format.encode(integers), scales.astype(np.float64)
+
+    codes, scales = by_blocks(format, matrix, work)
+    return Quantised(format=format, codes=codes, scales=scales)
+
+
+def asymmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -> Quantised:
+    """``codes = round(x / scale) + zero`` with ``scale = range / (2**bits - 1)`` and ``zero = round(-smallest / scale)``.
+
+    Ties go to even. The range is that from the smallest to the largest element, widened to contain 0, so that 0 has a code and a
+    zero point of ``bits`` bits is enough. A block of zeros has scale 1 and zero point 0.
+
+    Parameters
+    ----------
+    arithmetic : str
+        "exact", or "fp16" for that of BitMoD's code: every operation in half precision, the scale kept from 1e-5 to 1e4, and the
+        range not widened but the zero point clamped (so that a block of one sign is mostly lost).
+
+    Reference
+    ---------
+    Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, Jacob et al., CVPR 2018,
+    section 3 (range that contains 0); BitMoD's code's ``quant_int_asym``.
+    """
+    most = format.maximum
+
+    def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
+        blocks = _prepared(arithmetic, blocks)
+        low, high = blocks.min(axis=-1), blocks.max(axis=-1)
+        # In half precision a range may be infinite, and so may quotients by a small scale: both are clamped, as published.
+        with np.errstate(over="ignore"):
+            if arithmetic == "fp16":
+                scales = np.clip((high - low) / np.float16(most), *CLAMPS)
+            else:
+                low, high = np.minimum(low, 0), np.maximum(high, 0)
+                scales = _scales(
+                    format,
+                    (high - low) / most,
+                    lambda scales: np.rint(high / scales) - np.rint(low / scales) >= most,
+                )
+            zeros = np.clip(np.rint(-low / scales), 0, most)
+            integers = np.clip(np.rint(blocks / scales[..., None]) + zeros[..., None], 0, most)
+        return format.encode(integers), scales.astype(np.float64), zeros.astype(np.float64)
+
+    codes, scales, offsets = by_blocks(format, matrix, work)
+    return Quantised(format=format, codes=codes, scales=scales, offsets=offsets)
+
+
+def bipolar(format: Format, matrix: np.ndarray) -> Quantised:
+    """The nearest odd integer of ``x / scale`` with ``scale = largest magnitude / (2**bits - 1)``; ties go to the lower one.
+
+    There is no 0: a block of zeros has scale 0. Integers that are there already convert without loss: ``from_signed``.
+
+    Reference
+    ---------
+    Arbitrary-precision bipolar-INT, arXiv 2409.17870.
+    """
+    most = format.maximum
+
+    def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
+        peak = largest(blocks)
+        scales = _scales(format, peak / most, lambda scales: peak / scales > most - 1)
+        codes = nearest(format, blocks / scales[..., None])
+        return codes, np.where(peak > 0, scales, 0.0)
+
+    codes, scales = by_blocks(format, matrix, work)
+    return Quantised(format=format, codes=codes, scales=scales)
+
+
+def from_signed(bits: int, codes: np.ndarray) -> np.ndarray:
+    """The code of the bipolar integer ``2 * w + 1`` for the two's complement code of ``w``.
+
+    Nothing is lost: ``sum(x * w) = (sum(x * (2 * w + 1)) - sum(x)) / 2``.
+    """
+    codes = np.asarray(codes)
+    if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < 1 << bits:
+        raise ValueError(f"codes must be 0 to {(1 << bits) - 1}, not {codes.min()} to {codes.max()}")
+    return codes ^ (1 << bits - 1)
+
+
+def _prepared(arithmetic: str, blocks: np.ndarray) -> np.ndarray:
+    """As float64, or as half precision with what is beyond it saturated."""
+    if arithmetic == "exact":
+        return blocks
+    if arithmetic == "fp16":
+        most = float(np.finfo(np.float16).max)
+        return np.clip(blocks, -most, most).astype(np.float16)
+    raise ValueError(f"arithmetic must be exact or fp16, not {arithmetic!r}")
+
+
+def _scales(format: Format, ideal: np.ndarray, full: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Numbers of the type of scale for ``ideal`` ones, 1 for 0; ``full`` says with which scales the outermost code is used."""
+    scales = rounded(format.scale, np.where(ideal > 0, ideal, 1.0))
+    codes = encode(format.scale, scales)
+    below = decode(format.scale, np.maximum(codes, 1) - 1)
+    return np.where(full(scales) | (ideal == 0) | (below == 0), scales, below)
