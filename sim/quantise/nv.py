@@ -32,7 +32,7 @@ SCALE_MOST = 448
 """Largest number of E4M3."""
 FOUR_OVER_SIX_MOST = 256
 """Largest scale of four over six before its 3/2."""
-INTEGER = np.float32(6 / 7)
+INTEGER = 6 / 7
 """What 1 of the integers of IF4 counts, next to 1 of E2M1."""
 ERRORS = ("mse", "mae", "abs_max")
 """What the better of two candidates has less of: sum of squared errors, sum of magnitudes, largest magnitude."""
@@ -89,7 +89,7 @@ def integer_or_float(format: Format, matrix: np.ndarray, *, error: str = "mse") 
         scales = tensor.scales(blocks)
         scaled = tensor.scaled(blocks, scales)
         floats = rounded_codes(format, scaled * 7.0, "even", 0)
-        steps = np.clip(np.rint(scaled * np.float32(7 / 6)), -7, 7)
+        steps = np.clip(np.rint(scaled * np.float32(1 / INTEGER)), -7, 7)
         integers = rounded_codes(format, steps * 6.0, "even", 1)
         elements = (format.decode(floats) * 2.0**format.unit / 7).astype(np.float32)
         chosen = _errors(error, blocks, tensor.dequantised(steps, scales, INTEGER)) < _errors(
@@ -147,12 +147,10 @@ class Tensor:
         factors = np.where(scales > 0, self._reciprocals(scales), np.float32(0))
         return blocks * factors[..., None] + np.float32(0)
 
-    def dequantised(
-        self, elements: np.ndarray, scales: np.ndarray, factor: np.float32 = np.float32(1)
-    ) -> np.ndarray:
+    def dequantised(self, elements: np.ndarray, scales: np.ndarray, factor: float = 1.0) -> np.ndarray:
         """What candidates are compared by: multiplied in this order, each product rounded to float32."""
         with np.errstate(over="ignore"):
-            product = elements * scales[..., None] * np.float32(self.peak) * factor
+            product = elements * scales[..., None] * np.float32(self.peak) * np.float32(factor)
         return product / np.float32(self.most * self.scale_most)
 
 
