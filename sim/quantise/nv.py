@@ -19,6 +19,7 @@ Reference: fouroversix (commit dadfad6, reference.py), whose arithmetic, all of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import ml_dtypes
@@ -34,8 +35,12 @@ FOUR_OVER_SIX_MOST = 256
 """Largest scale of four over six before its 3/2."""
 INTEGER = 6 / 7
 """What 1 of the integers of IF4 counts, next to 1 of E2M1."""
-ERRORS = ("mse", "mae", "abs_max")
-"""What the better of two candidates has less of: sum of squared errors, sum of magnitudes, largest magnitude."""
+ERRORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mse": lambda off: (off * off).sum(axis=-1, dtype=np.float64),
+    "mae": lambda off: np.abs(off).sum(axis=-1, dtype=np.float64),
+    "abs_max": largest,
+}
+"""By name, what the better of two candidates has less of, from what a block's values are off."""
 
 _LARGEST = np.finfo(np.float32).max
 
@@ -59,6 +64,7 @@ def four_over_six(format: Format, matrix: np.ndarray, *, error: str = "mse") -> 
     Errors are those of float32, and infinite when float32 overflows: 6 then. Their sums, whose order the published code
     leaves to the machine, are float64.
     """
+    _check(error)
     tensor = Tensor.of(matrix, format.maximum * 2.0**format.unit, FOUR_OVER_SIX_MOST)
 
     def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -82,6 +88,7 @@ def integer_or_float(format: Format, matrix: np.ndarray, *, error: str = "mse") 
 
     The format counts in fourteenths, so that both are integers: ``outer`` is a seventh of NVFP4's.
     """
+    _check(error)
     tensor = Tensor.of(matrix, format.maximum * 2.0**format.unit / 7, SCALE_MOST)
 
     def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -159,10 +166,10 @@ def _float32(values: np.ndarray) -> np.ndarray:
 
 
 def _errors(kind: str, blocks: np.ndarray, dequantised: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return ERRORS[kind](dequantised - blocks)
+
+
+def _check(kind: str) -> None:
     if kind not in ERRORS:
         raise ValueError(f"error must be one of {', '.join(ERRORS)}, not {kind!r}")
-    off = np.abs(dequantised - blocks)
-    if kind == "abs_max":
-        return off.max(axis=-1)
-    with np.errstate(over="ignore"):
-        return (off * off if kind == "mse" else off).sum(axis=-1, dtype=np.float64)
