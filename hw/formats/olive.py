@@ -58,6 +58,11 @@ class PairFormat(Format):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "outliers", tuple(self.outliers))
+        if len(self.outliers) != 1 << self.bits:
+            raise ValueError(f"outliers of format {self.name} must be {1 << self.bits}, not {len(self.outliers)}")
+        if any(table[self.identifier] is not None for table in self.tables):
+            raise ValueError(f"identifier of format {self.name} must be no number, not code {self.identifier:#x}")
         if self.block % 2:
             raise ValueError(f"block of format {self.name} must be even, for pairs, not {self.block}")
 

@@ -27,6 +27,7 @@ RULES = {
     "ternary": "sim.quantise.ternary:quantise",
     "binary": "sim.quantise.ternary:binary",
     "ggml": "sim.quantise.ggml:quantise",
+    "olive": "sim.quantise.olive:quantise",
     "kivi": "sim.quantise.kivi:quantise",
 }
 """By the name in ``Format.rule``: a function of (format, finite float64 matrix [rows, K]), imported when it is asked for."""

@@ -183,7 +183,7 @@ def replay(
         tried = {}
         for each in ("int", "flint") if mode == "ant-int-flint" else (mode,):
             grid = Grid(bits=bits, signed=signed, mode=each)
-            tried[grid] = _search(grid, data, activations, range(*search))
+            tried[grid] = least_error(grid, data, activations, range(*search))
         grid = min(tried, key=lambda grid: tried[grid][0])
         alpha = tried[grid][1]
         y, levels = grid.forward(data, alpha)
@@ -205,7 +205,9 @@ def three_sigma(data: np.ndarray, *, whole: bool = False) -> np.ndarray:
     return np.maximum(np.abs(mean + 3 * deviation), np.abs(mean - 3 * deviation))
 
 
-def _search(grid: Grid, data: np.ndarray, whole: bool, percents: range) -> tuple[np.float32, np.ndarray]:
+def least_error(
+    grid: Grid, data: np.ndarray, whole: bool, percents: range
+) -> tuple[np.float32, np.ndarray]:
     """The least error (its sum over rows), and the first threshold that has it: of each row, or of the whole."""
     rows, depth = data.shape
     if whole:
