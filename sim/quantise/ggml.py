@@ -71,7 +71,8 @@ def quantise(format: Format, matrix: np.ndarray) -> Quantised:
     """As ggml: in float32, codes by the scale before it is rounded to half precision.
 
     * Q4_0: the element of largest magnitude becomes -8 exactly, whatever its sign; the scale may be negative.
-    * Q4_1: from the smallest (0) to the largest element (15).
+    * Q4_1: from the smallest (0) to the largest element (15). Quantised again, codes may move when the minimum is more than 2**12
+      scales: float32 then rounds what they stand for.
     * Q8_0: the largest magnitude becomes 127.
 
     Ties go away from zero (Q8_0) and up (the others). A block of zeros, or one so small that the reciprocal of its scale is

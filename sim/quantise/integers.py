@@ -53,7 +53,8 @@ def asymmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact")
     """``codes = round(x / scale) + zero`` with ``scale = range / (2**bits - 1)`` and ``zero = round(-smallest / scale)``.
 
     Ties go to even. The range is that from the smallest to the largest element, widened to contain 0, so that 0 has a code and a
-    zero point of ``bits`` bits is enough. A block of zeros has scale 1 and zero point 0.
+    zero point of ``bits`` bits is enough. A block of zeros has scale 1 and zero point 0; of a range too wide for any scale the
+    lower end is kept.
 
     Parameters
     ----------

@@ -13,7 +13,8 @@ def quantise(format: Format, matrix: np.ndarray) -> Quantised:
     """The smallest scale with which neither the largest nor the smallest element is beyond the table's, as a nearest number.
 
     A side on which the table has nothing does not count. Ties go to the lower level; a block of which nothing counts has scale 1.
-    Elements saturate when the scale is the largest of its type.
+    Elements saturate when the scale is the largest of its type. Quantised again, the result stays, but for scales so small that
+    their own rounding moves an outermost element to another level (half precision: below 2**-12).
     """
     unit = 2.0**format.unit
 
