@@ -235,12 +235,14 @@ def test_blocks_of_zeros_of_tiny_and_of_huge_elements(name: str) -> None:
 def test_published_arithmetic_at_the_edges(rule) -> None:
     format = find("int4:row" if rule is symmetric else "int4-asym:row")
     least, most = float(np.float16(1e-5)), float(np.float16(1e4))
-    for matrix, scale in (([[0.0, 0.0]], least), ([[1e-9, -1e-9]], least), ([[1e300, -1e300]], most)):
+    for matrix, scale in (([[0.0, 0.0]], least), ([[1e-9, -1e-9]], least), ([[65504.0, -65504.0]], most)):
         quantised = rule(format, np.array(matrix), arithmetic="fp16")
         assert quantised.scales.tolist() == [[scale if rule is asymmetric or scale == least else 9360.0]]
         assert np.isfinite(quantised.values()).all()
-    with pytest.raises(ValueError, match="arithmetic must be exact or fp16, not 'fp64'"):
+    with pytest.raises(ValueError, match="arithmetic must be one of exact, fp16, not 'fp64'"):
         rule(format, np.ones((1, 2)), arithmetic="fp64")
+    with pytest.raises(ValueError, match="must be in half precision's range"):
+        rule(format, np.full((1, 2), 65520.0), arithmetic="fp16")
 
 
 def test_published_asymmetry_loses_blocks_of_one_sign() -> None:

@@ -16,7 +16,8 @@ from hw.formats import find
 from hw.formats.packing import pack, unpack
 from sim.golden import gemm
 from sim.quantise import quantise
-from sim.quantise.ternary import CHAINS, LANES, mean, quantise_activations
+from sim.quantise.means import CHAINS, LANES, mean
+from sim.quantise.ternary import quantise_activations
 
 NAME = "kv_hawq_bitnet.npz"
 PLACES = (Path(__file__).parent / "vectors", Path(__file__).parents[2] / "shared" / "vectors")

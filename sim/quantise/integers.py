@@ -13,10 +13,10 @@ import numpy as np
 
 from hw.formats import Format
 from hw.formats.scales import decode, encode, rounded
+from sim.quantise import half
 from sim.quantise.quantised import Quantised, by_blocks, largest, nearest
 
-CLAMPS = (np.float16(1e-5), np.float16(1e4))
-"""Smallest and largest scale in BitMoD's code."""
+ARITHMETICS = ("exact", "fp16")
 
 
 def symmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -> Quantised:
@@ -27,7 +27,8 @@ def symmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") 
     Parameters
     ----------
     arithmetic : str
-        "exact", or "fp16" for that of BitMoD's code: every operation in half precision, the scale kept from 1e-5 to 1e4.
+        "exact", or "fp16" for that of BitMoD's code: every operation in half precision (``ValueError`` for what is beyond),
+        the scale kept from 1e-5 to 1e4.
 
     Reference
     ---------
@@ -36,15 +37,15 @@ def symmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") 
     most = format.maximum
 
     def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-        blocks = _prepared(arithmetic, blocks)
-        peak = largest(blocks)
         if arithmetic == "fp16":
-            scales = np.clip(peak / np.float16(most), *CLAMPS)
+            integers, scales = half.symmetric(format.bits, blocks)
         else:
+            peak = largest(blocks)
             scales = _scales(format, peak / most, lambda scales: np.rint(peak / scales) >= most)
-        integers = np.clip(np.rint(blocks / scales[..., None]), -most, most)
+            integers = np.clip(np.rint(blocks / scales[..., None]), -most, most)
         return format.encode(integers), scales.astype(np.float64)
 
+    matrix = _prepared(arithmetic, matrix)
     codes, scales = by_blocks(format, matrix, work)
     return Quantised(format=format, codes=codes, scales=scales)
 
@@ -59,8 +60,8 @@ def asymmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact")
     Parameters
     ----------
     arithmetic : str
-        "exact", or "fp16" for that of BitMoD's code: every operation in half precision, the scale kept from 1e-5 to 1e4, and the
-        range not widened but the zero point clamped (so that a block of one sign is mostly lost).
+        "exact", or "fp16" for that of BitMoD's code: as for ``symmetric``, the range not widened but the zero point clamped
+        (so that a block of one sign is mostly lost).
 
     Reference
     ---------
@@ -70,23 +71,19 @@ def asymmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact")
     most = format.maximum
 
     def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-        blocks = _prepared(arithmetic, blocks)
-        low, high = blocks.min(axis=-1), blocks.max(axis=-1)
-        # In half precision a range may be infinite, and so may quotients by a small scale: both are clamped, as published.
+        if arithmetic == "fp16":
+            integers, scales, zeros = half.asymmetric(format.bits, blocks)
+            return format.encode(integers), scales.astype(np.float64), zeros.astype(np.float64)
+        low, high = np.minimum(blocks.min(axis=-1), 0), np.maximum(blocks.max(axis=-1), 0)
+        # A range may be infinite: its scale is the largest one.
         with np.errstate(over="ignore"):
-            if arithmetic == "fp16":
-                scales = np.clip((high - low) / np.float16(most), *CLAMPS)
-            else:
-                low, high = np.minimum(low, 0), np.maximum(high, 0)
-                scales = _scales(
-                    format,
-                    (high - low) / most,
-                    lambda scales: np.rint(high / scales) - np.rint(low / scales) >= most,
-                )
-            zeros = np.clip(np.rint(-low / scales), 0, most)
-            integers = np.clip(np.rint(blocks / scales[..., None]) + zeros[..., None], 0, most)
-        return format.encode(integers), scales.astype(np.float64), zeros.astype(np.float64)
+            ideal = (high - low) / most
+        scales = _scales(format, ideal, lambda scales: np.rint(high / scales) - np.rint(low / scales) >= most)
+        zeros = np.clip(np.rint(-low / scales), 0, most)
+        integers = np.clip(np.rint(blocks / scales[..., None]) + zeros[..., None], 0, most)
+        return format.encode(integers), scales, zeros
 
+    matrix = _prepared(arithmetic, matrix)
     codes, scales, offsets = by_blocks(format, matrix, work)
     return Quantised(format=format, codes=codes, scales=scales, offsets=offsets)
 
@@ -123,14 +120,11 @@ def from_signed(bits: int, codes: np.ndarray) -> np.ndarray:
     return codes ^ (1 << bits - 1)
 
 
-def _prepared(arithmetic: str, blocks: np.ndarray) -> np.ndarray:
-    """As float64, or as half precision with what is beyond it saturated."""
-    if arithmetic == "exact":
-        return blocks
-    if arithmetic == "fp16":
-        most = float(np.finfo(np.float16).max)
-        return np.clip(blocks, -most, most).astype(np.float16)
-    raise ValueError(f"arithmetic must be exact or fp16, not {arithmetic!r}")
+def _prepared(arithmetic: str, matrix: np.ndarray) -> np.ndarray:
+    """In the precision that is worked in."""
+    if arithmetic not in ARITHMETICS:
+        raise ValueError(f"arithmetic must be one of {', '.join(ARITHMETICS)}, not {arithmetic!r}")
+    return half.halves(matrix) if arithmetic == "fp16" else matrix
 
 
 def _scales(format: Format, ideal: np.ndarray, full: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
