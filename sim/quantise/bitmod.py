@@ -24,8 +24,8 @@ from hw.formats.scales import rounded
 from sim.quantise import half
 from sim.quantise.quantised import Quantised, by_blocks, largest
 
-Candidate = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""(levels, blocks) to the places of the nearest levels, scales, errors."""
+Candidate = Callable[[np.ndarray, np.ndarray, str], tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""(levels, blocks, type of scale) to the places of the nearest levels, scales, errors."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,8 +52,12 @@ class Search:
 def quantise(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -> Quantised:
     """``arithmetic`` is one of ``ARITHMETICS``: "exact", or "fp16" as in the released code (see ``search``).
 
-    A format with 8-bit scales has codes and tables chosen as if it had none: each scale then is rounded to a multiple of the row's
-    largest over 255 (ties to even), so to 0 if it is less than half of that.
+    A format with 8-bit scales has codes and tables chosen by scales that are neither kept within limits nor rounded. Each then
+    becomes a multiple of the row's largest over 255, ties to even: 0, if it is half of that or less, or the row is zeros. (The
+    development repository's code, yc2367/BitMoD at b18cacb, rounds before it chooses, with another unit for every table: one row
+    may have four.)
+
+    Quantising the values again changes nothing, but for the mixed formats with 8-bit scales.
     """
     found = search(format, matrix, arithmetic=arithmetic)
     scales, outer = found.scales, None
@@ -68,9 +72,11 @@ def quantise(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -
 def search(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -> Search:
     """Codes, scales and tables by the rule above.
 
-    "exact": in double precision, only the scale being rounded. "fp16": every step as in the released code, ``matrix`` being
-    rounded to half precision first (``ValueError`` if that makes it infinite). The difference is in the ties and in the choice;
-    and there a block whose error is 1000 or more (or infinite) under every table is lost: it has no table, scale 0 and codes of 0.
+    "exact": in double precision, only a scale of that type being rounded to half.
+
+    "fp16": every step as in the released code; ``matrix`` is rounded to half precision first (``ValueError`` if that makes an
+    element infinite). So ties and choices differ, and a block whose error is 1000 or more under every table is lost: it has no
+    table, scale 0 and codes of 0.
     """
     if arithmetic not in ARITHMETICS:
         raise ValueError(f"arithmetic must be one of {', '.join(ARITHMETICS)}, not {arithmetic!r}")
@@ -86,7 +92,7 @@ def search(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -> 
         errors = []
         for table in range(len(format.tables)):
             levels, by_place = format.levels(table)
-            places, scale, error = candidate(levels, blocks)
+            places, scale, error = candidate(levels, blocks, format.scale)
             better = error < least
             codes[better] = by_place[places[better]]
             scales[better], chosen[better], least[better] = scale[better], table, error[better]
@@ -97,20 +103,57 @@ def search(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -> 
     return Search(codes=codes, scales=scales, chosen=chosen, errors=errors)
 
 
-def _exact(levels: np.ndarray, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@dataclass(frozen=True, kw_only=True)
+class Differences:
+    """What half precision makes of a matrix, beside exact arithmetic.
+
+    Parameters
+    ----------
+    tables, levels : float
+        Shares of the blocks with another table, and of the elements on another level.
+    exact, fp16 : float
+        Mean squared errors.
+    """
+
+    tables: float
+    levels: float
+    exact: float
+    fp16: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.tables:.2%} of blocks with another table, {self.levels:.2%} of elements on another level, "
+            f"mean squared error {self.fp16:.6g} instead of {self.exact:.6g} ({self.fp16 / self.exact - 1:+.3%})"
+        )
+
+
+def differences(format: Format, matrix: np.ndarray) -> Differences:
+    """How the two arithmetics differ on a ``matrix`` [rows, K] (finite, not 0 throughout) of numbers that half precision has."""
+    matrix = half.halves(matrix).astype(np.float64)
+    exact, fp16 = (search(format, matrix, arithmetic=name) for name in ARITHMETICS)
+    wanted, got = (quantise(format, matrix, arithmetic=name) for name in ARITHMETICS)
+    return Differences(
+        tables=float(np.mean(exact.chosen != fp16.chosen)), levels=float(np.mean(wanted.levels() != got.levels())),
+        exact=float(np.square(wanted.values() - matrix).mean()), fp16=float(np.square(got.values() - matrix).mean()),
+    )  # fmt: skip
+
+
+def _exact(levels: np.ndarray, blocks: np.ndarray, scale: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     peak = largest(blocks)
-    scales = rounded("fp16", np.clip(peak / np.abs(levels).max(), half.SMALLEST, half.LARGEST))
+    scales = peak / np.abs(levels).max()
+    if scale == "fp16":
+        scales = rounded(scale, np.clip(scales, float(half.SMALLEST), float(half.LARGEST)))
     middles = (levels[1:] + levels[:-1]) / 2
-    places = np.searchsorted(middles, blocks / scales[..., None], side="left")
+    places = np.searchsorted(middles, blocks / np.where(scales > 0, scales, 1)[..., None], side="left")
     # over a power of two, for squares that neither overflow nor vanish
     difference = np.ldexp(levels[places] * scales[..., None] - blocks, -np.frexp(peak)[1][..., None])
     return places, scales, np.square(difference).mean(axis=-1)
 
 
-def _fp16(levels: np.ndarray, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    scale = half.scales(blocks, int(np.abs(levels).max()))
-    places = half.places(levels, blocks, scale)
-    return places, scale, half.error(half.times(levels[places], scale), blocks)
+def _fp16(levels: np.ndarray, blocks: np.ndarray, scale: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    scales = half.scales(blocks, int(np.abs(levels).max()), kept=scale == "fp16")
+    places = half.places(levels, blocks, scales)
+    return places, scales, half.error(half.times(levels[places], scales), blocks)
 
 
 def _second_level(scales: np.ndarray, arithmetic: str) -> tuple[np.ndarray, np.ndarray]:
@@ -124,6 +167,6 @@ def _second_level(scales: np.ndarray, arithmetic: str) -> tuple[np.ndarray, np.n
 
 ARITHMETICS: dict[str, tuple[Candidate, float | np.float16]] = {
     "exact": (_exact, np.inf),
-    "fp16": (_fp16, np.float16(1000)),
+    "fp16": (_fp16, half.LIMIT),
 }
 """By name: what is done with each table, and the error from which on nothing is chosen."""
