@@ -60,9 +60,13 @@ class PairFormat(Format):
         super().__post_init__()
         object.__setattr__(self, "outliers", tuple(self.outliers))
         if len(self.outliers) != 1 << self.bits:
-            raise ValueError(f"outliers of format {self.name} must be {1 << self.bits}, not {len(self.outliers)}")
+            raise ValueError(
+                f"outliers of format {self.name} must be {1 << self.bits}, not {len(self.outliers)}"
+            )
         if any(table[self.identifier] is not None for table in self.tables):
-            raise ValueError(f"identifier of format {self.name} must be no number, not code {self.identifier:#x}")
+            raise ValueError(
+                f"identifier of format {self.name} must be no number, not code {self.identifier:#x}"
+            )
         if self.block % 2:
             raise ValueError(f"block of format {self.name} must be even, for pairs, not {self.block}")
 
@@ -149,7 +153,7 @@ OLIVE = (
     ),
     PairFormat(
         name="ovp8-int8", bits=8, tables=(_int(8),), outliers=abfloat(4, 3, 4), identifier=0x80, rule="olive",
-        summary="OliVe: -127 to 127, outliers 144 to 491,520",
+        summary="OliVe: -127 to 127, outliers 144 to 7,864,320",
     ),
     PairFormat(
         name="ovp8-int8-e2m5", bits=8, tables=(_int(8),), outliers=abfloat(2, 5, 2), identifier=0x80, rule="olive",

@@ -44,8 +44,8 @@ def quantise(
         "released-code": the even one stays; the threshold is the one that the released code finds, in single precision. Its
         search pairs the elements of all rows in one sequence, which for an odd K is not how they are stored.
     threshold : str
-        With rules = "paper", what an outlier is. "nearest": an element to which an outlier's value is at least as near as any normal
-        one; "top": whatever is above the largest normal value. (The paper's text could not be consulted; see the note below.)
+        With rules = "paper", what an outlier is. "nearest": an element to which an outlier's value is at least as near as any
+        normal one; "top": whatever is above the largest normal value.
     search : (first, end, step), optional
         Thresholds tried, in percent of max |mean +- 3 standard deviations|.
 
@@ -66,7 +66,8 @@ def quantise(
     Raises
     ------
     ValueError
-        A format, rules, threshold or search that is not among those named; a format with codes other than the released code's levels.
+        A format, rules, threshold or search that is not among those named; a format whose values are not those of the
+        released code's grids.
     """
     if not isinstance(format, PairFormat):
         raise ValueError(f"format must be one of pairs, not {format.name}")
@@ -78,11 +79,13 @@ def quantise(
     if not percents or percents[0] < 1:
         raise ValueError(f"search must be of positive percentages, not {search}")
     if rules == "paper":
-        magnitudes = _magnitudes(format, threshold)
-        codes, scales = by_blocks(format, matrix, lambda blocks: _paper(format, magnitudes, blocks, percents))
+        known = magnitudes(format, threshold)
+        codes, scales = by_blocks(format, matrix, lambda blocks: _paper(format, known, blocks, percents))
     else:
         grid, unit = released_grid(format)
-        codes, scales = by_blocks(format, matrix, lambda blocks: _released(format, grid, unit, blocks, percents))
+        codes, scales = by_blocks(
+            format, matrix, lambda blocks: _released(format, grid, unit, blocks, percents)
+        )
     if format.shared == "tensor":
         scales = scales[:1]
     return Quantised(format=format, codes=codes, scales=scales)
@@ -123,14 +126,14 @@ def pair_counts(quantised: Quantised, matrix: np.ndarray, *, threshold: str = "n
     """What the pairs of ``matrix`` were at the scales of ``quantised``. The last element of an odd row is in no pair."""
     if not isinstance(quantised.format, PairFormat):
         raise ValueError(f"format must be one of pairs, not {quantised.format.name}")
-    limit = _magnitudes(quantised.format, threshold).limit
+    limit = magnitudes(quantised.format, threshold).limit
     outlier = np.abs(matrix) / (quantised.spread(quantised.scales) * 2.0**quantised.format.unit) >= limit
     pairs = outlier.shape[1] // 2 * 2
     outliers = outlier[:, 0:pairs:2].astype(np.int64) + outlier[:, 1:pairs:2]
     return PairCounts(*(int((outliers == count).sum()) for count in range(3)))
 
 
-class _Magnitudes:
+class Magnitudes:
     """What a format has of either sign, and the nearest of these.
 
     Attributes
@@ -155,7 +158,9 @@ class _Magnitudes:
         """The magnitudes (float64) that become of non-negative ``scaled`` [..., length], pairs along the last axis."""
         length = scaled.shape[-1]
         if length % 2:
-            scaled = np.concatenate([np.minimum(scaled, [*[np.inf] * (length - 1), self.top]), 0 * scaled[..., :1]], axis=-1)
+            scaled = np.concatenate(
+                [np.minimum(scaled, [*[np.inf] * (length - 1), self.top]), 0 * scaled[..., :1]], axis=-1
+            )
         result = self._cells[np.minimum(scaled * 2, 2 * self.top).astype(np.intp)]
         flat, levels = scaled.reshape(-1), result.reshape(-1)
         outliers = np.flatnonzero(flat >= self.limit)
@@ -171,12 +176,13 @@ def _middles(levels: np.ndarray) -> np.ndarray:
 
 
 @lru_cache
-def _magnitudes(format: PairFormat, threshold: str) -> _Magnitudes:
-    return _Magnitudes(format, threshold)
+def magnitudes(format: PairFormat, threshold: str) -> Magnitudes:
+    """Those of ``format``, made once."""
+    return Magnitudes(format, threshold)
 
 
 def _paper(
-    format: PairFormat, magnitudes: _Magnitudes, blocks: np.ndarray, percents: range
+    format: PairFormat, known: Magnitudes, blocks: np.ndarray, percents: range
 ) -> tuple[np.ndarray, np.ndarray]:
     """Codes and scales of ``blocks`` [rows, blocks, length]."""
     tensor = format.shared == "tensor"
@@ -187,7 +193,7 @@ def _paper(
     start = _three_sigma(np.ldexp(blocks, -exponent[..., None]), tensor)
     with np.errstate(over="ignore", under="ignore"):
         tried = [
-            rounded(format.scale, np.ldexp(start * (percent / 100) / magnitudes.top, exponent - format.unit))
+            rounded(format.scale, np.ldexp(start * (percent / 100) / known.top, exponent - format.unit))
             for percent in percents
         ]
     # As the format's integers count them, in the units of ``sizes``.
@@ -197,12 +203,12 @@ def _paper(
     for first in range(0, len(sizes), step):
         rows = slice(first, first + step)
         for place, each in enumerate(relative):
-            errors[place, rows] = _errors(magnitudes, sizes[rows], each[rows])
+            errors[place, rows] = _errors(known, sizes[rows], each[rows])
     errors = np.stack([_joined(each, tensor, np.sum) for each in errors])
     best = np.take_along_axis(np.stack(tried), errors.argmin(axis=0)[None], axis=0)[0]
-    best = _lossless(format, magnitudes, sizes, peak, best)
+    best = _lossless(format, known, sizes, peak, best)
     scales = np.where(peak > 0, best, 1.0)
-    levels = magnitudes.nearest(sizes / np.ldexp(scales, format.unit - exponent)[..., None])
+    levels = known.nearest(sizes / np.ldexp(scales, format.unit - exponent)[..., None])
     return format.encode((levels * np.sign(blocks)).astype(np.int64)), scales
 
 
@@ -221,16 +227,16 @@ def _three_sigma(blocks: np.ndarray, tensor: bool) -> np.ndarray:
     return np.broadcast_to(start, (*blocks.shape[:2], 1))[..., 0]
 
 
-def _errors(magnitudes: _Magnitudes, sizes: np.ndarray, relative: np.ndarray) -> np.ndarray:
+def _errors(known: Magnitudes, sizes: np.ndarray, relative: np.ndarray) -> np.ndarray:
     """Squared error of each block."""
-    lost = magnitudes.nearest(sizes / relative[..., None])
+    lost = known.nearest(sizes / relative[..., None])
     lost *= relative[..., None]
     lost -= sizes
     return np.einsum("...k,...k->...", lost, lost)
 
 
 def _lossless(
-    format: PairFormat, magnitudes: _Magnitudes, sizes: np.ndarray, peak: np.ndarray, otherwise: np.ndarray
+    format: PairFormat, known: Magnitudes, sizes: np.ndarray, peak: np.ndarray, otherwise: np.ndarray
 ) -> np.ndarray:
     """A scale with which nothing of a block is lost, where there is one; else ``otherwise``.
 
@@ -240,7 +246,7 @@ def _lossless(
     result = otherwise.copy()
     exponent = np.frexp(peak)[1]
     few = sizes[..., :: -(-sizes.shape[-1] // SAMPLE)]
-    for level in (*magnitudes.normal[1:], *magnitudes.outliers):
+    for level in (*known.normal[1:], *known.outliers):
         with np.errstate(over="ignore", under="ignore"):
             scales = rounded(format.scale, peak / level / 2.0**format.unit)
             relative = np.ldexp(scales, format.unit - exponent)
@@ -248,7 +254,7 @@ def _lossless(
         sample = few[places] / relative[places][:, None]
         whole = (sample == np.rint(sample)).all(axis=1)
         places = tuple(axis[whole] for axis in places)
-        lost = _errors(magnitudes, sizes[places], relative[places])
+        lost = _errors(known, sizes[places], relative[places])
         if not tensor:
             places = tuple(axis[lost == 0] for axis in places)
         elif len(lost) < peak.size or lost.any():
@@ -264,7 +270,9 @@ def released_grid(format: PairFormat) -> tuple[released.Grid, float]:
         normal = format.levels()[0]
         unit = float(grid.normal[-1]) / int(normal[-1])
         outliers = sorted(v for v in format.outliers if v is not None)
-        if np.array_equal(normal * unit, grid.normal) and np.array_equal(np.array(outliers) * unit, grid.outliers):
+        if np.array_equal(normal * unit, grid.normal) and np.array_equal(
+            np.array(outliers) * unit, grid.outliers
+        ):
             return grid, unit
     raise ValueError(
         f"rules of format {format.name} must be 'paper', not 'released-code', whose outliers are others"
@@ -281,17 +289,17 @@ def _released(
         data = each.astype(np.float32)
         alpha = np.broadcast_to(released.least_error(grid, data, tensor, percents)[1], (len(each), 1))
         scale = grid.scaled(alpha)
-        known = np.isfinite(scale) & (scale > 0)
+        found = np.isfinite(scale) & (scale > 0)
         numbers = data / scale
         peak = _joined(largest(each)[:, None], tensor, np.max)
         spare = rounded("fp32", np.where(peak > 0, peak / grid.normal[-1], 1 / unit))
         bound = float(grid.outliers[-1])
-        numbers = np.where(known, numbers, np.clip(each / spare, -bound, bound).astype(np.float32))
+        numbers = np.where(found, numbers, np.clip(each / spare, -bound, bound).astype(np.float32))
     pairs = each.shape[1] // 2 * 2
     top = grid.normal[-1]
     levels = np.concatenate(
         [grid.levels(numbers[:, :pairs]), grid.nearest(np.clip(numbers[:, pairs:], -top, top))], axis=1
     )
-    scales = rounded(format.scale, np.where(known, scale, spare).astype(np.float64) * unit)
+    scales = rounded(format.scale, np.where(found, scale, spare).astype(np.float64) * unit)
     integers = (levels / np.float32(unit)).astype(np.int64)
     return format.encode(integers).reshape(blocks.shape), scales.reshape(blocks.shape[:2])

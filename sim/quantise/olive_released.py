@@ -90,7 +90,7 @@ class Grid:
         return per_unit, first, levels[np.searchsorted(middles, cells, side="right")]
 
     def nearest(self, numbers: np.ndarray) -> np.ndarray:
-        """The nearest level (float32) of each.
+        """The nearest level (float32) of each; with an unsigned grid, of numbers that are not negative.
 
         Their loop runs over the normal values, then over the outliers, both rising, and a later entry wins a tie: the upper
         level, except that an outlier below wins over the normal value above it.
@@ -125,7 +125,8 @@ class Grid:
         kept[0:pairs:2] = ~(odd & ~even)
         if pairs < len(flat):
             kept[-1] = not outlier[0]
-        return (flat * kept).reshape(levels.shape)
+        # Adding 0 takes the sign off the zeros of victims.
+        return (flat * kept + np.float32(0)).reshape(levels.shape)
 
     def scaled(self, alpha: np.ndarray) -> np.ndarray:
         """What 1 of the grid is worth when its largest normal value is to be ``alpha``."""
@@ -169,9 +170,9 @@ def replay(
 ) -> Released:
     """Their ``TensorQuantizer`` on ``data`` [rows, K], which is taken in single precision.
 
-    Weights have a threshold for each row and are signed; activations have one for all, and are signed if one is negative. ``mode``
-    is a type of normal values, or "ant-int-flint" for the better one. A row without spread and mean has threshold 0 and comes out
-    as not-a-number, as does a row of one element.
+    Weights have a threshold for each row and are signed; activations have one for all, and are signed if one is negative.
+    ``mode`` is a type of normal values, or "ant-int-flint" for the better one. A row without spread and mean has threshold 0
+    and comes out as not-a-number, as does a row of one element.
     """
     if mode not in ("int", "flint", "ant-int-flint"):
         raise ValueError(f"mode must be int, flint or ant-int-flint, not {mode!r}")
@@ -205,9 +206,7 @@ def three_sigma(data: np.ndarray, *, whole: bool = False) -> np.ndarray:
     return np.maximum(np.abs(mean + 3 * deviation), np.abs(mean - 3 * deviation))
 
 
-def least_error(
-    grid: Grid, data: np.ndarray, whole: bool, percents: range
-) -> tuple[np.float32, np.ndarray]:
+def least_error(grid: Grid, data: np.ndarray, whole: bool, percents: range) -> tuple[np.ndarray, np.ndarray]:
     """The least error (its sum over rows), and the first threshold that has it: of each row, or of the whole."""
     rows, depth = data.shape
     if whole:
