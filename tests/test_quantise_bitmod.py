@@ -226,6 +226,9 @@ def test_half_precision_and_exact_arithmetic(bits: int) -> None:
     assert found.exact > 0
     assert abs(found.fp16 / found.exact - 1) < 1e-3
     assert str(found).startswith(f"{found.tables:.2%} of blocks with another table, ")
+    nothing = bitmod.differences(FORMATS[f"fp{bits}-mixed"], np.zeros((1, BLOCK)))
+    assert nothing == bitmod.Differences(tables=0.0, levels=0.0, exact=0.0, fp16=0.0)
+    assert str(nothing).endswith("mean squared error 0 instead of 0")
 
 
 def by_hand(name: str, block: np.ndarray) -> tuple[int, list[float]]:
@@ -281,7 +284,7 @@ def test_blocks_of_zeros_and_tiny_ones(name: str, arithmetic: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_huge_blocks(name: str) -> None:
-    """Exact: clipped at what the largest scale reaches, if there is one. Half precision: refused, or, with an error of 1000, lost."""
+    """Exact: clipped at what the largest scale reaches, if any. Half precision: refused, or, with an error of 1000, lost."""
     format = FORMATS[name]
     matrix = np.zeros((2, 2 * BLOCK))
     matrix[0, ::2], matrix[1, ::2] = 1e9, -1e9

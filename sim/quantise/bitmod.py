@@ -1,6 +1,6 @@
 """BitMoD's rule: every special value is tried on every block, and the one with the least squared error kept.
 
-Reference: BitMoD, Chen et al., HPCA 2025, section III-B and algorithm 1; released code abdelfattah-lab/BitMoD-HPCA-25 at e445a5f,
+Reference: BitMoD, Chen et al., HPCA 2025, sections III-B (algorithm 1) and III-C; released code abdelfattah-lab/BitMoD-HPCA-25 at e445a5f,
 ``search_datatype``. For each table of the format, in their order (er +, er -, ea +, ea -):
 
 1. the scale is the block's largest magnitude, whatever its sign, over the table's, kept between 1e-5 and 1e4, in half precision.
@@ -9,7 +9,7 @@ Reference: BitMoD, Chen et al., HPCA 2025, section III-B and algorithm 1; releas
 3. the table replaces those before it if its error is strictly smaller.
 
 Edges: a block of zeros has the smallest scale and the first table; one of magnitudes below about 5e-6 becomes zeros; one beyond
-what the largest scale reaches is clipped. Scales are published for integer levels: those of FP4 here are twice theirs.
+what the largest scale reaches is clipped. (With 8-bit scales there are no such limits, and a block of zeros has scale 0.) Scales are published for integer levels: those of FP4 here are twice theirs.
 """
 
 from __future__ import annotations
@@ -121,14 +121,15 @@ class Differences:
     fp16: float
 
     def __str__(self) -> str:
+        ratio = f" ({self.fp16 / self.exact - 1:+.3%})" if self.exact else ""
         return (
             f"{self.tables:.2%} of blocks with another table, {self.levels:.2%} of elements on another level, "
-            f"mean squared error {self.fp16:.6g} instead of {self.exact:.6g} ({self.fp16 / self.exact - 1:+.3%})"
+            f"mean squared error {self.fp16:.6g} instead of {self.exact:.6g}{ratio}"
         )
 
 
 def differences(format: Format, matrix: np.ndarray) -> Differences:
-    """How the two arithmetics differ on a ``matrix`` [rows, K] (finite, not 0 throughout) of numbers that half precision has."""
+    """How the two arithmetics differ on a ``matrix`` [rows, K] (finite), rounded to half precision first."""
     matrix = half.halves(matrix).astype(np.float64)
     exact, fp16 = (search(format, matrix, arithmetic=name) for name in ARITHMETICS)
     wanted, got = (quantise(format, matrix, arithmetic=name) for name in ARITHMETICS)
