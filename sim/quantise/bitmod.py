@@ -1,7 +1,7 @@
 """BitMoD's rule: every special value is tried on every block, and the one with the least squared error kept.
 
-Reference: BitMoD, Chen et al., HPCA 2025, sections III-B (algorithm 1) and III-C; released code abdelfattah-lab/BitMoD-HPCA-25 at e445a5f,
-``search_datatype``. For each table of the format, in their order (er +, er -, ea +, ea -):
+Reference: BitMoD, Chen et al., HPCA 2025, sections III-B (algorithm 1) and III-C; released code
+abdelfattah-lab/BitMoD-HPCA-25 at e445a5f, ``search_datatype``. For each table of the format, in order (er +, er -, ea +, ea -):
 
 1. the scale is the block's largest magnitude, whatever its sign, over the table's, kept between 1e-5 and 1e4, in half precision.
    So with extra asymmetry a block whose largest value is on the other side is clipped;
@@ -9,7 +9,9 @@ Reference: BitMoD, Chen et al., HPCA 2025, sections III-B (algorithm 1) and III-
 3. the table replaces those before it if its error is strictly smaller.
 
 Edges: a block of zeros has the smallest scale and the first table; one of magnitudes below about 5e-6 becomes zeros; one beyond
-what the largest scale reaches is clipped. (With 8-bit scales there are no such limits, and a block of zeros has scale 0.) Scales are published for integer levels: those of FP4 here are twice theirs.
+what the largest scale reaches is clipped. With 8-bit scales there are no such limits, and a block of zeros has scale 0.
+
+Scales are published for integer levels: those of FP4 here are twice theirs.
 """
 
 from __future__ import annotations
