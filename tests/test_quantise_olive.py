@@ -149,10 +149,13 @@ def test_codes_hold_the_released_levels(arrays, shared, format) -> None:
         whole = shared == "tensor"
         result = replay(x, bits=format.bits, activations=whole, mode=grid.mode)
         found = quantise(replace(format, shared=shared), x.astype(np.float64), rules="released-code")
-        wanted = result.levels if result.signed else grid.forward(x, result.alpha)[1]
-        assert np.array_equal(found.levels() * unit, wanted)
-        assert np.array_equal(found.scales, np.atleast_2d(grid.scaled(result.alpha)) * unit)
         assert found.scales.shape == ((1, 1) if whole else (len(x), 1))
+        # Codes are signed, and rows for which their code finds no threshold have one of ours.
+        has = np.broadcast_to(np.atleast_2d(result.signed & (result.alpha > 0)), found.scales.shape)[:, 0]
+        scales = np.broadcast_to(np.atleast_2d(grid.scaled(result.alpha)) * unit, found.scales.shape)
+        assert np.array_equal(found.scales[has], scales[has])
+        rows = has.repeat(len(x) // len(has))
+        assert np.array_equal((found.levels() * unit)[rows], result.levels[rows])
 
 
 def test_the_search_of_the_released_code() -> None:
@@ -422,6 +425,7 @@ def test_larger_is_never_smaller(format, rules, pairs, seed) -> None:
     format = E2M5 if (format, rules) == (INT8, "released-code") else format
     x = np.random.default_rng(seed).standard_t(2, (1, 2 * pairs))
     found = quantise(format, x, rules=rules)
+    assert np.array_equal(unpack(format, pack(format, found.codes), 2 * pairs), found.codes)
     kept = found.codes[0] != format.identifier
     order = np.argsort(x[0, kept])
     assert (np.diff(found.levels()[0, kept][order]) >= 0).all()

@@ -1,7 +1,7 @@
 """Outlier-victim pairs: a threshold for each scale, and who of a pair is an outlier, a victim or neither.
 
-Reference: OliVe, Guo et al., ISCA 2023, section 3 (pairs and abfloat) and 4 (threshold); and the code released with it, which
-differs: ``sim.quantise.olive_released``.
+Reference: OliVe, Guo et al., ISCA 2023: pairs, abfloat, and a threshold that is searched for from 3 standard deviations on
+for the least squared error; and the code released with it, which differs: ``sim.quantise.olive_released``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sim.quantise.quantised import Quantised, by_blocks, largest
 RULES = ("paper", "released-code")
 THRESHOLDS = ("nearest", "top")
 SEARCH = (50, 250, 2)
-"""Thresholds tried, in percent of the one at 3 standard deviations."""
+"""Thresholds tried, in percent of the one at 3 standard deviations: the paper's start, our range."""
 CHUNK = 1 << 15
 """Elements worked on at a time, for the sake of caches."""
 SAMPLE = 64
@@ -42,7 +42,8 @@ def quantise(
     rules : str
         "paper": both elements of a pair may be outliers, then the larger one stays (the even one of two equals).
         "released-code": the even one stays; the threshold is the one that the released code finds, in single precision. Its
-        search pairs the elements of all rows in one sequence, which for an odd K is not how they are stored.
+        search pairs the elements of all rows in one sequence, which for an odd K is not how they are stored; and codes are
+        signed, so that its unsigned grids (activations without a negative number) are not for them.
     threshold : str
         With rules = "paper", what an outlier is. "nearest": an element to which an outlier's value is at least as near as any
         normal one; "top": whatever is above the largest normal value.
