@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -217,19 +217,20 @@ class Splitter(wiring.Component):
         size, most = self._design.data_bytes, self._design.burst_beats
         page = exact_log2(PAGE_BYTES // size)
 
-        # Lengths are beats less one: what is left on the page is then the inverse of the address bits, and the
-        # inverse of a length is minus its beats, which saves a carry chain.
-        span, final, length, minus = self._span, self._final, self._length, Signal(signed(9))
-        on_page, cap, crosses, ends = Signal(page), Signal(8), Signal(), Signal()
+        # Lengths are beats less one: what is left on the page is then the inverse of the address bits. What is
+        # added or taken away has a bit more at its low end, for the one.
+        span, final, length = self._span, self._final, self._length
+        on_page, cap, crosses = Signal(page), Signal(8), Signal()
         m.d.comb += [
             on_page.eq(~span.address[:page]),
+            crosses.eq((span.count[:page] + span.address[:page])[page]),
+            length.eq(Mux(final, span.count, cap)),
+        ]
+        m.d.sync += [
             cap.eq(Mux(on_page < most - 1, on_page, most - 1)),
             # The comparison with the page and that with constants go side by side.
-            crosses.eq((span.count[:page] + span.address[:page])[page]),
-            ends.eq(~crosses & (span.count < min(most, 1 << page))),
-            minus.eq(~Cat(length, Const(0, 1)).as_signed()),
+            final.eq(~crosses & (span.count < min(most, 1 << page))),
         ]
-        m.d.sync += [final.eq(ends), length.eq(Mux(ends, span.count, cap))]
 
         under_way, ask = self._under_way, Signal()
         m.d.comb += self.clear.eq(under_way == 0)
@@ -256,8 +257,9 @@ class Splitter(wiring.Component):
                 m.d.sync += [
                     self.ar.payload.address.eq(Cat(Const(0, exact_log2(size)), span.address)),
                     self.ar.payload.length.eq(length),
-                    span.address.eq(span.address - minus),
-                    span.count.eq(span.count + minus),
+                    # Behind the last burst both are of no use, so that these need not wait for ``length``.
+                    span.address.eq((Cat(1, span.address) + Cat(1, cap))[1:]),
+                    span.count.eq((Cat(0, span.count) - Cat(1, cap))[1:]),
                 ]
                 m.next = "CUT"
                 with m.If(self.stop | final):
