@@ -8,8 +8,9 @@ from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, 
 from amaranth.utils import exact_log2
 
 from hw.control.isa import Error
-from hw.dma.load import LoadUnit, Rows, Splitter
+from hw.dma.load import LoadUnit, RowQueue, Rows, Splitter
 from hw.dma.read_arbiter import ReadArbiter
+from hw.timing import LOAD_ROWS
 from tests.formal import check, free, holds, mutant, previous, prove, refute
 from tests.load_bench import design
 
@@ -193,6 +194,51 @@ class SplitterInside(Elaboratable):
             Cover(asked & dut.idle & (length == d.burst_beats - 1)),
             Cover((under_way == d.outstanding) & ~dut.idle),
             Cover(taken & (address[lane:] + length == last[lane:])),
+        ]
+        return m
+
+
+class QueueKeepsRows(Elaboratable):
+    """Rows leave the queue as they went in, in order, and no more than there is room for.
+
+    Any one row is watched: ``ahead`` counts those that leave before it.
+    """
+
+    def __init__(self, d, kind=RowQueue):
+        self._dut = kind(design=d)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = self._dut
+        free(m, dut)
+        put, take = dut.i.valid & dut.i.ready, dut.o.valid & dut.o.ready
+        inside = Signal(range(LOAD_ROWS))
+        fresh = previous(m, put, "fresh")
+        m.d.comb += [
+            Assume(~fresh | ~dut.i.valid & ~dut.clear),
+            Assume(~dut.clear | ~dut.i.valid),
+            Assert(dut.i.ready | (inside == LOAD_ROWS - 1)),
+            Assert(~put | (inside < LOAD_ROWS - 1)),
+            Assert(dut.o.valid == (inside > fresh)),
+        ]
+        m.d.sync += inside.eq(Mux(dut.clear, 0, inside + put - take))
+
+        cleared = Signal()
+        m.d.sync += cleared.eq(cleared | dut.clear & dut.o.valid)
+
+        watched, ahead, row = Signal(), Signal(range(LOAD_ROWS)), Signal.like(Value.cast(dut.i.payload))
+        with m.If(dut.clear):
+            m.d.sync += watched.eq(0)
+        with m.Elif(~watched & put & AnySeq(1)):
+            m.d.sync += [watched.eq(1), ahead.eq(inside - take), row.eq(dut.i.payload)]
+        with m.Elif(watched & take):
+            m.d.sync += [ahead.eq(ahead - 1), watched.eq(ahead != 0)]
+        with m.If(watched & (ahead == 0) & dut.o.valid):
+            m.d.comb += Assert(Value.cast(dut.o.payload) == row)
+        m.d.comb += [
+            Cover(take & watched & (ahead == 2)),
+            Cover(take & cleared),
+            Cover(take & fresh),
         ]
         return m
 
@@ -390,6 +436,23 @@ def test_bursts_with_a_bug(bug):
     refute(SplitterInside(ODD, mutant(Splitter, bug)), depth=10)
 
 
+def test_the_queue_keeps_rows():
+    check(QueueKeepsRows(ODD), depth=19)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ("~level[-1]", "1"),
+        ("take & ~put", "take"),
+        ("head.addr + take", "head.addr + self.o.ready"),
+        ("level.eq(1)]", "level.eq(2)]"),
+    ],
+)
+def test_the_queue_with_a_bug(bug):
+    refute(QueueKeepsRows(ODD, mutant(RowQueue, bug)), depth=19)
+
+
 def test_the_unit_stays_inside():
     check(UnitInside(ODD), depth=15)
 
@@ -416,9 +479,9 @@ def test_the_arbiter_knows_the_owners():
 @pytest.mark.parametrize(
     "bug",
     [
-        ("self.load_ar.ready.eq(~self.fetch_ar.valid)", "self.load_ar.ready.eq(1)"),
+        ("load.ready.eq(go & ~fetch.valid)", "load.ready.eq(go)"),
         ("~self.ar.valid & owners.i.ready", "(~self.ar.valid | self.fetch_ar.valid) & owners.i.ready"),
-        ("with m.If(self.ar.ready):", "with m.If(self.ar.ready | self.r.valid):"),
+        ("with m.Elif(self.ar.ready):", "with m.Elif(self.ar.ready | self.r.valid):"),
     ],
 )
 def test_the_arbiter_with_a_bug(bug):
@@ -429,8 +492,8 @@ def test_the_arbiter_with_a_bug(bug):
     "bug",
     [
         ("owners.o.ready.eq(self.r.valid & self.r.payload.last)", "owners.o.ready.eq(self.r.valid)"),
-        ("owners.i.payload.eq(~self.fetch_ar.valid)", "owners.i.payload.eq(self.load_ar.valid)"),
-        ("self.idle.eq(~owners.o.valid)", "self.idle.eq(~self.ar.valid)"),
+        ("owners.i.payload.eq(~fetch.valid)", "owners.i.payload.eq(load.valid)"),
+        ("self.idle.eq(~self.ar.valid & ~owners.o.valid)", "self.idle.eq(~owners.o.valid)"),
     ],
 )
 def test_the_arbiter_with_a_wrong_owner(bug):
