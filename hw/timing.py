@@ -44,10 +44,10 @@ LOAD_NEXT_BURST = 2
 """A burst's grant to the first cycle in which the next burst may be asked for."""
 
 LOAD_RETURN = READ_RETURN + 1
-"""Last beat of a row or burst on the bus to the first cycle in which its place is seen to be free: a row may go, a burst be cut."""
+"""Last beat of a row or burst on the bus to the first cycle in which its place is seen to be free for another."""
 
 LOAD_ROWS = 9
-"""Rows that LOAD may have between the splitter and their last beat: one at its beats, behind it a power of two."""
+"""Rows that LOAD may have between the splitter and their last beat: one whose beats come, behind it a power of two."""
 
 LOAD_TAIL = READ_RETURN + 4
 """Last beat of a LOAD on the bus to ``finished``: byte rotation, merging, the last beat's flush, the write."""

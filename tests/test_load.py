@@ -217,7 +217,15 @@ def test_halt_stops_asking_and_leaves_the_unit_as_new(
     ends_clean(d, record, timing)
 
 
-@pytest.mark.parametrize("component", [LoadUnit, Rows, Splitter, RowQueue, Realign, Receive])
+@pytest.mark.parametrize("component", [LoadUnit, Rows, Splitter, Realign, Receive])
 def test_the_design_must_be_one(component):
     with pytest.raises(TypeError, match="design must be a Design, not 4"):
         component(design=4)
+
+
+def test_the_row_queue_must_be_one():
+    with pytest.raises(TypeError, match="design must be a Design, not 4"):
+        RowQueue(design=4, depth=8)
+    for depth in (0, 9):
+        with pytest.raises(ValueError, match=f"depth must be a power of two, not {depth}"):
+            RowQueue(design=design(), depth=depth)

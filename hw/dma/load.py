@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -273,21 +275,31 @@ class RowQueue(wiring.Component):
     Parameters
     ----------
     design : Design
+    depth : int
+        Rows that fit, a power of two.
 
     Members
     -------
     i, o : streams of ``row_layout``; between two words of ``i`` there is a cycle without one
-    clear : forget all rows; not in the two cycles after a word was taken at ``i``
+    clear : forget all rows; not in a cycle in which one is taken at ``i``
 
     Timing
     ------
     A word taken at ``i`` in cycle t is at ``o`` in cycle t + 2 when nothing is before it. ``i.ready`` is a
     register.
+
+    Raises
+    ------
+    ValueError
+        ``depth`` is not a power of two.
     """
 
-    def __init__(self, *, design):
+    def __init__(self, *, design, depth):
         if not isinstance(design, Design):
             raise TypeError(f"design must be a Design, not {design!r}")
+        self._depth = operator.index(depth)
+        if self._depth < 1 or self._depth & (self._depth - 1):
+            raise ValueError(f"depth must be a power of two, not {depth!r}")
         self._layout = row_layout(design)
         super().__init__(
             {
@@ -299,11 +311,10 @@ class RowQueue(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        depth = 1 << exact_log2(LOAD_ROWS - 1)
-        m.submodules.storage = storage = memory.Memory(shape=self._layout, depth=depth, init=[])
+        m.submodules.storage = storage = memory.Memory(shape=self._layout, depth=self._depth, init=[])
         port, head = storage.write_port(), storage.read_port(domain="comb")
         # Bit i: i rows are in it. Both ends look at one bit.
-        level = Signal(depth + 1, init=1)
+        level = Signal(self._depth + 1, init=1)
         put, take = Signal(), Signal()
         m.d.comb += [
             self.i.ready.eq(~level[-1]),
@@ -383,7 +394,7 @@ class LoadUnit(wiring.Component):
         design = self._design
         m.submodules.rows = rows = Rows(design=design)
         m.submodules.splitter = splitter = Splitter(design=design)
-        m.submodules.waiting = waiting = RowQueue(design=design)
+        m.submodules.waiting = waiting = RowQueue(design=design, depth=LOAD_ROWS - 1)
         m.submodules.receive = receive = Receive(design=design)
         wiring.connect(m, wiring.flipped(self.command), rows.command)
         wiring.connect(m, splitter.ar, wiring.flipped(self.ar))
