@@ -37,14 +37,17 @@ LOAD_NEXT_ROW = 3
 LOAD_NEXT_COMMAND = 1
 """Handshake of a command's last row to the first cycle in which the next LOAD may be taken."""
 
+LOAD_FIRST_BURST = 3
+"""A row's handshake to the first cycle in which its first burst may be asked for."""
+
 LOAD_NEXT_BURST = 2
-"""A row's handshake, or a burst's grant, to the first cycle in which the row's next burst may be asked for."""
+"""A burst's grant to the first cycle in which the next burst may be asked for."""
 
 LOAD_RETURN = READ_RETURN + 1
-"""Last beat of a row or burst on the bus to the first cycle in which its place is seen to be free."""
+"""Last beat of a row or burst on the bus to the first cycle in which its place is seen to be free for another."""
 
-LOAD_ROWS = 8
-"""Rows that LOAD may have between the splitter and their last beat."""
+LOAD_ROWS = 9
+"""Rows that LOAD may have between the splitter and their last beat: one whose beats come, behind it a power of two."""
 
 LOAD_TAIL = READ_RETURN + 4
 """Last beat of a LOAD on the bus to ``finished``: byte rotation, merging, the last beat's flush, the write."""
