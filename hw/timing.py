@@ -84,7 +84,7 @@ STORE_END = 2
 
 # Systolic arrays and accumulators (hw/pe/systolic.py, hw/array, hw/memory/accumulators.py)
 
-SYSTOLIC_SETUP = 4
+SYSTOLIC_SETUP = 6
 """EXECUTE's command handshake to the first cycle in which the address of its first operand may stand at a scratchpad."""
 
 CORNER_TURN = 3

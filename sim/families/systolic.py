@@ -54,7 +54,7 @@ class OutputStationaryLaw:
     def execute(self, visible: int, fields: Mapping[str, int]) -> Times:
         """``fields`` is valid at the core from cycle ``visible`` on."""
         rows, tiles = self._geometry.tile_rows, fields["row_tiles"] * fields["column_tiles"]
-        taken = max(visible, self._start)
+        taken = max(visible, self._start - 1)
         self._start = max(taken + SYSTOLIC_SETUP, self._end)
         if fields["depth_tiles"] < self._least:
             self._start = max(self._start, self._last_step + self._least)
