@@ -20,13 +20,15 @@ TURN = 4
 def plan(design: Design) -> data.StructLayout:
     """A command and its derived numbers.
 
-    ``..._left``: what a counter starts from that is below zero with the last of its kind; two less than the count.
+    ``..._left``: what a counter starts from that is below zero with the last of its kind; two less than the count
+    (``passes_left``, of rows: three).
     ``turn_left``: the same for the tile's interval, ``TURN`` less. ``short``: the tiles have fewer steps than the least interval.
     """
     return data.StructLayout(
         {
             "command": execute_command(design),
             "rows_left": COUNT_BITS + 1,
+            "passes_left": COUNT_BITS + 1,
             "columns_left": COUNT_BITS + 1,
             "depth_left": DEPTH_BITS + 1,
             "turn_left": DEPTH_BITS + 1,
@@ -57,8 +59,8 @@ class Setup(wiring.Component):
 
     Timing
     ------
-    ``plan`` is valid ``SYSTOLIC_SETUP - 2`` cycles after ``command`` was taken, its ``short`` two cycles before. The next command can be taken in the cycle after
-    ``plan`` was.
+    ``plan`` is valid ``SYSTOLIC_SETUP - 2`` cycles after ``command`` was taken, its ``short`` two cycles before. The next command
+    can be taken in the cycle after ``plan`` was.
     """
 
     def __init__(self, *, design: Design, least_interval: int = 1) -> None:
@@ -93,6 +95,7 @@ class Setup(wiring.Component):
         m.d.sync += [
             Cat(stages, self.plan.valid).eq(Cat(self.command.valid & self.command.ready, stages)),
             planned.rows_left.eq(command.row_tiles - 2),
+            planned.passes_left.eq(command.row_tiles - 3),
             planned.columns_left.eq(command.column_tiles - 2),
             planned.depth_left.eq(command.depth_tiles - 2),
             planned.short.eq(command.depth_tiles <= least),

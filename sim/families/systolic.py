@@ -95,7 +95,7 @@ class WeightStationaryLaw:
         taken = max(visible, self._start)
         self._start = max(taken + SYSTOLIC_SETUP, self._last_tile)
         apart = self._row_tiles + ACCUMULATE if fields["accumulate"] else max(self._row_tiles, ACCUMULATE + 1)
-        first_tile = max(self._start + rows, self._last_tile + apart)
+        first_tile = max(self._start + max(rows, 2), self._last_tile + apart)
         self._last_tile = first_tile + (tiles - 1) * max(rows, row_tiles, ACCUMULATE + 1)
         self._row_tiles = row_tiles
         end = self._last_tile + row_tiles
