@@ -73,9 +73,9 @@ class OutputSequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         rows, word_bytes = self._design.geometry.tile_rows, self._design.geometry.activation_bytes
-        turn, cut, final_tile = Signal(), Signal(), Signal()
-        self._follow(m, turn, final_tile)
-        self._count(m, turn, cut)
+        turn, cut, final_tile, idle = Signal(), Signal(), Signal(), Signal()
+        self._follow(m, turn, final_tile, idle)
+        self._count(m, turn, cut, idle)
         self._tiles(m, turn, cut, final_tile)
         word, goes_on, dropped = Signal(), Signal(), Signal()
         past_depth = Signal(DEPTH_BITS + 1)
@@ -104,7 +104,7 @@ class OutputSequencer(wiring.Component):
             m.d.sync += [self.step.eq(0), word.eq(0), cut.eq(0)]
         return m
 
-    def _follow(self, m: Module, turn: Signal, final_tile: Signal) -> None:
+    def _follow(self, m: Module, turn: Signal, final_tile: Signal, idle: Signal) -> None:
         """After the tile the next one of its command, or the next command as soon as it is there."""
         vacant, more, load, final, settled = Signal(init=1), Signal(), Signal(), Signal(), Signal()
         # A sum's results must have left before those of the next one come; within a command the interval sees to that.
@@ -116,6 +116,7 @@ class OutputSequencer(wiring.Component):
             vacates.eq(vacant | (turn & final_tile)),
             loads.eq(vacates & self.soon & (settled | ~self.plan.payload.short)),
             self.plan.ready.eq(load),
+            idle.eq(vacant | load | self.halt),
         ]
         m.d.sync += [
             vacant.eq(vacates & ~loads | self.halt),
@@ -132,11 +133,11 @@ class OutputSequencer(wiring.Component):
         with m.If(self.step | self.halt):
             m.d.sync += settling.eq(least - TURN - 1)
 
-    def _count(self, m: Module, turn: Signal, cut: Signal) -> None:
-        """``turn``: the cycle ``TURN`` before the next tile may begin."""
+    def _count(self, m: Module, turn: Signal, cut: Signal, idle: Signal) -> None:
+        """``turn``: the cycle ``TURN`` before the next tile may begin. Meaningless counting goes on while there is no tile."""
         left, turned = Signal(DEPTH_BITS + 1, init=-1), Signal(init=1)
         m.d.comb += turn.eq(left[-1] & ~turned)
-        m.d.sync += [left.eq(left - ~left[-1]), turned.eq(left[-1] | self.halt)]
+        m.d.sync += [left.eq(left - 1), turned.eq(left[-1] | idle)]
         with m.If(cut):
             m.d.sync += left.eq(-1)
         with m.If(self.begin):
