@@ -31,6 +31,8 @@ def count_cells(netlist: Mapping, top: str) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for cell in modules[top]["cells"].values():
         inside = modules.get(cell["type"])
+        if cell["type"] == "$scopeinfo":
+            continue
         if inside is None or "blackbox" in inside["attributes"]:
             counts[cell["type"]] += 1
         else:
@@ -52,7 +54,10 @@ def _pack(module: dict) -> int:
     for cell in [cell for cell in cells.values() if cell["type"] == "DP16KD"]:
         for sides in _read_ports(cell):
             outputs = [
-                f"DO{side}{i}" for side in sides for i in range(BITS) if cell["connections"].get(f"DO{side}{i}")
+                f"DO{side}{i}"
+                for side in sides
+                for i in range(BITS)
+                if cell["connections"].get(f"DO{side}{i}")
             ]
             used = [port for port in outputs if loads[cell["connections"][port][0]]]
             behind = [registers.get(cell["connections"][port][0]) for port in used]

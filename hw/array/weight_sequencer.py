@@ -307,9 +307,7 @@ class WeightSequencer(wiring.Component):
             take.eq(takes & ~self.halt),
         ]
         m.d.comb += [
-            goes.eq(
-                weights.soon & phase.free & spacing[-1] & (settling[-1] | ~tiles.tile.adds) & ~self.cut
-            ),
+            goes.eq(weights.soon & phase.free & spacing[-1] & (settling[-1] | ~tiles.tile.adds) & ~self.cut),
             vacates.eq(vacant | (goes & tile_last)),
             takes.eq(self.plan.valid & vacates),
             step_last.eq(steps.running & steps.last),

@@ -62,7 +62,9 @@ class AccumulatorBank(wiring.Component):
         ]
         # The result waits for what it is added to. Each step is a register: address, block RAM, its own, choice, sum.
         value = delayed(m, self.data, ACCUMULATE - 1)
-        half, accumulate = (delayed(m, signal, ACCUMULATE - 2) for signal in (self.address[-1], self.accumulate))
+        half, accumulate = (
+            delayed(m, signal, ACCUMULATE - 2) for signal in (self.address[-1], self.accumulate)
+        )
         target = delayed(m, self.address, ACCUMULATE)
         old, total, write = Signal(32), Signal(32), Signal(2)
         halves = []
