@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from hw.array.delay import delayed
 from hw.array.setup import plan
 from hw.design import Design
 from hw.timing import ACCUMULATE
@@ -236,7 +235,7 @@ class ActivationPhase(wiring.Component):
                 step.activations.eq(step.activations + stride),
                 step.row.eq(step.row + 1),
             ]
-        with m.If(self.halt):
+        with m.If(self.halt | self.stop):
             m.d.sync += left.eq(-1)
         return m
 

@@ -32,8 +32,8 @@ class Scratchpad(wiring.Component):
 
     Timing
     ------
-    Data comes ``hw.timing.SCRATCHPAD`` cycles after its address: block RAM, its own register, then one behind the choice of the part.
-    What is written in cycle t can be read by an address in cycle t + 1; an address in cycle t itself may
+    Data comes ``hw.timing.SCRATCHPAD`` cycles after its address: block RAM, its own register, then one behind the choice
+    of the part. What is written in cycle t can be read by an address in cycle t + 1; an address in cycle t itself may
     find anything.
 
     Raises
