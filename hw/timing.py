@@ -3,8 +3,8 @@
 No Amaranth here.
 """
 
-SCRATCHPAD = 3
-"""Read address to data of every scratchpad: block RAM, the block's own register, choice of the part."""
+SCRATCHPAD = 4
+"""Read address to data of every scratchpad: address, block RAM, the block's own register, choice of the part."""
 
 READ_RETURN = 1
 """R handshake on the bus to the beat seen by its client: one register."""
