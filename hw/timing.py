@@ -3,14 +3,14 @@
 No Amaranth here.
 """
 
-SCRATCHPAD = 2
-"""Read address to data of every scratchpad: block RAM and output register."""
+SCRATCHPAD = 4
+"""Read address to data of every scratchpad: address, block RAM, the block's own register, choice of the part."""
 
 READ_RETURN = 1
 """R handshake on the bus to the beat seen by its client: one register."""
 
-ACCUMULATOR_READ = 3
-"""STORE's read address to a row of accumulators: block RAM, output register, choice of the half."""
+ACCUMULATOR_READ = 4
+"""STORE's read address to a row of accumulators: whose address, block RAM, the block's own register, choice of the half."""
 
 PROGRAM_CHECK = 4
 """Start pulse to the first cycle in which the fetcher may ask for instructions."""
@@ -87,7 +87,7 @@ STORE_END = 2
 
 # Systolic arrays and accumulators (hw/pe/systolic.py, hw/array, hw/memory/accumulators.py)
 
-SYSTOLIC_SETUP = 4
+SYSTOLIC_SETUP = 6
 """EXECUTE's command handshake to the first cycle in which the address of its first operand may stand at a scratchpad."""
 
 CORNER_TURN = 3
@@ -106,6 +106,7 @@ registers), sum."""
 DRAIN_ROWS = 3
 """Rows of an output-stationary array whose results share a register on their way up; each such register is one cycle."""
 
-ACCUMULATE = 3
-"""A result at its accumulator bank to the cycle of its write: block RAM, output register, sum. A row that is read to be added
-to must have been written before: results of the same row are more than this apart."""
+ACCUMULATE = 5
+"""A result at its accumulator bank to the cycle of its write: whose address, block RAM, the block's own register, choice of
+the half, sum. A row that is read to be added to must have been written before: results of the same row are more than this
+apart."""
