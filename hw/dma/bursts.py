@@ -111,13 +111,14 @@ class BurstSplitter(wiring.Component):
             self.idle.eq(state == _State.IDLE),
             burst.address.eq(Cat(Const(0, self._beat_bits), place, page)),
             burst.final.eq(whole & final),
-            advance.eq(self.idle | self.bursts.valid & self.bursts.ready),
+            # ``whole`` is high in IDLE, and in OFFER with the last burst of a run.
+            advance.eq(Mux(self.bursts.valid, self.bursts.ready, whole)),
         ]
         # All lengths are one less than the beats: what is left to the page's end is then the inverse of the place in it.
         minus_beats = ~Cat(burst.length, Const(0, 1)).as_signed()
         to_page = ~place[:bits]
         fits = Signal()
-        m.d.comb += fits.eq(~far & (left[:bits] <= limit))
+        m.d.comb += fits.eq(~far & ~(limit < left[:bits]))
 
         m.d.sync += self.runs.ready.eq(advance & whole & self.runs.valid)
         with m.Switch(state):
@@ -125,7 +126,6 @@ class BurstSplitter(wiring.Component):
                 m.d.sync += [
                     limit.eq(Mux(place[bits:].all() & (to_page < self._most), to_page, self._most - 1)),
                     far.eq(left[bits:].any()),
-                    page.eq(page + carry),
                     state.eq(_State.LENGTH),
                 ]
             with m.Case(_State.LENGTH):
@@ -135,14 +135,17 @@ class BurstSplitter(wiring.Component):
                     self.bursts.valid.eq(1),
                     state.eq(_State.OFFER),
                 ]
+        with m.If((state == _State.LIMIT) | advance & whole):
+            m.d.sync += page.eq(Mux(state == _State.LIMIT, page + carry, run.address[PAGE_BITS:]))
         with m.If(advance):
             m.d.sync += [
                 self.bursts.valid.eq(0),
+                whole.eq(whole & ~self.runs.valid),
                 state.eq(Mux(whole & ~self.runs.valid, _State.IDLE, _State.LIMIT)),
             ]
             with m.If(whole):
                 m.d.sync += [
-                    Cat(place, page).eq(run.address[self._beat_bits :]),
+                    place.eq(run.address[self._beat_bits : PAGE_BITS]),
                     carry.eq(0),
                     left.eq(run.length),
                     final.eq(run.final),

@@ -116,7 +116,7 @@ class RowAddresses(wiring.Component):
             with m.Case(_State.CHECK):
                 m.d.sync += [
                     below.eq(address < self.window_first),
-                    above.eq(end > self.window_last),
+                    above.eq(self.window_last < end),
                     end_wraps.eq(end_wraps | address_wraps),
                     rows_left.eq(rows_left - 1),
                     state.eq(_State.OFFER),
@@ -241,6 +241,7 @@ class StoreUnit(wiring.Component):
             self.parameters.address.eq(path.parameters_address),
             path.parameters.eq(self.parameters.data),
             path.clear.eq(start),
+            writer.coming.eq(path.coming),
             writer.valid.eq(path.valid),
             writer.data.eq(path.data),
             writer.strobe.eq(path.strobe),

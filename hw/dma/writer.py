@@ -85,6 +85,7 @@ class Writer(wiring.Component):
     -------
     bursts : stream of ``hw.dma.bursts.burst_layout``
     valid, data, strobe : a beat for the FIFO; never more than ``STORE_FIFO`` may be inside
+    coming : ``valid`` is high in the next cycle
     popped : a beat has left the FIFO in the cycle before
     enable : bursts may be started
     clear : forget the beats in the FIFO and the burst that is held; only when ``idle``
@@ -96,7 +97,7 @@ class Writer(wiring.Component):
 
     Timing
     ------
-    A beat counts from the cycle after it was put in. A burst taken in cycle t can be started in cycle t + 1 and is then valid at AW
+    A beat counts from the cycle in which it is put in. A burst taken in cycle t can be started in cycle t + 1 and is then valid at AW
     in t + 2; the next one can be taken the cycle after AW was accepted. A burst's first beat is at W 3 cycles after its start, or
     directly behind the last beat of the burst before. An answer counts ``hw.timing.STORE_ANSWER`` cycles after B.
     """
@@ -111,9 +112,11 @@ class Writer(wiring.Component):
         self._waiting, self._writing, self._last = Signal(), Signal(), Signal()
         self._waiting_length, self._left = Signal(range(most)), Signal(range(most))
         self._unanswered = Signal(design.outstanding)
+        self._start = Signal()
         super().__init__(
             {
                 "bursts": In(stream.Signature(burst_layout(design.address_width, most))),
+                "coming": In(1),
                 "valid": In(1),
                 "data": In(8 * size),
                 "strobe": In(size),
@@ -137,20 +140,19 @@ class Writer(wiring.Component):
             fifo.strobe.eq(self.strobe),
             fifo.clear.eq(self.clear),
         ]
-        start = Signal()
-        self._addresses(m, start)
-        self._data(m, start, fifo)
-        self._answers(m, start)
+        self._addresses(m)
+        self._data(m, fifo)
+        self._answers(m)
         aw, w = self.axi.aw, self.axi.w
         m.d.comb += self.idle.eq(
             ~aw.valid & ~self._waiting & ~self._writing & ~w.valid & ~self._unanswered[0]
         )
         return m
 
-    def _addresses(self, m, start):
+    def _addresses(self, m):
         """A burst is taken, pending until it is started, then at AW until it is accepted."""
         burst, aw, spare = self.bursts.payload, self.axi.aw, self._spare
-        empty, pending = self._empty, self._pending
+        empty, pending, start = self._empty, self._pending, self._start
         load = Signal()
         m.d.comb += [
             self.bursts.ready.eq(empty),
@@ -170,16 +172,16 @@ class Writer(wiring.Component):
                 aw.payload.length.eq(burst.length),
                 self._final.eq(burst.final),
             ]
-        # Beats in the FIFO that belong to no burst yet. A burst takes its own when it is loaded, whether they are there or not:
+        # Beats in the FIFO, or put in in this cycle, that belong to no burst yet. A burst takes its own when it is loaded, whether they are there or not:
         # below zero, some are missing. ``length`` is one less than the beats, so that its inverse is minus their number.
         taken = Mux(load, ~Cat(burst.length, Const(0, 1)).as_signed(), 0)
-        m.d.sync += spare.eq((Cat(1, spare).as_signed() + Cat(self.valid, taken).as_signed()) >> 1)
+        m.d.sync += spare.eq((Cat(1, spare).as_signed() + Cat(self.coming, taken).as_signed()) >> 1)
         with m.If(self.clear):
             m.d.sync += [spare.eq(0), empty.eq(1), pending.eq(0), self.started.eq(0)]
 
-    def _data(self, m, start, fifo):
+    def _data(self, m, fifo):
         """Beats behind the one that is next, of the burst that is being written; another one waits for its turn."""
-        aw, w = self.axi.aw, self.axi.w
+        aw, w, start = self.axi.aw, self.axi.w, self._start
         waiting, waiting_length = self._waiting, self._waiting_length
         left, writing, last = self._left, self._writing, self._last
         move, begin = Signal(), Signal()
@@ -205,9 +207,9 @@ class Writer(wiring.Component):
         with m.Elif(w.ready):
             m.d.sync += w.valid.eq(0)
 
-    def _answers(self, m, start):
+    def _answers(self, m):
         """Bursts that are not answered yet, as a row of ones: the first and the last bit say what is to be known."""
-        b, unanswered = self.axi.b, self._unanswered
+        b, unanswered, start = self.axi.b, self._unanswered, self._start
         valid, error, answered = Signal(), Signal(), Signal()
         m.d.sync += [valid.eq(b.valid), error.eq(b.payload)]
         m.d.comb += [

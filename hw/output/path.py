@@ -35,7 +35,7 @@ class ResultPath(wiring.Component):
     accumulators : data of the row whose address was given in the cycle of the step
     parameters_address, parameters : address to the parameter scratchpad, and what it answers
     clear : forget what has been gathered in a beat
-    valid, data, strobe : a beat
+    coming, valid, data, strobe : ``beat_members``
 
     Timing
     ------
@@ -89,6 +89,7 @@ class ResultPath(wiring.Component):
             packer.place.eq(self._later(m, "place", self.step.place, chosen_at + REQUANTISE)),
             packer.raw.eq(self.raw),
             packer.clear.eq(self.clear),
+            self.coming.eq(packer.coming),
             self.valid.eq(packer.valid),
             self.data.eq(packer.data),
             self.strobe.eq(packer.strobe),

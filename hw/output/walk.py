@@ -272,9 +272,7 @@ class GroupWalker(wiring.Component):
             read.eq(self.step.place.valid),
             row_past.eq(address >= design.accumulator_rows),
             entry_past.eq(misplaced | (parameter >= parameter_groups(design))),
-            self.fault.eq(
-                read & (row_past | (command.variant == OutputMode.REQUANTISED) & entry_past)
-            ),
+            self.fault.eq(read & (row_past | (command.variant == OutputMode.REQUANTISED) & entry_past)),
         ]
         m.d.comb += [
             self.step.slot.eq(slot),

@@ -71,7 +71,7 @@ def timing(start: int, design: Design, memory: WriteMemory, fields: Mapping[str,
             count = min(most, beats - done, (PAGE_BYTES - address % PAGE_BYTES) // size)
             done += count
             total += count
-            there = steps.complete(done, total, writer) + STORE_PIPELINE + 1
+            there = steps.complete(done, total, writer) + STORE_PIPELINE
             writer.burst(taken + SPLIT, there, count)
             taken = writer.taken
             address += count * size
