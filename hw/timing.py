@@ -82,7 +82,7 @@ SPLIT = 3
 STORE_POP = 2
 """A beat leaving the beat FIFO, to the first step that may complete another one in its place."""
 
-STORE_ANSWER = 2
+STORE_ANSWER = 1
 """B of a STORE's burst to the first cycle in which the burst is not outstanding any more."""
 
 STORE_END = STORE_ANSWER + 1

@@ -190,7 +190,7 @@ class Writes(Elaboratable):
 
         # What an observer counts: beats inside the FIFO; beats and lasts that W owes to the bursts started; bursts unanswered.
         inside, beats, lasts, unanswered = Signal(8), Signal(8), Signal(4), Signal(8)
-        answered = previous(m, dut.axi.b.valid, "answer") & (unanswered != 0)
+        answered = dut.axi.b.valid & (unanswered != 0)
         m.d.sync += [
             inside.eq(Mux(dut.clear, 0, inside + dut.valid - dut.popped)),
             beats.eq(beats + Mux(start, count, 0) - given),
@@ -212,7 +212,7 @@ class Writes(Elaboratable):
         )
         ones = sum(dut._unanswered, Const(0))
         m.d.comb += [
-            # An answer and a beat that has left count one cycle later.
+            # A beat that has left counts one cycle later.
             Assert(inside + dut.valid == dut._spare + pending + waiting + writing + dut.popped),
             Assert(dut._spare + pending >= 0),
             Assert(inside <= STORE_FIFO),
@@ -335,7 +335,7 @@ def test_writer(outstanding):
         ("(aw.valid & aw.ready)", "aw.ready"),
         ("Cat(self.coming, taken)", "Cat(0, taken)"),
         ("with m.If(~waiting)", "with m.If(waiting)"),
-        ("valid & unanswered[0]", "valid"),
+        ("b.valid & unanswered[0]", "b.valid"),
         ("begin.eq(waiting & (~writing | move & last))", "begin.eq(waiting & (~writing | last))"),
         ("last.eq(left == 1)", "last.eq(left == 0)"),
         ("move.eq(writing & (~w.valid | w.ready))", "move.eq(writing)"),

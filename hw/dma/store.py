@@ -16,7 +16,6 @@ from hw.output.path import ResultPath
 from hw.output.walk import GroupWalker, parameter_groups
 from hw.timing import STORE_PIPELINE
 
-
 _DRAIN = 1 << ceil_log2(STORE_PIPELINE + 1)
 """Cycles after which a step taken in the first one has left its beat in the FIFO; a power of two."""
 
@@ -82,7 +81,7 @@ class RowAddresses(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        width, bits = self._design.address_width, exact_log2(self._design.data_bytes)
+        bits = exact_log2(self._design.data_bytes)
         command, run = self.command, self.runs.payload
         state, to_last, first_beat_to_last = self._state, self._to_last, self._first_beat_to_last
         address, address_wraps = self._address, self._address_wraps
@@ -273,6 +272,7 @@ class StoreUnit(wiring.Component):
             m.d.comb += self.busy.eq(~state.ongoing("IDLE"))
             with m.State("IDLE"):
                 m.d.comb += self.command.ready.eq(~self.halt)
+                # In every cycle, so that this many registers do not wait for ``valid`` and ``halt``.
                 m.d.sync += command.eq(self.command.payload)
                 with m.If(self.command.valid & self.command.ready):
                     m.next = "START"
@@ -294,6 +294,7 @@ class StoreUnit(wiring.Component):
                 with m.Elif(self.halt):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
+                # Steps that were taken are on their way: what they put into the FIFO must not meet the next command.
                 with m.If(~drained[-1]):
                     m.d.sync += drained.eq(drained + 1)
                 with m.Elif(writer.idle):

@@ -97,9 +97,9 @@ class Writer(wiring.Component):
 
     Timing
     ------
-    A beat counts from the cycle in which it is put in. A burst taken in cycle t can be started in cycle t + 1 and is then valid at AW
-    in t + 2; the next one can be taken the cycle after AW was accepted. A burst's first beat is at W 3 cycles after its start, or
-    directly behind the last beat of the burst before. An answer counts ``hw.timing.STORE_ANSWER`` cycles after B.
+    A beat counts from the cycle in which it is put in. A burst taken in cycle t can be started in cycle t + 1 and is then valid
+    at AW in t + 2; the next one can be taken the cycle after AW was accepted. A burst's first beat is at W 3 cycles after its
+    start, or directly behind the last beat of the burst before. An answer counts ``hw.timing.STORE_ANSWER`` cycles after B.
     """
 
     def __init__(self, *, design):
@@ -172,8 +172,8 @@ class Writer(wiring.Component):
                 aw.payload.length.eq(burst.length),
                 self._final.eq(burst.final),
             ]
-        # Beats in the FIFO, or put in in this cycle, that belong to no burst yet. A burst takes its own when it is loaded, whether they are there or not:
-        # below zero, some are missing. ``length`` is one less than the beats, so that its inverse is minus their number.
+        # Beats in the FIFO, or put in in this cycle, that belong to no burst yet. A burst takes its own when it is loaded,
+        # there or not: below zero, some are missing. The inverse of ``length`` is minus the number of its beats.
         taken = Mux(load, ~Cat(burst.length, Const(0, 1)).as_signed(), 0)
         m.d.sync += spare.eq((Cat(1, spare).as_signed() + Cat(self.coming, taken).as_signed()) >> 1)
         with m.If(self.clear):
@@ -210,13 +210,9 @@ class Writer(wiring.Component):
     def _answers(self, m):
         """Bursts that are not answered yet, as a row of ones: the first and the last bit say what is to be known."""
         b, unanswered, start = self.axi.b, self._unanswered, self._start
-        valid, error, answered = Signal(), Signal(), Signal()
-        m.d.sync += [valid.eq(b.valid), error.eq(b.payload)]
-        m.d.comb += [
-            b.ready.eq(1),
-            answered.eq(valid & unanswered[0]),
-            self.failed.eq(answered & error),
-        ]
+        answered = Signal()
+        m.d.comb += [b.ready.eq(1), answered.eq(b.valid & unanswered[0])]
+        m.d.sync += self.failed.eq(answered & b.payload)
         with m.If(start & ~answered):
             m.d.sync += unanswered.eq(Cat(1, unanswered))
         with m.Elif(answered & ~start):
