@@ -235,7 +235,9 @@ class GroupWalker(wiring.Component):
         with m.If(self.start):
             m.d.sync += used.eq(0)
         with m.Else():
-            m.d.sync += used.eq(used + issued - self.popped)
+            # ``issued`` comes late: it goes into the adder as a carry.
+            less = self.popped.replicate(len(used))
+            m.d.sync += used.eq((Cat(1, used) + Cat(issued, less)) >> 1)
         return used[-1]
 
     def _addresses(self, m, go, new_row_before, *, ends, following_last):
