@@ -115,7 +115,6 @@ class BurstSplitter(wiring.Component):
             advance.eq(Mux(self.bursts.valid, self.bursts.ready, whole)),
         ]
         # All lengths are one less than the beats: what is left to the page's end is then the inverse of the place in it.
-        minus_beats = ~Cat(burst.length, Const(0, 1)).as_signed()
         to_page = ~place[:bits]
         fits = Signal()
         m.d.comb += fits.eq(~far & ~(limit < left[:bits]))
@@ -151,7 +150,11 @@ class BurstSplitter(wiring.Component):
                     final.eq(run.final),
                 ]
             with m.Else():
-                m.d.sync += [Cat(place, carry).eq(place - minus_beats), left.eq(left + minus_beats)]
+                m.d.sync += [
+                    # One beat more than ``length``: the one goes into the adders as a carry.
+                    Cat(place, carry).eq((Cat(1, place) + Cat(1, burst.length)) >> 1),
+                    left.eq((Cat(0, left) - Cat(1, burst.length)) >> 1),
+                ]
         with m.If(self.clear):
             m.d.sync += [
                 state.eq(_State.IDLE),
