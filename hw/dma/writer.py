@@ -143,10 +143,10 @@ class Writer(wiring.Component):
         self._addresses(m)
         self._data(m, fifo)
         self._answers(m)
-        aw, w = self.axi.aw, self.axi.w
-        m.d.comb += self.idle.eq(
-            ~aw.valid & ~self._waiting & ~self._writing & ~w.valid & ~self._unanswered[0]
-        )
+        # As it was in the cycle before: what has begun since then is unanswered now.
+        aw, w, moving = self.axi.aw, self.axi.w, Signal()
+        m.d.sync += moving.eq(aw.valid | self._waiting | self._writing | w.valid)
+        m.d.comb += self.idle.eq(~moving & ~self._unanswered[0])
         return m
 
     def _addresses(self, m):
