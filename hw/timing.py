@@ -82,7 +82,13 @@ STORE_NEXT_ROW = 3
 SPLIT = 3
 """Burst splitter: a burst taken, or a row offered if that is later, to the next burst being offered."""
 
-STORE_END = 2
+STORE_POP = 2
+"""A beat leaving the beat FIFO, to the first step that may complete another one in its place."""
+
+STORE_ANSWER = 1
+"""B of a STORE's burst to the first cycle in which the burst is not outstanding any more."""
+
+STORE_END = STORE_ANSWER + 1
 """B of a STORE's last burst to ``finished``."""
 
 # Systolic arrays and accumulators (hw/pe/systolic.py, hw/array, hw/memory/accumulators.py)
