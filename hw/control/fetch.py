@@ -237,7 +237,7 @@ class Fetch(wiring.Component):
             store.last.eq(final),
             handed.eq(self.o.valid & self.o.ready),
         ]
-        m.d.sync += final.eq(left == 1)  # in time: between two hand-overs there are two cycles or more
+        m.d.sync += final.eq(Mux(handed, left == 2, left == 1))
         with m.If(self.start):
             m.d.sync += [left.eq(self.program_length), self.o.payload.index.eq(0)]
         with m.Elif(handed):
