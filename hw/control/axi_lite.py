@@ -138,18 +138,18 @@ class RegisterPort(wiring.Component):
             **{r.name: self.values[r.name] for r in self._held},
             **{name: self.counters[i] for i, (name, _) in enumerate(registers.COUNTERS)},
         }
-        idle, taken = Signal(init=1), Signal()
-        asked, picked, selected = Signal(), Signal(), Signal()
-        address, known = Signal(ADDRESS_WIDTH, reset_less=True), Signal(reset_less=True)
-        m.d.comb += [bus.ar.ready.eq(idle), taken.eq(bus.ar.valid & idle)]
-        with m.If(idle):
-            m.d.sync += address.eq(bus.ar.payload)
-        with m.If(taken | (bus.r.valid & bus.r.ready)):
-            m.d.sync += idle.eq(~taken)
-        m.d.sync += [asked.eq(taken), picked.eq(asked), selected.eq(picked)]
+        free, begun = Signal(init=1), Signal()
+        sought, picked, selected = Signal(), Signal(), Signal()
+        place, known = Signal(ADDRESS_WIDTH, reset_less=True), Signal(reset_less=True)
+        m.d.comb += [bus.ar.ready.eq(free), begun.eq(bus.ar.valid & free)]
+        with m.If(free):
+            m.d.sync += place.eq(bus.ar.payload)
+        with m.If(begun | (bus.r.valid & bus.r.ready)):
+            m.d.sync += free.eq(~begun)
+        m.d.sync += [sought.eq(begun), picked.eq(sought), selected.eq(picked)]
         # One-hot, and no word that is not picked is let through: the words of a group, and then the groups, are only joined.
         picks = Signal(len(REGISTERS), reset_less=True)
-        m.d.sync += [picks.eq(Cat(address == register.offset for register in REGISTERS)), known.eq(picks.any())]
+        m.d.sync += [picks.eq(Cat(place == register.offset for register in REGISTERS)), known.eq(picks.any())]
         groups = []
         for start in range(0, len(REGISTERS), JOINED):
             group = Signal(32, name=f"group_{start}", reset_less=True)

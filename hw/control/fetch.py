@@ -260,7 +260,7 @@ class Fetch(wiring.Component):
         m.d.comb += tail.eq(Mux(many, FETCH_BATCH, remaining[:batch_bits]))
         m.d.sync += [
             many.eq(remaining[batch_bits:].any()),
-            given_back.eq(handed),
+            given_back.eq(handed & ~self.exhausted),  # what a halt left there is nobody's
             taken.eq(Mux(counting, tail, 0)),
             room.eq(room + given_back - taken),
         ]
@@ -289,7 +289,9 @@ class Fetch(wiring.Component):
                 with m.Else():
                     m.d.sync += remaining[:batch_bits].eq(0)
                 m.next = "SETTLE"
-            with m.State("SETTLE"):  # in which ``many`` follows ``remaining``, and ``room`` what was asked for
+            with m.State(
+                "SETTLE"
+            ):  # in which ``many`` follows ``remaining``, and ``room`` what was asked for
                 m.next = "ROOM"
         with m.If(self.start):
             m.d.sync += [

@@ -20,7 +20,8 @@ def fault_report() -> data.StructLayout:
 
 
 SETTLING = 256
-"""A power of two; cycles of quiet after which a halted machine is at rest: results under way in an array of 64 × 64 have landed."""
+"""Cycles of quiet (a power of two) after which a halted machine is at rest: results under way in an array of 64 × 64 have
+landed."""
 
 
 COLLECT = 4
