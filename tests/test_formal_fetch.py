@@ -186,6 +186,7 @@ class FetchInside(Elaboratable):
         if size > INSTRUCTION_BYTES:
             odd = (remaining == 0) & dut.program_length[0] & (words != 0)  # then half a beat is no word
             here, ask = 2 * (level + asked) == words + odd + store.half, (tail + 1) >> 1
+            m.d.comb += Assert(dut.exhausted | ~odd | (words < FETCH_BUFFER))
         else:
             here, ask = level * per + place + asked == words * per, tail * per
             m.d.comb += [Assert(place < per), Assert(~store.half)]
@@ -211,7 +212,7 @@ class FetchInside(Elaboratable):
         m.d.comb += [
             Assert(dut.ar.valid == states["ASK"]),
             Assert(implies(known | begun[1:-1].any(), own.many == (own.remaining >= FETCH_BATCH))),
-            Assert(implies(states["ASK"], own.room >= tail)),
+            Assert(implies(states["ASK"], own.room >= FETCH_BATCH)),
             Assert(implies(~states["SETTLE"], own.taken == 0)),
         ]
         with m.If(begun[:-1].any()):

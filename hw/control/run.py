@@ -24,12 +24,12 @@ SETTLING = 256
 landed."""
 
 
-COLLECT = 4
-"""Reports among which one stage of the fault collector chooses."""
+COLLECT = 3
+"""Reports among which the first stage of the fault collector chooses; the second has one from each such group."""
 
 
 class FaultCollector(wiring.Component):
-    """Picks one report a cycle, the first listed. It comes to ``first`` after two cycles; up to ``COLLECT ** 2`` sources."""
+    """Picks one report a cycle, the first listed. It comes to ``first`` after two cycles."""
 
     def __init__(self, *, sources: int) -> None:
         self._sources = sources
