@@ -9,7 +9,8 @@ from control_bench import design, simulate
 
 from hw.control import isa, registers
 from hw.control.axi_lite import OKAY, SLVERR, RegisterPort
-from hw.control.isa import Queue, Token
+from hw.control.execute import ExecuteUnit
+from hw.control.isa import Error, Queue, Token
 from hw.control.queue import InstructionQueue
 from hw.control.run import Watchdog
 from hw.control.tokens import TokenCounters
@@ -198,6 +199,34 @@ class TestQueue:
             assert (ctx.get(dut.o.valid), ctx.get(dut.o.payload.index), ctx.get(dut.take)) == (1, 1, 0b01)
             await ctx.tick()
             assert (ctx.get(dut.empty), ctx.get(dut.take)) == (1, 0)
+
+        simulate(dut, bench)
+
+
+class TestExecute:
+    def test_a_fault_names_the_command_that_ends_a_cycle_later(self):
+        """Two are in the core; the older ends as the younger's fault is told."""
+        dut = ExecuteUnit(design=design())
+
+        async def bench(ctx):
+            ctx.set(dut.core.ready, 1)
+            ctx.set(dut.command.valid, 1)
+            for index in (5, 6, 7):
+                ctx.set(dut.command.payload, {"post": 1 << index, "index": index})
+                await ctx.tick()
+            ctx.set(dut.command.valid, 0)
+            ctx.set(dut.ended, 1)
+            ctx.set(dut.wrong, 1)
+            await ctx.tick()
+            ctx.set(dut.wrong, 0)
+            assert (ctx.get(dut.finished), ctx.get(dut.fault)) == (1, 0)
+            assert (ctx.get(dut.post), ctx.get(dut.index)) == (1 << 5, 5)
+            await ctx.tick()
+            assert (ctx.get(dut.finished), ctx.get(dut.fault), ctx.get(dut.code)) == (0, 1, Error.LOCAL)
+            assert (ctx.get(dut.post), ctx.get(dut.index)) == (0, 6)
+            await ctx.tick()
+            assert (ctx.get(dut.finished), ctx.get(dut.fault), ctx.get(dut.index)) == (1, 0, 7)
+            assert not ctx.get(dut.pending)
 
         simulate(dut, bench)
 
