@@ -12,18 +12,27 @@ READ_RETURN = 1
 ACCUMULATOR_READ = 4
 """STORE's read address to a row of accumulators: whose address, block RAM, the block's own register, choice of the half."""
 
-PROGRAM_CHECK = 4
+PROGRAM_CHECK = 5
 """Start pulse to the first cycle in which the fetcher may ask for instructions."""
 
-DECODE = 1
+FETCH_NEXT = 4
+"""A fetch's grant to the first cycle in which the next one may be asked for."""
+
+DECODE = 3
 """A whole instruction word to its decoded form at the queues."""
 
-TOKEN = 2
-"""A unit's ``finished`` to the first cycle in which the posted token is there."""
+QUEUE_HEAD = 2
+"""An instruction taken by its queue, or the one before it leaving that, to the first cycle in which it is seen as the head."""
 
-RUN_END = 4
+TOKEN_COUNT = 2
+"""A post at the token counters to the first cycle in which the token is there."""
+
+TOKEN = TOKEN_COUNT + 1
+"""A unit's ``finished`` to the first cycle in which the posted token is there: the post has a register on its way."""
+
+RUN_END = 6
 """First cycle in which the whole program is drained, to the last that counts as one of the run: a fault of its last instruction
-(a token too many: 3 cycles, and one in the collector) still counts."""
+(a token too many: 4 cycles, and two in the collector) still counts."""
 
 QUEUE_CHECK = 1
 """All tokens of a queue's head there, to the cycle in which it leaves the queue."""
