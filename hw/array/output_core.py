@@ -6,11 +6,11 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 
 from hw.array.corner_turn import CornerTurn
-from hw.array.delay import delayed
 from hw.array.geometry import least_interval
 from hw.array.output_sequencer import ActivationWalk, OutputSequencer, WeightWalk
 from hw.array.output_stationary import OutputStationaryArray
 from hw.array.setup import Setup
+from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
 from hw.timing import ACCUMULATE, CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENT, SCRATCHPAD

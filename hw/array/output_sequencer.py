@@ -7,9 +7,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from hw.array.delay import delayed
 from hw.array.geometry import least_interval
 from hw.array.setup import COUNT_BITS, DEPTH_BITS, TURN, plan
+from hw.delay import delayed
 from hw.design import Design
 
 

@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hw.array.delay import delayed
+from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import accumulators_read, results
 from hw.memory.registered import RegisteredMemory

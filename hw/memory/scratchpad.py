@@ -9,7 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
-from hw.array.delay import delayed
+from hw.delay import delayed
 from hw.interfaces import read_port, write_port
 from hw.memory.registered import RegisteredMemory
 from hw.timing import SCRATCHPAD
