@@ -388,7 +388,7 @@ def test_the_queue_with_a_bug(bug):
     ],
 )
 def test_the_queue_out_of_order(bug):
-    refute(QueueOrder(mutant(InstructionQueue, bug)), depth=7)
+    refute(QueueOrder(mutant(InstructionQueue, bug)), depth=10)
 
 
 def test_tokens_are_counted():
