@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from fpga.block_ram import count_cells, pack_output_registers
 from sim import tools
 
 DEVICES = {"25k": "LFE5U-25F", "45k": "LFE5U-45F", "85k": "LFE5U-85F"}
@@ -222,11 +223,10 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
                 (folder / "log.txt").read_text().splitlines()[-10:] if (folder / "log.txt").exists() else []
             )
             raise tools.ToolError("\n".join([str(error), *last])) from error
-        statistic = _read(folder / "statistics.json")
-        netlist = folder / "netlist.json"
-        _read(netlist)
-        cells = _figure(statistic, "design", "num_cells_by_type")
-        return Synthesised(netlist=netlist.read_text(), cells=dict(cells), flow=flow, name=name)
+        netlist = _read(folder / "netlist.json")
+    pack_output_registers(netlist)
+    cells = count_cells(netlist, top=name)
+    return Synthesised(netlist=json.dumps(netlist), cells=cells, flow=flow, name=name)
 
 
 def place(

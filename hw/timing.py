@@ -3,27 +3,36 @@
 No Amaranth here.
 """
 
-SCRATCHPAD = 2
-"""Read address to data of every scratchpad: block RAM and output register."""
+SCRATCHPAD = 4
+"""Read address to data of every scratchpad: address, block RAM, the block's own register, choice of the part."""
 
 READ_RETURN = 1
 """R handshake on the bus to the beat seen by its client: one register."""
 
-ACCUMULATOR_READ = 3
-"""STORE's read address to a row of accumulators: block RAM, output register, choice of the half."""
+ACCUMULATOR_READ = 4
+"""STORE's read address to a row of accumulators: whose address, block RAM, the block's own register, choice of the half."""
 
-PROGRAM_CHECK = 4
+PROGRAM_CHECK = 5
 """Start pulse to the first cycle in which the fetcher may ask for instructions."""
 
-DECODE = 1
+FETCH_NEXT = 4
+"""A fetch's grant to the first cycle in which the next one may be asked for."""
+
+DECODE = 3
 """A whole instruction word to its decoded form at the queues."""
 
-TOKEN = 2
-"""A unit's ``finished`` to the first cycle in which the posted token is there."""
+QUEUE_HEAD = 2
+"""An instruction taken by its queue, or the one before it leaving that, to the first cycle in which it is seen as the head."""
 
-RUN_END = 4
+TOKEN_COUNT = 2
+"""A post at the token counters to the first cycle in which the token is there."""
+
+TOKEN = TOKEN_COUNT + 1
+"""A unit's ``finished`` to the first cycle in which the posted token is there: the post has a register on its way."""
+
+RUN_END = 6
 """First cycle in which the whole program is drained, to the last that counts as one of the run: a fault of its last instruction
-(a token too many: 3 cycles, and one in the collector) still counts."""
+(a token too many: 4 cycles, and two in the collector) still counts."""
 
 QUEUE_CHECK = 1
 """All tokens of a queue's head there, to the cycle in which it leaves the queue."""
@@ -37,14 +46,17 @@ LOAD_NEXT_ROW = 3
 LOAD_NEXT_COMMAND = 1
 """Handshake of a command's last row to the first cycle in which the next LOAD may be taken."""
 
+LOAD_FIRST_BURST = 3
+"""A row's handshake to the first cycle in which its first burst may be asked for."""
+
 LOAD_NEXT_BURST = 2
-"""A row's handshake, or a burst's grant, to the first cycle in which the row's next burst may be asked for."""
+"""A burst's grant to the first cycle in which the next burst may be asked for."""
 
 LOAD_RETURN = READ_RETURN + 1
-"""Last beat of a row or burst on the bus to the first cycle in which its place is seen to be free."""
+"""Last beat of a row or burst on the bus to the first cycle in which its place is seen to be free for another."""
 
-LOAD_ROWS = 8
-"""Rows that LOAD may have between the splitter and their last beat."""
+LOAD_ROWS = 9
+"""Rows that LOAD may have between the splitter and their last beat: one whose beats come, behind it a power of two."""
 
 LOAD_TAIL = READ_RETURN + 4
 """Last beat of a LOAD on the bus to ``finished``: byte rotation, merging, the last beat's flush, the write."""
@@ -79,12 +91,18 @@ STORE_NEXT_ROW = 3
 SPLIT = 3
 """Burst splitter: a burst taken, or a row offered if that is later, to the next burst being offered."""
 
-STORE_END = 2
+STORE_POP = 2
+"""A beat leaving the beat FIFO, to the first step that may complete another one in its place."""
+
+STORE_ANSWER = 1
+"""B of a STORE's burst to the first cycle in which the burst is not outstanding any more."""
+
+STORE_END = STORE_ANSWER + 1
 """B of a STORE's last burst to ``finished``."""
 
 # Systolic arrays and accumulators (hw/pe/systolic.py, hw/array, hw/memory/accumulators.py)
 
-SYSTOLIC_SETUP = 4
+SYSTOLIC_SETUP = 6
 """EXECUTE's command handshake to the first cycle in which the address of its first operand may stand at a scratchpad."""
 
 CORNER_TURN = 3
@@ -103,6 +121,7 @@ registers), sum."""
 DRAIN_ROWS = 3
 """Rows of an output-stationary array whose results share a register on their way up; each such register is one cycle."""
 
-ACCUMULATE = 3
-"""A result at its accumulator bank to the cycle of its write: block RAM, output register, sum. A row that is read to be added
-to must have been written before: results of the same row are more than this apart."""
+ACCUMULATE = 5
+"""A result at its accumulator bank to the cycle of its write: whose address, block RAM, the block's own register, choice of
+the half, sum. A row that is read to be added to must have been written before: results of the same row are more than this
+apart."""

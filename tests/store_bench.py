@@ -147,7 +147,7 @@ class Bench:
         ctx.set(dut.window_first, first)
         ctx.set(dut.window_last, last)
         memory = _Memory(self)
-        wait, current = gaps[0], None
+        wait, current, beat = gaps[0], None, False
         while commands or current is not None or not memory.quiet:
             offering = current is None and bool(commands) and wait <= 0
             wait -= 1
@@ -182,8 +182,8 @@ class Bench:
                         commands.pop(0)
                         current = Outcome(self.cycle)
                         self.outcomes.append(current)
-            beat = memory.observe(ctx, dut.axi)
             assert bool(ctx.get(dut.beat)) == beat
+            beat = memory.observe(ctx, dut.axi)
             if beat:
                 self.outcomes[-1].beats += 1
             await ctx.tick()

@@ -385,6 +385,20 @@ def test_errors_of_the_bus():
     )
 
 
+def test_the_younger_of_two_executes_in_the_core_is_named():
+    """The older one's results are on their way when the younger runs past its scratchpad."""
+    good = execute(wait=READY, depth_tiles=16)
+    activations, weights = execute(activations_address=253), execute(weights_address=253)
+    cases = {}
+    for name, bad in {"activations": activations, "weights": weights}.items():
+        for distance in (1, 2):
+            program = [*OPERANDS, good, *[execute()] * (distance - 1), bad, execute(), *BEHIND]
+            cases[f"{name}, {distance} behind"] = Wrong(
+                program=program, error=Error.LOCAL, queue=Queue.EXECUTE, index=2 + distance
+            )
+    run_each_before_a_right_one(cases)
+
+
 def test_execute_and_store_in_the_same_half():
     long = execute(row_tiles=8, depth_tiles=32, activations_stride=8)
     program = [*OPERANDS, long, store(rows=32), *BEHIND]

@@ -42,22 +42,34 @@ class QueueRules(Elaboratable):
         holds(m, dut.o, name="o", unless=cleared)
         # As TokensCounted has it: a token that is there goes when it is taken, or when everything is dropped.
         there = previous(m, dut.present & ~dut.take, "there")
-        head, go = own.head, own.go
-        lacking = (head.payload.wait & ~dut.present).any()
-        could = previous(m, head.valid & ~lacking & ~go & ~dut.clear, "could")
-        gone, command = previous(m, go, "gone"), previous(m, Value.cast(head.payload.command), "went")
+        ring, wait, go = own.ring, own.wait, own.go
+        places, oldest = ring._places, ring.o.payload
+        lacking = (wait & ~dut.present).any()
+        could = previous(m, dut.head & ~lacking & ~go & ~dut.clear, "could")
+        gone = previous(m, go & ~dut.clear, "gone")
+        command, taken = (
+            previous(m, Value.cast(oldest.command), "went"),
+            previous(m, Mux(go, wait, 0), "taken"),
+        )
         m.d.comb += [
             Assume(cleared | ~(there & ~dut.present).any()),
-            Assert(implies(own.served, head.valid & ~lacking)),
-            Assert(implies(go, head.valid & ~dut.o.valid & head.ready)),
-            Assert(~(dut.take & ~dut.present).any()),
-            Assert(dut.take == Mux(go, head.payload.wait, 0)),
-            Assert(dut.waiting == (head.valid & lacking)),
-            Assert(dut.empty == ~(head.valid | dut.o.valid)),
+            Assert(ring.o.valid == (ring.level != 0)),
+            Assert(ring.i.ready == (ring.level != SMALL.queue_depth + 1)),
+            Assert(ring.level <= SMALL.queue_depth + 1),
+            Assert((places.write - places.read)[: len(places.write)] == ring.level[: len(places.write)]),
+            Assert(
+                implies(dut.head, ring.o.valid & (wait == oldest.wait) & (dut.index == oldest.command.index))
+            ),
+            Assert(cleared | implies(own.served, dut.head & ~lacking)),
+            Assert(cleared | implies(go, dut.head & ~dut.o.valid)),
+            Assert(cleared | ~(dut.take & ~dut.present).any()),
+            Assert(dut.take == taken),
+            Assert(dut.waiting == (dut.head & lacking)),
+            Assert(dut.empty == ~(ring.o.valid | dut.o.valid)),
             # It goes on as soon as there is room, whoever takes it then.
             Assert(implies(could & ~dut.o.valid, go)),
             Assert(implies(gone, dut.o.valid & (Value.cast(dut.o.payload) == command))),
-            Cover(go & dut.take.all()),
+            Cover(go & wait.all()),
             Cover(own.served & dut.o.valid & ~dut.o.ready),
         ]
         return m
@@ -88,12 +100,13 @@ class QueueOrder(Elaboratable):
         next_to_go = watched & (ahead == dut.o.valid) & ~paid
         with m.If(own.go & next_to_go):
             m.d.sync += paid.eq(1)
-            m.d.comb += Assert(dut.take == entry.wait)
+        went, price = previous(m, own.go & next_to_go, "went"), previous(m, entry.wait, "price")
+        m.d.comb += Assert(implies(went, dut.take == price))
         with m.If(watched & dut.o.valid & (ahead == 0)):
             m.d.comb += [Assert(paid), Assert(Value.cast(dut.o.payload) == Value.cast(entry.command))]
         m.d.comb += [
-            Assert(level == own.fifo.level + dut.o.valid),
-            Assert(dut.i.ready == (own.fifo.level != room)),
+            Assert(level == own.ring.level + dut.o.valid),
+            Assert(dut.i.ready == (own.ring.level != room)),
             Cover(watched & (ahead == room)),
             Cover(watched & paid & got & (ahead == 0) & (entry.wait == 3)),
         ]
@@ -175,29 +188,15 @@ class PortAnswers(Elaboratable):
         ]
         m.d.comb += [
             Assert(write == (bus.w.valid & bus.w.ready)),
-            Assert(writes == bus.b.valid),
-            Assert(reads == own.asked + own.selected + bus.r.valid),
-            Assert(reads <= 1),
-            Assert(implies(bus.aw.valid & bus.w.valid & ~bus.b.valid, write)),
+            Assert(writes == own.asked + own.decided + bus.b.valid),
+            Assert(reads == own.sought + own.picked + own.selected + bus.r.valid),
+            Assert((writes <= 1) & (reads <= 1)),
+            Assert(own.idle == (writes == 0)),
+            Assert(implies(bus.aw.valid & bus.w.valid & (writes == 0), write)),
             Assert(bus.ar.ready == (reads == 0)),
         ]
-        free_to_write = ~(dut.busy | own.starting | dut.start)
-        allowed = bus.aw.payload == BY_NAME["status"].offset
-        changes = {register.name: register.offset for register in dut._held}
-        for offset in (BY_NAME["control"].offset, *changes.values()):
-            allowed |= free_to_write & (bus.aw.payload == offset)
-        allowed &= bus.w.payload.strobe == 0b1111
-        wrote, was_allowed = previous(m, write, "wrote"), previous(m, allowed, "was_allowed")
-        address, word = previous(m, bus.aw.payload, "address"), previous(m, bus.w.payload.data, "word")
-        values = previous(m, Value.cast(dut.values), "values")
-        m.d.comb += Assert(implies(wrote, (bus.b.payload == OKAY) == was_allowed))
-        begun = Signal()  # before it, the cycle before means nothing
-        m.d.sync += begun.eq(1)
-        before = dut.values.shape()(values)
-        for name, offset in changes.items():
-            here = wrote & was_allowed & (address == offset)
-            m.d.comb += Assert(~begun | (dut.values[name] == Mux(here, word, before[name])))
-        # A read is answered three cycles after it was taken, OKAY where the map has a register.
+        self._writes(m, dut, own, write)
+        # A read is answered four cycles after it was taken, OKAY where the map has a register.
         asked, mapped = Signal(8), Signal()
         with m.If(read):
             m.d.sync += asked.eq(bus.ar.payload)
@@ -205,17 +204,53 @@ class PortAnswers(Elaboratable):
         due = previous(m, own.selected, "due")
         magic, now = asked == BY_NAME["magic"].offset, bus.r.payload
         m.d.comb += [
-            Assert(implies(previous(m, read, "was_read"), own.asked)),
-            Assert(implies(previous(m, own.asked, "was_asked"), own.selected)),
+            Assert(implies(previous(m, read, "was_read"), own.sought)),
+            Assert(implies(previous(m, own.sought, "was_sought"), own.picked)),
+            Assert(implies(previous(m, own.picked, "was_picked"), own.selected)),
             Assert(implies(due, bus.r.valid)),
             Assert(implies(bus.r.valid, (now.response == OKAY) == mapped)),
             Assert(implies(bus.r.valid & magic, now.data == BY_NAME["magic"].reset)),
-            Assert(implies(own.asked | own.selected, own.address == asked)),
-            Cover(wrote & was_allowed & bus.r.valid & ~mapped),
+            Assert(implies(own.sought | own.picked | own.selected, own.place == asked)),
+            Cover(bus.b.valid & (bus.b.payload == OKAY) & bus.r.valid & ~mapped),
             Cover(dut.start),
             Cover(bus.r.valid & bus.r.ready & mapped & (asked == REGISTERS[-1].offset)),
         ]
         return m
+
+    def _writes(self, m, dut, own, write) -> None:
+        """A write is answered three cycles after it was taken; it has changed its register by then, if it was allowed."""
+        bus = dut.bus
+        address, word, allowed = Signal(8), Signal(32), Signal()
+        control, status = BY_NAME["control"].offset, BY_NAME["status"].offset
+        changes = {register.name: register.offset for register in dut._held}
+        free_to_write = reduce(or_, (bus.aw.payload == offset for offset in (control, *changes.values())))
+        free_to_write = (free_to_write & ~dut.busy) | (bus.aw.payload == status)
+        with m.If(write):
+            m.d.sync += [
+                address.eq(bus.aw.payload),
+                word.eq(bus.w.payload.data),
+                allowed.eq(free_to_write & (bus.w.payload.strobe == 0b1111)),
+            ]
+        decided, values = (
+            previous(m, own.decided, "was_decided"),
+            previous(m, Value.cast(dut.values), "values"),
+        )
+        held = (own.address == address) & (own.word == word)
+        m.d.comb += [
+            Assert(implies(own.asked | own.decided, held)),
+            Assert(implies(own.asked, implies(allowed, own.whole & (own.changes | (address == status))))),
+            Assert(implies(own.decided, own.hits.any() == allowed)),
+            Assert(implies(decided, bus.b.valid)),
+            Assert(implies(bus.b.valid, (bus.b.payload == OKAY) == allowed)),
+            Assert(dut.start == (own.decided & allowed & (address == control) & word[0])),
+            Assert(dut.acknowledge == (own.decided & allowed & (address == status))),
+        ]
+        begun = Signal()  # before it, the cycle before means nothing
+        m.d.sync += begun.eq(1)
+        before = dut.values.shape()(values)
+        for name, offset in changes.items():
+            here = decided & allowed & (address == offset)
+            m.d.comb += Assert(~begun | (dut.values[name] == Mux(here, word, before[name])))
 
 
 class ExecuteRules(Elaboratable):
@@ -236,7 +271,8 @@ class ExecuteRules(Elaboratable):
         offered = previous(m, command.valid & ~command.ready, "offered")
         payload = previous(m, Value.cast(command.payload), "payload")
         flying = Signal(range(self.IN_FLIGHT + 1))
-        put, got = command.valid & command.ready, dut.finished
+        put, got = command.valid & command.ready, dut.ended & dut.pending
+        wrong = previous(m, dut.wrong, "was_wrong")
         m.d.sync += flying.eq(flying + put - got)
         m.d.comb += [
             Assume(~offered | (command.valid & (Value.cast(command.payload) == payload))),
@@ -247,7 +283,9 @@ class ExecuteRules(Elaboratable):
             Assert(dut.core.valid == (command.valid & (flying != self.IN_FLIGHT))),
             Assert(flying == own.in_flight.level),
             Assert(dut.pending == (flying != 0)),
-            Assert(dut.finished == (dut.ended & dut.pending)),
+            Assert(dut.finished == previous(m, got & ~wrong, "ended_well")),
+            Assert(dut.fault == previous(m, wrong, "ended_wrong")),
+            Assert(dut.finished | (dut.post == 0)),
         ]
         # With room for a command, room stays until it goes.
         stays = previous(m, dut.core.valid & ~dut.core.ready, "core_waiting")
@@ -262,9 +300,14 @@ class ExecuteRules(Elaboratable):
             ]
         with m.Elif(watched & got):
             m.d.sync += [ahead.eq(ahead - 1), watched.eq(ahead != 0)]
-        with m.If(watched & (ahead == 0)):
-            m.d.comb += [Assert(dut.pending), Assert(Cat(dut.post, dut.index) == owed)]
+        ends = watched & got & (ahead == 0)
+        what = previous(m, owed, "what")
+        well, blamed = previous(m, ends & ~wrong, "well"), previous(m, ends & wrong, "blamed")
         m.d.comb += [
+            Assert(implies(watched, dut.pending)),
+            Assert(implies(well, dut.finished & (Cat(dut.post, dut.index) == what))),
+            Assert(implies(blamed, dut.fault & ~dut.finished & (dut.index == what[len(dut.post) :]))),
+            Cover(blamed & (flying != 0)),
             Cover(watched & got & (ahead == 0) & (flying == self.IN_FLIGHT)),
             Cover(command.valid & ~command.ready & dut.core.ready),
         ]
@@ -282,31 +325,33 @@ class WatchdogExact(Elaboratable):
         dut = self._dut
         m.submodules.dut, own = dut, inside(dut, platform)
         free(m, dut, but=("limit",))
-        limit, still, begun = Signal(32), Signal(33), Signal()
+        limit, still, warm, begun = Signal(32), Signal(33), Signal(), Signal()
         m.d.comb += [limit.eq(AnyConst(32)), dut.limit.eq(limit), Assume(begun | dut.progress)]
-        m.d.sync += begun.eq(1)
+        m.d.sync += [warm.eq(1), begun.eq(warm)]  # what is known of the limit is in registers
         # Cycles since the last with progress or bark.
         m.d.sync += still.eq(Mux(dut.progress | dut.barks | ~begun, 0, Mux(limit == 0, 0, still + 1)))
         m.d.comb += [
             Assert(~begun | (still <= limit + 1)),
             Assert(dut.barks == (begun & (limit != 0) & (still == limit + 1))),
-            Assert(~begun | (limit == 0) | (own.spent == (still == limit))),
-            Assert(~begun | (still > limit) | (own.left == limit - still)),
+            Assert(~warm | (own.never == (limit == 0))),
+            Assert(~warm | (own.limit_zero == (limit[:16] == 0))),
+            Assert(~begun | (own.low_zero == (own.low == 0))),
+            Assert(~begun | (Cat(own.low, own.high) == (limit - still)[:33])),
             Cover(dut.barks & (limit == 3)),
         ]
-        # Of the heads that stood still for three cycles, the one with the lowest index; with none, where fetch is.
-        heads, same = Cat(dut.heads, Value.cast(dut.indices)), []
+        # Of the heads that stood still for six cycles, the one with the lowest index; with none, where fetch is.
+        heads, same = Cat(dut.heads, Value.cast(dut.indices), dut.reached), []
         past = heads
-        for age in range(3):
+        for age in range(6):
             past = previous(m, past, f"heads_{age}")
             same.append(past == heads)
         named = Signal()
         m.d.comb += named.eq(reduce(and_, same))
         oldest = reduce(and_, (~dut.heads[q] | (dut.index <= dut.indices[q]) for q in Queue))
         its = reduce(or_, ((dut.queue == q) & dut.heads[q] & (dut.index == dut.indices[q]) for q in Queue))
-        count = Signal(3)  # three cycles must have been
+        count = Signal(3)  # six cycles must have been
         m.d.sync += count.eq(Mux(count == 7, 7, count + 1))
-        with m.If(named & (count > 3)):
+        with m.If(named & (count > 6)):
             m.d.comb += [
                 Assert(implies(dut.heads.any(), oldest & its)),
                 Assert(dut.heads.any() | ((dut.queue == FETCH_SOURCE) & (dut.index == dut.reached))),
@@ -316,18 +361,18 @@ class WatchdogExact(Elaboratable):
 
 
 def test_the_queue_keeps_the_rules():
-    prove(QueueRules(), depth=2, reach=8)
+    prove(QueueRules(), depth=3, reach=9)
 
 
 def test_the_queue_keeps_the_order():
-    check(QueueOrder(), depth=8)
+    check(QueueOrder(), depth=10)
 
 
 @pytest.mark.parametrize(
     "bug",
     [
-        ("served.eq(head.valid & ~self.missing.any() & ~go & ~self.clear)", "served.eq(head.valid)"),
-        ("self.take.eq(head.payload.wait)", "self.take.eq(-1)"),
+        ("served.eq(self.head & ~self.missing.any() & ~go & ~self.clear)", "served.eq(self.head)"),
+        ("self.take.eq(Mux(go, wait, 0))", "self.take.eq(-1)"),
         ("go.eq(served & ~self.o.valid)", "go.eq(served & (~self.o.valid | self.i.valid))"),
     ],
 )
@@ -338,12 +383,12 @@ def test_the_queue_with_a_bug(bug):
 @pytest.mark.parametrize(
     "bug",
     [
-        ("self.o.valid.eq(go)", "self.o.valid.eq(served)"),
-        ("self.take.eq(head.payload.wait)", "self.take.eq(head.payload.wait & head.payload.command.post)"),
+        ("self.o.valid.eq(go & ~self.clear)", "self.o.valid.eq(served)"),
+        ("self.take.eq(Mux(go, wait, 0))", "self.take.eq(Mux(go, wait & entry.command.post, 0))"),
     ],
 )
 def test_the_queue_out_of_order(bug):
-    refute(QueueOrder(mutant(InstructionQueue, bug)), depth=7)
+    refute(QueueOrder(mutant(InstructionQueue, bug)), depth=10)
 
 
 def test_tokens_are_counted():
@@ -363,16 +408,16 @@ def test_tokens_with_a_bug(bug):
 
 
 def test_the_register_port_answers():
-    prove(PortAnswers(), depth=3, reach=7)
+    prove(PortAnswers(), depth=4, reach=9)
 
 
 @pytest.mark.parametrize(
     "bug",
     [
-        ("~asked & ~selected & ~bus.r.valid", "~asked & ~bus.r.valid"),
-        ("bus.aw.valid & bus.w.valid & ~bus.b.valid", "bus.aw.valid & bus.w.valid"),
-        ("bus.w.ready.eq(taken)", "bus.w.ready.eq(~bus.b.valid)"),
-        ("with m.If(~occupied):", "with m.If(~self.busy):"),
+        ("begun | (bus.r.valid & bus.r.ready)", "begun | bus.r.valid"),
+        ("bus.aw.valid & bus.w.valid & idle", "bus.aw.valid & bus.w.valid"),
+        ("bus.w.ready.eq(taken)", "bus.w.ready.eq(idle)"),
+        ("(bus.w.payload.strobe == 0b1111) & ~self.busy", "bus.w.payload.strobe == 0b1111"),
     ],
 )
 def test_the_register_port_with_a_bug(bug):
@@ -389,6 +434,7 @@ def test_execute_hands_over():
         ("self.command.valid & in_flight.i.ready & ~self.halt", "self.command.valid & ~self.halt"),
         ("self.command.valid & self.core.ready & ~self.halt", "self.command.valid & ~self.halt"),
         ("in_flight.o.ready.eq(self.ended)", "in_flight.o.ready.eq(self.ended & ~self.command.valid)"),
+        ("self.fault.eq(wrong)", "self.fault.eq(self.wrong)"),
     ],
 )
 def test_execute_with_a_bug(bug):
@@ -396,14 +442,15 @@ def test_execute_with_a_bug(bug):
 
 
 def test_the_watchdog_barks_in_time():
-    prove(WatchdogExact(), depth=6, reach=8)
+    prove(WatchdogExact(), depth=9, reach=10)
 
 
 @pytest.mark.parametrize(
     "bug",
     [
-        ("self.limit != 0", "1"),
-        ("spent & ~self.progress & ~self.barks", "spent & ~self.barks"),
+        ("m.Elif(~never)", "m.Else()"),
+        ("restart.eq(self.progress | self.barks)", "restart.eq(self.barks)"),
+        ("low == 1", "low == 2"),
         ("mine.index < found.index", "mine.index > found.index"),
     ],
 )

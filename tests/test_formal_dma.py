@@ -8,7 +8,7 @@ from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, 
 from amaranth.utils import exact_log2
 
 from hw.control.isa import Error
-from hw.dma.load import LoadUnit, Rows, Splitter
+from hw.dma.load import LoadUnit, RowQueue, Rows, Splitter
 from hw.dma.read_arbiter import ReadArbiter
 from tests.formal import check, free, holds, mutant, previous, prove, refute
 from tests.load_bench import design
@@ -143,51 +143,103 @@ class SplitterInside(Elaboratable):
         given = dut.span.payload
         m.d.comb += [
             Assume(beats_inside(m, given.address, given.count, first, last, lane)),
-            Assume(~dut.returned | ~dut.clear),
         ]
-        left = dut._span
+        left, length = dut._span, dut._length
         with m.If(~dut.idle):
             m.d.comb += Assert(beats_inside(m, left.address, left.count, first, last, lane))
+        with m.If(dut._stepping):
+            m.d.comb += [
+                Assert(length <= left.count),
+                Assert(dut._final == (length == left.count)),
+                Assert(~dut.ar.valid),
+            ]
 
         address, length = dut.ar.payload.address, dut.ar.payload.length
         with m.If(dut.ar.valid):
             m.d.comb += [
-                Assert(~dut.idle),
                 Assert(address[:lane] == 0),
                 Assert(beats_inside(m, address[lane:], length, first, last, lane)),
                 Assert((address[:12] >> lane) + length < 4096 // d.data_bytes),
                 Assert(length < d.burst_beats),
-                Assert(length <= left.count),
-                Assert(dut._final == (length == left.count)),
             ]
         holds(m, dut.ar, name="ar")
 
-        # Never more under way than allowed, and a span ends: it asks in the next cycle, each time for less.
+        # Never more under way than allowed, and a span ends: it asks in time, each time for less.
         under_way = Signal.like(dut._under_way)
         taken = dut.ar.valid & dut.ar.ready
         m.d.sync += under_way.eq(under_way + taken - dut.returned)
         m.d.comb += [
-            Assert(under_way == dut._under_way),
-            Assert(under_way + dut.ar.valid <= d.outstanding),
-            Assert(dut.clear == (under_way == 0)),
+            Assume(~dut.returned | (under_way != 0)),
+            Assert(under_way + dut.ar.valid == dut._under_way),
+            Assert(under_way + dut.ar.valid + dut._stepping <= d.outstanding),
+            Assert(dut.clear == ((under_way == 0) & ~dut.ar.valid)),
             Assert(dut.span.ready == dut.idle),
             # No state but the three.
-            Assert(dut.idle + dut._cutting + dut.ar.valid == 1),
+            Assert(dut.idle + dut._cutting + dut._stepping == 1),
         ]
-        cutting = previous(m, ~dut.idle & ~dut.ar.valid & ~dut.stop & (under_way < d.outstanding), "cutting")
-        asked, count = previous(m, taken, "asked"), previous(m, left.count, "count")
-        dropped = previous(m, ~dut.idle & ~dut.ar.valid & dut.stop, "dropped")
-        with m.If(cutting):
-            m.d.comb += Assert(dut.ar.valid)
+        room = (under_way + dut.ar.valid < d.outstanding) & (~dut.ar.valid | dut.ar.ready)
+        cut = previous(m, dut._cutting & ~dut.stop & room, "cut")
+        asked, count = previous(m, dut._stepping & ~dut.stop, "asked"), previous(m, left.count, "count")
+        waiting = previous(m, dut.ar.valid & ~dut.ar.ready, "waiting")
+        dropped = previous(m, ~dut.idle & dut.stop, "dropped")
+        with m.If(cut):
+            m.d.comb += Assert(dut._stepping)
         with m.If(asked):
-            m.d.comb += Assert(dut.idle | (left.count < count))
+            m.d.comb += [Assert(dut.ar.valid), Assert(dut.idle | (left.count < count))]
         with m.If(dropped):
-            m.d.comb += Assert(dut.idle)
+            m.d.comb += [Assert(dut.idle), Assert(dut.ar.valid == waiting)]
         m.d.comb += [
             Cover(asked & ~dut.idle & (left.address[: 12 - lane] == 0)),
-            Cover(taken & (length == d.burst_beats - 1) & dut._final),
+            Cover(asked & dut.idle & (length == d.burst_beats - 1)),
             Cover((under_way == d.outstanding) & ~dut.idle),
             Cover(taken & (address[lane:] + length == last[lane:])),
+        ]
+        return m
+
+
+class QueueKeepsRows(Elaboratable):
+    """Rows leave the queue as they went in, in order, and no more than there is room for.
+
+    Any one row is watched: ``ahead`` counts those that leave before it.
+    """
+
+    DEPTH = 4
+
+    def __init__(self, d, kind=RowQueue):
+        self._dut = kind(design=d, depth=self.DEPTH)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = self._dut
+        free(m, dut)
+        put, take = dut.i.valid & dut.i.ready, dut.o.valid & dut.o.ready
+        inside = Signal(range(self.DEPTH + 1))
+        fresh = previous(m, put, "fresh")
+        m.d.comb += [
+            Assume(~dut.i.valid | ~fresh & ~dut.clear),
+            Assert(dut.i.ready | (inside == self.DEPTH)),
+            Assert(~put | (inside < self.DEPTH)),
+            Assert(dut.o.valid == (inside > fresh)),
+        ]
+        m.d.sync += inside.eq(Mux(dut.clear, 0, inside + put - take))
+
+        cleared = Signal()
+        m.d.sync += cleared.eq(cleared | dut.clear)
+
+        watched, ahead, row = Signal(), Signal(range(self.DEPTH + 1)), Signal.like(Value.cast(dut.i.payload))
+        with m.If(dut.clear):
+            m.d.sync += watched.eq(0)
+        with m.Elif(~watched & put & AnySeq(1)):
+            m.d.sync += [watched.eq(1), ahead.eq(inside - take), row.eq(dut.i.payload)]
+        with m.Elif(watched & take):
+            m.d.sync += [ahead.eq(ahead - 1), watched.eq(ahead != 0)]
+        with m.If(watched & (ahead == 0) & dut.o.valid):
+            m.d.comb += Assert(Value.cast(dut.o.payload) == row)
+        m.d.comb += [
+            Cover(take & watched & (ahead == 2)),
+            Cover(take & cleared & (inside == 1)),
+            Cover(dut.clear & fresh & (inside == 2)),
+            Cover(take & fresh),
         ]
         return m
 
@@ -345,7 +397,7 @@ def test_rows_are_those_of_the_command():
     "bug",
     [
         ("end = Signal(design.address_width + 1)", "end = Signal(design.address_width)"),
-        ("above.eq(address >= self.window_first)", "above.eq(end >= self.window_first)"),
+        ("~(address < self.window_first)", "~(end < self.window_first)"),
     ],
 )
 def test_rows_with_a_bug(bug):
@@ -355,9 +407,9 @@ def test_rows_with_a_bug(bug):
 @pytest.mark.parametrize(
     "bug",
     [
-        ("local_end <= limit", "local_end <= limit + 1"),
+        ("~(limit < local_end)", "~(limit + 1 < local_end)"),
         ("row.flush.eq(~carry)", "row.flush.eq(carry)"),
-        ("above & below & ~wrapped", "above & below"),
+        ("& above & ~wrapped", "& above"),
     ],
 )
 def test_rows_with_another_command(bug):
@@ -375,23 +427,42 @@ def test_bursts_stay_inside(d):
         ("~span.address[:page]", "~span.address[:page] + 1"),
         ("with m.If(self.stop):", "with m.If(self.stop & self.span.valid):"),
         ("under_way != self._design.outstanding", "under_way <= self._design.outstanding"),
-        ("(span.count <= on_page)", "(span.count < on_page)"),
-        ("with m.If(self.ar.ready):", "with m.If(self.ar.ready | self.stop):"),
+        ("crosses.eq((span.count[:page] +", "crosses.eq((span.count[:page] + 1 +"),
+        ("(self.ar.ready | ~self.ar.valid) & ", ""),
+        ("self.ar.valid & ~self.ar.ready)", "self.ar.valid & ~self.ar.ready & ~self.stop)"),
+        ("ask.eq(~self.stop)", "ask.eq(1)"),
     ],
 )
 def test_bursts_with_a_bug(bug):
     refute(SplitterInside(ODD, mutant(Splitter, bug)), depth=10)
 
 
+def test_the_queue_keeps_rows():
+    check(QueueKeepsRows(ODD), depth=12)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ("~level[-1]", "1"),
+        ("take & ~put", "take"),
+        ("head.addr + take", "head.addr + self.o.ready"),
+        ("level.eq(1)]", "level.eq(2)]"),
+    ],
+)
+def test_the_queue_with_a_bug(bug):
+    refute(QueueKeepsRows(ODD, mutant(RowQueue, bug)), depth=12)
+
+
 def test_the_unit_stays_inside():
-    check(UnitInside(ODD), depth=13)
+    check(UnitInside(ODD), depth=15)
 
 
 @pytest.mark.parametrize(
     "bug",
     [
         ("rows.window_first.eq(self.window_first)", "rows.window_first.eq(0)"),
-        ("self.busy.eq(active | stopping)", "self.busy.eq(~rows.idle)"),
+        ("under_way | receive.active | found", "~rows.idle"),
     ],
 )
 def test_the_unit_with_a_bug(bug):
@@ -409,9 +480,9 @@ def test_the_arbiter_knows_the_owners():
 @pytest.mark.parametrize(
     "bug",
     [
-        ("self.load_ar.ready.eq(~self.fetch_ar.valid)", "self.load_ar.ready.eq(1)"),
+        ("load.ready.eq(go & ~fetch.valid)", "load.ready.eq(go)"),
         ("~self.ar.valid & owners.i.ready", "(~self.ar.valid | self.fetch_ar.valid) & owners.i.ready"),
-        ("with m.If(self.ar.ready):", "with m.If(self.ar.ready | self.r.valid):"),
+        ("with m.Elif(self.ar.ready):", "with m.Elif(self.ar.ready | self.r.valid):"),
     ],
 )
 def test_the_arbiter_with_a_bug(bug):
@@ -422,8 +493,8 @@ def test_the_arbiter_with_a_bug(bug):
     "bug",
     [
         ("owners.o.ready.eq(self.r.valid & self.r.payload.last)", "owners.o.ready.eq(self.r.valid)"),
-        ("owners.i.payload.eq(~self.fetch_ar.valid)", "owners.i.payload.eq(self.load_ar.valid)"),
-        ("self.idle.eq(~owners.o.valid)", "self.idle.eq(~self.ar.valid)"),
+        ("owners.i.payload.eq(~fetch.valid)", "owners.i.payload.eq(load.valid)"),
+        ("self.idle.eq(~self.ar.valid & ~owners.o.valid)", "self.idle.eq(~owners.o.valid)"),
     ],
 )
 def test_the_arbiter_with_a_wrong_owner(bug):

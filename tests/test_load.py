@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from hw.control.isa import Destination, Error
-from hw.dma.load import LoadUnit, Rows, Splitter
+from hw.dma.load import LoadUnit, RowQueue, Rows, Splitter
 from hw.dma.realign import Realign, Receive
 from sim.cycles.memory import MemoryTiming
 from tests.load_bench import BASE, Command, check_contents, design, expected, simulate
@@ -137,8 +137,8 @@ def test_fault_and_finished_share_the_index():
         assert (len(record.finished), first) == (1, 0)
         assert fault != finished
         found.add(fault - record.taken[1])
-    # The cycle after the row was refused, or one more.
-    assert found == {5, 6}
+    # Two cycles after the row was refused, or one more.
+    assert found == {6, 7}
 
 
 # A failing run is short enough to read; to shrink it would take minutes.
@@ -221,3 +221,11 @@ def test_halt_stops_asking_and_leaves_the_unit_as_new(
 def test_the_design_must_be_one(component):
     with pytest.raises(TypeError, match="design must be a Design, not 4"):
         component(design=4)
+
+
+def test_the_row_queue_must_be_one():
+    with pytest.raises(TypeError, match="design must be a Design, not 4"):
+        RowQueue(design=4, depth=8)
+    for depth in (0, 9):
+        with pytest.raises(ValueError, match=f"depth must be a power of two, not {depth}"):
+            RowQueue(design=design(), depth=depth)

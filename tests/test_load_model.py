@@ -7,7 +7,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from hw.control.isa import Destination
-from hw.timing import LOAD_FIRST_ROW, LOAD_NEXT_BURST, LOAD_NEXT_COMMAND, LOAD_TAIL
+from hw.timing import LOAD_FIRST_BURST, LOAD_FIRST_ROW, LOAD_NEXT_COMMAND, LOAD_ROWS, LOAD_TAIL
 from sim.cycles.kernel import Kernel
 from sim.cycles.load import LoadUnit as LoadModel
 from sim.cycles.load import bursts
@@ -84,9 +84,9 @@ def test_rows_of_one_burst_fill_the_row_fifo(interval):
     command = Command(memory_address=BASE + 3, memory_stride=37, row_bytes=6, rows=30, local_stride=2)
     record = agree(d, timing, [command, command])
     first = record.reads[0][0]
-    # Eight are asked for at three cycles each; the ninth must wait for the first one's beats.
-    assert [at for at, _, _ in record.reads[:8]] == [first + 3 * i for i in range(8)]
-    assert record.reads[8][0] > first + timing.read_latency
+    # All places are asked for at three cycles each; the next row must wait for the first one's beats.
+    assert [at for at, _, _ in record.reads[:LOAD_ROWS]] == [first + 3 * i for i in range(LOAD_ROWS)]
+    assert record.reads[LOAD_ROWS][0] > first + timing.read_latency
 
 
 def test_weights_stream_without_a_gap_from_command_to_command():
@@ -158,5 +158,5 @@ def test_a_late_question_is_answered_at_once():
     kernel.start(late())
     kernel.run()
     ready = LOAD_FIRST_ROW + LOAD_NEXT_COMMAND
-    end = LOAD_FIRST_ROW + LOAD_NEXT_BURST + 1 + MemoryTiming().read_latency + LOAD_TAIL
+    end = LOAD_FIRST_ROW + LOAD_FIRST_BURST + 1 + MemoryTiming().read_latency + LOAD_TAIL
     assert seen == [(1000, ready, end)]

@@ -29,8 +29,6 @@ def test_against_bytes(word_bytes, beat_bytes, rows, seed):
         for now in range(120):
             word = int(random.integers(size // word_bytes))
             ctx.set(dut.read.address, word)
-            # Read before the write of the same cycle: what was there.
-            due[now + SCRATCHPAD] = content[word * word_bytes : (word + 1) * word_bytes].tobytes()
             write, beat = bool(random.integers(2)), int(random.integers(size // beat_bytes))
             data = random.integers(0, 256, beat_bytes, dtype=np.uint8)
             ctx.set(dut.write.valid, write)
@@ -40,6 +38,8 @@ def test_against_bytes(word_bytes, beat_bytes, rows, seed):
                 assert ctx.get(dut.read.data).to_bytes(word_bytes, "little") == due[now]
             if write:
                 content[beat * beat_bytes : (beat + 1) * beat_bytes] = data
+            # The write of the same cycle is seen, that of the next is not.
+            due[now + SCRATCHPAD] = content[word * word_bytes : (word + 1) * word_bytes].tobytes()
             await ctx.tick()
 
     simulator = Simulator(dut)

@@ -259,10 +259,10 @@ def test_refused_designs(change, text):
     [
         (dict(address_width=12), "address_width must be above 12, not 12"),
         (dict(data_bytes=24), "data_bytes must be a power of two up to 128, not 24"),
-        (dict(beats_width=0), "beats_width must be 1 or more, not 0"),
+        (dict(length_width=0), "length_width must be 1 or more, not 0"),
         (dict(most=257), "most must be 1 to 256, not 257"),
     ],
 )
 def test_refused_splitters(change, text):
     with pytest.raises(ValueError, match=text):
-        BurstSplitter(**{"address_width": 32, "data_bytes": 8, "beats_width": 12, "most": 16, **change})
+        BurstSplitter(**{"address_width": 32, "data_bytes": 8, "length_width": 12, "most": 16, **change})

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.control.isa import OutputMode
+from hw.timing import STORE_BURST, STORE_FIFO, STORE_PIPELINE
 from sim.cycles.kernel import Kernel
 from sim.cycles.memory import MemoryTiming, WriteMemory
 from sim.cycles.store import store, timing
@@ -130,8 +131,8 @@ def test_stated_rates():
     assert rate(d, variant=OutputMode.REQUANTISED, columns=8, memory_stride=576) == 4
     assert rate(d, columns=2, memory_stride=576) == 3
     assert rate(d, columns=8, memory_stride=2304) == 4
-    # At a beat per cycle the FIFO is a little too small for the pipeline: 36 cycles for 32 beats.
-    assert rate(d, columns=1024, memory_stride=4096) == 512 * 36 / 32
+    # At a beat per cycle the FIFO is a little too small for the pipeline and the burst that is gathered in it.
+    assert rate(d, columns=1024, memory_stride=4096) == 512 * (STORE_PIPELINE + STORE_BURST + 3) / STORE_FIFO
 
 
 def test_process_goes_on_when_finished():

@@ -6,11 +6,11 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 
 from hw.array.corner_turn import CornerTurn
-from hw.array.delay import delayed
 from hw.array.geometry import least_interval
 from hw.array.output_sequencer import ActivationWalk, OutputSequencer, WeightWalk
 from hw.array.output_stationary import OutputStationaryArray
 from hw.array.setup import Setup
+from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
 from hw.timing import ACCUMULATE, CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENT, SCRATCHPAD
@@ -49,6 +49,7 @@ class OutputStationaryCore(wiring.Component):
         stop = Signal()
         m.d.comb += [
             setup.halt.eq(self.halt),
+            sequencer.soon.eq(setup.soon),
             sequencer.stop.eq(stop),
             sequencer.halt.eq(self.halt),
             self.step.eq(sequencer.step),
@@ -85,10 +86,9 @@ class OutputStationaryCore(wiring.Component):
         m.submodules.activation_walk = walk = ActivationWalk(
             words=words, word_bytes=geometry.activation_bytes
         )
-        current, planned = sequencer.current.command, sequencer.plan.payload.command
+        current = sequencer.current.command
         m.d.comb += [
             walk.begin.eq(sequencer.begin),
-            walk.load.eq(sequencer.load),
             walk.again.eq(sequencer.again),
             walk.read.eq(sequencer.read),
             walk.index.eq(sequencer.index),
@@ -96,8 +96,6 @@ class OutputStationaryCore(wiring.Component):
             walk.stride.eq(current.activations_stride),
             self.activations.address.eq(walk.address),
         ]
-        with m.If(sequencer.load):
-            m.d.comb += walk.base.eq(planned.activations_address)
         past, any_past, so_far = Signal(), Signal(), Signal()
         index = delayed(m, sequencer.index, 1)
         m.d.comb += so_far.eq(past | (any_past & (index != 0)))
@@ -109,9 +107,9 @@ class OutputStationaryCore(wiring.Component):
         """Reads weights, as much later as the activations' way to the array is longer."""
         words = self._design.weight_words
         m.submodules.weight_walk = walk = WeightWalk(words=words)
-        signals = Cat(sequencer.begin, sequencer.load, sequencer.again, sequencer.step)
+        signals = Cat(sequencer.begin, sequencer.fresh, sequencer.again, sequencer.step)
         m.d.comb += [
-            Cat(walk.begin, walk.load, walk.again, walk.step).eq(delayed(m, signals, CORNER_TURN)),
+            Cat(walk.begin, walk.fresh, walk.again, walk.step).eq(delayed(m, signals, CORNER_TURN)),
             walk.base.eq(sequencer.current.command.weights_address),
             self.weights.address.eq(walk.address),
         ]
@@ -122,24 +120,24 @@ class OutputStationaryCore(wiring.Component):
     def _addresses(self, m: Module, sequencer: OutputSequencer):
         """Accumulator rows of a tile follow each other; so do tiles."""
         rows, half_rows = self._design.geometry.tile_rows, self._design.accumulator_rows // 2
-        planned = sequencer.plan.payload.command
-        half, first = Signal(), Signal(range(2 * half_rows))
+        command = sequencer.current.command
+        half, accumulate, first = Signal(), Signal(), Signal(range(2 * half_rows))
         with m.If(sequencer.begin):
             m.d.sync += first.eq(first + rows)
-        with m.If(sequencer.load):
-            m.d.sync += [
-                half.eq(planned.accumulators_address[-1]),
-                first.eq(planned.accumulators_address[:-1]),
-            ]
+            with m.If(sequencer.fresh):
+                m.d.sync += [
+                    first.eq(command.accumulators_address[:-1]),
+                    half.eq(command.accumulators_address[-1]),
+                    accumulate.eq(command.accumulate),
+                ]
         late = SCRATCHPAD + CORNER_TURN + OUTPUT_ELEMENT
-        of_tile = Cat(first[:-1], half, sequencer.current.command.accumulate)
-        fetched = delayed(m, of_tile, late)
+        fetched = delayed(m, Cat(first[:-1], half, accumulate), late)
         with m.If(delayed(m, sequencer.last, late)):
             m.d.sync += Cat(self.results.address, self.results.accumulate).eq(fetched)
         with m.Elif(self.results.valid):
             m.d.sync += self.results.address[:-1].eq(self.results.address[:-1] + 1)
         past = Signal()
-        m.d.sync += past.eq(first + (rows - 1) >= half_rows)
+        m.d.sync += past.eq(first > half_rows - rows)
         past_now = past & delayed(m, sequencer.step, 1)
         return past_now, delayed(m, past_now, SCRATCHPAD + 1 + rows - 1)
 

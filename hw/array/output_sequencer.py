@@ -8,12 +8,16 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from hw.array.geometry import least_interval
-from hw.array.setup import DEPTH_BITS, plan
+from hw.array.setup import COUNT_BITS, DEPTH_BITS, TURN, plan
+from hw.delay import delayed
 from hw.design import Design
 
 
 class OutputSequencer(wiring.Component):
     """Counts the steps of a tile and the tiles of a command; one command follows another without a gap.
+
+    What comes after a tile is settled ``TURN`` cycles before: counters are below zero when something is the last of its
+    kind, so that one bit tells, and no cycle has more to do than to count or to choose.
 
     Parameters
     ----------
@@ -21,28 +25,28 @@ class OutputSequencer(wiring.Component):
 
     Members
     -------
-    plan : In(stream of ``plan``)
+    plan : In(stream of ``plan``), soon : In(1)
+        Of ``Setup``.
     stop : In(1)
-        End the command at the next end of a word of activations, or of the tile.
+        End the command at the next end of a word of activations, or with the next tile.
     halt : In(1)
         Stop at once. The sums so far are let out: ``last`` without an operand.
     current : Out(plan)
-        The command under way.
+        The command under way, from the cycle of its first ``begin`` on.
     running : Out(1)
     begin : Out(1)
-        The next cycle is step 0 of a tile; ``load``: of the first tile of the command at ``plan``; ``again``: of a tile with
-        the same columns as the one before.
+        The next cycle is step 0 of a tile; ``fresh``: of the first tile of a command; ``again``: of a tile with the same
+        columns as the one before.
     step : Out(1)
         A pair of operands: k is below K. ``last``: it is the last of the tile; ``ends``: and of the command.
     read : Out(1)
         An activation word is read. ``index``: step within the word, which is also the row whose word is read.
 
-    All outputs but ``begin``, ``load``, ``again`` and ``ends`` are registers.
-
     Timing
     ------
-    Tile follows tile after ``interval_last + 1`` cycles, ``least_interval`` or more. A command of ``short`` tiles begins
-    ``least_interval`` cycles after the last step before it, at the earliest.
+    Tile follows tile after the interval that its plan says, ``least_interval`` cycles or more. A command of ``short`` tiles
+    begins ``least_interval`` cycles after the last step before it, at the earliest. The first step of a command is 2 cycles
+    after ``plan`` is taken.
     """
 
     def __init__(self, *, design: Design) -> None:
@@ -50,12 +54,13 @@ class OutputSequencer(wiring.Component):
         super().__init__(
             {
                 "plan": In(stream.Signature(plan(design))),
+                "soon": In(1),
                 "stop": In(1),
                 "halt": In(1),
                 "current": Out(plan(design)),
                 "running": Out(1),
                 "begin": Out(1),
-                "load": Out(1),
+                "fresh": Out(1),
                 "again": Out(1),
                 "step": Out(1),
                 "last": Out(1),
@@ -68,75 +73,94 @@ class OutputSequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         rows, word_bytes = self._design.geometry.tile_rows, self._design.geometry.activation_bytes
-        current, following = self.current, Signal(DEPTH_BITS)
-        final, ending, word, cut = Signal(), Signal(), Signal(), Signal()
-        ended, goes_on, settled, stops = Signal(), Signal(), Signal(), Signal()
-        # A sum's results must have left before those of the next one come; within a command the interval sees to that.
-        settling = Signal(range(least_interval(rows)))
+        turn, cut, final_tile, idle = Signal(), Signal(), Signal(), Signal()
+        self._follow(m, turn, final_tile, idle)
+        self._count(m, turn, cut, idle)
+        self._tiles(m, turn, cut, final_tile)
+        word, goes_on, dropped = Signal(), Signal(), Signal()
+        past_depth = Signal(DEPTH_BITS + 1)
         m.d.comb += [
-            ended.eq(Mux(self.last, self.ends, ending)),
-            self.plan.ready.eq((~self.running | (final & ended)) & (settled | ~self.plan.payload.short)),
-            self.load.eq(self.plan.valid & self.plan.ready),
-            self.begin.eq(self.load | (final & ~ended)),
-            settled.eq((settling == 0) & ~self.last),
-            goes_on.eq(self.step & ~self.last),
-            # The rows' words of this turn have been read by then.
-            stops.eq(goes_on & self.stop & (self.index == word_bytes - 2)),
+            self.last.eq((self.step & past_depth[-1]) | dropped),
+            self.ends.eq(self.last & (final_tile | dropped)),
+            goes_on.eq(self.step & ~past_depth[-1]),
             self.read.eq(word & (self.index < rows) if rows < word_bytes else word),
         ]
-        with m.If(self.last):
-            m.d.sync += [ending.eq(self.ends), settling.eq(least_interval(rows) - 2)]
-        with m.Elif(settling != 0):
-            m.d.sync += settling.eq(settling - 1)
-        # What a step is, is decided a step before: each flag is a register.
         m.d.sync += [
-            following.eq(Mux(self.begin, 1, following + 1)),
-            self.index.eq(Mux(self.begin, 0, self.index + 1)),
-            final.eq(self.running & ((following == current.interval_last) | cut)),
-            self.step.eq(self.begin | goes_on),
-            self.last.eq(self.step & ((following == current.depth_last) | stops)),
-            cut.eq(stops & (following != current.depth_last)),
+            self.index.eq(self.index + 1),
+            self.step.eq(goes_on),
+            past_depth.eq(past_depth - 1),
+            # The rows' words of this turn have been read by then.
+            cut.eq(goes_on & self.stop & (self.index == word_bytes - 3)),
+            dropped.eq(self.halt & self.running),
         ]
         with m.If(self.index == word_bytes - 1):
             m.d.sync += word.eq(goes_on)
-        with m.If(final):
-            m.d.sync += [self.running.eq(0), word.eq(0)]
+        with m.If(cut):
+            m.d.sync += past_depth.eq(-1)
         with m.If(self.begin):
-            m.d.sync += [self.running.eq(1), word.eq(1)]
-            m.d.sync += self.last.eq(Mux(self.load, self.plan.payload.single_depth, current.single_depth))
-        with m.If(self.load):
-            m.d.sync += current.eq(self.plan.payload)
+            m.d.sync += [self.index.eq(0), self.step.eq(1), word.eq(1)]
+            m.d.sync += past_depth.eq(self.current.depth_left)
         with m.If(self.halt):
-            m.d.sync += [signal.eq(0) for signal in (self.running, self.step, word, final)]
-            m.d.sync += self.last.eq(self.running)
-        self._tiles(m)
+            m.d.sync += [self.step.eq(0), word.eq(0), cut.eq(0)]
         return m
 
-    def _tiles(self, m: Module) -> None:
-        """Row tiles within column tiles."""
-        current, planned = self.current, self.plan.payload
-        row_last, column_last = Signal(), Signal()
-        row, column = Signal(17), Signal(17)  # of the next tile, counted from 1
+    def _follow(self, m: Module, turn: Signal, final_tile: Signal, idle: Signal) -> None:
+        """After the tile the next one of its command, or the next command as soon as it is there."""
+        vacant, more, load, final, settled = Signal(init=1), Signal(), Signal(), Signal(), Signal()
+        # A sum's results must have left before those of the next one come; within a command the interval sees to that.
+        least = least_interval(self._design.geometry.tile_rows)
+        settling = Signal(range(-least, least), init=-1)
+        vacates, loads = Signal(), Signal()
         m.d.comb += [
-            self.again.eq(~row_last),
-            self.ends.eq(self.last & ((row_last & column_last) | self.stop | self.halt)),
+            settled.eq(settling[-1]),
+            vacates.eq(vacant | (turn & final_tile)),
+            loads.eq(vacates & self.soon & (settled | ~self.plan.payload.short)),
+            self.plan.ready.eq(load),
+            idle.eq(vacant | load | self.halt),
         ]
-        with m.If(self.load):
-            m.d.sync += [
-                row.eq(2),
-                column.eq(2),
-                row_last.eq(planned.single_row),
-                column_last.eq(planned.single_column),
-            ]
-        with m.Elif(self.begin):
-            m.d.sync += [row.eq(row + 1), row_last.eq(row == current.command.row_tiles)]
-            with m.If(row_last):
-                m.d.sync += [
-                    row.eq(2),
-                    row_last.eq(current.single_row),
-                    column.eq(column + 1),
-                    column_last.eq(column == current.command.column_tiles),
-                ]
+        m.d.sync += [
+            vacant.eq(vacates & ~loads | self.halt),
+            load.eq(loads & ~self.halt),
+            more.eq(turn & ~final_tile & ~self.halt),
+            self.begin.eq((load | more) & ~self.halt),
+            self.fresh.eq(load),
+            final.eq(delayed(m, turn, 1)),
+            self.running.eq((load | self.begin | (self.running & ~final)) & ~self.halt),
+            settling.eq(settling - ~settled),
+        ]
+        with m.If(load):
+            m.d.sync += self.current.eq(self.plan.payload)
+        with m.If(self.step | self.halt):
+            m.d.sync += settling.eq(least - TURN - 1)
+
+    def _count(self, m: Module, turn: Signal, cut: Signal, idle: Signal) -> None:
+        """``turn``: the cycle ``TURN`` before the next tile may begin. Meaningless counting goes on while there is no tile."""
+        left, turned = Signal(DEPTH_BITS + 1, init=-1), Signal(init=1)
+        m.d.comb += turn.eq(left[-1] & ~turned)
+        m.d.sync += [left.eq(left - 1), turned.eq(left[-1] | idle)]
+        with m.If(cut):
+            m.d.sync += left.eq(-1)
+        with m.If(self.begin):
+            m.d.sync += left.eq(self.current.turn_left)
+
+    def _tiles(self, m: Module, turn: Signal, cut: Signal, final_tile: Signal) -> None:
+        """Row tiles within column tiles."""
+        rows_left, columns_left = Signal(COUNT_BITS + 1), Signal(COUNT_BITS + 1)
+        stopped = Signal()
+        m.d.comb += [
+            self.again.eq(~rows_left[-1] & ~self.fresh),
+            final_tile.eq((rows_left[-1] & columns_left[-1]) | stopped),
+        ]
+        with m.If(self.begin):
+            m.d.sync += [rows_left.eq(rows_left - 1), stopped.eq(self.stop & ~self.fresh)]
+            with m.If(self.fresh | rows_left[-1]):
+                m.d.sync += rows_left.eq(self.current.rows_left)
+            with m.If(self.fresh):
+                m.d.sync += columns_left.eq(self.current.columns_left)
+            with m.Elif(rows_left[-1]):
+                m.d.sync += columns_left.eq(columns_left - 1)
+        with m.Elif(cut):
+            m.d.sync += stopped.eq(1)
 
 
 class ActivationWalk(wiring.Component):
@@ -144,11 +168,10 @@ class ActivationWalk(wiring.Component):
 
     Members
     -------
-    begin, load, again, read, index : In
+    begin, again, read, index : In
         Of ``OutputSequencer``.
-    base : In
-        Of the command at ``plan`` while ``load``; of the one under way otherwise.
-    stride : In(16)
+    base : In, stride : In(16)
+        Of the command.
     address : Out
         Of the word that ``read`` reads, a register, wide enough to pass the end of the scratchpad once.
     """
@@ -158,7 +181,6 @@ class ActivationWalk(wiring.Component):
         super().__init__(
             {
                 "begin": In(1),
-                "load": In(1),
                 "again": In(1),
                 "read": In(1),
                 "index": In(exact_log2(word_bytes)),
@@ -170,25 +192,23 @@ class ActivationWalk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        word_of_row_0, next_tile = Signal.like(self.address), Signal.like(self.address)
-        onward, first = Signal.like(self.address), Signal.like(self.address)
-        first_words = Signal()
+        row_0, next_of_row_0, next_tile = (Signal.like(self.address) for _ in range(3))
+        first, target, onward = (Signal.like(self.address) for _ in range(3))
+        first_words, last_row = Signal(), Signal()
         m.d.comb += [
-            onward.eq(Mux(self.read, self.address + self.stride, self.address)),
-            first.eq(Mux(self.load | ~self.again, self.base, Mux(first_words, onward, next_tile))),
+            onward.eq(self.address + self.stride),
+            first.eq(Mux(self.again, next_tile, self.base)),
+            target.eq(Mux(self.begin, first, next_of_row_0)),
         ]
-        with m.If(self.begin):
-            m.d.sync += [self.address.eq(first), word_of_row_0.eq(first), first_words.eq(1)]
-        with m.Elif(self.index == self._word_bytes - 1):
-            m.d.sync += [
-                self.address.eq(word_of_row_0 + 1),
-                word_of_row_0.eq(word_of_row_0 + 1),
-                first_words.eq(0),
-            ]
-            with m.If(first_words):
-                m.d.sync += next_tile.eq(onward)
-        with m.Else():
-            m.d.sync += self.address.eq(onward)
+        m.d.sync += [
+            last_row.eq(~self.begin & (self.index == self._word_bytes - 2)),
+            next_of_row_0.eq(row_0 + 1),
+            self.address.eq(onward),
+        ]
+        with m.If(self.begin | last_row):
+            m.d.sync += [self.address.eq(target), row_0.eq(target), first_words.eq(self.begin)]
+        with m.If(first_words & self.read):
+            m.d.sync += next_tile.eq(onward)
         return m
 
 
@@ -197,10 +217,10 @@ class WeightWalk(wiring.Component):
 
     Members
     -------
-    begin, load, again, step : In
+    begin, fresh, again, step : In
         Of ``OutputSequencer``, all delayed by the same number of cycles.
     base : In
-        Of the command, while ``load``.
+        Of the command, while ``fresh``.
     address : Out
         Of the word of ``step``; a register.
     """
@@ -210,7 +230,7 @@ class WeightWalk(wiring.Component):
         super().__init__(
             {
                 "begin": In(1),
-                "load": In(1),
+                "fresh": In(1),
                 "again": In(1),
                 "step": In(1),
                 "base": In(width),
@@ -224,7 +244,7 @@ class WeightWalk(wiring.Component):
         m.d.comb += onward.eq(self.address + self.step)
         m.d.sync += self.address.eq(onward)
         with m.If(self.begin):
-            with m.If(self.load):
+            with m.If(self.fresh):
                 m.d.sync += [self.address.eq(self.base), first.eq(self.base)]
             with m.Elif(self.again):
                 m.d.sync += self.address.eq(first)

@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.array.delay import delayed
+from hw.delay import delayed
 from hw.pe.systolic import OutputStationaryElement
 from hw.share import share
 from hw.timing import DRAIN_ROWS

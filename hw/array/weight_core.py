@@ -5,10 +5,10 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 
-from hw.array.delay import delayed
 from hw.array.setup import Setup
 from hw.array.weight_sequencer import WeightSequencer
 from hw.array.weight_stationary import WeightStationaryArray
+from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
 from hw.timing import ACCUMULATE, SCRATCHPAD, SELECT, WEIGHT_ELEMENT

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from hw.array.delay import delayed
 from hw.array.setup import plan
 from hw.design import Design
 from hw.timing import ACCUMULATE
@@ -26,10 +25,8 @@ class WeightPhase(wiring.Component):
         Activations begin with the weights that are there.
     cut : In(1)
         Drop the weights.
-    vacant : Out(1)
-        There are no weights, nor will be without ``take`` or ``more``.
-    there : Out(1)
-        All are read, or the last is just being read.
+    soon : Out(1)
+        All are read in the next cycle at the latest.
     first : Out(1)
         Word 0 is being read.
     reading : Out(1), address : Out
@@ -46,8 +43,7 @@ class WeightPhase(wiring.Component):
                 "more": In(1),
                 "go": In(1),
                 "cut": In(1),
-                "vacant": Out(1),
-                "there": Out(1),
+                "soon": Out(1),
                 "first": Out(1),
                 "reading": Out(1),
                 "address": Out(width + 1),
@@ -56,20 +52,20 @@ class WeightPhase(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        full, last = Signal(), Signal()
-        left = Signal(range(self._rows))
+        held = Signal()
+        # Below zero from the last word but one on.
+        left = Signal(range(-3, max(1, self._rows)), init=-1)
         begin = self.take | self.more
-        m.d.comb += [
-            self.vacant.eq(~self.reading & ~full),
-            self.there.eq(full | (self.reading & last)),
-        ]
+        m.d.comb += self.soon.eq(held & left[-1])
         m.d.sync += [
             self.first.eq(begin),
-            full.eq(self.there & ~self.go & ~self.cut),
-            self.reading.eq((begin | (self.reading & ~last)) & ~self.cut),
-            left.eq(Mux(begin, self._rows - 1, left - 1)),
-            last.eq(Mux(begin, self._rows == 1, left == 1)),
+            held.eq((begin | (held & ~self.go)) & ~self.cut),
+            self.reading.eq((begin | (self.reading & (left != -2))) & ~self.cut),
         ]
+        with m.If(begin):
+            m.d.sync += left.eq(self._rows - 3)
+        with m.Elif(self.reading):
+            m.d.sync += left.eq(left - 1)
         with m.If(self.take):
             m.d.sync += self.address.eq(self.base)
         with m.Elif(self.reading):
@@ -81,7 +77,7 @@ def tile(design: Design) -> data.StructLayout:
     """A tile of a command: where it reads and adds up, and its place among the tiles.
 
     ``activations`` is wide enough to pass the end of the scratchpad once; ``part`` is the part of its words. ``row`` is the
-    accumulator row within its half, one bit wider.
+    accumulator row within its half, one bit wider. ``adds``: it is the first of a command that accumulates.
     """
     geometry = design.geometry
     return data.StructLayout(
@@ -89,7 +85,7 @@ def tile(design: Design) -> data.StructLayout:
             "activations": max(16, ceil_log2(design.activation_words)) + 1,
             "part": exact_log2(geometry.activation_bytes // geometry.tile_depth),
             "row": ceil_log2(design.accumulator_rows),
-            "first": 1,
+            "adds": 1,
             "depth_first": 1,
             "depth_last": 1,
             "column_last": 1,
@@ -126,41 +122,39 @@ class Tiles(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         current, here, planned = self.current, self.tile, self.plan
-        depth, column = Signal(25), Signal(17)  # of the next tile, counted from 1
+        depth_left, columns_left = Signal.like(planned.depth_left), Signal.like(planned.columns_left)
         parts = self._design.geometry.activation_bytes // self._design.geometry.tile_depth
+        m.d.comb += [here.depth_last.eq(depth_left[-1]), here.column_last.eq(columns_left[-1])]
         with m.If(self.more):
-            m.d.sync += [here.first.eq(0), here.depth_first.eq(0), depth.eq(depth + 1)]
-            m.d.sync += here.depth_last.eq(depth == current.command.depth_tiles)
-            m.d.sync += here.part.eq(here.part + 1)
+            m.d.sync += [
+                here.adds.eq(0),
+                here.depth_first.eq(0),
+                here.part.eq(here.part + 1),
+                depth_left.eq(depth_left - 1),
+            ]
             with m.If(here.part == parts - 1):
                 m.d.sync += here.activations.eq(here.activations + 1)
             with m.If(here.depth_last):
-                self._first_of_column(m, current)
                 m.d.sync += [
-                    depth.eq(2),
                     here.row.eq(here.row + current.command.row_tiles),
-                    column.eq(column + 1),
-                    here.column_last.eq(column == current.command.column_tiles),
+                    columns_left.eq(columns_left - 1),
                 ]
         with m.If(self.take):
-            self._first_of_column(m, planned)
             m.d.sync += [
                 current.eq(planned),
-                depth.eq(2),
-                column.eq(2),
-                here.first.eq(1),
+                columns_left.eq(planned.columns_left),
+                here.adds.eq(planned.command.accumulate),
                 here.row.eq(planned.command.accumulators_address[:-1]),
-                here.column_last.eq(planned.single_column),
             ]
+        for begins, source in ((self.more & here.depth_last, current), (self.take, planned)):
+            with m.If(begins):
+                m.d.sync += [
+                    here.activations.eq(source.command.activations_address),
+                    here.part.eq(0),
+                    here.depth_first.eq(1),
+                    depth_left.eq(source.depth_left),
+                ]
         return m
-
-    def _first_of_column(self, m: Module, source) -> None:
-        m.d.sync += [
-            self.tile.activations.eq(source.command.activations_address),
-            self.tile.part.eq(0),
-            self.tile.depth_first.eq(1),
-            self.tile.depth_last.eq(source.single_depth),
-        ]
 
 
 def step(design: Design) -> data.StructLayout:
@@ -195,6 +189,8 @@ class ActivationPhase(wiring.Component):
         Stop at once.
     step : Out(step)
         A register.
+    free : Out(1)
+        There is no step after the next cycle's, unless ``go``.
     """
 
     def __init__(self, *, design: Design) -> None:
@@ -206,14 +202,16 @@ class ActivationPhase(wiring.Component):
                 "current": In(plan(design)),
                 "tile": In(tile(design)),
                 "step": Out(step(design)),
+                "free": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         command, step = self.current.command, self.step
-        stride, row_tiles = Signal.like(command.activations_stride), Signal.like(command.row_tiles)
-        following = Signal(17)  # row tile after the next cycle's, counted from 1
+        stride = Signal.like(command.activations_stride)
+        left = Signal.like(self.current.passes_left, init=-1)
+        m.d.comb += self.free.eq(left[-1])
         m.d.sync += [
             step.first.eq(self.go),
             step.running.eq((self.go | (step.running & ~step.last)) & ~self.halt),
@@ -221,9 +219,8 @@ class ActivationPhase(wiring.Component):
         with m.If(self.go):
             m.d.sync += [
                 stride.eq(command.activations_stride),
-                row_tiles.eq(command.row_tiles),
-                following.eq(2),
-                step.last.eq(self.current.single_row),
+                left.eq(self.current.passes_left),
+                step.last.eq(self.current.rows_left[-1]),
                 step.command_last.eq(self.tile.depth_last & self.tile.column_last),
                 step.activations.eq(self.tile.activations),
                 step.part.eq(self.tile.part),
@@ -233,11 +230,13 @@ class ActivationPhase(wiring.Component):
             ]
         with m.Else():
             m.d.sync += [
-                following.eq(following + 1),
-                step.last.eq(step.running & ((following == row_tiles) | self.stop)),
+                left.eq(left - ~left[-1]),
+                step.last.eq(step.running & (left[-1] | self.stop)),
                 step.activations.eq(step.activations + stride),
                 step.row.eq(step.row + 1),
             ]
+        with m.If(self.halt | self.stop):
+            m.d.sync += left.eq(-1)
         return m
 
 
@@ -258,7 +257,7 @@ class WeightSequencer(wiring.Component):
 
     Timing
     ------
-    With S the cycle of a tile's first weight word, and T of its first activations: T is S + rows at least. T is at least
+    With S the cycle of a tile's first weight word, and T of its first activations: T is S + rows (or 2) at least. T is at least
     the number of row tiles, and ``ACCUMULATE + 1``, from the T before it; in the first tile of an accumulating command
     ``ACCUMULATE`` cycles more than the row tiles. S is as early as the T of the tile before.
     """
@@ -289,21 +288,33 @@ class WeightSequencer(wiring.Component):
         )
         m.submodules.tiles = tiles = Tiles(design=design)
         m.submodules.activation_phase = phase = ActivationPhase(design=design)
-        go, more, tile_last, step_last = Signal(), Signal(), Signal(), Signal()
         steps = phase.step
+        go, more, take, tile_last, step_last = (Signal() for _ in range(5))
+        goes, takes, vacates, vacant = Signal(), Signal(), Signal(), Signal(init=1)
         # A row must be in the accumulators before it is added to: tiles keep apart, and so do commands if rows may overlap.
-        lasts = [delayed(m, step_last, cycles) for cycles in range(ACCUMULATE)]
-        goes = [delayed(m, go, cycles + 1) for cycles in range(ACCUMULATE)]
-        overlaps = tiles.tile.first & tiles.current.command.accumulate & Cat(lasts).any()
+        spacing, settling = (Signal(range(-1, ACCUMULATE), init=-1) for _ in range(2))
+        m.d.sync += [spacing.eq(spacing - ~spacing[-1]), settling.eq(settling - ~settling[-1])]
+        with m.If(goes):
+            m.d.sync += spacing.eq(ACCUMULATE - 1)
+        with m.If(steps.running):
+            m.d.sync += settling.eq(ACCUMULATE - 3)
+        # What happens is decided in the cycle before: these are registers.
+        m.d.sync += [
+            vacant.eq((vacates & ~takes) | self.cut | self.halt),
+            go.eq(goes & ~self.halt),
+            more.eq(goes & ~tile_last & ~self.halt),
+            take.eq(takes & ~self.halt),
+        ]
         m.d.comb += [
+            goes.eq(weights.soon & phase.free & spacing[-1] & (settling[-1] | ~tiles.tile.adds) & ~self.cut),
+            vacates.eq(vacant | (goes & tile_last)),
+            takes.eq(self.plan.valid & vacates),
             step_last.eq(steps.running & steps.last),
             tile_last.eq(tiles.tile.depth_last & tiles.tile.column_last),
-            self.ends.eq(step_last & (steps.command_last | self.stop)),
-            self.cut.eq(step_last & ~steps.command_last & self.stop),
-            go.eq(weights.there & (~steps.running | steps.last) & ~Cat(goes).any() & ~overlaps & ~self.cut),
-            more.eq(go & ~tile_last),
-            self.plan.ready.eq(weights.vacant | (go & tile_last)),
-            weights.take.eq(self.plan.valid & self.plan.ready),
+            self.ends.eq(step_last & (steps.command_last | (self.stop & ~go))),
+            self.cut.eq(step_last & ~steps.command_last & self.stop & ~go),
+            self.plan.ready.eq(take),
+            weights.take.eq(take),
             weights.base.eq(self.plan.payload.command.weights_address),
             weights.more.eq(more),
             weights.go.eq(go),
@@ -317,7 +328,7 @@ class WeightSequencer(wiring.Component):
             phase.current.eq(tiles.current),
             phase.tile.eq(tiles.tile),
             self.step.eq(steps),
-            self.waiting.eq(~weights.vacant),
+            self.waiting.eq(~vacant | go),
             self.weight_reading.eq(weights.reading),
             self.weight_first.eq(weights.first),
             self.weight_address.eq(weights.address),

@@ -9,7 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hw.array.delay import delayed
+from hw.delay import delayed
 from hw.pe.systolic import WeightStationaryElement
 from hw.share import share
 

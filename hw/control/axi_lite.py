@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,6 +13,9 @@ from hw.control import registers
 from hw.control.registers import ADDRESS_WIDTH, BY_NAME, REGISTERS, Access
 
 OKAY, SLVERR = 0, 2
+
+JOINED = 4
+"""Registers that are joined in one cycle on the way to the host."""
 
 
 def axi_lite() -> wiring.Signature:
@@ -36,7 +42,7 @@ class RegisterPort(wiring.Component):
 
     Members
     -------
-    bus : AXI4-Lite slave. A write is taken when address and data are both there, and answered from the next cycle on.
+    bus : AXI4-Lite slave. A write is taken when address and data are both there, and answered three cycles later.
     busy, done, error, code, queue, index : In
         What STATUS, ERROR and ERROR_INSTRUCTION show.
     counters : In(n × 32)
@@ -82,38 +88,44 @@ class RegisterPort(wiring.Component):
         return m
 
     def _writes(self, m: Module) -> None:
+        """Taken, looked up, carried out and answered: a cycle each."""
         bus = self.bus
-        taken, known, starting, occupied = Signal(), Signal(), Signal(), Signal()
+        idle, taken, asked, decided = Signal(init=1), Signal(), Signal(), Signal()
+        address = Signal(ADDRESS_WIDTH, reset_less=True)
+        word, whole, changes = Signal(32, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
         m.d.comb += [
-            taken.eq(bus.aw.valid & bus.w.valid & ~bus.b.valid),
+            taken.eq(bus.aw.valid & bus.w.valid & idle),
             bus.aw.ready.eq(taken),
             bus.w.ready.eq(taken),
-            occupied.eq(self.busy | starting | self.start),  # a start on its way already counts
         ]
-        address, word = bus.aw.payload, bus.w.payload
-        m.d.sync += [starting.eq(0), self.start.eq(starting), self.acknowledge.eq(0)]
-        whole = word.strobe == 0b1111
-        with m.If(taken & whole):
-            with m.Switch(address):
-                with m.Case(BY_NAME["control"].offset):
-                    m.d.comb += known.eq(~occupied)
-                    m.d.sync += starting.eq(word.data[0] & ~occupied)
-                with m.Case(BY_NAME["status"].offset):
-                    m.d.comb += known.eq(1)
-                    m.d.sync += self.acknowledge.eq(1)
-                for register in self._held:
-                    with m.Case(register.offset):
-                        m.d.comb += known.eq(~occupied)
-                        with m.If(~occupied):
-                            m.d.sync += self.values[register.name].eq(word.data)
-        with m.If(taken):
-            m.d.sync += [bus.b.valid.eq(1), bus.b.payload.eq(OKAY)]
-            with m.If(~known):
-                m.d.sync += bus.b.payload.eq(SLVERR)
+        with m.If(idle):
+            m.d.sync += [
+                address.eq(bus.aw.payload),
+                word.eq(bus.w.payload.data),
+                whole.eq(bus.w.payload.strobe == 0b1111),
+                changes.eq((bus.w.payload.strobe == 0b1111) & ~self.busy),
+            ]
+        with m.If(taken | (bus.b.valid & bus.b.ready)):
+            m.d.sync += idle.eq(~taken)
+        targets = [BY_NAME["control"], BY_NAME["status"], *self._held]
+        hits = Signal(len(targets))
+        m.d.sync += [asked.eq(taken), decided.eq(asked)]
+        for i, target in enumerate(targets):
+            allowed = whole if target.name == "status" else changes
+            m.d.sync += hits[i].eq(asked & allowed & (address == target.offset))
+        control = BY_NAME["control"].offset
+        m.d.sync += self.start.eq(asked & changes & (address == control) & word[0])
+        m.d.comb += self.acknowledge.eq(hits[1])
+        for hit, register in zip(hits[2:], self._held, strict=True):
+            with m.If(hit):
+                m.d.sync += self.values[register.name].eq(word)
+        with m.If(decided):
+            m.d.sync += [bus.b.valid.eq(1), bus.b.payload.eq(Mux(hits.any(), OKAY, SLVERR))]
         with m.Elif(bus.b.ready):
             m.d.sync += bus.b.valid.eq(0)
 
     def _reads(self, m: Module) -> None:
+        """Taken, looked up, joined within each group of registers, joined and answered: a cycle each."""
         bus = self.bus
         shown = {
             "magic": registers.MAGIC,
@@ -126,26 +138,32 @@ class RegisterPort(wiring.Component):
             **{r.name: self.values[r.name] for r in self._held},
             **{name: self.counters[i] for i, (name, _) in enumerate(registers.COUNTERS)},
         }
-        # Three stages, so that no selection is wide: address, value within a group of eight registers, group.
-        address, asked, selected = Signal(ADDRESS_WIDTH), Signal(), Signal()
-        value, known = Signal(32), Signal()
-        m.d.comb += bus.ar.ready.eq(~asked & ~selected & ~bus.r.valid)
-        m.d.sync += [asked.eq(bus.ar.valid & bus.ar.ready), selected.eq(asked)]
-        with m.If(bus.ar.ready):
-            m.d.sync += address.eq(bus.ar.payload)
-        for group in sorted({register.offset >> 5 for register in REGISTERS}):
-            within, mapped = Signal(32, name=f"group_{group}"), Signal(name=f"mapped_{group}")
-            m.d.sync += mapped.eq(0)
-            with m.Switch(address[:5]):
-                for register in REGISTERS:
-                    if register.offset >> 5 == group:
-                        with m.Case(register.offset & 31):
-                            m.d.sync += [mapped.eq(1), within.eq(shown[register.name])]
-            with m.If(address[5:] == group):
-                m.d.comb += [value.eq(within), known.eq(mapped)]
+        free, begun = Signal(init=1), Signal()
+        sought, picked, selected = Signal(), Signal(), Signal()
+        place, known = Signal(ADDRESS_WIDTH, reset_less=True), Signal(reset_less=True)
+        m.d.comb += [bus.ar.ready.eq(free), begun.eq(bus.ar.valid & free)]
+        with m.If(free):
+            m.d.sync += place.eq(bus.ar.payload)
+        with m.If(begun | (bus.r.valid & bus.r.ready)):
+            m.d.sync += free.eq(~begun)
+        m.d.sync += [sought.eq(begun), picked.eq(sought), selected.eq(picked)]
+        # One-hot, and no word that is not picked is let through: the words of a group, and then the groups, are only joined.
+        picks = Signal(len(REGISTERS), reset_less=True)
+        m.d.sync += [picks.eq(Cat(place == register.offset for register in REGISTERS)), known.eq(picks.any())]
+        groups = []
+        for start in range(0, len(REGISTERS), JOINED):
+            group = Signal(32, name=f"group_{start}", reset_less=True)
+            words = [
+                Mux(picks[i], shown[register.name], 0)
+                for i, register in enumerate(REGISTERS[start : start + JOINED], start)
+            ]
+            m.d.sync += group.eq(reduce(or_, words))
+            groups.append(group)
         with m.If(selected):
-            m.d.sync += [bus.r.valid.eq(1), bus.r.payload.data.eq(value), bus.r.payload.response.eq(OKAY)]
-            with m.If(~known):
-                m.d.sync += bus.r.payload.response.eq(SLVERR)
+            m.d.sync += [
+                bus.r.valid.eq(1),
+                bus.r.payload.data.eq(reduce(or_, groups)),
+                bus.r.payload.response.eq(Mux(known, OKAY, SLVERR)),
+            ]
         with m.Elif(bus.r.ready):
             m.d.sync += bus.r.valid.eq(0)

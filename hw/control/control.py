@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -124,7 +124,7 @@ class Control(wiring.Component):
             run.acknowledge.eq(port.acknowledge),
             fetch.start.eq(port.start),
             fetch.halt.eq(run.halt),
-            fetch.clear.eq(run.clear & run.halt),
+            fetch.clear.eq(run.rested),
             fetch.program_address.eq(Cat(values.program_address_low, values.program_address_high)),
             fetch.program_length.eq(values.program_length),
             self.window_first.eq(Cat(values.window_first_low, values.window_first_high)[:width]),
@@ -147,9 +147,11 @@ class Control(wiring.Component):
         m.d.comb += tokens.clear.eq(run.clear)
         ended = {q: Signal(INDEX_BITS, name=f"ended_{q.name.lower()}") for q in Queue}
         ends = {Queue.LOAD: self.load_status, Queue.EXECUTE: execute, Queue.STORE: self.store_status}
+        m.d.comb += tokens.posts[Queue.EXECUTE].eq(execute.post)  # a register already
+        for q in (Queue.LOAD, Queue.STORE):
+            m.d.sync += tokens.posts[q].eq(Mux(ends[q].finished, ends[q].post, 0))
         for q, unit in ends.items():
             with m.If(unit.finished):
-                m.d.comb += tokens.posts[q].eq(unit.post)
                 m.d.sync += ended[q].eq(unit.index)
             mine = [token for token in Token if token.waiter is q]
             m.d.comb += [
@@ -170,13 +172,15 @@ class Control(wiring.Component):
 
     def _watchdog(self, m, port, run, fetch, queues) -> Watchdog:
         m.submodules.watchdog = watchdog = Watchdog()
-        moves = Signal()
-        taken = Cat(queue.i.valid & queue.i.ready for queue in queues.values()).any()
-        issued = Cat(queue.o.valid & queue.o.ready for queue in queues.values()).any()
-        m.d.sync += moves.eq(self.bus_moves | self.core_busy | taken | issued)
+        streams = [port for queue in queues.values() for port in (queue.i, queue.o)]
+        moves, progress = Signal(2 + len(streams)), Signal()
+        m.d.sync += [
+            moves.eq(Cat(self.bus_moves, self.core_busy, *(port.valid & port.ready for port in streams))),
+            progress.eq(moves.any() | ~(run.running | (run.halt & ~run.quiet))),
+        ]
         m.d.comb += [
             watchdog.limit.eq(port.values.watchdog),
-            watchdog.progress.eq(moves | ~(run.running | (run.halt & ~run.quiet))),
+            watchdog.progress.eq(progress),
             watchdog.heads.eq(Cat(queue.head for queue in queues.values())),
             watchdog.reached.eq(fetch.index),
             run.barks.eq(watchdog.barks),
@@ -187,7 +191,8 @@ class Control(wiring.Component):
 
     def _faults(self, m, run, fetch, decoder, execute, watchdog, overflows) -> None:
         """All who can report a fault, the gravest first."""
-        load, store = self.load_status, self.store_status
+        load, store, barked = self.load_status, self.store_status, Signal()
+        m.d.sync += barked.eq(watchdog.barks & run.running)  # what it names does not move meanwhile
         reports = [
             (fetch.fault, fetch.code, FETCH_SOURCE, fetch.index),
             (decoder.fault, decoder.code, FETCH_SOURCE, decoder.index),
@@ -196,17 +201,17 @@ class Control(wiring.Component):
             (store.fault, store.code, Queue.STORE, store.index),
             (self.conflict, Error.CONFLICT, Queue.STORE, store.index),
             *overflows,
-            (watchdog.barks & run.running, Error.WATCHDOG, watchdog.queue, watchdog.index),
+            (barked, Error.WATCHDOG, watchdog.queue, watchdog.index),
         ]
         m.submodules.faults = faults = FaultCollector(sources=len(reports))
         for report, (valid, code, queue, index) in zip(faults.reports, reports, strict=True):
             m.d.comb += [
-                report.valid.eq(valid & run.running),
+                report.valid.eq(valid),
                 report.code.eq(code),
                 report.queue.eq(queue),
                 report.index.eq(index),
             ]
-        m.d.comb += run.fault.eq(faults.first)
+        m.d.comb += run.fault.eq(faults.first)  # which looks at it in a run alone
 
     def _counters(self, m, port, run, queues) -> None:
         """Each cycle of a run falls into exactly one of array_steps and the execute_* counters."""
@@ -214,7 +219,7 @@ class Control(wiring.Component):
         execute = queues[Queue.EXECUTE]
         events = counters.events
         m.d.comb += [
-            counters.clear.eq(run.clear & ~run.halt),
+            counters.clear.eq(run.begin),
             counters.running.eq(run.running),
             port.counters.eq(counters.values),
             events.load_busy.eq(self.load_status.busy),

@@ -31,6 +31,10 @@ def entry_layout(design: Design, queue: Queue) -> data.StructLayout:
     return data.StructLayout({"wait": len(own_tokens(queue)), "command": command_layout(design, queue)})
 
 
+ZEROS = 16
+"""Bits that must be zero and are looked at together in one cycle."""
+
+
 class Decoder(wiring.Component):
     """Checks instructions in a register between fetch and the queues.
 
@@ -47,8 +51,8 @@ class Decoder(wiring.Component):
 
     Timing
     ------
-    A word is offered to its queue ``hw.timing.DECODE`` cycles after it was taken. The next is taken in the cycle after its
-    queue took it, or later.
+    A word is offered to its queue ``hw.timing.DECODE`` cycles after it was taken: one for each of its parts to be looked at, one
+    to put that together, one to be written. The next is taken in the cycle after its queue took it, or later.
     """
 
     def __init__(self, *, design: Design) -> None:
@@ -67,31 +71,33 @@ class Decoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        word, held, valid = self.i.payload.word, Signal(instruction_word()), Signal()
-        opcode_bad, field_bad = Signal(), Signal()
+        held = Signal(instruction_word(), reset_less=True)
+        valid, fresh, looked, checked = Signal(), Signal(), Signal(), Signal()
         offered, accepted = Signal(len(Queue)), Signal(len(Queue))
-        bad = opcode_bad | field_bad
-        with m.If(self.i.ready):  # empty: no queue's ready goes through to fetch in its own cycle
+        known, good = Signal(len(Opcode)), Signal(len(Opcode))
+        with m.If(~valid):  # empty: no queue's ready goes through to fetch in its own cycle
             m.d.sync += [valid.eq(self.i.valid), held.eq(self.i.payload)]
-            for opcode in Opcode:
-                m.d.sync += offered[opcode.queue].eq(self.i.valid & (word[:8] == opcode))
-            self._check(m, word, opcode_bad, field_bad)
-        with m.If((accepted.any() & ~bad) | self.clear):
-            m.d.sync += [valid.eq(0), offered.eq(0)]
-        for opcode in Opcode:
+        with m.If(accepted.any() | self.clear):
+            m.d.sync += valid.eq(0)
+        m.d.sync += [
+            fresh.eq(self.i.valid & ~valid & ~self.clear),
+            looked.eq(fresh & ~self.clear),
+            checked.eq(looked & ~self.clear),
+            self.fault.eq((self.fault | (checked & ~offered.any())) & ~self.clear),
+            self.code.eq(Mux(known.any(), Error.FIELD, Error.OPCODE)),
+        ]
+        for place, opcode in enumerate(Opcode):
             port = getattr(self, opcode.queue.name.lower())
+            flaws = self._flaws(m, opcode, held.word, known[place])
             m.d.comb += [
-                port.valid.eq(offered[opcode.queue] & ~bad),
+                good[place].eq(known[place] & ~flaws.any()),
+                port.valid.eq(offered[opcode.queue]),
                 accepted[opcode.queue].eq(offered[opcode.queue] & port.ready),
             ]
+            stays = offered[opcode.queue] & ~port.ready
+            m.d.sync += offered[opcode.queue].eq(((looked & good[place]) | stays) & ~self.clear)
             self._extract(m, opcode, held, port.payload)
-        m.d.comb += [
-            self.held.eq(valid),
-            self.i.ready.eq(~valid),
-            self.fault.eq(valid & (opcode_bad | field_bad)),
-            self.code.eq(Mux(opcode_bad, Error.OPCODE, Error.FIELD)),
-            self.index.eq(held.index),
-        ]
+        m.d.comb += [self.held.eq(valid), self.i.ready.eq(~valid), self.index.eq(held.index)]
         return m
 
     def _extract(self, m: Module, opcode: Opcode, held: data.View, entry: data.View) -> None:
@@ -109,29 +115,29 @@ class Decoder(wiring.Component):
             if name in place and name != "post":
                 m.d.comb += target[name].eq(held.word[place[name][0] :][: place[name][1]])
 
-    def _check(self, m: Module, word: ValueLike, opcode_bad: Signal, field_bad: Signal) -> None:
-        """Faults of one word, from the table: each field's unused bits, counts of zero, foreign tokens, variants."""
+    def _flaws(self, m: Module, opcode: Opcode, word: ValueLike, known: ValueLike) -> Signal:
+        """What may be wrong with an ``opcode``, from the table: each field's unused bits, counts of zero, foreign tokens.
+
+        All of it and ``known``, its opcode and variant, are registers.
+        """
         variants = {Opcode.LOAD: len(Destination), Opcode.STORE: len(OutputMode)}
-        m.d.sync += [opcode_bad.eq(1), field_bad.eq(0)]
-        with m.Switch(word[:8]):
-            for opcode in Opcode:
-                layout = command_layout(self._design, opcode.queue)
-                members = dict(layout.members)
-                if opcode is Opcode.EXECUTE:
-                    members.update(members["operands"].members)
-                faults, end = [], 0
-                for field in FIELDS[opcode]:
-                    first, end = end, end + field.bits
-                    value = word[first:end]
-                    if field.range is Range.COUNT:
-                        faults.append(~value.any())
-                    if field.name == "wait":
-                        faults.append(Cat(value[t] for t in Token if t.waiter is not opcode.queue).any())
-                    elif field.range not in (Range.OPCODE, Range.TOKENS, Range.VARIANT):
-                        implemented = Shape.cast(members.get(field.name, 0)).width
-                        if implemented < field.bits:
-                            faults.append(value[implemented:].any())
-                faults.append(word[end:].any())
-                with m.Case(opcode):
-                    limit = variants.get(opcode, self._design.geometry.variants)
-                    m.d.sync += [opcode_bad.eq(word[24:32] >= limit), field_bad.eq(Cat(*faults).any())]
+        layout = command_layout(self._design, opcode.queue)
+        members = dict(layout.members)
+        if opcode is Opcode.EXECUTE:
+            members.update(members["operands"].members)
+        zeros, flaws, end = [], [], 0
+        for field in FIELDS[opcode]:
+            first, end = end, end + field.bits
+            value = word[first:end]
+            if field.range is Range.COUNT:
+                flaws.append(~value.any())
+            if field.name == "wait":
+                zeros += [value[t] for t in Token if t.waiter is not opcode.queue]
+            elif field.range not in (Range.OPCODE, Range.TOKENS, Range.VARIANT):
+                zeros += list(value[Shape.cast(members.get(field.name, 0)).width :])
+        zeros += list(word[end:])
+        flaws += [Cat(zeros[i : i + ZEROS]).any() for i in range(0, len(zeros), ZEROS)]
+        found = Signal(len(flaws), name=f"flaws_{opcode.name.lower()}", reset_less=True)
+        limit = variants.get(opcode, self._design.geometry.variants)
+        m.d.sync += [found.eq(Cat(flaws)), known.eq((word[:8] == opcode) & (word[24:32] < limit))]
+        return found

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.control.decode import command_layout
 from hw.control.isa import INDEX_BITS, Error, Queue, Token
+from hw.control.ring import Ring
 from hw.design import Design
 from hw.interfaces import execute_command
-from hw.stream.fifo import Fifo
 
-IN_FLIGHT = 33
-"""EXECUTEs that may be between the core's front end and their last result; a core has fewer, whatever its size up to 64 × 64."""
+IN_FLIGHT = 32
+"""EXECUTEs that may be between the core's front end and their last result; no core has more, whatever its size up to 64 × 64."""
 
 
 class ExecuteUnit(wiring.Component):
@@ -28,11 +28,11 @@ class ExecuteUnit(wiring.Component):
     ended : In(1)
         The accumulators hold the last result of the oldest command.
     wrong : In(1)
-        The core met an address past the end of a scratchpad in the command that it takes operands for.
+        The command that ends in the next cycle met an address past the end of a scratchpad.
     pending : Out(1)
         A command has been handed over and not ended.
     finished, post, fault, code, index : Out
-        As of the movers: ``finished`` and ``post`` in the cycle of ``ended``, ``fault`` in the cycle of ``wrong``.
+        As of the movers, in the cycle after ``ended``: either ``finished`` or ``fault``. Without ``finished``, ``post`` is 0.
     """
 
     def __init__(self, *, design: Design) -> None:
@@ -56,9 +56,18 @@ class ExecuteUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         owed = data.StructLayout({"post": len(Token), "index": INDEX_BITS})
-        in_flight = Fifo(shape=owed, depth=IN_FLIGHT)
-        m.submodules.in_flight = ResetInserter(self.halt)(in_flight)
+        m.submodules.in_flight = in_flight = Ring(shape=owed, depth=IN_FLIGHT)
+        wrong, ending, owing = Signal(), Signal(), in_flight.o.payload
+        m.d.sync += [
+            wrong.eq(self.wrong),
+            self.fault.eq(wrong),
+            self.finished.eq(ending & ~wrong),
+            self.post.eq(Mux(ending & ~wrong, owing.post, 0)),
+            self.index.eq(owing.index),
+        ]
         m.d.comb += [
+            ending.eq(self.ended & in_flight.o.valid),
+            in_flight.clear.eq(self.halt),
             self.core.valid.eq(self.command.valid & in_flight.i.ready & ~self.halt),
             self.core.payload.eq(self.command.payload.operands),
             self.command.ready.eq(self.core.ready & in_flight.i.ready & ~self.halt),
@@ -67,10 +76,6 @@ class ExecuteUnit(wiring.Component):
             in_flight.i.payload.index.eq(self.command.payload.index),
             in_flight.o.ready.eq(self.ended),
             self.pending.eq(in_flight.o.valid),
-            self.finished.eq(self.ended & in_flight.o.valid),
-            self.post.eq(in_flight.o.payload.post),
-            self.index.eq(in_flight.o.payload.index),
-            self.fault.eq(self.wrong),
             self.code.eq(Error.LOCAL),
         ]
         return m

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from hw.control.isa import FETCH_BATCH, FETCH_BUFFER, INSTRUCTION_BITS, INSTRUCTION_BYTES, Error
-from hw.design import ceil_div
+from hw.control.ring import Places
 from hw.dma.read_arbiter import read_beats
 from hw.interfaces import INDEX_BITS, axi_address
-from hw.stream.fifo import Fifo
+from hw.timing import PROGRAM_CHECK
 
 
 def instruction_word() -> data.StructLayout:
@@ -41,78 +42,106 @@ class ProgramCheck(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = self._width
-        begun, summed = Signal(), Signal()
-        shape_good, low_good, high_good = Signal(), Signal(), Signal()
-        last = Signal(width + 1)
-        m.d.sync += [begun.eq(self.start), summed.eq(begun), self.valid.eq(summed)]
-        # Cycle by cycle: the length's last byte; the sum; the comparisons. Each addition has a cycle of its own.
-        size = Signal(INDEX_BITS + 5)
-        m.d.sync += size.eq((self.length << 5) - 1)
-        m.d.sync += shape_good.eq(
-            (self.address[:7] == 0)
-            & (self.address[width:] == 0)
-            & (self.length != 0)
-            & (self.length[INDEX_BITS:] == 0)
-        )
-        m.d.sync += last.eq(self.address[:width] + size)
-        m.d.sync += [
-            low_good.eq(self.address[:width] >= self.window_first),
-            high_good.eq(~last[-1] & (last[:-1] <= self.window_last)),
-        ]
-        m.d.comb += self.good.eq(shape_good & low_good & high_good)
+        stages = Signal(PROGRAM_CHECK - 1)
+        m.d.sync += stages.eq(Cat(self.start, stages))
+        # Cycle by cycle: the length's last byte; the sum; the comparisons; all together. Each addition has a cycle of its own.
+        size, last = Signal(INDEX_BITS + 5), Signal(width + 1)
+        m.d.sync += [size.eq((self.length << 5) - 1), last.eq(self.address[:width] + size)]
+        zeros = [*self.address[:7], *self.address[width:], *self.length[INDEX_BITS:]]
+        faults = [Cat(zeros[i : i + 16]).any() for i in range(0, len(zeros), 16)]
+        faults += [~self.length.any(), last[-1]]
+        found = Signal(len(faults))
+        below = self._less(m, self.address[:width], self.window_first)
+        above = self._less(m, self.window_last, last[:-1])
+        m.d.sync += [found.eq(Cat(faults)), self.good.eq(~(found.any() | below | above))]
+        m.d.comb += self.valid.eq(stages[-1])
         return m
 
+    @staticmethod
+    def _less(m: Module, a: Value, b: Value) -> Value:
+        """Was ``a`` less than ``b`` in the cycle before? Compared in parts of 16 bits; the parts are put together now."""
+        result = Const(0)
+        for start in range(0, len(a), 16):
+            less, same = Signal(), Signal()
+            part = slice(start, start + 16)
+            m.d.sync += [less.eq(a[part] < b[part]), same.eq(~(a[part] ^ b[part]).any())]
+            result = less | (same & result)
+        return result
 
-class Gearbox(wiring.Component):
-    """Puts instruction words together from bus beats, or cuts a 64-byte beat into two.
 
-    ``last`` says that the word now being made is the program's last: the second half of a 64-byte beat is then dropped.
-    ``made``: the last beat of a word is taken in this cycle; the word is valid from the next cycle on. The first beat of a
-    word is taken in the cycle after the word before was, or later.
+class WordStore(wiring.Component):
+    """Puts instruction words together from bus beats, or takes beats apart into words, in distributed RAM.
+
+    A row of the RAM has a bank for each beat of a word, or one for each word of a beat.
+
+    Parameters
+    ----------
+    data_bytes : int
+        Of a beat.
+
+    Members
+    -------
+    valid : In(1), beat : In
+        A beat comes; there must be room for it.
+    last : In(1)
+        The word at ``o`` is the program's last: the second half of a 64-byte beat is then dropped.
+    restart : In(1)
+        Forget everything.
+    o : Out(stream)
+
+    Timing
+    ------
+    A word is valid in the cycle after its last beat came, when it is the next.
     """
 
     def __init__(self, *, data_bytes: int) -> None:
         self._data_bytes = data_bytes
         super().__init__(
             {
-                "i": In(stream.Signature(8 * data_bytes)),
+                "valid": In(1),
+                "beat": In(8 * data_bytes),
                 "last": In(1),
-                "made": Out(1),
+                "restart": In(1),
                 "o": Out(stream.Signature(INSTRUCTION_BITS)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        i, o = self.i, self.o
-        free = Signal()
-        m.d.comb += free.eq(~o.valid)  # not "or taken": the decoder's ready would go through to the buffer
-        with m.If(o.ready):
-            m.d.sync += o.valid.eq(0)
-        if self._data_bytes > INSTRUCTION_BYTES:
-            upper = Signal()
-            m.d.comb += [i.ready.eq(free & (upper | self.last)), self.made.eq(free & i.valid)]
-            with m.If(free):
-                m.d.sync += [
-                    o.valid.eq(i.valid),
-                    o.payload.eq(Mux(upper, i.payload[INSTRUCTION_BITS:], i.payload[:INSTRUCTION_BITS])),
-                ]
-                with m.If(i.valid):
-                    m.d.sync += upper.eq(~upper & ~self.last)
-            return m
-        beats = INSTRUCTION_BYTES // self._data_bytes
-        count = Signal(range(beats))
-        m.d.comb += [i.ready.eq(free), self.made.eq(free & i.valid & (count == beats - 1))]
-        with m.If(free):
-            m.d.sync += o.valid.eq(self.made)
-            with m.If(i.valid):
-                m.d.sync += [
-                    o.payload.eq(
-                        (i.payload << (INSTRUCTION_BITS - 8 * self._data_bytes))
-                        | (o.payload >> 8 * self._data_bytes)
-                    ),
-                    count.eq(Mux(count == beats - 1, 0, count + 1)),
-                ]
+        words = max(1, self._data_bytes // INSTRUCTION_BYTES)  # of a beat
+        beats = max(1, INSTRUCTION_BYTES // self._data_bytes)  # of a word
+        m.submodules.rows = rows = Places(depth=FETCH_BUFFER // words)
+        turn, half = Signal(beats, init=1), Signal()
+        with m.If(self.valid):
+            m.d.sync += turn.eq(turn.rotate_left(1))
+        taken = Signal()
+        m.d.comb += [
+            taken.eq(self.o.valid & self.o.ready),
+            rows.put.eq(self.valid & turn[-1]),
+            rows.take.eq(taken if words == 1 else taken & (half | self.last)),
+            rows.clear.eq(self.restart),
+            self.o.valid.eq(rows.some),
+        ]
+        banks, width = [], min(8 * self._data_bytes, INSTRUCTION_BITS)
+        for number in range(max(words, beats)):
+            bank = memory.Memory(shape=width, depth=1 << len(rows.write), init=[])
+            m.submodules[f"bank_{number}"] = bank
+            write, read = bank.write_port(), bank.read_port(domain="comb")
+            m.d.comb += [
+                write.en.eq(self.valid & turn[number % beats]),
+                write.addr.eq(rows.write),
+                write.data.eq(self.beat.word_select(number % words, width)),
+                read.addr.eq(rows.read),
+            ]
+            banks.append(read.data)
+        if words == 1:
+            m.d.comb += self.o.payload.eq(Cat(banks))
+        else:
+            m.d.comb += self.o.payload.eq(Mux(half, banks[1], banks[0]))
+            with m.If(taken):
+                m.d.sync += half.eq(~half & ~self.last)
+        with m.If(self.restart):
+            m.d.sync += [turn.eq(1), half.eq(0)]
         return m
 
 
@@ -144,9 +173,9 @@ class Fetch(wiring.Component):
 
     Timing
     ------
-    The first request is made in cycle ``start + PROGRAM_CHECK``; a request follows another's grant after 3 cycles at the
-    earliest, and the hand-over that makes room for it after 3. A beat seen from the arbiter in cycle t can leave the
-    buffer in t + 1, and the word is valid in the cycle after its last beat left.
+    The first request is made in cycle ``start + PROGRAM_CHECK``; a request follows another's grant after ``FETCH_NEXT`` cycles
+    at the earliest, and the hand-over that makes room for it after 3. A word is valid in the cycle after its last beat was seen
+    from the arbiter.
     """
 
     def __init__(self, *, address_width: int, data_bytes: int) -> None:
@@ -175,24 +204,19 @@ class Fetch(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.check = check = ProgramCheck(address_width=self._address_width)
-        fifo = Fifo(
-            shape=8 * self._data_bytes, depth=ceil_div(FETCH_BUFFER * INSTRUCTION_BYTES, self._data_bytes) + 1
-        )
-        gearbox = Gearbox(data_bytes=self._data_bytes)
-        clearing = ResetInserter(self.clear)
-        m.submodules.fifo = clearing(fifo)
-        m.submodules.gearbox = clearing(gearbox)
-        wiring.connect(m, fifo.o, gearbox.i)
-        handed = Signal()
-        self._words(m, gearbox, handed)
+        m.submodules.store = store = WordStore(data_bytes=self._data_bytes)
+        handed, restart = Signal(), Signal()
+        self._words(m, store, handed)
+        m.d.sync += restart.eq(self.start | self.clear)
         m.d.comb += [
             check.start.eq(self.start),
             check.address.eq(self.program_address),
             check.length.eq(self.program_length),
             check.window_first.eq(self.window_first),
             check.window_last.eq(self.window_last),
-            fifo.i.valid.eq(self.beats.valid),
-            fifo.i.payload.eq(self.beats.data),
+            store.valid.eq(self.beats.valid),
+            store.beat.eq(self.beats.data),
+            store.restart.eq(restart),
         ]
         self._requests(m, check, handed)
         bad = check.valid & ~check.good
@@ -203,69 +227,71 @@ class Fetch(wiring.Component):
         m.d.comb += self.index.eq(self.o.payload.index)
         return m
 
-    def _words(self, m: Module, gearbox: Gearbox, handed: Signal) -> None:
+    def _words(self, m: Module, store: WordStore, handed: Signal) -> None:
         """Numbers the words, and knows the last one."""
-        left, to_make = Signal(INDEX_BITS), Signal(INDEX_BITS)  # to be handed over; to be put together
+        left, final = Signal(INDEX_BITS), Signal()  # to be handed over; it is one
         m.d.comb += [
-            self.o.valid.eq(gearbox.o.valid),
-            self.o.payload.word.eq(gearbox.o.payload),
-            gearbox.o.ready.eq(self.o.ready),
-            gearbox.last.eq(to_make == 1),
+            self.o.valid.eq(store.o.valid),
+            self.o.payload.word.eq(store.o.payload),
+            store.o.ready.eq(self.o.ready),
+            store.last.eq(final),
             handed.eq(self.o.valid & self.o.ready),
         ]
+        m.d.sync += final.eq(Mux(handed, left == 2, left == 1))
         with m.If(self.start):
-            m.d.sync += [
-                left.eq(self.program_length),
-                to_make.eq(self.program_length),
-                self.o.payload.index.eq(0),
-                self.exhausted.eq(0),
-            ]
-        with m.Else():
-            with m.If(gearbox.made):
-                m.d.sync += to_make.eq(to_make - 1)
-            with m.If(handed):
-                m.d.sync += [left.eq(left - 1), self.o.payload.index.eq(self.o.payload.index + 1)]
-                m.d.sync += self.exhausted.eq(left == 1)
-            with m.If(self.clear):
-                m.d.sync += self.exhausted.eq(1)
+            m.d.sync += [left.eq(self.program_length), self.o.payload.index.eq(0)]
+        with m.Elif(handed):
+            m.d.sync += [left.eq(left - 1), self.o.payload.index.eq(self.o.payload.index + 1)]
+        m.d.sync += self.exhausted.eq(~self.start & (self.exhausted | self.clear | (handed & final)))
 
     def _requests(self, m: Module, check: ProgramCheck, handed: Signal) -> None:
         """Asks for a batch whenever a whole one fits."""
         beats_per_instruction = max(1, INSTRUCTION_BYTES // self._data_bytes)
-        batch_bytes = FETCH_BATCH * INSTRUCTION_BYTES
-        remaining = Signal(INDEX_BITS)
+        batch_bytes, batch_bits = FETCH_BATCH * INSTRUCTION_BYTES, exact_log2(FETCH_BATCH)
+        remaining, many = Signal(INDEX_BITS), Signal()
         room = Signal(range(FETCH_BUFFER + 1))
         tail = Signal(range(FETCH_BATCH + 1))
-        granted = Signal()
-        m.d.comb += granted.eq(self.ar.valid & self.ar.ready)
-        m.d.sync += tail.eq(Mux(remaining[2:].any(), FETCH_BATCH, remaining[:2]))
         if self._data_bytes > INSTRUCTION_BYTES:
             beats = (tail + 1) >> 1
         else:
             beats = tail * beats_per_instruction
-        given_back = Signal()  # a register: the hand-over is decided late in its cycle
-        m.d.sync += [given_back.eq(handed), room.eq(room + given_back - Mux(granted, tail, 0))]
+        # Changes of the room, in registers: they are decided late in their cycle.
+        counting, given_back, taken = Signal(), Signal(), Signal.like(tail)
+        m.d.comb += tail.eq(Mux(many, FETCH_BATCH, remaining[:batch_bits]))
+        m.d.sync += [
+            many.eq(remaining[batch_bits:].any()),
+            given_back.eq(handed & ~self.exhausted),  # what a halt left there is nobody's
+            taken.eq(Mux(counting, tail, 0)),
+            room.eq(room + given_back - taken),
+        ]
+        with m.If(~self.ar.valid):
+            m.d.sync += self.ar.payload.length.eq(beats - 1)
         with m.FSM() as fsm:
-            m.d.comb += self.idle.eq(fsm.ongoing("IDLE"))
+            m.d.comb += [self.idle.eq(fsm.ongoing("IDLE")), counting.eq(fsm.ongoing("COUNT"))]
             with m.State("IDLE"):
                 with m.If(check.valid & check.good & ~self.halt):
-                    m.d.sync += [self.ar.valid.eq(1), self.ar.payload.length.eq(beats - 1)]
+                    m.d.sync += self.ar.valid.eq(1)
                     m.next = "ASK"
             with m.State("ROOM"):
-                with m.If(self.halt | (remaining == 0)):
+                with m.If(self.halt | (tail == 0)):
                     m.next = "IDLE"
-                with m.Elif(room >= FETCH_BATCH):
-                    m.d.sync += [self.ar.valid.eq(1), self.ar.payload.length.eq(beats - 1)]
+                with m.Elif(room[batch_bits:].any()):
+                    m.d.sync += self.ar.valid.eq(1)
                     m.next = "ASK"
             with m.State("ASK"):
-                with m.If(granted):
-                    m.d.sync += [
-                        self.ar.valid.eq(0),
-                        self.ar.payload.address.eq(self.ar.payload.address + batch_bytes),
-                        remaining.eq(remaining - tail),
-                    ]
+                with m.If(self.ar.ready):
+                    m.d.sync += self.ar.valid.eq(0)
                     m.next = "COUNT"
-            with m.State("COUNT"):  # in which ``tail`` follows ``remaining``
+            with m.State("COUNT"):
+                m.d.sync += self.ar.payload.address.eq(self.ar.payload.address + batch_bytes)
+                with m.If(many):
+                    m.d.sync += remaining[batch_bits:].eq(remaining[batch_bits:] - 1)
+                with m.Else():
+                    m.d.sync += remaining[:batch_bits].eq(0)
+                m.next = "SETTLE"
+            with m.State(
+                "SETTLE"
+            ):  # in which ``many`` follows ``remaining``, and ``room`` what was asked for
                 m.next = "ROOM"
         with m.If(self.start):
             m.d.sync += [

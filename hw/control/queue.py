@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.control.decode import command_layout, entry_layout, own_tokens
 from hw.control.isa import INDEX_BITS, Queue
+from hw.control.ring import Ring
 from hw.design import Design
-from hw.stream.fifo import Fifo
 
 
 class InstructionQueue(wiring.Component):
@@ -23,7 +23,7 @@ class InstructionQueue(wiring.Component):
     present : In(n)
         The queue's own tokens that are there.
     take : Out(n)
-        Tokens taken in this cycle.
+        Tokens taken, in the cycle in which the command is first valid at ``o``.
     missing : Out(n)
         Tokens that the head waits for.
     waiting : Out(1)
@@ -37,10 +37,10 @@ class InstructionQueue(wiring.Component):
 
     Timing
     ------
-    An instruction taken at ``i`` in cycle t is the head in t + 1. ``hw.timing.QUEUE_CHECK`` cycles after the first cycle from
-    then on in which its tokens are there, or later when ``o`` is empty, it goes to ``o``, where it is valid from the next
-    cycle on. ``o`` is empty from the cycle after its command was taken on: no unit's ready reaches the tokens in its own
-    cycle.
+    An instruction taken at ``i`` in cycle t is the head in t + ``hw.timing.QUEUE_HEAD``; so is the one behind another that went
+    on in cycle t. ``hw.timing.QUEUE_CHECK`` cycles after the first cycle from then on in which its tokens are there, or later
+    when ``o`` is not empty, it goes to ``o``, where it is valid from the next cycle on. ``o`` is empty from the cycle after its
+    command was taken on: no unit's ready reaches the tokens in its own cycle.
     """
 
     def __init__(self, *, design: Design, queue: Queue) -> None:
@@ -64,24 +64,32 @@ class InstructionQueue(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        fifo = Fifo(shape=entry_layout(self._design, self._queue), depth=self._design.queue_depth + 1)
-        m.submodules.fifo = ResetInserter(self.clear)(fifo)
-        wiring.connect(m, fifo.i, wiring.flipped(self.i))
-        head, served, go = fifo.o, Signal(), Signal()
+        m.submodules.ring = ring = Ring(
+            shape=entry_layout(self._design, self._queue), depth=self._design.queue_depth + 1
+        )
+        wiring.connect(m, ring.i, wiring.flipped(self.i))
+        entry = ring.o.payload
+        wait, served, go = Signal.like(self.present, reset_less=True), Signal(), Signal()
         m.d.comb += [
-            self.head.eq(head.valid),
-            self.index.eq(head.payload.command.index),
-            self.missing.eq(head.payload.wait & ~self.present),
-            self.waiting.eq(head.valid & self.missing.any()),
+            ring.clear.eq(self.clear),
+            self.missing.eq(wait & ~self.present),
+            self.waiting.eq(self.head & self.missing.any()),
             go.eq(served & ~self.o.valid),
-            head.ready.eq(go),
-            self.empty.eq(~head.valid & ~self.o.valid),
+            ring.o.ready.eq(go),
+            self.empty.eq(~ring.o.valid & ~self.o.valid),
+        ]
+        # What the head waits for is seen in registers: the RAM's output comes late.
+        m.d.sync += [
+            self.head.eq(ring.o.valid & ~go & ~self.clear),
+            wait.eq(entry.wait),
+            self.take.eq(Mux(go, wait, 0)),
+            self.index.eq(entry.command.index),
         ]
         # Its tokens stay there once they are: only this queue takes them.
-        m.d.sync += served.eq(head.valid & ~self.missing.any() & ~go & ~self.clear)
-        with m.If(go):
-            m.d.comb += self.take.eq(head.payload.wait)
-            m.d.sync += self.o.payload.eq(head.payload.command)
+        m.d.sync += served.eq(self.head & ~self.missing.any() & ~go & ~self.clear)
+        # The payload follows the RAM for as long as it is not valid: a late enable would have to reach all of it.
+        with m.If(~self.o.valid):
+            m.d.sync += self.o.payload.eq(entry.command)
         with m.If(go | self.o.ready | self.clear):
-            m.d.sync += self.o.valid.eq(go)
+            m.d.sync += self.o.valid.eq(go & ~self.clear)
         return m

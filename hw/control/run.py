@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,12 +19,17 @@ def fault_report() -> data.StructLayout:
     return data.StructLayout({"valid": 1, "code": 4, "queue": 2, "index": INDEX_BITS})
 
 
-SETTLING = 255
-"""Cycles of quiet after which a halted machine is at rest: results under way in an array of 64 × 64 have landed."""
+SETTLING = 256
+"""Cycles of quiet (a power of two) after which a halted machine is at rest: results under way in an array of 64 × 64 have
+landed."""
+
+
+COLLECT = 3
+"""Reports among which the first stage of the fault collector chooses; the second has one from each such group."""
 
 
 class FaultCollector(wiring.Component):
-    """Picks one report a cycle, the first listed, and registers it."""
+    """Picks one report a cycle, the first listed. It comes to ``first`` after two cycles."""
 
     def __init__(self, *, sources: int) -> None:
         self._sources = sources
@@ -31,12 +39,24 @@ class FaultCollector(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        picked = Signal(fault_report())
-        for i in range(self._sources):
-            with (m.Elif if i else m.If)(self.reports[i].valid):
-                m.d.comb += picked.eq(self.reports[i])
-        m.d.sync += self.first.eq(picked)
+        groups = range(0, self._sources, COLLECT)
+        picked = []
+        for number, start in enumerate(groups):
+            members = [self.reports[i] for i in range(start, min(start + COLLECT, self._sources))]
+            picked.append(self._pick(m, members, f"picked_{number}"))
+        m.d.comb += self.first.eq(self._pick(m, picked, "picked"))
         return m
+
+    @staticmethod
+    def _pick(m: Module, reports: list, name: str) -> data.View:
+        """The first valid one, in a register. What is not chosen is masked, and all is joined: less deep than a chain."""
+        result, before, masked = Signal(fault_report(), name=name), Const(0), []
+        for report in reports:
+            bits = Value.cast(report)
+            masked.append(bits & (report.valid & ~before).replicate(len(bits)))
+            before |= report.valid
+        m.d.sync += Value.cast(result).eq(reduce(or_, masked))
+        return result
 
 
 class Watchdog(wiring.Component):
@@ -72,17 +92,20 @@ class Watchdog(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        left, spent = Signal(32), Signal()
-        with m.If(self.progress | self.barks):
-            m.d.sync += [left.eq(self.limit), spent.eq(0)]
-        with m.Elif(self.limit != 0):
-            m.d.sync += [left.eq(left - 1), spent.eq(left == 1)]
-        m.d.sync += self.barks.eq(spent & ~self.progress & ~self.barks)
-        # The oldest head, found over three cycles: heads do not move while nothing moves.
+        never, restart = Signal(), Signal()
+        # What is left, in two parts; one bit more, which is 1 when nothing is. The upper part goes on when the lower is 0.
+        low, high, low_zero, limit_zero = Signal(16), Signal(17), Signal(), Signal()
+        m.d.sync += [never.eq(self.limit == 0), limit_zero.eq(self.limit[:16] == 0)]
+        m.d.comb += [restart.eq(self.progress | self.barks), self.barks.eq(high[-1])]
+        with m.If(restart):
+            m.d.sync += [low.eq(self.limit[:16]), high.eq(self.limit[16:]), low_zero.eq(limit_zero)]
+        with m.Elif(~never):
+            m.d.sync += [low.eq(low - 1), high.eq(high - low_zero), low_zero.eq(low == 1)]
+        # The oldest head, found over six cycles: heads do not move while nothing moves.
         best = data.StructLayout({"valid": 1, "queue": 2, "index": INDEX_BITS})
         found = None
         for queue in Queue:
-            here = Signal(best, name=f"oldest_to_{queue.name.lower()}")
+            here = Signal(best, name=f"oldest_to_{queue.name.lower()}", reset_less=True)
             mine = Signal(best, name=f"head_{queue.name.lower()}")
             m.d.comb += [
                 mine.valid.eq(self.heads[queue]),
@@ -92,10 +115,11 @@ class Watchdog(wiring.Component):
             if found is None:
                 m.d.sync += here.eq(mine)
             else:
-                older = mine.valid & (~found.valid | (mine.index < found.index))
-                m.d.sync += here.eq(Mux(older, mine, found))
+                older = Signal(name=f"older_{queue.name.lower()}", reset_less=True)
+                m.d.sync += older.eq(mine.index < found.index)
+                m.d.sync += here.eq(Mux(mine.valid & (older | ~found.valid), mine, found))
             found = here
-        m.d.comb += [
+        m.d.sync += [
             self.queue.eq(Mux(found.valid, found.queue, FETCH_SOURCE)),
             self.index.eq(Mux(found.valid, found.index, self.reached)),
         ]
@@ -120,7 +144,9 @@ class RunControl(wiring.Component):
     halt : Out(1)
         From the cycle after the first fault until all is quiet.
     clear : Out(1)
-        One cycle, before the first of a run and after the last of a halt: forget tokens and buffers.
+        One cycle, the first of a run, and the first after a halt: forget tokens and buffers.
+    begin, rested : Out(1)
+        The first of a run alone; the first after a halt alone.
     busy, done, error, code, queue, index : Out
         For the registers. After a fault on a bus that no longer answers, ``done`` and ``error`` come while ``busy`` stays.
 
@@ -142,6 +168,8 @@ class RunControl(wiring.Component):
                 "running": Out(1),
                 "halt": Out(1),
                 "clear": Out(1),
+                "begin": Out(1),
+                "rested": Out(1),
                 "busy": Out(1),
                 "done": Out(1),
                 "error": Out(1),
@@ -155,15 +183,17 @@ class RunControl(wiring.Component):
         m = Module()
         draining, silent = Signal(RUN_END), Signal()
         calm = Signal(range(SETTLING + 1))
-        m.d.sync += [
-            draining.eq(Mux(self.running, Cat(self.drained, draining), 0)),
-            silent.eq(calm == SETTLING),
-        ]
+        m.d.sync += draining.eq(Mux(self.running, Cat(self.drained, draining), 0))
+        m.d.comb += silent.eq(calm[-1])
         with m.If(~self.quiet | ~self.halt):
             m.d.sync += calm.eq(0)
-        with m.Elif(calm != SETTLING):
+        with m.Elif(~silent):
             m.d.sync += calm.eq(calm + 1)
-        m.d.comb += self.clear.eq(self.start | (self.halt & silent))
+        m.d.sync += [
+            self.begin.eq(self.start),
+            self.rested.eq(self.halt & silent),
+            self.clear.eq(self.start | (self.halt & silent)),
+        ]
         with m.If(self.acknowledge):
             m.d.sync += [self.done.eq(0), self.error.eq(0)]
         with m.FSM():

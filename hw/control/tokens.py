@@ -21,7 +21,7 @@ class TokenCounters(wiring.Component):
     takes : In(3 × 8)
         Per queue, the mask that an instruction takes in this cycle; only tokens that are there.
     present : Out(8)
-        Tokens of which there is at least one; a token given in cycle t is present from t + ``hw.timing.TOKEN`` on.
+        Tokens of which there is at least one; a token posted in cycle t is present from t + ``hw.timing.TOKEN_COUNT`` on.
     overflow : Out(3)
         Per queue, three cycles after the post: it gave a token that could not be counted.
 

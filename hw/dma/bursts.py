@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import operator
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for, exact_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from hw.design import PAGE_BYTES
 
 PAGE_BITS = exact_log2(PAGE_BYTES)
 
 
-def run_layout(address_width: int, beats_width: int) -> data.StructLayout:
-    """A run of ``beats`` beats at the byte address ``address`` (aligned to the bus); ``final`` is for the user."""
-    return data.StructLayout({"address": address_width, "beats": beats_width, "final": 1})
+def run_layout(address_width: int, length_width: int) -> data.StructLayout:
+    """A run of ``length`` + 1 beats at the byte address ``address`` (aligned to the bus); ``final`` is for the user."""
+    return data.StructLayout({"address": address_width, "length": length_width, "final": 1})
 
 
 def burst_layout(address_width: int, most: int) -> data.StructLayout:
-    """A burst of ``beats`` beats (1 to ``most``); ``final``: the last one of a run with ``final``."""
-    return data.StructLayout({"address": address_width, "beats": bits_for(most), "final": 1})
+    """A burst of ``length`` + 1 beats (1 to ``most``); ``final``: the last one of a run with ``final``."""
+    return data.StructLayout({"address": address_width, "length": max(1, ceil_log2(most)), "final": 1})
 
 
 class _State(enum.Enum, shape=2):
@@ -33,6 +33,7 @@ class _State(enum.Enum, shape=2):
     LENGTH = 2
     """how far to the run's end"""
     OFFER = 3
+    """and, when the burst is taken, where the next one begins"""
 
 
 class BurstSplitter(wiring.Component):
@@ -44,14 +45,14 @@ class BurstSplitter(wiring.Component):
         Bits of a byte address, 13 or more.
     data_bytes : int
         Bytes of a beat, a power of two up to 128.
-    beats_width : int
-        Bits of the number of beats in a run.
+    length_width : int
+        Bits of ``length`` of a run.
     most : int
         Most beats in a burst, 1 to 256.
 
     Members
     -------
-    runs : stream of ``run_layout``; no run may be empty, or wrap
+    runs : stream of ``run_layout``; no run may wrap
     bursts : stream of ``burst_layout``
     clear : forget the run under way
     idle : no run is under way
@@ -68,32 +69,30 @@ class BurstSplitter(wiring.Component):
         A parameter is out of range.
     """
 
-    def __init__(self, *, address_width, data_bytes, beats_width, most):
+    def __init__(self, *, address_width, data_bytes, length_width, most):
         address_width, data_bytes = operator.index(address_width), operator.index(data_bytes)
-        beats_width, most = operator.index(beats_width), operator.index(most)
+        length_width, most = operator.index(length_width), operator.index(most)
         if address_width <= PAGE_BITS:
             raise ValueError(f"address_width must be above {PAGE_BITS}, not {address_width!r}")
         if data_bytes not in (1 << i for i in range(8)):
             raise ValueError(f"data_bytes must be a power of two up to 128, not {data_bytes!r}")
-        if beats_width < 1:
-            raise ValueError(f"beats_width must be 1 or more, not {beats_width!r}")
+        if length_width < 1:
+            raise ValueError(f"length_width must be 1 or more, not {length_width!r}")
         if not 1 <= most <= 256:
             raise ValueError(f"most must be 1 to 256, not {most!r}")
         self._beat_bits = exact_log2(data_bytes)
         self._most = most
         self._state = Signal(_State)
         self._page = Signal(address_width - PAGE_BITS)
-        self._next_page = Signal.like(self._page)
+        self._carry = Signal()
         self._place = Signal(PAGE_BITS - self._beat_bits)
-        self._left = Signal(beats_width)
-        self._behind = Signal(PAGE_BITS - self._beat_bits + 1)
-        self._rest = Signal(beats_width)
-        self._fresh = Signal()
-        self._limit = Signal(range(most + 1))
-        self._whole = Signal()
+        self._left = Signal(length_width)
+        self._far = Signal()
+        self._limit = Signal(max(1, ceil_log2(min(most, 1 << len(self._place)))))
+        self._whole = Signal(init=1)
         super().__init__(
             {
-                "runs": In(stream.Signature(run_layout(address_width, beats_width))),
+                "runs": In(stream.Signature(run_layout(address_width, length_width))),
                 "bursts": Out(stream.Signature(burst_layout(address_width, most))),
                 "clear": In(1),
                 "idle": Out(1),
@@ -102,51 +101,65 @@ class BurstSplitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        run, burst = self.runs.payload, self.bursts.payload
-        page, next_page, place, left = self._page, self._next_page, self._place, self._left
-        limit, whole, state = self._limit, self._whole, self._state
-        behind, rest, fresh = self._behind, self._rest, self._fresh
-        final = Signal()
+        run, burst, state = self.runs.payload, self.bursts.payload, self._state
+        page, carry, place, left = self._page, self._carry, self._place, self._left
+        far, limit, whole = self._far, self._limit, self._whole
+        final, advance = Signal(), Signal()
+        bits = len(limit)
 
         m.d.comb += [
             self.idle.eq(state == _State.IDLE),
-            self.runs.ready.eq((state == _State.LIMIT) & fresh),
-            burst.address.eq(page << PAGE_BITS | place << self._beat_bits),
+            burst.address.eq(Cat(Const(0, self._beat_bits), place, page)),
             burst.final.eq(whole & final),
+            # ``whole`` is high in IDLE, and in OFFER with the last burst of a run.
+            advance.eq(Mux(self.bursts.valid, self.bursts.ready, whole)),
         ]
-        here = Mux(fresh, run.address[self._beat_bits : PAGE_BITS], behind[:-1])
-        to_page = (1 << len(place)) - here
-        # Little depends on bursts.ready, which comes late: where the next burst begins is worked out all the while.
+        # All lengths are one less than the beats: what is left to the page's end is then the inverse of the place in it.
+        to_page = ~place[:bits]
+        fits = Signal()
+        m.d.comb += fits.eq(~far & ~(limit < left[:bits]))
+
+        m.d.sync += self.runs.ready.eq(advance & whole & self.runs.valid)
         with m.Switch(state):
-            with m.Case(_State.IDLE):
-                with m.If(self.runs.valid):
-                    m.d.sync += [fresh.eq(1), state.eq(_State.LIMIT)]
             with m.Case(_State.LIMIT):
                 m.d.sync += [
-                    limit.eq(Mux(to_page < self._most, to_page, self._most)),
-                    place.eq(here),
-                    left.eq(Mux(fresh, run.beats, rest)),
-                    page.eq(Mux(fresh, run.address[PAGE_BITS:], Mux(behind[-1], next_page, page))),
+                    limit.eq(Mux(place[bits:].all() & (to_page < self._most), to_page, self._most - 1)),
+                    far.eq(left[bits:].any()),
                     state.eq(_State.LENGTH),
                 ]
-                with m.If(fresh):
-                    m.d.sync += final.eq(run.final)
             with m.Case(_State.LENGTH):
                 m.d.sync += [
-                    burst.beats.eq(Mux(left <= limit, left, limit)),
-                    whole.eq(left <= limit),
-                    next_page.eq(page + 1),
+                    burst.length.eq(Mux(fits, left[:bits], limit)),
+                    whole.eq(fits),
                     self.bursts.valid.eq(1),
                     state.eq(_State.OFFER),
                 ]
-            with m.Case(_State.OFFER):
-                m.d.sync += [behind.eq(place + burst.beats), rest.eq(left - burst.beats)]
-                with m.If(self.bursts.ready):
-                    m.d.sync += [
-                        self.bursts.valid.eq(0),
-                        fresh.eq(whole),
-                        state.eq(Mux(whole & ~self.runs.valid, _State.IDLE, _State.LIMIT)),
-                    ]
+        with m.If((state == _State.LIMIT) | advance & whole):
+            m.d.sync += page.eq(Mux(state == _State.LIMIT, page + carry, run.address[PAGE_BITS:]))
+        with m.If(advance):
+            m.d.sync += [
+                self.bursts.valid.eq(0),
+                whole.eq(whole & ~self.runs.valid),
+                state.eq(Mux(whole & ~self.runs.valid, _State.IDLE, _State.LIMIT)),
+            ]
+            with m.If(whole):
+                m.d.sync += [
+                    place.eq(run.address[self._beat_bits : PAGE_BITS]),
+                    carry.eq(0),
+                    left.eq(run.length),
+                    final.eq(run.final),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    # One beat more than ``length``: the one goes into the adders as a carry.
+                    Cat(place, carry).eq((Cat(1, place) + Cat(1, burst.length)) >> 1),
+                    left.eq((Cat(0, left) - Cat(1, burst.length)) >> 1),
+                ]
         with m.If(self.clear):
-            m.d.sync += [state.eq(_State.IDLE), self.bursts.valid.eq(0)]
+            m.d.sync += [
+                state.eq(_State.IDLE),
+                whole.eq(1),
+                self.bursts.valid.eq(0),
+                self.runs.ready.eq(0),
+            ]
         return m

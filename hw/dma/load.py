@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+import operator
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
@@ -20,7 +22,6 @@ from hw.dma.realign import (
     write_ports,
 )
 from hw.interfaces import INDEX_BITS, axi_address, load_command, mover_members
-from hw.stream.fifo import Fifo
 from hw.timing import LOAD_ROWS
 
 
@@ -42,6 +43,7 @@ class Rows(wiring.Component):
     -------
     command : stream of ``load_command``
     window_first, window_last : lowest and highest byte address that may be touched
+    halt : take no command
     stop : take no command, and forget the one under way; a row on offer is withdrawn
     rows : stream of ``row_layout`` with its ``span``
     refused : this cycle, a row was found outside; ``code`` and ``index`` say why and whose. The command is
@@ -53,7 +55,7 @@ class Rows(wiring.Component):
     States after the command's handshake: ``START``, then ``ADD``, ``CHECK``, ``OFFER`` for each row. So the
     first row is on offer ``LOAD_FIRST_ROW`` cycles after the command, the next ones ``LOAD_NEXT_ROW`` cycles
     after the one before was taken, and the next command can be taken ``LOAD_NEXT_COMMAND`` after the last. No
-    cycle has more than one carry chain.
+    cycle has more than one carry chain, and no wide register waits for a check.
     """
 
     def __init__(self, *, design):
@@ -66,6 +68,7 @@ class Rows(wiring.Component):
                 "command": In(stream.Signature(load_command(design))),
                 "window_first": In(design.address_width),
                 "window_last": In(design.address_width),
+                "halt": In(1),
                 "stop": In(1),
                 "rows": Out(stream.Signature(row)),
                 "refused": Out(1),
@@ -91,28 +94,29 @@ class Rows(wiring.Component):
         end = Signal(design.address_width + 1)
         local_end = Signal(max(len(local), len(span) - lane) + 1)
         count, carry = Signal(count_bits(design)), Signal()
-        above, below, fits, inside = Signal(), Signal(), Signal(), Signal()
+        above, fits, inside = Signal(), Signal(), Signal()
 
-        m.d.comb += inside.eq(above & below & ~wrapped)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += [self.idle.eq(1), self.command.ready.eq(~self.stop)]
+                m.d.comb += [self.idle.eq(1), self.command.ready.eq(~self.halt & ~self.stop)]
                 m.d.sync += [
                     command.eq(given),
                     address.eq(given.memory_address),
                     wrapped.eq(0),
                     local.eq(given.local_address),
                     left.eq(given.rows),
+                    span.eq(given.row_bytes),
                 ]
-                with m.If(self.command.valid & ~self.stop):
+                with m.If(self.command.valid & self.command.ready):
                     m.next = "START"
             with m.State("START"):
-                m.d.sync += [span.eq(command.row_bytes - 1), limit.eq(limits[command.variant])]
+                m.d.sync += [span.eq(span - 1), limit.eq(limits[command.variant])]
                 m.next = "ADD"
+            # ``<`` is its carry chain alone; ``<=`` would also compare for equality.
             with m.State("ADD"):
                 m.d.sync += [
                     end.eq(address + span),
-                    above.eq(address >= self.window_first),
+                    above.eq(~(address < self.window_first)),
                     local_end.eq(local + span[lane:]),
                     carry.eq((address[:lane] + span[:lane])[lane]),
                     final.eq(left == 1),
@@ -120,26 +124,24 @@ class Rows(wiring.Component):
                 m.next = "CHECK"
             with m.State("CHECK"):
                 m.d.sync += [
-                    below.eq(end <= self.window_last),
-                    fits.eq(local_end <= limit),
+                    inside.eq(~(self.window_last < end) & above & ~wrapped),
+                    fits.eq(~(limit < local_end)),
                     count.eq(span[lane:] + carry),
                 ]
                 m.next = "OFFER"
             with m.State("OFFER"):
                 m.d.comb += self.rows.valid.eq(inside & fits & ~self.stop)
                 m.d.comb += self.refused.eq(~(inside & fits) & ~self.stop)
-                with m.If(self.stop | self.refused):
-                    m.next = "IDLE"
-                with m.Elif(self.rows.ready):
+                # Of a row that is not taken nothing is wanted any more: these need not know whether it was good.
+                with m.If(self.rows.ready):
                     m.d.sync += [
                         Cat(address, wrapped).eq(address + command.memory_stride),
                         local.eq(local + command.local_stride),
                         left.eq(left - 1),
                     ]
-                    with m.If(final):
-                        m.next = "IDLE"
-                    with m.Else():
-                        m.next = "ADD"
+                    m.next = "ADD"
+                with m.If(self.stop | ~(inside & fits) | (self.rows.ready & final)):
+                    m.next = "IDLE"
 
         m.d.comb += [
             self.code.eq(Mux(inside, Error.LOCAL, Error.WINDOW)),
@@ -156,6 +158,7 @@ class Rows(wiring.Component):
             row.variant.eq(command.variant),
             row.local.eq(local),
             row.count.eq(count),
+            row.single.eq(count == 0),
             row.shift.eq(address[:lane]),
             # The row's last byte lies no lower in its beat than the first: as many beats are read as are written.
             row.flush.eq(~carry),
@@ -187,9 +190,9 @@ class Splitter(wiring.Component):
 
     Timing
     ------
-    ``ar.valid`` rises ``LOAD_NEXT_BURST`` cycles after the span's handshake or the burst before it, later if
-    too many are under way; the next span can be taken the cycle after the span's last burst. ``ar``
-    depends on registers alone.
+    ``ar.valid`` rises ``LOAD_FIRST_BURST`` cycles after the span's handshake, later if the burst before was
+    not taken by then: ``LOAD_NEXT_BURST`` cycles after that. It waits further while too many are under way.
+    The next span can be taken when the span's last burst is on offer. ``ar`` is registers.
     """
 
     def __init__(self, *, design):
@@ -197,7 +200,8 @@ class Splitter(wiring.Component):
             raise TypeError(f"design must be a Design, not {design!r}")
         self._design = design
         # Seen by the proofs.
-        self._span, self._final, self._cutting = Signal(span_layout(design)), Signal(), Signal()
+        self._span, self._final, self._length = Signal(span_layout(design)), Signal(), Signal(8)
+        self._cutting, self._stepping = Signal(), Signal()
         self._under_way = Signal(range(design.outstanding + 1))
         super().__init__(
             {
@@ -215,25 +219,28 @@ class Splitter(wiring.Component):
         size, most = self._design.data_bytes, self._design.burst_beats
         page = exact_log2(PAGE_BYTES // size)
 
-        # Lengths are beats less one: what is left on the page is then the inverse of the address bits, and the
-        # inverse of a length is minus its beats, which saves a carry chain.
-        span, final = self._span, self._final
-        length, minus = Signal(8), Signal(signed(9))
-        on_page, cap, ends = Signal(page), Signal(8), Signal()
+        # Lengths are beats less one: what is left on the page is then the inverse of the address bits. What is
+        # added or taken away has a bit more at its low end, for the one.
+        span, final, length = self._span, self._final, self._length
+        on_page, cap, crosses = Signal(page), Signal(8), Signal()
         m.d.comb += [
             on_page.eq(~span.address[:page]),
+            crosses.eq((span.count[:page] + span.address[:page])[page]),
+            length.eq(Mux(final, span.count, cap)),
+        ]
+        m.d.sync += [
             cap.eq(Mux(on_page < most - 1, on_page, most - 1)),
-            # Not ``count <= cap``: the comparisons go side by side.
-            ends.eq((span.count <= on_page) & (span.count <= most - 1)),
-            minus.eq(~Cat(length, Const(0, 1)).as_signed()),
+            # The comparison with the page and that with constants go side by side.
+            final.eq(~crosses & (span.count < min(most, 1 << page))),
         ]
-        under_way = self._under_way
-        taken = Signal()
-        m.d.comb += [
-            taken.eq(self.ar.valid & self.ar.ready),
-            self.clear.eq(under_way == 0),
+
+        under_way, ask = self._under_way, Signal()
+        m.d.comb += self.clear.eq(under_way == 0)
+        m.d.sync += [
+            # What is on offer counts.
+            under_way.eq(under_way + ask - self.returned),
+            self.ar.valid.eq(ask | self.ar.valid & ~self.ar.ready),
         ]
-        m.d.sync += under_way.eq(under_way + taken - self.returned)
 
         with m.FSM():
             with m.State("IDLE"):
@@ -243,23 +250,88 @@ class Splitter(wiring.Component):
                     m.next = "CUT"
             with m.State("CUT"):
                 m.d.comb += self._cutting.eq(1)
-                m.d.sync += [final.eq(ends), length.eq(Mux(ends, span.count, cap))]
+                with m.If((self.ar.ready | ~self.ar.valid) & (under_way != self._design.outstanding)):
+                    m.next = "STEP"
                 with m.If(self.stop):
                     m.next = "IDLE"
-                with m.Elif(under_way != self._design.outstanding):
-                    m.next = "ASK"
-            with m.State("ASK"):
-                m.d.comb += self.ar.valid.eq(1)
-                with m.If(self.ar.ready):
-                    m.d.sync += [span.address.eq(span.address - minus), span.count.eq(span.count + minus)]
-                    m.next = "CUT"
-                    with m.If(final):
-                        m.next = "IDLE"
+            with m.State("STEP"):
+                m.d.comb += [self._stepping.eq(1), ask.eq(~self.stop)]
+                m.d.sync += [
+                    self.ar.payload.address.eq(Cat(Const(0, exact_log2(size)), span.address)),
+                    self.ar.payload.length.eq(length),
+                    # Behind the last burst both are of no use, so that these need not wait for ``length``.
+                    span.address.eq((Cat(1, span.address) + Cat(1, cap))[1:]),
+                    span.count.eq((Cat(0, span.count) - Cat(1, cap))[1:]),
+                ]
+                m.next = "CUT"
+                with m.If(self.stop | final):
+                    m.next = "IDLE"
+        return m
 
+
+class RowQueue(wiring.Component):
+    """Rows between the issue side and their first beat, in distributed RAM that is read in no time.
+
+    Parameters
+    ----------
+    design : Design
+    depth : int
+        Rows that fit, a power of two.
+
+    Members
+    -------
+    i, o : streams of ``row_layout``; between two words of ``i`` there is a cycle without one
+    clear : forget all rows; not in a cycle in which one is taken at ``i``
+
+    Timing
+    ------
+    A word taken at ``i`` in cycle t is at ``o`` in cycle t + 2 when nothing is before it. ``i.ready`` is a
+    register.
+
+    Raises
+    ------
+    ValueError
+        ``depth`` is not a power of two.
+    """
+
+    def __init__(self, *, design, depth):
+        if not isinstance(design, Design):
+            raise TypeError(f"design must be a Design, not {design!r}")
+        self._depth = operator.index(depth)
+        if self._depth < 1 or self._depth & (self._depth - 1):
+            raise ValueError(f"depth must be a power of two, not {depth!r}")
+        self._layout = row_layout(design)
+        super().__init__(
+            {
+                "i": In(stream.Signature(self._layout)),
+                "o": Out(stream.Signature(self._layout)),
+                "clear": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.storage = storage = memory.Memory(shape=self._layout, depth=self._depth, init=[])
+        port, head = storage.write_port(), storage.read_port(domain="comb")
+        # Bit i: i rows are in it. Both ends look at one bit.
+        level = Signal(self._depth + 1, init=1)
+        put, take = Signal(), Signal()
         m.d.comb += [
-            self.ar.payload.address.eq(Cat(Const(0, exact_log2(size)), span.address)),
-            self.ar.payload.length.eq(length),
+            self.i.ready.eq(~level[-1]),
+            port.en.eq(self.i.valid & self.i.ready),
+            port.data.eq(self.i.payload),
+            self.o.valid.eq(~level[0]),
+            self.o.payload.eq(head.data),
+            take.eq(self.o.valid & self.o.ready),
         ]
+        # Counted a cycle late: whether a row goes in is known late in its cycle.
+        m.d.sync += [put.eq(port.en), port.addr.eq(port.addr + port.en), head.addr.eq(head.addr + take)]
+        with m.If(put & ~take):
+            m.d.sync += level.eq(level << 1)
+        with m.Elif(take & ~put):
+            m.d.sync += level.eq(level >> 1)
+        with m.If(self.clear):
+            m.d.sync += [head.addr.eq(port.addr), level.eq(1)]
         return m
 
 
@@ -271,7 +343,8 @@ class LoadUnit(wiring.Component):
     is not defined.
 
     The issue side (``Rows``, ``Splitter``) runs ahead: it takes the next command while data of the one before
-    still streams. The receive side (``Receive``) never stalls R. Between them lie up to ``LOAD_ROWS`` rows.
+    still streams. The receive side (``Receive``) never stalls R. Between them lie up to ``LOAD_ROWS`` rows, the
+    oldest one in ``Receive``, the others in ``RowQueue``.
 
     Each row is checked before anything is read for it: outside the window, or wrapping, is ``WINDOW``; past
     the scratchpad's end is ``LOCAL``. A beat with an error is ``READ``; when two faults coincide, that of the
@@ -297,8 +370,8 @@ class LoadUnit(wiring.Component):
     See ``hw.timing.LOAD_*`` and ``sim.cycles.load``. With bursts of one row a new one can be asked for every
     two cycles, with rows of one burst every three. ``finished`` comes ``LOAD_TAIL`` cycles after the
     command's last beat on the bus; a read address put to the scratchpad in that cycle finds the data.
-    ``fault`` comes the cycle after its cause, or the first one
-    after that without ``finished``.
+    ``fault`` comes two cycles after its cause, or in the first one after that without ``finished``. All
+    outputs but ``command.ready`` and ``beat`` are registers.
     """
 
     def __init__(self, *, design):
@@ -321,7 +394,7 @@ class LoadUnit(wiring.Component):
         design = self._design
         m.submodules.rows = rows = Rows(design=design)
         m.submodules.splitter = splitter = Splitter(design=design)
-        m.submodules.waiting = waiting = Fifo(shape=row_layout(design), depth=LOAD_ROWS)
+        m.submodules.waiting = waiting = RowQueue(design=design, depth=LOAD_ROWS - 1)
         m.submodules.receive = receive = Receive(design=design)
         wiring.connect(m, wiring.flipped(self.command), rows.command)
         wiring.connect(m, splitter.ar, wiring.flipped(self.ar))
@@ -330,6 +403,7 @@ class LoadUnit(wiring.Component):
         for name in SCRATCHPADS.values():
             wiring.connect(m, getattr(receive, name), wiring.flipped(getattr(self, name)))
 
+        stopping, drop = Signal(), Signal()
         m.d.comb += [
             rows.window_first.eq(self.window_first),
             rows.window_last.eq(self.window_last),
@@ -339,38 +413,35 @@ class LoadUnit(wiring.Component):
             splitter.span.valid.eq(rows.rows.valid & waiting.i.ready),
             rows.rows.ready.eq(splitter.span.ready & waiting.i.ready),
             splitter.returned.eq(self.r.valid & self.r.last),
-        ]
-
-        active, stopping, found = Signal(), Signal(), Signal()
-        m.d.comb += [
-            active.eq(
-                ~rows.idle | ~splitter.idle | ~splitter.clear | waiting.o.valid | receive.active | found
-            ),
-            self.busy.eq(active | stopping),
-            rows.stop.eq(self.halt | stopping),
-            splitter.stop.eq(self.halt | stopping),
+            rows.halt.eq(self.halt),
+            rows.stop.eq(stopping),
+            splitter.stop.eq(stopping),
             # With nothing under way, the rows that are left were cut short.
-            receive.drop.eq(stopping & splitter.idle & splitter.clear),
-            receive.clear.eq(~active),
+            drop.eq(stopping & splitter.idle & splitter.clear),
+            waiting.clear.eq(drop),
+            receive.drop.eq(drop),
+            receive.clear.eq(~self.busy),
+            self.beat.eq(self.r.valid),
         ]
-        m.d.sync += stopping.eq(active & (stopping | self.halt | rows.refused | receive.error))
+        m.d.sync += stopping.eq(self.busy & (stopping | self.halt | rows.refused | receive.error))
 
         # ``index`` serves both: a fault waits while commands finish.
-        code, index = Signal(4), Signal(INDEX_BITS)
+        found, code, index = Signal(), Signal(4), Signal(INDEX_BITS)
         with m.If(~found):
             m.d.sync += [
                 found.eq(rows.refused | receive.error),
                 code.eq(Mux(receive.error, Error.READ, rows.code)),
-                index.eq(Mux(receive.error, waiting.o.payload.index, rows.index)),
+                index.eq(Mux(receive.error, receive.error_index, rows.index)),
             ]
         with m.Elif(~receive.finished):
             m.d.sync += found.eq(0)
-        m.d.comb += [
+        under_way = ~rows.idle | ~splitter.idle | ~splitter.clear | waiting.o.valid
+        m.d.sync += [
+            self.busy.eq(self.command.valid & self.command.ready | under_way | receive.active | found),
             self.finished.eq(receive.finished),
             self.post.eq(receive.post),
             self.fault.eq(found & ~receive.finished),
             self.code.eq(code),
             self.index.eq(Mux(receive.finished, receive.index, index)),
-            self.beat.eq(self.r.valid),
         ]
         return m

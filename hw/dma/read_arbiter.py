@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, Signature
 
@@ -72,27 +72,28 @@ class ReadArbiter(wiring.Component):
         m = Module()
         m.submodules.owners = owners = Fifo(shape=1, depth=self._depth)
 
-        with m.If(self.ar.ready):
-            m.d.sync += self.ar.valid.eq(0)
-        with m.If(~self.ar.valid & owners.i.ready):
-            m.d.comb += [
-                self.fetch_ar.ready.eq(1),
-                self.load_ar.ready.eq(~self.fetch_ar.valid),
-                owners.i.valid.eq(self.fetch_ar.valid | self.load_ar.valid),
-                owners.i.payload.eq(~self.fetch_ar.valid),
+        go, fetch, load = Signal(), self.fetch_ar, self.load_ar
+        m.d.comb += [
+            go.eq(~self.ar.valid & owners.i.ready),
+            fetch.ready.eq(go),
+            load.ready.eq(go & ~fetch.valid),
+        ]
+        # The owner is put down a cycle late: no grant follows at once, and no beat comes before AR was accepted.
+        m.d.sync += [owners.i.valid.eq(go & (fetch.valid | load.valid)), owners.i.payload.eq(~fetch.valid)]
+        with m.If(~self.ar.valid):
+            m.d.sync += [
+                self.ar.valid.eq(go & (fetch.valid | load.valid)),
+                self.ar.payload.eq(Mux(fetch.valid, fetch.payload, load.payload)),
             ]
-            m.d.sync += self.ar.valid.eq(owners.i.valid)
-            with m.If(self.fetch_ar.valid):
-                m.d.sync += self.ar.payload.eq(self.fetch_ar.payload)
-            with m.Else():
-                m.d.sync += self.ar.payload.eq(self.load_ar.payload)
+        with m.Elif(self.ar.ready):
+            m.d.sync += self.ar.valid.eq(0)
 
         beat = Signal(self.r.payload.shape())
         m.d.sync += beat.eq(self.r.payload)
         m.d.comb += [
             self.r.ready.eq(1),
             owners.o.ready.eq(self.r.valid & self.r.payload.last),
-            self.idle.eq(~owners.o.valid),
+            self.idle.eq(~self.ar.valid & ~owners.o.valid),
         ]
         for client, beats in enumerate((self.fetch_r, self.load_r)):
             m.d.sync += beats.valid.eq(self.r.valid & owners.o.valid & (owners.o.payload == client))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2, exact_log2
@@ -53,7 +53,7 @@ def write_ports(design: Design) -> dict:
 def row_layout(design: Design) -> data.StructLayout:
     """A row on its way: what the receive side must know of it.
 
-    ``count``: beats read, less one. ``shift``: bytes before the row in its first beat. ``flush``: the last
+    ``count``: beats read, less one; ``single``: that is 0. ``shift``: bytes before the row in its first beat. ``flush``: the last
     beat read also holds bytes of the last beat written, so that as many are written as read (else one less).
     ``end``: last row of its command.
     """
@@ -62,6 +62,7 @@ def row_layout(design: Design) -> data.StructLayout:
             "variant": 2,
             "local": local_bits(design),
             "count": count_bits(design),
+            "single": 1,
             "shift": exact_log2(design.data_bytes),
             "flush": 1,
             "end": 1,
@@ -69,6 +70,14 @@ def row_layout(design: Design) -> data.StructLayout:
             "index": INDEX_BITS,
         }
     )
+
+
+def _rotate(word, steps, *, bytes):
+    """``word`` rotated towards its low end by ``steps`` times ``bytes`` bytes."""
+    word = Value.cast(word)
+    for stage, bit in enumerate(steps):
+        word = Mux(bit, word.rotate_right(8 * bytes << stage), word)
+    return word
 
 
 class Realign(wiring.Component):
@@ -123,23 +132,26 @@ class Realign(wiring.Component):
         beat = data.StructLayout(
             {"data": data.ArrayLayout(8, size), "own": size, "local": self.local.shape(), "variant": 2}
         )
-        now, before = Signal(beat), Signal(beat)
+        half, now, before = Signal(beat), Signal(beat), Signal(beat)
         valid, first, flush, owed = Signal(), Signal(), Signal(), Signal()
 
-        rotated = self.data
-        for stage, bit in enumerate(self.shift):
-            rotated = Mux(bit, rotated.rotate_right(8 << stage), rotated)
+        # The rotation is spread over two cycles; the second one also merges.
+        steps = len(self.shift)
+        early = (steps + 1) // 2
+        rest = Signal(steps - early)
         m.d.sync += [
             valid.eq(self.valid),
             first.eq(self.first),
             flush.eq(self.flush),
-            now.data.eq(rotated),
+            half.data.eq(_rotate(self.data, self.shift[:early], bytes=1)),
+            rest.eq(self.shift[early:]),
             # One bit per byte of the output beat: this beat has it, not its successor.
-            now.own.eq(Const((1 << size) - 1, size) >> self.shift),
-            now.local.eq(self.local),
-            now.variant.eq(self.variant),
+            half.own.eq(Const((1 << size) - 1, size) >> self.shift),
+            half.local.eq(self.local),
+            half.variant.eq(self.variant),
             owed.eq(valid & flush),
         ]
+        m.d.comb += [now.eq(half), now.data.eq(_rotate(half.data, rest, bytes=1 << early))]
         with m.If(valid):
             m.d.sync += before.eq(now)
 
@@ -162,26 +174,30 @@ class Realign(wiring.Component):
 class Receive(wiring.Component):
     """Counts the beats of R off against the rows that were asked for, and says when a command has ended.
 
+    A row is kept here from the last beat of the one before on, so that beats of row after row may come without
+    a gap.
+
     Parameters
     ----------
     design : Design
 
     Members
     -------
-    row : stream of ``row_layout``, the row that the beats belong to; taken with its last beat
+    row : stream of ``row_layout``; a row is taken 1 cycle before its first beat or earlier
     r : ``read_beats``
-    drop : take ``row`` although its beats will not come
+    drop : forget the row that was taken, its beats will not come
     clear : forget about errors
     activations, weights, parameters : write ports
     finished, post, index : a command has ended, and no beat of it, nor one before it since ``clear``, was an
         error
-    error : this beat is the first with an error since ``clear``; its command is that of ``row``
-    active : beats are on their way
+    error : this beat is the first with an error since ``clear``; ``error_index`` is its command's
+    active : beats are on their way or awaited
 
     Timing
     ------
-    ``finished`` comes ``LOAD_TAIL - READ_RETURN`` cycles after the command's last beat at ``r``. A read
-    address that is put to the scratchpad in that cycle or later finds the data.
+    ``finished`` comes ``LOAD_TAIL - READ_RETURN - 1`` cycles after the command's last beat at ``r``. A read
+    address that is put to the scratchpad in the cycle after that or later finds the data. No decision about the
+    next beat takes more than the flag ``final``, made with the beat before.
     """
 
     def __init__(self, *, design):
@@ -199,6 +215,7 @@ class Receive(wiring.Component):
                 "post": Out(8),
                 "index": Out(INDEX_BITS),
                 "error": Out(1),
+                "error_index": Out(INDEX_BITS),
                 "active": Out(1),
             }
         )
@@ -208,39 +225,39 @@ class Receive(wiring.Component):
         m.submodules.realign = realign = Realign(design=self._design)
         for name in SCRATCHPADS.values():
             wiring.connect(m, getattr(realign, name), wiring.flipped(getattr(self, name)))
-        row = self.row.payload
-
-        first, final = Signal(init=1), Signal()
-        count, local = Signal.like(row.count), Signal.like(row.local)
-        left, here, last = Signal.like(row.count), Signal.like(row.local), Signal()
-        m.d.comb += [
-            left.eq(Mux(first, row.count, count)),
-            here.eq(Mux(first, row.local, local)),
-            last.eq(Mux(first, row.count == 0, final)),
-            self.row.ready.eq(self.r.valid & last | self.drop),
-        ]
-        with m.If(self.r.valid):
-            m.d.sync += [first.eq(last), count.eq(left - 1), final.eq(left == 1), local.eq(here + 1)]
-        with m.Elif(self.drop):
-            m.d.sync += first.eq(1)
+        given, row = self.row.payload, Signal(row_layout(self._design))
+        # ``row`` is there; the next beat is its first, its last.
+        there, first, final = Signal(), Signal(), Signal()
+        m.d.comb += self.row.ready.eq(~there | self.r.valid & final)
+        with m.If(self.row.ready):
+            m.d.sync += [row.eq(given), there.eq(self.row.valid), first.eq(1), final.eq(given.single)]
+        with m.Elif(self.r.valid):
+            m.d.sync += [
+                row.count.eq(row.count - 1),
+                row.local.eq(row.local + 1),
+                first.eq(0),
+                final.eq(row.count == 1),
+            ]
+        with m.If(self.drop):
+            m.d.sync += there.eq(0)
         m.d.comb += [
             realign.valid.eq(self.r.valid),
             realign.data.eq(self.r.data),
             realign.first.eq(first),
-            realign.flush.eq(last & row.flush),
+            realign.flush.eq(final & row.flush),
             realign.variant.eq(row.variant),
             realign.shift.eq(row.shift),
-            realign.local.eq(here),
+            realign.local.eq(row.local),
         ]
 
         failed = Signal()
-        m.d.comb += self.error.eq(self.r.valid & self.r.error & ~failed)
+        m.d.comb += [self.error.eq(self.r.valid & self.r.error & ~failed), self.error_index.eq(row.index)]
         m.d.sync += failed.eq((failed | self.error) & ~self.clear)
 
         end = data.StructLayout({"finished": 1, "post": 8, "index": INDEX_BITS})
-        stages = [Signal(end, name=f"tail_{i}") for i in range(LOAD_TAIL - READ_RETURN)]
+        stages = [Signal(end, name=f"tail_{i}") for i in range(LOAD_TAIL - READ_RETURN - 1)]
         m.d.sync += [
-            stages[0].finished.eq(self.r.valid & last & row.end & ~failed & ~self.r.error),
+            stages[0].finished.eq(self.r.valid & final & row.end & ~failed & ~self.r.error),
             stages[0].post.eq(row.post),
             stages[0].index.eq(row.index),
         ]
@@ -249,6 +266,6 @@ class Receive(wiring.Component):
             self.finished.eq(stages[-1].finished),
             self.post.eq(stages[-1].post),
             self.index.eq(stages[-1].index),
-            self.active.eq(realign.active | Cat(stage.finished for stage in stages).any()),
+            self.active.eq(there | realign.active | Cat(stage.finished for stage in stages).any()),
         ]
         return m

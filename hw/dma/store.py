@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from hw.control.isa import Error, OutputMode
 from hw.design import Design
@@ -14,6 +14,10 @@ from hw.dma.writer import Writer, most_beats
 from hw.interfaces import accumulators_read, axi_write, mover_members, read_port, store_command
 from hw.output.path import ResultPath
 from hw.output.walk import GroupWalker, parameter_groups
+from hw.timing import STORE_PIPELINE
+
+_DRAIN = 1 << ceil_log2(STORE_PIPELINE + 1)
+"""Cycles after which a step taken in the first one has left its beat in the FIFO; a power of two."""
 
 
 class _State(enum.Enum, shape=2):
@@ -25,9 +29,9 @@ class _State(enum.Enum, shape=2):
     OFFER = 3
 
 
-def row_beats_width(design: Design) -> int:
-    """Bits of the most beats that a row of 65535 int32 may touch."""
-    return 18 - exact_log2(design.data_bytes) + 1
+def row_length_width(design: Design) -> int:
+    """Bits of the beats behind the first that a row of 65535 int32 may touch."""
+    return 19 - exact_log2(design.data_bytes)
 
 
 class RowAddresses(wiring.Component):
@@ -44,7 +48,7 @@ class RowAddresses(wiring.Component):
     window_first, window_last : lowest and highest byte address that may be touched
     runs : stream of ``hw.dma.bursts.run_layout``, a row each, ``final`` with the last
     idle : no row is being split up
-    fault : every row before has been taken and split up; the next one is not inside the window, or wraps
+    fault : one cycle: every row before has been taken and split up; the next one is not inside the window, or wraps
 
     Timing
     ------
@@ -60,6 +64,7 @@ class RowAddresses(wiring.Component):
         self._state = Signal(_State)
         self._to_last, self._first_beat_to_last = Signal(18), Signal(19)
         self._address, self._address_wraps = Signal(width), Signal()
+        self._following, self._following_wraps = Signal(width), Signal()
         self._end, self._end_wraps = Signal(width), Signal()
         self._below, self._above = Signal(), Signal()
         super().__init__(
@@ -69,65 +74,62 @@ class RowAddresses(wiring.Component):
                 "window_first": In(width),
                 "window_last": In(width),
                 "idle": In(1),
-                "runs": Out(stream.Signature(run_layout(width, row_beats_width(design)))),
+                "runs": Out(stream.Signature(run_layout(width, row_length_width(design)))),
                 "fault": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        width, bits = self._design.address_width, exact_log2(self._design.data_bytes)
+        bits = exact_log2(self._design.data_bytes)
         command, run = self.command, self.runs.payload
-
-        state, to_last, address, address_wraps = (
-            self._state,
-            self._to_last,
-            self._address,
-            self._address_wraps,
-        )
-        end, end_wraps, first_beat_to_last = self._end, self._end_wraps, self._first_beat_to_last
+        state, to_last, first_beat_to_last = self._state, self._to_last, self._first_beat_to_last
+        address, address_wraps = self._address, self._address_wraps
+        following, following_wraps = self._following, self._following_wraps
+        end, end_wraps = self._end, self._end_wraps
         below, above = self._below, self._above
-        following, following_wraps = Signal(width), Signal()
         rows_left, final = Signal(16), Signal()
 
+        outside = below | above | end_wraps
         with m.If(self.runs.ready):
             m.d.sync += self.runs.valid.eq(0)
-        outside = below | above | end_wraps
-        m.d.comb += self.fault.eq((state == _State.OFFER) & outside & ~self.runs.valid & self.idle)
+        # What the row is goes to the output in every cycle in which that is free: only ``valid`` depends on more.
+        with m.If(~self.runs.valid):
+            m.d.sync += [
+                run.address.eq(address[bits:] << bits),
+                run.length.eq(first_beat_to_last >> bits),
+                run.final.eq(final),
+            ]
+        m.d.sync += self.fault.eq(0)
         with m.Switch(state):
             with m.Case(_State.ADD):
                 m.d.sync += [
-                    Cat(end, end_wraps).eq(address + to_last),
-                    Cat(following, following_wraps).eq(address + command.memory_stride),
-                    first_beat_to_last.eq(address[:bits] + to_last),
+                    address.eq(following),
+                    address_wraps.eq(address_wraps | following_wraps),
+                    Cat(end, end_wraps).eq(following + to_last),
+                    Cat(following, following_wraps).eq(following + command.memory_stride),
+                    first_beat_to_last.eq(following[:bits] + to_last),
                     final.eq(rows_left == 1),
                     state.eq(_State.CHECK),
                 ]
             with m.Case(_State.CHECK):
                 m.d.sync += [
                     below.eq(address < self.window_first),
-                    above.eq(end > self.window_last),
+                    above.eq(self.window_last < end),
                     end_wraps.eq(end_wraps | address_wraps),
                     rows_left.eq(rows_left - 1),
                     state.eq(_State.OFFER),
                 ]
             with m.Case(_State.OFFER):
-                with m.If(self.fault):
-                    m.d.sync += state.eq(_State.IDLE)
-                with m.Elif(~outside & ~self.runs.valid):
-                    m.d.sync += [
-                        self.runs.valid.eq(1),
-                        run.address.eq(address[bits:] << bits),
-                        run.beats.eq((first_beat_to_last >> bits) + 1),
-                        run.final.eq(final),
-                        address.eq(following),
-                        address_wraps.eq(following_wraps | address_wraps),
-                        state.eq(Mux(final, _State.IDLE, _State.ADD)),
-                    ]
+                with m.If(~outside & ~self.runs.valid):
+                    m.d.sync += [self.runs.valid.eq(1), state.eq(Mux(final, _State.IDLE, _State.ADD))]
+                with m.If(outside & ~self.runs.valid & self.idle):
+                    m.d.sync += [self.fault.eq(1), state.eq(_State.IDLE)]
         with m.If(self.start):
             m.d.sync += [
                 self.runs.valid.eq(0),
-                address.eq(command.memory_address),
+                following.eq(command.memory_address),
+                following_wraps.eq(0),
                 address_wraps.eq(0),
                 rows_left.eq(command.rows),
                 to_last.eq(Mux(command.variant == OutputMode.RAW, command.columns << 2, command.columns) - 1),
@@ -157,7 +159,7 @@ class StoreUnit(wiring.Component):
     accumulators : ``accumulators_read``
     parameters : ``read_port``, ``output_lanes`` entries wide, addressed in such groups
     axi : ``axi_write``
-    beat : a beat is accepted at W in this cycle
+    beat : a beat was accepted at W in the cycle before
 
     Timing
     ------
@@ -214,7 +216,7 @@ class StoreUnit(wiring.Component):
         m.submodules.splitter = splitter = BurstSplitter(
             address_width=design.address_width,
             data_bytes=design.data_bytes,
-            beats_width=row_beats_width(design),
+            length_width=row_length_width(design),
             most=most_beats(design),
         )
         m.submodules.writer = writer = Writer(design=design)
@@ -232,13 +234,13 @@ class StoreUnit(wiring.Component):
             self.accumulators.active.eq(walker.active),
             self.accumulators.address.eq(walker.accumulators_address),
             path.step.eq(walker.step),
-            path.going.eq(walker.going),
             path.address.eq(walker.parameters_address),
             path.raw.eq(command.variant == OutputMode.RAW),
             path.accumulators.eq(self.accumulators.data),
             self.parameters.address.eq(path.parameters_address),
             path.parameters.eq(self.parameters.data),
             path.clear.eq(start),
+            writer.coming.eq(path.coming),
             writer.valid.eq(path.valid),
             writer.data.eq(path.data),
             writer.strobe.eq(path.strobe),
@@ -247,53 +249,53 @@ class StoreUnit(wiring.Component):
             splitter.clear.eq(start),
             rows.start.eq(start),
             rows.command.eq(command),
-            rows.idle.eq(splitter.idle),
+            rows.idle.eq(splitter.idle & writer.empty),
             rows.window_first.eq(self.window_first),
             rows.window_last.eq(self.window_last),
-            self.beat.eq(self.axi.w.valid & self.axi.w.ready),
         ]
-        self._control(m, command, start, run, walker=walker, path=path, rows=rows, writer=writer)
+        m.d.sync += self.beat.eq(self.axi.w.valid & self.axi.w.ready)
+        self._control(m, command, start, run, walker=walker, rows=rows, writer=writer)
         return m
 
-    def _control(self, m, command, start, run, *, walker, path, rows, writer):
+    def _control(self, m, command, start, run, *, walker, rows, writer):
         """From the command's handshake to its end."""
-        fault, all_started = Signal(), Signal()
+        fault = Signal()
+        drained = Signal(range(_DRAIN + 1))
         m.d.comb += [
             fault.eq(writer.failed | rows.fault | walker.fault),
             self.post.eq(command.post),
             self.index.eq(command.index),
         ]
         m.d.sync += [self.finished.eq(0), self.fault.eq(0)]
-        with m.If(start):
-            m.d.sync += all_started.eq(0)
-        with m.Elif(writer.bursts.valid & writer.bursts.ready & writer.bursts.payload.final):
-            m.d.sync += all_started.eq(1)
 
         with m.FSM(name="state") as state:
             m.d.comb += self.busy.eq(~state.ongoing("IDLE"))
             with m.State("IDLE"):
                 m.d.comb += self.command.ready.eq(~self.halt)
+                # In every cycle, so that this many registers do not wait for ``valid`` and ``halt``.
+                m.d.sync += command.eq(self.command.payload)
                 with m.If(self.command.valid & self.command.ready):
-                    m.d.sync += command.eq(self.command.payload)
                     m.next = "START"
             with m.State("START"):
                 m.d.comb += start.eq(1)
+                m.d.sync += drained.eq(0)
                 m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += run.eq(1)
+                m.d.sync += self.code.eq(
+                    Mux(writer.failed, Error.WRITE, Mux(rows.fault, Error.WINDOW, Error.LOCAL))
+                )
                 with m.If(fault):
-                    m.d.sync += [
-                        self.fault.eq(1),
-                        self.code.eq(
-                            Mux(writer.failed, Error.WRITE, Mux(rows.fault, Error.WINDOW, Error.LOCAL))
-                        ),
-                    ]
+                    m.d.sync += self.fault.eq(1)
                     m.next = "DRAIN"
-                with m.Elif(all_started & writer.idle):
+                with m.Elif(writer.started & writer.idle):
                     m.d.sync += self.finished.eq(1)
                     m.next = "IDLE"
                 with m.Elif(self.halt):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
-                with m.If(writer.idle & ~path.moving):
+                # Steps that were taken are on their way: what they put into the FIFO must not meet the next command.
+                with m.If(~drained[-1]):
+                    m.d.sync += drained.eq(drained + 1)
+                with m.Elif(writer.idle):
                     m.next = "IDLE"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -74,8 +74,8 @@ class BeatFifo(wiring.Component):
 class Writer(wiring.Component):
     """Writes bursts of beats that are all in the FIFO.
 
-    A burst is started when all its beats are there, AW is empty, the burst before the one that is being written has been
-    written and fewer than ``outstanding`` are unanswered. Then AW and data go their own ways.
+    The next burst is held in AW's own register. It is started when all its beats are there, the burst before the one that is
+    being written has been written and fewer than ``outstanding`` are unanswered. Then AW and data go their own ways.
 
     Parameters
     ----------
@@ -85,35 +85,38 @@ class Writer(wiring.Component):
     -------
     bursts : stream of ``hw.dma.bursts.burst_layout``
     valid, data, strobe : a beat for the FIFO; never more than ``STORE_FIFO`` may be inside
-    popped : a beat has left the FIFO
+    coming : ``valid`` is high in the next cycle
+    popped : a beat has left the FIFO in the cycle before
     enable : bursts may be started
-    clear : forget the beats in the FIFO; only when ``idle``
+    clear : forget the beats in the FIFO and the burst that is held; only when ``idle``
     axi : write half of an AXI4 master; ``b.ready`` is always high
+    empty : no burst is held: all that were taken have been accepted at AW
+    started : the burst with ``final`` has been started since ``clear``
     idle : no burst is under way or unanswered
-    failed : an error was answered in this cycle
+    failed : an error was answered in the cycle before
 
     Timing
     ------
-    A beat counts from the cycle after it was put in. A burst taken in cycle t is valid at AW in cycle t + 1; its first
-    beat at W in cycle t + 3, or directly behind the last beat of the burst before. The next burst can be taken the cycle after
-    AW was accepted and this one's turn for data has come, which is t + 2 at the earliest.
+    A beat counts from the cycle in which it is put in. A burst taken in cycle t can be started in cycle t + 1 and is then valid
+    at AW in t + 2; the next one can be taken the cycle after AW was accepted. A burst's first beat is at W 3 cycles after its
+    start, or directly behind the last beat of the burst before. An answer counts ``hw.timing.STORE_ANSWER`` cycles after B.
     """
 
     def __init__(self, *, design):
         if not isinstance(design, Design):
             raise TypeError(f"design must be a Design, not {design!r}")
         self._design = design
-        size = design.data_bytes
-        self._complete = Signal(range(STORE_FIFO + 1))
+        size, most = design.data_bytes, most_beats(design)
+        self._empty, self._pending, self._final = Signal(init=1), Signal(), Signal()
+        self._spare = Signal(range(-most, STORE_FIFO + 1))
         self._waiting, self._writing, self._last = Signal(), Signal(), Signal()
-        self._waiting_beats, self._left = (
-            Signal(range(most_beats(design) + 1)),
-            Signal(range(most_beats(design) + 1)),
-        )
-        self._unanswered = Signal(range(design.outstanding + 1))
+        self._waiting_length, self._left = Signal(range(most)), Signal(range(most))
+        self._unanswered = Signal(design.outstanding)
+        self._start = Signal()
         super().__init__(
             {
-                "bursts": In(stream.Signature(burst_layout(design.address_width, most_beats(design)))),
+                "bursts": In(stream.Signature(burst_layout(design.address_width, most))),
+                "coming": In(1),
                 "valid": In(1),
                 "data": In(8 * size),
                 "strobe": In(size),
@@ -121,6 +124,8 @@ class Writer(wiring.Component):
                 "enable": In(1),
                 "clear": In(1),
                 "axi": Out(axi_write(design.address_width, 8 * size)),
+                "empty": Out(1),
+                "started": Out(1),
                 "idle": Out(1),
                 "failed": Out(1),
             }
@@ -129,49 +134,69 @@ class Writer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.fifo = fifo = BeatFifo(data_bytes=self._design.data_bytes, depth=STORE_FIFO)
-        burst, aw, w, b = self.bursts.payload, self.axi.aw, self.axi.w, self.axi.b
-        limit = self._design.outstanding
-
-        # Bursts: those that wait for their data's turn (one at most), and those that wait for B.
-        complete, unanswered = self._complete, self._unanswered
-        waiting, waiting_beats = self._waiting, self._waiting_beats
-        start, answered = Signal(), Signal()
         m.d.comb += [
-            self.bursts.ready.eq(
-                self.enable & ~aw.valid & ~waiting & (unanswered != limit) & (complete >= burst.beats)
-            ),
-            start.eq(self.bursts.valid & self.bursts.ready),
-            b.ready.eq(1),
-            answered.eq(b.valid & (unanswered != 0)),
-            self.failed.eq(answered & b.payload),
+            fifo.valid.eq(self.valid),
+            fifo.data.eq(self.data),
+            fifo.strobe.eq(self.strobe),
+            fifo.clear.eq(self.clear),
+        ]
+        self._addresses(m)
+        self._data(m, fifo)
+        self._answers(m)
+        # As it was in the cycle before: what has begun since then is unanswered now.
+        aw, w, moving = self.axi.aw, self.axi.w, Signal()
+        m.d.sync += moving.eq(aw.valid | self._waiting | self._writing | w.valid)
+        m.d.comb += self.idle.eq(~moving & ~self._unanswered[0])
+        return m
+
+    def _addresses(self, m):
+        """A burst is taken, pending until it is started, then at AW until it is accepted."""
+        burst, aw, spare = self.bursts.payload, self.axi.aw, self._spare
+        empty, pending, start = self._empty, self._pending, self._start
+        load = Signal()
+        m.d.comb += [
+            self.bursts.ready.eq(empty),
+            self.empty.eq(empty),
+            load.eq(empty & self.bursts.valid),
+            start.eq(pending & ~spare[-1] & self.enable & ~self._waiting & ~self._unanswered[-1]),
         ]
         m.d.sync += [
-            complete.eq(Mux(self.clear, 0, complete + self.valid - Mux(start, burst.beats, 0))),
-            unanswered.eq(unanswered + start - answered),
+            empty.eq((empty & ~load) | (aw.valid & aw.ready)),
+            pending.eq((pending & ~start) | load),
+            aw.valid.eq((aw.valid & ~aw.ready) | start),
+            self.started.eq(self.started | start & self._final),
         ]
-        with m.If(start):
+        with m.If(empty):
             m.d.sync += [
-                aw.valid.eq(1),
                 aw.payload.address.eq(burst.address),
-                aw.payload.length.eq(burst.beats - 1),
-                waiting_beats.eq(burst.beats),
+                aw.payload.length.eq(burst.length),
+                self._final.eq(burst.final),
             ]
-        with m.Elif(aw.ready):
-            m.d.sync += aw.valid.eq(0)
+        # Beats in the FIFO, or put in in this cycle, that belong to no burst yet. A burst takes its own when it is loaded,
+        # there or not: below zero, some are missing. The inverse of ``length`` is minus the number of its beats.
+        taken = Mux(load, ~Cat(burst.length, Const(0, 1)).as_signed(), 0)
+        m.d.sync += spare.eq((Cat(1, spare).as_signed() + Cat(self.coming, taken).as_signed()) >> 1)
+        with m.If(self.clear):
+            m.d.sync += [spare.eq(0), empty.eq(1), pending.eq(0), self.started.eq(0)]
 
-        # Data: beats left of the burst that is being written.
+    def _data(self, m, fifo):
+        """Beats behind the one that is next, of the burst that is being written; another one waits for its turn."""
+        aw, w, start = self.axi.aw, self.axi.w, self._start
+        waiting, waiting_length = self._waiting, self._waiting_length
         left, writing, last = self._left, self._writing, self._last
         move, begin = Signal(), Signal()
         m.d.comb += [
             move.eq(writing & (~w.valid | w.ready)),
             begin.eq(waiting & (~writing | move & last)),
-            self.popped.eq(move),
+            fifo.pop.eq(move),
         ]
-        m.d.sync += waiting.eq(start | waiting & ~begin)
+        m.d.sync += [waiting.eq(start | waiting & ~begin), self.popped.eq(move)]
+        with m.If(~waiting):
+            m.d.sync += waiting_length.eq(aw.payload.length)
         with m.If(begin):
-            m.d.sync += [writing.eq(1), left.eq(waiting_beats), last.eq(waiting_beats == 1)]
+            m.d.sync += [writing.eq(1), left.eq(waiting_length), last.eq(waiting_length == 0)]
         with m.Elif(move):
-            m.d.sync += [writing.eq(~last), left.eq(left - 1), last.eq(left == 2)]
+            m.d.sync += [writing.eq(~last), left.eq(left - 1), last.eq(left == 1)]
         with m.If(move):
             m.d.sync += [
                 w.valid.eq(1),
@@ -182,12 +207,13 @@ class Writer(wiring.Component):
         with m.Elif(w.ready):
             m.d.sync += w.valid.eq(0)
 
-        m.d.comb += [
-            self.idle.eq(~aw.valid & ~waiting & ~writing & ~w.valid & (unanswered == 0)),
-            fifo.valid.eq(self.valid),
-            fifo.data.eq(self.data),
-            fifo.strobe.eq(self.strobe),
-            fifo.pop.eq(move),
-            fifo.clear.eq(self.clear),
-        ]
-        return m
+    def _answers(self, m):
+        """Bursts that are not answered yet, as a row of ones: the first and the last bit say what is to be known."""
+        b, unanswered, start = self.axi.b, self._unanswered, self._start
+        answered = Signal()
+        m.d.comb += [b.ready.eq(1), answered.eq(b.valid & unanswered[0])]
+        m.d.sync += self.failed.eq(answered & b.payload)
+        with m.If(start & ~answered):
+            m.d.sync += unanswered.eq(Cat(1, unanswered))
+        with m.Elif(answered & ~start):
+            m.d.sync += unanswered.eq(unanswered >> 1)

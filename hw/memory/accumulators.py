@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import memory, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hw.array.delay import delayed
+from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import accumulators_read, results
+from hw.memory.registered import RegisteredMemory
 from hw.share import share
-from hw.timing import ACCUMULATE, SCRATCHPAD
+from hw.timing import ACCUMULATE, ACCUMULATOR_READ
 
 
 class AccumulatorBank(wiring.Component):
@@ -59,37 +60,36 @@ class AccumulatorBank(wiring.Component):
             self.address_next.eq(self.address),
             self.accumulate_next.eq(self.accumulate),
         ]
-        # The result waits for what it is added to: block RAM, output register; then the sum is a register, too.
-        wait = SCRATCHPAD
-        valid, address, accumulate, value = (
-            delayed(m, signal, wait) for signal in (self.valid, self.address, self.accumulate, self.data)
+        # The result waits for what it is added to. Each step is a register: address, block RAM, its own, choice, sum.
+        value = delayed(m, self.data, ACCUMULATE - 1)
+        half, accumulate = (
+            delayed(m, signal, ACCUMULATE - 2) for signal in (self.address[-1], self.accumulate)
         )
-        total, target = Signal(32), Signal.like(self.address)
-        write = Signal(2)
-        old = Signal(32)
-        m.d.sync += [
-            total.eq(value + Mux(accumulate, old, 0)),
-            target.eq(address),
-            write.eq(Mux(valid, Mux(address[-1], 0b10, 0b01), 0)),
-        ]
-        read_half = delayed(m, self.read_address[-1], SCRATCHPAD)
+        target = delayed(m, self.address, ACCUMULATE)
+        old, total, write = Signal(32), Signal(32), Signal(2)
         halves = []
-        for half in range(2):
-            storage = memory.Memory(shape=32, depth=self._rows // 2, init=[])
-            m.submodules[f"half_{half}"] = storage
-            port, read = storage.write_port(), storage.read_port()
-            kept = Signal(32, name=f"kept_{half}")
-            stored = self.read_active & (self.read_address[-1] == half)
+        for index in range(2):
+            m.submodules[f"half_{index}"] = storage = RegisteredMemory(
+                depth=self._rows // 2, lanes=1, lane_width=32
+            )
+            row = Signal(len(target) - 1, name=f"row_{index}")
+            stored = self.read_active & (self.read_address[-1] == index)
+            m.d.sync += row.eq(Mux(stored, self.read_address[:-1], self.address[:-1]))
             m.d.comb += [
-                port.addr.eq(target[:-1]),
-                port.data.eq(total),
-                port.en.eq(write[half]),
-                read.addr.eq(Mux(stored, self.read_address[:-1], self.address[:-1])),
+                storage.read_address.eq(row),
+                storage.write_address.eq(target[:-1]),
+                storage.write_data.eq(total),
+                storage.write_enable.eq(write[index]),
             ]
-            m.d.sync += kept.eq(read.data)
-            halves.append(kept)
-        m.d.comb += old.eq(Mux(address[-1], halves[1], halves[0]))
-        m.d.sync += self.read_data.eq(Mux(read_half, halves[1], halves[0]))
+            halves.append(storage.read_data)
+        valid, upper = (delayed(m, signal, ACCUMULATE - 1) for signal in (self.valid, self.address[-1]))
+        read_half = delayed(m, self.read_address[-1], ACCUMULATOR_READ - 1)
+        m.d.sync += [
+            old.eq(Mux(accumulate, Mux(half, halves[1], halves[0]), 0)),
+            total.eq(value + old),
+            write.eq(Cat(valid & ~upper, valid & upper)),
+            self.read_data.eq(Mux(read_half, halves[1], halves[0])),
+        ]
         return m
 
 

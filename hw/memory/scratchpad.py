@@ -5,11 +5,14 @@ from __future__ import annotations
 import operator
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
+from hw.delay import delayed
 from hw.interfaces import read_port, write_port
+from hw.memory.registered import RegisteredMemory
+from hw.timing import SCRATCHPAD
 
 
 class Scratchpad(wiring.Component):
@@ -29,9 +32,9 @@ class Scratchpad(wiring.Component):
 
     Timing
     ------
-    Data comes ``hw.timing.SCRATCHPAD`` (2) cycles after its address: block RAM, then a register behind the choice of the part.
-    What is written in cycle t can be read by an address in cycle t + 1; an address in cycle t itself may
-    find anything.
+    Data comes ``hw.timing.SCRATCHPAD`` cycles after its address: the address' register, block RAM, the block's own, then
+    one behind the choice of the part. What is written in cycle t is read by an address in cycle t or later; an address in
+    cycle t - 1 may find anything.
 
     Raises
     ------
@@ -59,18 +62,19 @@ class Scratchpad(wiring.Component):
         m = Module()
         row = max(self._word, self._beat)
         lanes, parts = exact_log2(row // self._beat), exact_log2(row // self._word)
-        depth = self._words * self._word // row
-        m.submodules.storage = storage = memory.Memory(shape=8 * row, depth=depth, init=[])
-        port = storage.write_port(granularity=8 * self._beat)
+        address = Signal.like(self.read.address)
+        m.submodules.storage = storage = RegisteredMemory(
+            depth=self._words * self._word // row, lanes=1 << lanes, lane_width=8 * self._beat
+        )
         m.d.comb += [
-            port.addr.eq(self.write.address >> lanes),
-            port.data.eq(self.write.data.replicate(1 << lanes)),
-            port.en.eq(self.write.valid << self.write.address[:lanes]),
+            storage.write_address.eq(self.write.address >> lanes),
+            storage.write_data.eq(self.write.data.replicate(1 << lanes)),
+            storage.write_enable.eq(self.write.valid << self.write.address[:lanes]),
+            storage.read_address.eq(address >> parts),
         ]
-        read = storage.read_port()
-        chosen = Signal(max(1, parts))
-        m.d.comb += read.addr.eq(self.read.address >> parts)
-        m.d.sync += chosen.eq(self.read.address[:parts])
-        words = data.View(data.ArrayLayout(8 * self._word, 1 << parts), read.data)
-        m.d.sync += self.read.data.eq(words[chosen[:parts]] if parts else words[0])
+        # Its own register: the way to all the blocks takes most of a cycle.
+        m.d.sync += address.eq(self.read.address)
+        words = data.View(data.ArrayLayout(8 * self._word, 1 << parts), storage.read_data)
+        chosen = delayed(m, self.read.address[:parts], SCRATCHPAD - 1)
+        m.d.sync += self.read.data.eq(words[chosen] if parts else words[0])
         return m

@@ -25,7 +25,12 @@ def place_layout(design: Design) -> data.StructLayout:
 
 def beat_members(design: Design) -> dict:
     """A bus beat on its way to the FIFO."""
-    return {"valid": Out(1), "data": Out(8 * design.data_bytes), "strobe": Out(design.data_bytes)}
+    return {
+        "coming": Out(1),
+        "valid": Out(1),
+        "data": Out(8 * design.data_bytes),
+        "strobe": Out(design.data_bytes),
+    }
 
 
 class Packer(wiring.Component):
@@ -45,6 +50,7 @@ class Packer(wiring.Component):
     place : ``place_layout``
     clear : forget what has been gathered
     valid, data, strobe : a beat
+    coming : there is a beat in the next cycle
 
     Timing
     ------
@@ -100,6 +106,7 @@ class Packer(wiring.Component):
             self.strobe.eq(held | here),
             self.valid.eq(emit),
         ]
+        m.d.comb += self.coming.eq(emit)
         return m
 
     def _rotate(self, m):

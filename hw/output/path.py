@@ -14,7 +14,7 @@ from hw.interfaces import accumulators_read
 from hw.output.pack import Packer, beat_members
 from hw.output.requantise import Requantise
 from hw.output.walk import parameter_groups, step_layout
-from hw.timing import ACCUMULATOR_READ, REQUANTISE, SCRATCHPAD, STORE_PIPELINE, STORE_SELECT
+from hw.timing import ACCUMULATOR_READ, REQUANTISE, SCRATCHPAD, STORE_SELECT
 
 PARAMETER = data.StructLayout({"bias": 32, "multiplier": 32, "shift": 8, "zeros": 56})
 """A parameter entry as it lies in the scratchpad."""
@@ -30,14 +30,12 @@ class ResultPath(wiring.Component):
     Members
     -------
     step : ``hw.output.walk.step_layout``
-    going : a step is taken; only then ``step.place`` has an effect
     address : the step's group of parameter entries
-    raw : results are written as they are; constant while ``moving``
+    raw : results are written as they are; constant while steps are on their way
     accumulators : data of the row whose address was given in the cycle of the step
     parameters_address, parameters : address to the parameter scratchpad, and what it answers
     clear : forget what has been gathered in a beat
-    valid, data, strobe : a beat
-    moving : steps are on their way
+    coming, valid, data, strobe : ``beat_members``
 
     Timing
     ------
@@ -52,7 +50,6 @@ class ResultPath(wiring.Component):
         super().__init__(
             {
                 "step": In(step_layout(design)),
-                "going": In(1),
                 "address": In(group),
                 "raw": In(1),
                 "accumulators": In(accumulators_read(design).members["data"].shape),
@@ -60,7 +57,6 @@ class ResultPath(wiring.Component):
                 "parameters": In(data.ArrayLayout(PARAMETER, design.output_lanes)),
                 "clear": In(1),
                 **beat_members(design),
-                "moving": Out(1),
             }
         )
 
@@ -68,10 +64,6 @@ class ResultPath(wiring.Component):
         m = Module()
         lanes = self._design.output_lanes
         chosen_at = ACCUMULATOR_READ + STORE_SELECT
-
-        going = Signal(STORE_PIPELINE)
-        m.d.sync += going.eq(going << 1 | self.going)
-        m.d.comb += self.moving.eq(going.any())
 
         # The parameters meet the accumulators where these have been chosen.
         m.d.comb += self.parameters_address.eq(
@@ -97,6 +89,7 @@ class ResultPath(wiring.Component):
             packer.place.eq(self._later(m, "place", self.step.place, chosen_at + REQUANTISE)),
             packer.raw.eq(self.raw),
             packer.clear.eq(self.clear),
+            self.coming.eq(packer.coming),
             self.valid.eq(packer.valid),
             self.data.eq(packer.data),
             self.strobe.eq(packer.strobe),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
@@ -40,18 +40,19 @@ class RowPlaces(wiring.Component):
     -------
     start : take a new command
     command : ``store_command``, constant from ``start`` on
-    next : go on to the next row
+    next : the row at the outputs has been taken: go on to the next one
     first : byte of the beat at which the row begins
     first_end : end of the row's first group, as in ``place_layout``
     end : end of the row's last group
     tail : the last group lies across two beats: the second one needs a step of its own
-    groups : groups in a row, its last one included
+    single, pair : a row has one group, two groups
+    behind : groups in a row - 4
     step_bytes : bytes of a whole group
 
     Timing
     ------
-    Row 0 is at the outputs 3 cycles after ``start`` when ``next`` is high in the two cycles in between; after that
-    every row is there the cycle after ``next``.
+    Row 0 is at the outputs 3 cycles after ``start``, every other row 2 cycles after ``next``, which may be high in every
+    other cycle.
     """
 
     def __init__(self, *, design):
@@ -68,7 +69,9 @@ class RowPlaces(wiring.Component):
                 "first_end": Out(bits + 1),
                 "end": Out(bits + 1),
                 "tail": Out(1),
-                "groups": Out(17),
+                "single": Out(1),
+                "pair": Out(1),
+                "behind": Out(signed(17)),
                 "step_bytes": Out(bits + 1),
             }
         )
@@ -80,18 +83,21 @@ class RowPlaces(wiring.Component):
         raw = command.variant == OutputMode.RAW
         final = Mux(raw, (command.columns - 1) % lanes * 4 + 4, (command.columns - 1) % lanes + 1)
 
-        row_bytes, last_bytes, single = Signal(bits), Signal(bits + 1), Signal()
+        row_bytes, last_bytes = Signal(bits), Signal(bits + 1)
         far, middle, middle_end = Signal(bits), Signal(bits), Signal(bits)
+        advance = Signal(2)
+        m.d.sync += advance.eq(Mux(self.start, 0b11, advance >> 1 | self.next))
         with m.If(self.start):
             m.d.sync += [
                 row_bytes.eq(Mux(raw, command.columns << 2, command.columns)),
                 last_bytes.eq(final),
-                self.groups.eq((command.columns + (lanes - 1)) >> exact_log2(lanes)),
-                single.eq(command.columns <= lanes),
+                self.single.eq(command.columns <= lanes),
+                self.pair.eq((command.columns > lanes) & (command.columns <= 2 * lanes)),
+                self.behind.eq((command.columns - (3 * lanes + 1)) >> exact_log2(lanes)),
                 self.step_bytes.eq(Mux(raw, 4 * lanes, lanes)),
                 far.eq(command.memory_address),
             ]
-        with m.Elif(self.next):
+        with m.Elif(advance[0]):
             m.d.sync += [
                 far.eq(far + command.memory_stride[:bits]),
                 middle.eq(far),
@@ -102,7 +108,7 @@ class RowPlaces(wiring.Component):
             end = Cat(middle_end, tail | (middle_end == 0))
             m.d.sync += [
                 self.first.eq(middle),
-                self.first_end.eq(Mux(single, end, middle + self.step_bytes)),
+                self.first_end.eq(Mux(self.single, end, middle + self.step_bytes)),
                 self.end.eq(end),
                 self.tail.eq(tail),
             ]
@@ -113,7 +119,8 @@ class GroupWalker(wiring.Component):
     """Steps through the results of a command: for each row the groups of all column tiles, one per cycle.
 
     A step that completes a bus beat waits while ``STORE_FIFO`` beats are inside the beat FIFO or on their way to it; so what
-    follows never has to be stalled. A row whose last group lies across two beats has one more step, without results.
+    follows never has to be stalled. A row whose last group lies across two beats has one more step, without results. So has a
+    row of a single group: every row has two steps at least, and what a row begins with is worked out while the one before runs.
 
     Parameters
     ----------
@@ -124,9 +131,8 @@ class GroupWalker(wiring.Component):
     start : take a new command
     command : ``store_command``, constant from ``start`` on
     run : steps may be taken
-    popped : a beat has left the FIFO
+    popped : a beat has left the FIFO in the cycle before
     step : ``step_layout``; ``step.place.valid`` and ``.emit`` are low in a cycle in which no step is taken
-    going : a step is taken
     active : the command's results are being read
     accumulators_address : row of the accumulators
     parameters_address : group of parameter entries
@@ -148,7 +154,6 @@ class GroupWalker(wiring.Component):
                 "run": In(1),
                 "popped": In(1),
                 "step": Out(step_layout(design)),
-                "going": Out(1),
                 "active": Out(1),
                 "accumulators_address": Out(ceil_log2(design.accumulator_rows)),
                 "parameters_address": Out(max(1, ceil_log2(parameter_groups(design)))),
@@ -163,68 +168,65 @@ class GroupWalker(wiring.Component):
 
         valid, emit, results = Signal(), Signal(), Signal()
         first, end = Signal(bits), Signal(bits + 1)
-        last, penultimate, tail = Signal(), Signal(), Signal()
-        row_tail, row_end = Signal(), Signal(bits + 1)
-        groups, rows_left, last_row = Signal(17), Signal(16), Signal()
+        last, penultimate, row_end = Signal(), Signal(), Signal(bits + 1)
+        # The step ends its row; the row has a step behind its last group, with which a beat is complete.
+        ends, more, more_emit = Signal(), Signal(), Signal()
+        behind, rows_behind = Signal(signed(17)), Signal(signed(17))
 
-        go, new_row, new_group = Signal(), Signal(), Signal()
-        setup = Signal(STORE_START - 2)
-        load = setup[-1]
-        m.d.sync += setup.eq(Cat(self.start, setup))
+        # The command begins with the end of a row that does not exist, so that also its first row follows another one.
+        setup = Signal(STORE_START - 3)
+        go, new_row, new_row_before = Signal(), Signal(), Signal()
         m.d.comb += [
-            go.eq(valid & self.run & ~(emit & self._full(m, go & emit))),
-            new_row.eq(load | go & (last & ~row_tail | tail)),
-            new_group.eq(go & ~last & ~tail),
+            go.eq(valid & ~(emit & self._full(m, go & emit))),
+            new_row.eq(go & ends),
             rows.start.eq(self.start),
             rows.command.eq(self.command),
-            rows.next.eq(setup.any() | new_row),
+            rows.next.eq(new_row),
         ]
+        m.d.sync += [setup.eq(Cat(self.start, setup)), new_row_before.eq(new_row)]
 
         following = Cat(end[:-1], 0)
+        stop = Signal(bits + 1)
+        m.d.comb += stop.eq(following + rows.step_bytes)
+        with m.If(go):
+            m.d.sync += [
+                last.eq(Mux(ends, rows.single, penultimate)),
+                penultimate.eq(Mux(ends, rows.pair, behind[-1] & ~penultimate & ~last)),
+                behind.eq(Mux(ends, rows.behind, behind - 1)),
+                first.eq(Mux(ends, rows.first, following)),
+                end.eq(Mux(ends, rows.first_end, Mux(penultimate, row_end, stop))),
+            ]
+            with m.If(ends):
+                m.d.sync += [
+                    valid.eq(~rows_behind[-1]),
+                    self.active.eq(~rows_behind[-1]),
+                    row_end.eq(rows.end),
+                    more.eq(rows.tail | rows.single),
+                    more_emit.eq(rows.tail),
+                    emit.eq(rows.first_end[-1] | rows.single),
+                    results.eq(1),
+                    ends.eq(0),
+                ]
+            with m.Elif(last):
+                m.d.sync += [results.eq(0), emit.eq(more_emit), ends.eq(1)]
+            with m.Else():
+                m.d.sync += [emit.eq(penultimate | stop[-1]), ends.eq(penultimate & ~more)]
         with m.If(self.start):
-            m.d.sync += [valid.eq(0), rows_left.eq(self.command.rows)]
-        with m.Elif(new_row):
-            m.d.sync += [
-                valid.eq(load | ~last_row),
-                rows_left.eq(rows_left - 1),
-                last_row.eq(rows_left == 1),
-                first.eq(rows.first),
-                end.eq(rows.first_end),
-                row_end.eq(rows.end),
-                row_tail.eq(rows.tail),
-                groups.eq(rows.groups),
-                last.eq(rows.groups == 1),
-                penultimate.eq(rows.groups == 2),
-                emit.eq(rows.first_end[-1] | (rows.groups == 1)),
-                results.eq(1),
-                tail.eq(0),
-            ]
-        with m.Elif(new_group):
-            stop = Signal(bits + 1)
-            m.d.comb += stop.eq(following + rows.step_bytes)
-            m.d.sync += [
-                groups.eq(groups - 1),
-                last.eq(penultimate),
-                penultimate.eq(groups == 3),
-                first.eq(following),
-                end.eq(Mux(penultimate, row_end, stop)),
-                emit.eq(penultimate | stop[-1]),
-            ]
-        with m.Elif(go):
-            m.d.sync += [last.eq(0), tail.eq(1), results.eq(0), emit.eq(1)]
-
+            m.d.sync += rows_behind.eq(self.command.rows - 1)
+        with m.Elif(new_row_before):
+            m.d.sync += rows_behind.eq(rows_behind - 1)
+        with m.If(setup[-1]):
+            m.d.sync += [valid.eq(1), emit.eq(0), results.eq(0), ends.eq(1)]
         with m.If(~self.run):
-            m.d.sync += valid.eq(0)  # a command that was given up reads nothing any more
+            m.d.sync += [valid.eq(0), self.active.eq(0)]  # a command that was given up reads nothing any more
 
         m.d.comb += [
             self.step.place.valid.eq(go & results),
             self.step.place.emit.eq(go & emit),
             self.step.place.first.eq(first),
             self.step.place.end.eq(end),
-            self.going.eq(go),
-            self.active.eq(valid),
         ]
-        self._addresses(m, new_row, new_group, go)
+        self._addresses(m, go, new_row_before, ends=ends, following_last=Mux(ends, rows.single, penultimate))
         return m
 
     def _full(self, m, issued):
@@ -233,10 +235,12 @@ class GroupWalker(wiring.Component):
         with m.If(self.start):
             m.d.sync += used.eq(0)
         with m.Else():
-            m.d.sync += used.eq(used + issued - self.popped)
+            # ``issued`` comes late: it goes into the adder as a carry.
+            less = self.popped.replicate(len(used))
+            m.d.sync += used.eq((Cat(1, used) + Cat(issued, less)) >> 1)
         return used[-1]
 
-    def _addresses(self, m, new_row, new_group, go):
+    def _addresses(self, m, go, new_row_before, *, ends, following_last):
         """Accumulator row, parameter group and column of the step; a check of the first two behind them."""
         design, command = self._design, self.command
         slots = design.geometry.columns // design.output_lanes
@@ -249,32 +253,28 @@ class GroupWalker(wiring.Component):
         slot = Signal(range(slots))
         with m.If(self.start):
             m.d.sync += next_row.eq(command.accumulators_address)
-        with m.Elif(new_row):
+        with m.Elif(new_row_before):
+            m.d.sync += next_row.eq(next_row + 1)
+        # ``wraps``: the step is the last one of its column tile, but not of its row. Behind a row's last group, where nothing is
+        # read, only the address of the accumulators has to stay as it is.
+        wraps = Signal()
+        following_slot = Mux(ends | wraps, 0, slot + 1)[: len(slot)]
+        with m.If(go):
             m.d.sync += [
-                next_row.eq(next_row + 1),
-                address.eq(next_row),
-                parameter.eq(command.parameters_address >> lane_bits),
-                slot.eq(0),
+                slot.eq(following_slot),
+                wraps.eq((following_slot == slots - 1) & ~following_last),
+                parameter.eq(Mux(ends, command.parameters_address >> lane_bits, parameter + 1)),
             ]
-        with m.Elif(new_group):
-            m.d.sync += [parameter.eq(parameter + 1), slot.eq(slot + 1)]
-            with m.If(slot == slots - 1):
-                m.d.sync += [address.eq(address + command.accumulators_stride), slot.eq(0)]
+        with m.If(go & (ends | wraps)):
+            m.d.sync += address.eq(Mux(ends, next_row, address + command.accumulators_stride))
 
-        read, read_address, read_parameter = Signal(), Signal.like(address), Signal.like(parameter)
-        requantised = command.variant == OutputMode.REQUANTISED
+        read, row_past, entry_past = Signal(), Signal(), Signal()
         misplaced = command.parameters_address[:lane_bits].any()
         m.d.sync += [
-            read.eq(go),
-            read_address.eq(address),
-            read_parameter.eq(parameter),
-            self.fault.eq(
-                read
-                & (
-                    (read_address >= design.accumulator_rows)
-                    | requantised & (misplaced | (read_parameter >= parameter_groups(design)))
-                )
-            ),
+            read.eq(self.step.place.valid),
+            row_past.eq(address >= design.accumulator_rows),
+            entry_past.eq(misplaced | (parameter >= parameter_groups(design))),
+            self.fault.eq(read & (row_past | (command.variant == OutputMode.REQUANTISED) & entry_past)),
         ]
         m.d.comb += [
             self.step.slot.eq(slot),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from hw.design import PAGE_BYTES, Design, ceil_div
 from hw.timing import (
+    LOAD_FIRST_BURST,
     LOAD_FIRST_ROW,
     LOAD_NEXT_BURST,
     LOAD_NEXT_COMMAND,
@@ -96,9 +97,15 @@ class LoadUnit:
     """Last beats on the bus of the newest bursts: those that may be under way."""
     _splitting: bool = False
     _split: Signal = field(init=False)
+    _asking: bool = False
+    """The newest burst is not granted yet."""
+    _grant: int = -(1 << 60)
+    """The cycle of the newest grant."""
+    _granted: Signal = field(init=False)
 
     def __post_init__(self) -> None:
         self._split = Signal(self.kernel)
+        self._granted = Signal(self.kernel)
 
     def take(self, *, memory_address: int, memory_stride: int, row_bytes: int, rows: int) -> Load:
         """The command's handshake is in this cycle."""
@@ -117,23 +124,39 @@ class LoadUnit:
         offered = kernel.now
         for number, row in enumerate(rows):
             # The splitter is free in this cycle; what is missing is the row itself, or its place.
-            free = self._rows[-LOAD_ROWS] + LOAD_RETURN if len(self._rows) >= LOAD_ROWS else 0
+            # The row before is not on the list while its last burst waits for the grant.
+            places = LOAD_ROWS - self._asking
+            free = self._rows[-places] + LOAD_RETURN if len(self._rows) >= places else 0
             yield max(kernel.now, offered, free)
             offered = kernel.now + LOAD_NEXT_ROW
-            if number + 1 == len(rows):
+            end = number + 1 == len(rows)
+            if end:
                 load.is_ready(kernel.now + LOAD_NEXT_COMMAND)
-            asked = kernel.now + LOAD_NEXT_BURST
-            for beats in row:
-                yield max(asked, self._room() + 1)
-                burst = yield from self.arbiter.request(1, beats)
-                asked = burst.grant + LOAD_NEXT_BURST
-                self._bursts.append(burst.last)
-                load.beats += beats
-            self._rows.append(self._bursts[-1])
-            del self._rows[:-LOAD_ROWS], self._bursts[: -self.design.outstanding]
+            asked = kernel.now + LOAD_FIRST_BURST
+            for place, beats in enumerate(row, 1):
+                while self._asking:
+                    yield self._granted
+                yield max(asked, self._grant + LOAD_NEXT_BURST, self._room() + LOAD_NEXT_BURST)
+                asked = kernel.now
+                self._asking = True
+                kernel.start(self._ask(load, beats, last=place == len(row), end=end and place == len(row)))
         self._splitting = False
         self._split.notify(0)
-        load.is_finished(self._bursts[-1] + LOAD_TAIL)
+
+    def _ask(self, load: Load, beats: int, *, last: bool, end: bool) -> Process:
+        """Ask for a burst: the ``last`` of its row, the ``end`` of its command."""
+        burst = yield from self.arbiter.request(1, beats)
+        load.beats += beats
+        self._grant = burst.grant
+        self._bursts.append(burst.last)
+        del self._bursts[: -self.design.outstanding]
+        if last:
+            self._rows.append(burst.last)
+            del self._rows[:-LOAD_ROWS]
+        if end:
+            load.is_finished(burst.last + LOAD_TAIL)
+        self._asking = False
+        self._granted.notify(0)
 
     def _room(self) -> int:
         """First cycle in which fewer than ``outstanding`` bursts are seen to be under way."""

@@ -20,7 +20,16 @@ from hw.control.isa import (
     Token,
 )
 from hw.design import Design
-from hw.timing import DECODE, PROGRAM_CHECK, QUEUE_CHECK, READ_RETURN, RUN_END, TOKEN
+from hw.timing import (
+    DECODE,
+    FETCH_NEXT,
+    PROGRAM_CHECK,
+    QUEUE_CHECK,
+    QUEUE_HEAD,
+    READ_RETURN,
+    RUN_END,
+    TOKEN,
+)
 from sim.cycles import store
 from sim.cycles.kernel import Kernel, Process, Signal
 from sim.cycles.load import Load, LoadUnit
@@ -110,25 +119,24 @@ class _Machine:
             asked += batch
             # There must be room for a batch; a hand-over in cycle t has made room in t + 2; the request is made in t + 3.
             needed = asked + FETCH_BATCH - FETCH_BUFFER
+            again = self.kernel.now + FETCH_NEXT - 2
             if asked == len(self.program):
                 return
             while needed > len(self.handovers):
                 yield self.handing
             room = self.handovers[needed - 1] + 2 if needed > 0 else 0
-            yield max(self.kernel.now + 1, room) + 1
+            yield max(again, room) + 1
 
     def _dispatch(self) -> Process:
-        """Gearbox, decoder, and the way into the queues."""
+        """Words from beats, decoder, and the way into the queues."""
         wide = self.design.data_bytes > INSTRUCTION_BYTES
         each = 1 if wide else INSTRUCTION_BYTES // self.design.data_bytes
-        handed = queued = taken = -1  # cycles of the previous instruction's hand-over, queueing, last beat
+        queued = -1  # cycle in which the previous instruction was put into its queue
         for index, instruction in enumerate(self.program):
-            for k in range(each):
-                beat = index // 2 if wide else index * each + k
-                while beat >= len(self.arrivals):
-                    yield self.arriving
-                taken = max(self.arrivals[beat] + 1, taken + 1, handed + 1)
-            handed = max(taken + 1, queued + 1)
+            beat = index // 2 if wide else (index + 1) * each - 1
+            while beat >= len(self.arrivals):
+                yield self.arriving
+            handed = max(self.arrivals[beat] + 1, queued + 1)
             if handed > self.kernel.now:
                 yield handed
             self.handovers.append(handed)
@@ -139,7 +147,7 @@ class _Machine:
             while len(waiting) > self.design.queue_depth:
                 yield self.left[queue]
             queued = self.kernel.now
-            waiting.append((index, queued + 1))
+            waiting.append((index, queued + QUEUE_HEAD))
             self.filled[queue].notify()
 
     def _issue(self, queue: Queue) -> Process:
@@ -163,7 +171,7 @@ class _Machine:
             self.occupied[queue] = True
             kernel.late(partial(self._leave, queue))
             kernel.start(self._hand_over(queue, index, values))
-            yield kernel.now + 1
+            yield kernel.now + QUEUE_HEAD
 
     def _hand_over(self, queue: Queue, index: int, values: dict[str, int]) -> Process:
         """The command is valid from the next cycle on, until its unit takes it."""

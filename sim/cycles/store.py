@@ -2,7 +2,8 @@
 
 Two walks over the same beats meet in the beat FIFO. The walker takes a step per cycle and waits only at a step that
 completes a beat, while ``STORE_FIFO`` beats are on their way. The splitter offers burst after burst; the writer takes one when
-all its beats are there, AW is free, the data of at most one other is under way, and fewer than ``outstanding`` are unanswered.
+AW is free, and starts it when all its beats are there, the data of at most one other is under way, and fewer than ``outstanding``
+are unanswered.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from hw.control.isa import OutputMode
 from hw.design import PAGE_BYTES, Design, ceil_div
 from hw.timing import (
     SPLIT,
+    STORE_ANSWER,
     STORE_BURST,
     STORE_END,
     STORE_FIFO,
     STORE_FIRST_ROW,
     STORE_NEXT_ROW,
     STORE_PIPELINE,
+    STORE_POP,
     STORE_START,
 )
 from sim.cycles.kernel import Kernel, Signal
@@ -68,8 +71,8 @@ def timing(start: int, design: Design, memory: WriteMemory, fields: Mapping[str,
             count = min(most, beats - done, (PAGE_BYTES - address % PAGE_BYTES) // size)
             done += count
             total += count
-            there = steps.complete(done, total, writer) + STORE_PIPELINE + 1
-            writer.burst(max(taken + SPLIT, there), count)
+            there = steps.complete(done, total, writer) + STORE_PIPELINE
+            writer.burst(taken + SPLIT, there, count)
             taken = writer.taken
             address += count * size
     return Stored(writer.answers[-1] + STORE_END, total)
@@ -85,12 +88,15 @@ class _Steps:
         self._group = design.output_lanes * each
         self._groups = ceil_div(fields["columns"], design.output_lanes)
         self._now = start + STORE_START - 1
-        self._beats = self._place = self._done = self._taken = 0
+        self._beats = self._place = self._done = self._taken = self._pause = 0
 
     def row(self, place: int) -> int:
         """The next row begins at byte ``place`` of a beat: its number of beats."""
+        self._now += self._pause
         self._place, self._done, self._taken = place, 0, 0
         self._beats = ceil_div(place + self._row_bytes, self._size)
+        # A row of a single step takes a second one, in which nothing happens.
+        self._pause = self._steps(self._beats) == 1
         return self._beats
 
     def _steps(self, beats: int) -> int:
@@ -102,12 +108,12 @@ class _Steps:
     def complete(self, done: int, total: int, writer: _Writer) -> int:
         """The cycle of the step that completes the row's ``done``-th beat, which is the ``total``-th of the command."""
         steps = self._steps(self._done + 1) - self._taken
-        if writer.popped(total - STORE_FIFO) < self._now + steps:
+        if writer.popped(total - STORE_FIFO) + STORE_POP <= self._now + steps:
             self._now += self._steps(done) - self._taken
         else:
             for beat in range(self._done + 1, done + 1):
                 steps = self._steps(beat)
-                free = writer.popped(total - done + beat - STORE_FIFO) + 1
+                free = writer.popped(total - done + beat - STORE_FIFO) + STORE_POP
                 self._now = max(self._now + steps - self._taken, free)
                 self._taken = steps
         self._done, self._taken = done, self._steps(done)
@@ -124,20 +130,21 @@ class _Writer:
         self.answers: list[int] = []
         self.taken = start
         """The cycle in which the last burst was taken."""
-        self._free = start
-        """The first cycle in which AW is empty and no burst waits for its data's turn."""
+        self._free = self._turn = start
+        """The first cycle in which AW is empty, and in which no burst waits for its data's turn."""
         self._last_pop = self._last_beat = start
         self._ends: list[int] = []
         self._pops: list[tuple[int, int, int]] = []
         """For every burst: beats up to its end; its beats, the cycles in which the first leaves the FIFO and is accepted."""
 
-    def burst(self, offered: int, beats: int) -> None:
-        """A burst is offered, and its beats are there, from cycle ``offered`` on."""
+    def burst(self, offered: int, there: int, beats: int) -> None:
+        """A burst is offered from cycle ``offered`` on; its beats are there from cycle ``there`` on."""
         taken = max(offered, self._free)
+        started = max(taken + 1, there, self._turn)
         if len(self.answers) >= self._outstanding:
-            taken = max(taken, self.answers[-self._outstanding] + 1)
-        accepted = self._memory.address(taken + 1)
-        begun = max(taken + 1, self._last_pop)
+            started = max(started, self.answers[-self._outstanding] + STORE_ANSWER)
+        accepted = self._memory.address(started + 1)
+        begun = max(started + 1, self._last_pop)
         pop = max(begun + 1, self._last_beat)
         self._last_beat, answer = self._memory.data(accepted, pop + 1, beats)
         first_beat = self._last_beat - (beats - 1) * self._interval
@@ -145,7 +152,7 @@ class _Writer:
         self._ends.append(beats + (self._ends[-1] if self._ends else 0))
         self._pops.append((beats, pop, first_beat))
         self._last_pop = pop if beats == 1 else self._last_beat - self._interval
-        self._free = max(accepted, begun) + 1
+        self._free, self._turn = accepted + 1, begun + 1
         self.taken = taken
         self.answers.append(answer)
 

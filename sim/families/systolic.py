@@ -54,7 +54,7 @@ class OutputStationaryLaw:
     def execute(self, visible: int, fields: Mapping[str, int]) -> Times:
         """``fields`` is valid at the core from cycle ``visible`` on."""
         rows, tiles = self._geometry.tile_rows, fields["row_tiles"] * fields["column_tiles"]
-        taken = max(visible, self._start)
+        taken = max(visible, self._start - 1)
         self._start = max(taken + SYSTOLIC_SETUP, self._end)
         if fields["depth_tiles"] < self._least:
             self._start = max(self._start, self._last_step + self._least)
@@ -95,7 +95,7 @@ class WeightStationaryLaw:
         taken = max(visible, self._start)
         self._start = max(taken + SYSTOLIC_SETUP, self._last_tile)
         apart = self._row_tiles + ACCUMULATE if fields["accumulate"] else max(self._row_tiles, ACCUMULATE + 1)
-        first_tile = max(self._start + rows, self._last_tile + apart)
+        first_tile = max(self._start + max(rows, 2), self._last_tile + apart)
         self._last_tile = first_tile + (tiles - 1) * max(rows, row_tiles, ACCUMULATE + 1)
         self._row_tiles = row_tiles
         end = self._last_tile + row_tiles
