@@ -1,4 +1,4 @@
-"""The generated parts of docs/architecture.md: ``python -m gen.documentation`` writes them anew.
+"""The generated parts of the documents: ``python -m gen.documentation`` writes them anew.
 
 Each lies between ``<!-- generated: name -->`` and ``<!-- end -->``, and comes from the table that the hardware is built from.
 """
@@ -16,8 +16,9 @@ from typing import Any
 
 from hw import timing
 from hw.control import isa, registers
+from hw.formats import FORMATS
 
-ARCHITECTURE = Path(__file__).resolve().parent.parent / "docs" / "architecture.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 """In a checkout; an installed package comes without it."""
 
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -85,32 +86,57 @@ def _timing() -> str:
     return _table(("constant", "value", "meaning"), ((f"`{n}`", v, doc) for n, v, doc in documented(timing)))
 
 
+def _formats() -> str:
+    rows = []
+    for format in FORMATS.values():
+        unit = 2.0**format.unit
+        scale = f"{format.scale} per {format.block or format.shared}" if format.scale else ""
+        rows.append(
+            (
+                f"`{format.name}`",
+                f"{format.bits_per_weight:.4g}",
+                f"{format.minimum * unit:g} to {format.maximum * unit:g}",
+                f"{scale}, {format.outer} per {format.outer_shared}" if format.outer else scale,
+                f"`{format.rule}`",
+                format.summary,
+            )
+        )
+    return _table(("format", "bits per weight", "range", "scale", "rule", "what"), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "instructions": _instructions,
     "tokens": _tokens,
     "errors": _errors,
     "registers": _registers,
     "timing": _timing,
+    "formats": _formats,
 }
 """What can be generated, by name."""
+DOCUMENTS = {
+    "architecture.md": ("instructions", "tokens", "errors", "registers", "timing"),
+    "formats.md": ("formats",),
+}
+"""The parts of each document."""
 
 
-def filled(text: str) -> str:
+def filled(text: str, parts: Sequence[str]) -> str:
     """``text`` with its generated parts as they are to be.
 
-    Raises ``ValueError`` unless each of ``PARTS`` is in it once.
+    Raises ``ValueError`` unless each of ``parts`` is in it once.
     """
     found = [match[2] for match in _PART.finditer(text)]
-    if sorted(found) != sorted(PARTS):
+    if sorted(found) != sorted(parts):
         raise ValueError(
-            f"generated parts must be {', '.join(sorted(PARTS))}, not {', '.join(sorted(found))}"
+            f"generated parts must be {', '.join(sorted(parts))}, not {', '.join(sorted(found))}"
         )
     return _PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}{match[3]}", text)
 
 
 def main() -> None:
-    """Write the generated parts of docs/architecture.md."""
-    ARCHITECTURE.write_text(filled(ARCHITECTURE.read_text()))
+    """Write the generated parts of all documents."""
+    for name, parts in DOCUMENTS.items():
+        (DOCS / name).write_text(filled((DOCS / name).read_text(), parts))
 
 
 if __name__ == "__main__":

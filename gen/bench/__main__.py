@@ -54,6 +54,12 @@ def _generate(notify: Notify) -> list[Row]:
     return generation.rows(notify)
 
 
+def _quantise(notify: Notify) -> list[Row]:
+    from gen.bench import quantisation
+
+    return [quantisation.row(notify)]
+
+
 def _clock(notify: Notify) -> list[Row]:
     from gen.bench import implementation
 
@@ -67,6 +73,7 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "mac": _mac,
     "generate": _generate,
     "speed": _speed,
+    "quantise": _quantise,
     "clock": _clock,
 }
 SLOW = ("clock",)
