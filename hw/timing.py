@@ -111,7 +111,7 @@ CORNER_TURN = 3
 SELECT = 1
 """An activation word at an operand reader to its bytes at the weight-stationary array: choice of the part."""
 
-OUTPUT_ELEMENT = 5
+OUTPUT_ELEMENT = 4
 """Operands at an output-stationary element to its result, when they are its last: operands, product (two registers), sum."""
 
 WEIGHT_ELEMENT = 5

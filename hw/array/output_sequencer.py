@@ -217,8 +217,9 @@ class WeightWalk(wiring.Component):
 
     Members
     -------
-    begin, fresh, again, step : In
-        Of ``OutputSequencer``, all delayed by the same number of cycles.
+    begin, fresh, again : In
+        Of ``OutputSequencer``, delayed by one cycle less than ``step``, so that where to go is a register when it is time.
+    step : In
     base : In
         Of the command, while ``fresh``.
     address : Out
@@ -240,14 +241,18 @@ class WeightWalk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        first, onward = Signal.like(self.address), Signal.like(self.address)
+        first, onward, target = (Signal.like(self.address) for _ in range(3))
+        jump, next_columns, fresh = Signal(), Signal(), Signal()
         m.d.comb += onward.eq(self.address + self.step)
-        m.d.sync += self.address.eq(onward)
-        with m.If(self.begin):
-            with m.If(self.fresh):
-                m.d.sync += [self.address.eq(self.base), first.eq(self.base)]
-            with m.Elif(self.again):
-                m.d.sync += self.address.eq(first)
-            with m.Else():
-                m.d.sync += first.eq(onward)
+        m.d.sync += [
+            jump.eq(self.begin & (self.fresh | self.again)),
+            next_columns.eq(self.begin & ~self.fresh & ~self.again),
+            fresh.eq(self.begin & self.fresh),
+            target.eq(Mux(self.fresh, self.base, first)),
+            self.address.eq(Mux(jump, target, onward)),
+        ]
+        with m.If(fresh):
+            m.d.sync += first.eq(target)
+        with m.If(next_columns):
+            m.d.sync += first.eq(onward)
         return m
