@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
 
 from hw.array.geometry import least_interval
+from hw.array.output_sequencer import OutputSequencer
 from hw.array.setup import TURN, Setup
 from hw.design import Design, Geometry
 from hw.timing import SYSTOLIC_SETUP
@@ -113,3 +115,134 @@ def test_setup_keeps_the_rules(rows, word):
 )
 def test_setup_with_a_bug(bug):
     refute(SetupRules(3, 4, mutant(Setup, bug)), depth=9)
+
+
+class Front(Elaboratable):
+    """``Setup`` and a sequencer, joined as a core joins them. Commands are small, and a halt lasts two cycles or more."""
+
+    def __init__(self, sequencer, *, design, least, most):
+        self._setup, self._sequencer, self._most = Setup(design=design, least_interval=least), sequencer, most
+
+    def _join(self, m: Module) -> None:
+        m.submodules.setup, m.submodules.sequencer = setup, sequencer = self._setup, self._sequencer
+        free(m, setup, but=("halt", "plan"))
+        free(m, sequencer, but=("plan", "soon"))
+        wiring.connect(m, setup.plan, sequencer.plan)
+        if hasattr(sequencer, "soon"):
+            m.d.comb += sequencer.soon.eq(setup.soon)
+        self.halt, counts = sequencer.halt, setup.command.payload
+        self.halted = previous(m, self.halt, "halted")
+        twice = previous(m, self.halt & self.halted, "halted_twice")
+        # Sizes of the command under way, and of the one that was taken last.
+        sizes = data.StructLayout({name: range(1 + most) for name, most in self._most.items()})
+        self.now, self.next = Signal(sizes), Signal(sizes)
+        self.taken = setup.command.valid & setup.command.ready
+        m.d.comb += [
+            setup.halt.eq(self.halt),
+            Assume(implies(self.halted & ~twice, self.halt)),
+            Assert(implies(setup.plan.ready, setup.plan.valid)),
+        ]
+        for name, most in self._most.items():
+            m.d.comb += Assume((counts[name] != 0) & (counts[name] <= most))
+            with m.If(self.taken):
+                m.d.sync += self.next[name].eq(counts[name])
+
+
+class OutputRules(Front):
+    """Tiles of a command come one after the other, each with its steps; results of one have left before the next come."""
+
+    def __init__(self, rows=1, kind=OutputSequencer):
+        small = design(tile_rows=rows)
+        self._rows, self._least = rows, least_interval(rows)
+        most = {"row_tiles": 2, "column_tiles": 2, "depth_tiles": 9}
+        super().__init__(kind(design=small), design=small, least=self._least, most=most)
+
+    def elaborate(self, platform):
+        m = Module()
+        self._join(m)
+        dut, now, least, halt, halted = self._sequencer, self.now, self._least, self.halt, self.halted
+        fresh, more = dut.begin & dut.fresh, dut.begin & ~dut.fresh
+        waits = Signal()  # a command has been taken, and its first tile has not begun
+        under_way = Signal()  # a command has begun, and its end has not come
+        active = Signal()  # the same of a tile
+        disturbed = Signal()  # the command was told to stop
+        row, column, done = Signal(2), Signal(2), Signal(4)
+        # Cycles: since a tile began, since its last step, since a command might have begun, since it has.
+        since, apart = Signal(range(32), init=31), Signal(range(32), init=31)
+        delay, lasts = Signal(range(32)), Signal(range(64))
+        m.d.sync += [
+            waits.eq((self.taken | (waits & ~fresh)) & ~halt),
+            under_way.eq((dut.begin | (under_way & ~dut.ends)) & ~halt),
+            active.eq((dut.begin | (active & ~dut.last)) & ~halt),
+            disturbed.eq((disturbed & ~fresh) | dut.stop),
+            done.eq(Mux(dut.begin, 0, done + dut.step)),
+            since.eq(Mux(halt, 31, Mux(dut.begin, 1, since + (since != 31)))),
+            apart.eq(Mux(dut.last, 1, apart + (apart != 31))),
+            delay.eq(Mux(waits & ~(under_way | dut.begin | halt), delay + 1, 0)),
+            lasts.eq(Mux(fresh, 1, lasts + 1)),
+        ]
+        with m.If(fresh):
+            m.d.sync += [now.eq(self.next), row.eq(0), column.eq(0)]
+        with m.Elif(more):
+            m.d.sync += row.eq(row + 1)
+            with m.If(row == now.row_tiles - 1):
+                m.d.sync += [row.eq(0), column.eq(column + 1)]
+        final = (row == now.row_tiles - 1) & (column == now.column_tiles - 1)
+        reading = (now.depth_tiles - 1)[:4] // 4 * 4 + self._rows
+        longest = Mux(now.depth_tiles > reading, now.depth_tiles, reading)
+        interval = Mux(longest > least, longest, least)
+        # A halt lets out what has come of a sum.
+        lost = previous(m, dut.step & ~dut.last, "went_on") & halted
+        m.d.comb += [
+            # A command begins when the one before it has ended, a tile when the one before it has.
+            Assert(implies(fresh, waits & (~under_way | dut.ends))),
+            Assert(implies(more, under_way & ~dut.ends)),
+            Assert(implies(dut.begin, ~active | dut.last)),
+            # Steps are those of a tile, and as many as it has; the last says so.
+            Assert(halted | (dut.step == active)),
+            Assert(implies(dut.step, done < now.depth_tiles)),
+            Assert(implies(dut.step & ~disturbed, dut.last == (done == now.depth_tiles - 1))),
+            Assert(implies(dut.last, dut.step | lost)),
+            # A command has as many tiles as it says, at their interval, and one end.
+            Assert(implies(dut.ends, dut.last & (under_way | lost))),
+            Assert(implies(dut.step & dut.last & ~disturbed, dut.ends == final)),
+            Assert(implies(more & ~disturbed, (since == interval) & ~final)),
+            Assert(implies(more, dut.again == (row != now.row_tiles - 1))),
+            # Tiles keep apart, and whatever may have stopped them, results have left before the next.
+            Assert(implies(dut.begin & ~disturbed, since >= least)),
+            Assert(implies(dut.last & ~lost, apart >= least)),
+            # It begins soon after the one before has ended, and ends in its time.
+            Assert(delay <= max(SYSTOLIC_SETUP, least)),
+            Assert(implies(under_way, lasts <= now.row_tiles * now.column_tiles * interval)),
+            # A halt leaves nothing.
+            Assert(implies(halted, ~(dut.begin | dut.step | dut.read | dut.running))),
+            Assert(implies(halted, dut.last == lost)),
+            Cover(dut.ends & final & (now.row_tiles == 2) & (now.column_tiles == 2)),
+            Cover(fresh & dut.ends & dut.step),
+            Cover(dut.ends & disturbed & ~final & ~halted & (done == 7)),
+            Cover(waits & (delay == least)),
+        ]
+        return m
+
+
+@pytest.mark.parametrize(("rows", "depth"), [(1, 34), (4, 28)])
+def test_output_stationary_tiles(rows, depth):
+    spec = OutputRules(rows)
+    check(spec, depth=depth)
+
+
+@pytest.mark.parametrize(
+    ("rows", "bug"),
+    [
+        (1, ("self.halt & goes_on", "self.halt & self.running")),
+        (1, (" & ~turned),", "),")),
+        (1, ("| stopped | cut", "| stopped")),
+        (4, ("early[-1] & ", "")),
+        (1, (" & (settled | ~self.plan.payload.short)", "")),
+        (1, ("self.fresh | rows_left[-1]", "self.fresh")),
+        (1, ("turn & ~final_tile & ~self.halt", "turn & ~final_tile")),
+        (1, ("vacant | (turn & final_tile)", "vacant | (turn & final_tile & ~self.stop)")),
+    ],
+)
+def test_output_stationary_tiles_with_a_bug(rows, bug):
+    refute(OutputRules(rows, mutant(OutputSequencer, bug)), depth=24)
