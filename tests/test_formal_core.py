@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Assume, C, Cat, Cover, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 
 from hw.array.geometry import least_interval
 from hw.array.output_sequencer import OutputSequencer
 from hw.array.setup import TURN, Setup
+from hw.array.weight_sequencer import WeightSequencer
 from hw.design import Design, Geometry
-from hw.timing import SYSTOLIC_SETUP
+from hw.timing import ACCUMULATE, SYSTOLIC_SETUP
 from tests.formal import check, free, holds, mutant, previous, prove, refute
 from tests.formal_inside import implies
 
@@ -244,3 +245,110 @@ def test_output_stationary_tiles(rows, columns, depth):
 )
 def test_output_stationary_tiles_with_a_bug(rows, bug):
     refute(OutputRules(rows, mutant(OutputSequencer, bug)), depth=24)
+
+
+class WeightRules(Front):
+    """Tiles of a command come one after the other, each behind its weights; a row is added to when it has been written."""
+
+    def __init__(self, rows=2, *bugs):
+        small, self._rows = design(tile_depth=rows), rows
+        most = {"row_tiles": 7, "column_tiles": 2, "depth_tiles": 2}
+        sequencer = mutant(WeightSequencer, *bugs)(design=small)
+        super().__init__(sequencer, design=small, least=1, most=most)
+
+    def elaborate(self, platform):
+        m = Module()
+        self._join(m)
+        dut, rows, halt, halted = self._sequencer, self._rows, self.halt, self.halted
+        step, ends = dut.step, dut.ends
+        begins, last = step.running & step.first, step.running & step.last
+        given = dut.plan.valid & dut.plan.ready
+        just_given = previous(m, given, "just_given")
+        under_way = Signal()  # a command's steps have begun, and its end has not come
+        told, disturbed = Signal(), Signal()  # the command was told to stop, from the cycle before it on
+        active = Signal()  # a tile's steps go on
+        waiting = Signal(range(3))  # commands taken whose steps have not begun
+        column, depth, row = Signal(2), Signal(2), Signal(3)
+        since, apart = Signal(range(16), init=15), Signal(range(16), init=15)
+        lasts, delay = Signal(range(64)), Signal(range(32))
+        fresh = begins & ~under_way
+        # The next command may be given in the cycle before, not earlier: what was known then is what begins.
+        known = Signal.like(self.next)
+        with m.If(given):
+            m.d.sync += known.eq(self.next)
+        known = previous(m, known, "known")
+        now = Signal.like(self.now)
+        stopping = previous(m, dut.stop & ~(ends | halt), "stopping")
+        stopped = previous(m, dut.stop, "stopped")
+        m.d.comb += [
+            # Whoever says stop says so until the command ends.
+            Assume(implies(stopping, dut.stop)),
+            now.eq(Mux(fresh, known, self.now)),
+            disturbed.eq(Mux(fresh, stopped, told)),
+        ]
+        m.d.sync += self.now.eq(now)
+        at_column, at_depth, at_row = Signal(2), Signal(2), Signal(3)
+        m.d.comb += [
+            at_row.eq(Mux(begins, 0, row)),
+            at_depth.eq(Mux(fresh, 0, depth)),
+            at_column.eq(Mux(fresh, 0, column)),
+        ]
+        m.d.sync += [row.eq(at_row + step.running), column.eq(at_column), depth.eq(at_depth)]
+        final = (at_depth == now.depth_tiles - 1) & (at_column == now.column_tiles - 1)
+        with m.If(last):
+            m.d.sync += depth.eq(at_depth + 1)
+            with m.If(at_depth == now.depth_tiles - 1):
+                m.d.sync += [depth.eq(0), column.eq(at_column + 1)]
+        apart_least = ACCUMULATE + 1
+        spare = Mux(now.row_tiles > apart_least, now.row_tiles, apart_least)
+        begun = under_way | begins
+        m.d.sync += [
+            under_way.eq(begun & ~ends & ~halt),
+            active.eq(step.running & ~step.last & ~halt),
+            told.eq(disturbed | dut.stop),
+            waiting.eq(Mux(halt, 0, waiting + given - fresh)),
+            since.eq(Mux(begins, 1, since + (since != 15))),
+            lasts.eq(Mux(fresh, 1, lasts + 1)),
+            delay.eq(Mux((waiting != 0) & ~begun & ~halt, delay + 1, 0)),
+        ]
+        # Weights: read whole, one tile ahead at most.
+        first = dut.weight_first & dut.weight_reading
+        there, words = Signal(), Signal(range(16))
+        m.d.sync += [
+            there.eq((first | (there & ~begins)) & ~(dut.cut | halt)),
+            words.eq(Mux(first, 1, words + (dut.weight_reading & (words != 15)))),
+            apart.eq(Mux(first, 1, apart + (apart != 15))),
+        ]
+        # Rows that were written to lately.
+        rows_before, row_now = [], Mux(step.running, Value.cast(Cat(step.row, step.half, C(1, 1))), 0)
+        for age in range(ACCUMULATE):
+            rows_before.append(row_now := previous(m, row_now, f"row_{age}"))
+        place = Cat(step.row, step.half, C(1, 1))
+        m.d.comb += [
+            # A command begins when the one before it has ended, a tile when the one before it has.
+            Assert(implies(fresh, waiting > just_given)),
+            Assert(implies(begins, ~active)),
+            Assert(step.running == (begins | active)),
+            # Steps are as many as a tile has rows; tiles are as many as the command has; one end.
+            Assert(implies(step.running, at_row < now.row_tiles)),
+            Assert(implies(step.running & ~disturbed, step.last == (at_row == now.row_tiles - 1))),
+            Assert(implies(ends, last)),
+            Assert(implies(last & ~disturbed & ~dut.stop, ends == final)),
+            Assert(implies(step.running, at_column < now.column_tiles)),
+            Assert(implies(dut.cut, ends)),
+            # Weights are there, and none are lost.
+            Assert(implies(first, ~there | begins)),
+            Assert(implies(begins, there & (apart >= max(rows, 2)) & (words == rows))),
+            # A row has been written when it is added to.
+            Assert(implies(begins, since >= ACCUMULATE + 1)),
+            *(Assert(implies(step.running & step.accumulate, before != place)) for before in rows_before),
+            # It begins soon after the one before has ended, and ends in its time.
+            Assert(delay <= SYSTOLIC_SETUP + ACCUMULATE),
+            Assert(implies(under_way, lasts <= now.column_tiles * now.depth_tiles * spare)),
+            # A halt leaves nothing.
+            Assert(implies(halted, ~(step.running | dut.weight_reading | dut.waiting | ends))),
+            Cover(ends & final & (now.row_tiles == 7) & (now.column_tiles == 2) & ~disturbed),
+            Cover(fresh & (since == now.row_tiles) & just_given),
+            Cover(dut.cut & previous(m, dut.weight_reading, "read")),
+        ]
+        return m

@@ -218,13 +218,16 @@ def test_address_past_the_end(dataflow, past, position):
     np.testing.assert_array_equal(seen.accumulators[96 : 96 + len(expected)], expected)
 
 
+@pytest.mark.parametrize("past", [{"activations_address": 255}, {"weights_address": 253}], ids=str)
 @pytest.mark.parametrize("dataflow", [OUTPUT, WEIGHT])
-def test_results_on_their_way_survive_a_fault(dataflow):
-    """A command that is cut short right behind a good one does not overtake its results."""
+def test_a_command_before_a_fault_is_whole(dataflow, past):
+    """A command that is cut short right behind a good one neither overtakes its results nor cuts it."""
     design = design_for(rows=8, columns=2, data_bytes=8, dataflow=dataflow)
     activations, weights = contents(design, 1)
-    good = command(depth_tiles=16, row_tiles=2, activations_stride=2)
-    wrong = command(depth_tiles=16, activations_address=255, accumulators_address=64)
+    good = command(depth_tiles=16, row_tiles=4, activations_stride=2)
+    if dataflow == WEIGHT:
+        good = command(depth_tiles=2, row_tiles=48, activations_stride=2)
+    wrong = command(depth_tiles=16, accumulators_address=64, **past)
     seen = run(design, dataflow, activations, weights, [good, wrong], [0, 0])
     assert seen.faults == [seen.finished[1] - 1]
     expected = SystolicModel(geometry=design.geometry, dataflow=dataflow).execute(
