@@ -309,7 +309,7 @@ class WeightRules(Front):
             waiting.eq(Mux(halt, 0, waiting + given - fresh)),
             since.eq(Mux(begins, 1, since + (since != 15))),
             lasts.eq(Mux(fresh, 1, lasts + 1)),
-            delay.eq(Mux((waiting != 0) & ~begun & ~halt, delay + 1, 0)),
+            delay.eq(Mux((self._setup.busy | (waiting != 0)) & ~begun & ~halt, delay + 1, 0)),
         ]
         # Weights: read whole, one tile ahead at most.
         first = dut.weight_first & dut.weight_reading
@@ -343,7 +343,7 @@ class WeightRules(Front):
             Assert(implies(begins, since >= ACCUMULATE + 1)),
             *(Assert(implies(step.running & step.accumulate, before != place)) for before in rows_before),
             # It begins soon after the one before has ended, and ends in its time.
-            Assert(delay <= SYSTOLIC_SETUP + ACCUMULATE),
+            Assert(delay < SYSTOLIC_SETUP + rows),
             Assert(implies(under_way, lasts <= now.column_tiles * now.depth_tiles * spare)),
             # A halt leaves nothing.
             Assert(implies(halted, ~(step.running | dut.weight_reading | dut.waiting | ends))),
@@ -352,3 +352,24 @@ class WeightRules(Front):
             Cover(dut.cut & previous(m, dut.weight_reading, "read")),
         ]
         return m
+
+
+def test_weight_stationary_tiles():
+    check(WeightRules(), depth=30)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ("spacing[-1] & ", ""),
+        (" & (settling[-1] | ~tiles.tile.adds)", ""),
+        ("(vacates & ~takes) | self.cut | self.halt", "(vacates & ~takes) | self.halt"),
+        ("(steps.command_last | (self.stop & ~go))", "steps.command_last"),
+        ("goes & ~tile_last & ~self.halt", "goes & ~self.halt"),
+        ("weights.cut.eq(self.cut | self.halt)", "weights.cut.eq(self.cut)"),
+        ("weights.soon & phase.free", "phase.free"),
+        ("vacant | (goes & tile_last)", "vacant | (goes & tile_last & tiles.tile.depth_first)"),
+    ],
+)
+def test_weight_stationary_tiles_with_a_bug(bug):
+    refute(WeightRules(2, bug), depth=24)
