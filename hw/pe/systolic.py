@@ -53,21 +53,24 @@ class OutputStationaryElement(wiring.Component):
         m = Module()
         m.submodules.multiplier = multiplier = share(RegisteredMultiplier, a_width=8, b_width=8, signed=True)
         m.submodules.adder = adder = share(GatedAdder, width=32, addend_width=16)
-        multiplied_last, keep = Signal(), Signal(init=1)
+        product = Signal(signed(16))  # a register beside the adder: the multiplier may be far away
+        product_last, multiplied_last, keep = Signal(), Signal(), Signal(init=1)
         total = Signal(32)
         m.d.comb += [
             multiplier.a.eq(self.activation),
             multiplier.b.eq(self.weight),
             adder.total.eq(total),
             adder.keep.eq(keep),
-            adder.addend.eq(multiplier.product),
+            adder.addend.eq(product),
         ]
         m.d.sync += [
             self.activation_next.eq(self.activation),
             self.weight_next.eq(self.weight),
             self.last_next.eq(self.last),
             multiplied_last.eq(self.last_next),
-            keep.eq(~multiplied_last),
+            product.eq(multiplier.product),
+            product_last.eq(multiplied_last),
+            keep.eq(~product_last),
             total.eq(adder.sum),
             self.valid.eq(~keep),
             self.result.eq(Mux(keep, 0, total)),
