@@ -112,7 +112,7 @@ SELECT = 1
 """An activation word from its scratchpad to its bytes at the weight-stationary array: choice of the part."""
 
 OUTPUT_ELEMENT = 5
-"""Operands at an output-stationary element to its result, when they are its last: operands, product (two registers), sum, result."""
+"""Operands at an output-stationary element to its result, when they are its last: operands, product (two), sum, result."""
 
 WEIGHT_ELEMENT = 5
 """An activation at a weight-stationary element to the partial sum below it: activation, multiplier's register, product (two
