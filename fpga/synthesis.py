@@ -163,6 +163,46 @@ def dsp_multipliers(rtlil: str) -> str:
     return "".join(text)
 
 
+def gated_adders(rtlil: str) -> str:
+    """Verilog that puts each ``hw.pe.accumulate.GatedAdder`` of ``rtlil`` into a carry chain alone.
+
+    A bit's table is the addend's, or with ``keep`` the exclusive or with the total's; where the carry does not pass, both agree,
+    or the addend's bit is 0. Ports and tables of the cell: Yosys, ``techlibs/ecp5/cells_sim.v`` (CCU2C).
+    """
+    text = []
+    for name, width in _modules(rtlil, "gated_adder"):
+        last = width["addend"] - 1
+        cells = []
+        for bit in range(0, width["sum"], 2):
+            halves = ", ".join(
+                f".A{half}(total[{bit + half}]), .B{half}(addend[{min(bit + half, last)}]), .C{half}(keep), .D{half}(1'b1), "
+                f".S{half}(sum[{bit + half}])"
+                for half in range(2)
+            )
+            carry = f"carry[{bit // 2 - 1}]" if bit else "1'b0"
+            cells.append(
+                f'CCU2C #(.INIT0(16\'h6CCC), .INIT1(16\'h6CCC), .INJECT1_0("NO"), .INJECT1_1("NO")) bits_{bit} '
+                f"(.CIN({carry}), {halves}, .COUT(carry[{bit // 2}]));\n"
+            )
+        text.append(
+            f"module {name}(input [{width['total'] - 1}:0] total, input keep, input [{last}:0] addend, "
+            f"output [{width['sum'] - 1}:0] sum);\nwire [{width['sum'] // 2 - 1}:0] carry;\n{''.join(cells)}endmodule\n"
+        )
+    return "".join(text)
+
+
+def _modules(rtlil: str, kind: str) -> list[tuple[str, dict[str, int]]]:
+    """Modules of a component that is replaced, with the widths of their ports."""
+    found = []
+    for name in re.findall(rf"^module \\(\S*_{kind}(?:_\d+)?)$", rtlil, re.MULTILINE):
+        body = rtlil[rtlil.index(f"module \\{name}\n") :].split("\nend\n", 1)[0]
+        ports = re.findall(
+            r"^  wire (?:width (\d+) )?(?:input|output) \d+ +(?:signed )?\\(\w+)$", body, re.MULTILINE
+        )
+        found.append((name, {port: int(bits or 1) for bits, port in ports}))
+    return found
+
+
 def without_collisions(rtlil: str) -> str:
     """``rtlil`` with clocked memory reads free to give anything for a word that is written in the same cycle.
 
@@ -203,16 +243,16 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
     """
     flow = flow or Flow()
     options = " ".join(flow.synthesis_options)
-    multipliers = dsp_multipliers(rtlil)
+    blocks = gated_adders(rtlil) + (dsp_multipliers(rtlil) if flow.dsp else "")
     rtlil = small_memories(without_collisions(rtlil))
     script = (
-        "read_rtlil design.il\n" + ("techmap -map multipliers.v\n" if flow.dsp and multipliers else "")
+        "read_rtlil design.il\n" + ("techmap -map blocks.v\n" if blocks else "")
         + f"synth_ecp5 {options} -top {name} -json netlist.json\n"
         "check -assert\ntee -q -o statistics.json stat -json\n"
     )  # fmt: skip
     with tools.working_folder("synthesis") as folder:
         (folder / "design.il").write_text(rtlil)
-        (folder / "multipliers.v").write_text(multipliers)
+        (folder / "blocks.v").write_text(blocks)
         (folder / "script.ys").write_text(script)
         command = [*tools.yowasp("yosys"), "-q", "-l", "log.txt", "-s", "script.ys"]
         try:

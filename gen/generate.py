@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +34,11 @@ def accelerator(config: Config) -> Accelerator:
     return Accelerator(design=design, core=config.instance.core(design))
 
 
-def generate(config: Config) -> Generated:
-    """Verilog and manifest; deterministic byte for byte."""
+def generate(config: Config, *, notify: Callable[[str], None] = lambda _: None) -> Generated:
+    """Verilog and manifest; deterministic byte for byte. ``notify`` is told when that takes unusually long."""
     component, top = accelerator(config), top_name(config)
     try:
-        text = verilog.to_verilog(component, name=top)
+        text = verilog.to_verilog(component, name=top, notify=notify)
     except KeyboardInterrupt:
         # Given up half way: Amaranth need not warn of parts that were made and not used.
         warnings.simplefilter("ignore", UnusedElaboratable)

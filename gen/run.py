@@ -35,7 +35,7 @@ def run(
         compile_gemm(design, family, *load.sizes, mode=load.mode, formats=load.formats) for load in workloads
     ]
     notify(f"generating {config.name}")
-    made = generate(config)
+    made = generate(config, notify=notify)
     predictions = [
         predict(design, family.model().law(), program.instructions, options.timing).cycles
         for program in programs
@@ -94,8 +94,8 @@ def document(
 ) -> dict[str, Any]:
     """What came of a run, as the command line gives it."""
     m, k, n = load.sizes
-    counters, geometry = result.counters, config.geometry
-    elements = geometry.tile_rows * geometry.columns * geometry.tile_depth  # multiplications in a step
+    counters = result.counters
+    peak = config.instance.model().multiplications(program.gemm.variant)
     memory = np.frombuffer(result.memory, np.uint8)
     wrong, stray = mismatch(program.read_output(memory), load.golden()), program.damaged(memory)
     measured = counters["cycles"]
@@ -107,7 +107,7 @@ def document(
         "workload": load.describe(),
         "cycles": {"measured": measured, "predicted": predicted},
         "utilisation": {
-            "array": m * k * n / (elements * measured) if measured else 0.0,
+            "array": m * k * n / (peak * measured) if measured else 0.0,
             "bus": counters["load_beats"] / measured if measured else 0.0,
         },
         "mismatch": wrong,

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from gen.compiler.compile import MOST_SIZE
 from gen.errors import RequestError
 from hw.control.isa import OutputMode
 from hw.formats import INT8, Format, Operand
 from sim import golden
 
 MODES = ("raw", "requantised")
-LARGEST_SIZE = 65_535
-"""Most of M, K and N; rows and columns are fields of 16 bits."""
 LARGEST_BYTES = 1 << 28
 """Most bytes of all operands and results together: what a simulation can be given in good time."""
 
@@ -88,10 +87,10 @@ class Workload:
 
 def parse_gemm(text: str) -> tuple[int, int, int]:
     """Sizes of ``MxKxN``."""
-    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})x(\d{1,6})", text)
+    match = re.fullmatch(r"(\d{1,10})x(\d{1,10})x(\d{1,10})", text)
     sizes = tuple(map(int, match.groups())) if match else (0, 0, 0)
-    if not all(1 <= size <= LARGEST_SIZE for size in sizes):
-        raise RequestError(f"--gemm {text!r}: must be MxKxN, three integers from 1 to {LARGEST_SIZE}")
+    if not all(1 <= size <= MOST_SIZE for size in sizes):
+        raise RequestError(f"--gemm {text!r}: must be MxKxN, three integers from 1 to {MOST_SIZE}")
     m, k, n = sizes
     if (total := m * k + k * n + 4 * m * n) > LARGEST_BYTES:
         raise RequestError(f"--gemm {text!r}: operands must be at most {LARGEST_BYTES} bytes, not {total}")

@@ -147,7 +147,7 @@ def axi_address(address_width: int) -> data.StructLayout:
 
 
 def axi_read_data(data_width: int) -> data.StructLayout:
-    """Payload of R; ``error`` is RRESP != OKAY."""
+    """Payload of R; ``error``: RRESP is SLVERR or DECERR."""
     return data.StructLayout({"data": data_width, "error": 1, "last": 1})
 
 
@@ -167,7 +167,7 @@ def axi_read(address_width: int, data_width: int) -> Signature:
 
 
 def axi_write(address_width: int, data_width: int) -> Signature:
-    """Write half of an AXI4 master, as streams; the payload of ``b`` is 1 when BRESP is not OKAY."""
+    """Write half of an AXI4 master, as streams; the payload of ``b`` is 1 when BRESP is SLVERR or DECERR."""
     return Signature(
         {
             "aw": Out(stream.Signature(axi_address(address_width))),

@@ -106,13 +106,13 @@ SYSTOLIC_SETUP = 6
 """EXECUTE's command handshake to the first cycle in which the address of its first operand may stand at a scratchpad."""
 
 CORNER_TURN = 3
-"""An activation word at an operand reader to its first byte at row 0 of the output-stationary array: broadcast, row, byte."""
+"""An activation word from its scratchpad to its first byte at row 0 of the output-stationary array: broadcast, row, byte."""
 
 SELECT = 1
-"""An activation word at an operand reader to its bytes at the weight-stationary array: choice of the part."""
+"""An activation word from its scratchpad to its bytes at the weight-stationary array: choice of the part."""
 
-OUTPUT_ELEMENT = 4
-"""Operands at an output-stationary element to its result, when they are its last: operands, product (two registers), sum."""
+OUTPUT_ELEMENT = 5
+"""Operands at an output-stationary element to its result, when they are its last: operands, product (two), sum, result."""
 
 WEIGHT_ELEMENT = 5
 """An activation at a weight-stationary element to the partial sum below it: activation, multiplier's register, product (two

@@ -59,6 +59,12 @@ class Model:
         steps = depth_tiles * self._shape.tile_depth
         return steps + (-(-steps // BLOCK) if variant else 0)
 
+    def multiplications(self, variant: int) -> float:
+        return self._shape.tile_rows * self._shape.columns * self._shape.tile_depth
+
+    def tile_cycles(self, variant: int, row_tiles: int, depth_tiles: int) -> int:
+        return max(row_tiles, self._shape.weight_words) * depth_tiles
+
     def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
         g, variant = self._shape, fields["variant"]
         rows, steps = fields["row_tiles"] * g.tile_rows, fields["depth_tiles"] * g.tile_depth

@@ -17,6 +17,7 @@ from hw.memory.accumulators import AccumulatorBank
 from hw.memory.registered import RegisteredMemory
 from hw.memory.scratchpad import Scratchpad
 from hw.pe.multiplier import RegisteredMultiplier
+from hw.pe.systolic import OutputStationaryElement
 from hw.share import share
 
 CYCLES = 300
@@ -180,6 +181,35 @@ def test_multiplier(a_width, b_width, is_signed):
         for i, (a, b) in enumerate(pairs)
     ]
     assert run_mapped(module, stimulus) == run_component(AroundMultiplier(**arguments), stimulus)
+
+
+class AroundElement(wiring.Component):
+    """Shared parts stay modules of their own below an element, and are replaced."""
+
+    def __init__(self):
+        super().__init__(OutputStationaryElement().signature)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.element = element = OutputStationaryElement()
+        wiring.connect(m, wiring.flipped(self), element)
+        return m
+
+
+def test_element():
+    """Sums of every length, also of one product, and of products that carry through the whole of the sum."""
+    module, cells = synthesised(AroundElement())
+    assert cells["CCU2C"] == 16  # the adder, and no other gate beside it
+    random = np.random.default_rng(7)
+    stimulus = [
+        {
+            "activation": int(random.choice([0, 1, 255, 128, 127, random.integers(256)])),
+            "weight": int(random.choice([1, 255, 128, 127, random.integers(256)])),
+            "last": int(random.random() < (0.5 if i % 100 < 30 else 0.05)),
+        }
+        for i in range(2 * CYCLES)
+    ]
+    assert run_mapped(module, stimulus) == run_component(AroundElement(), stimulus)
 
 
 class Behind(wiring.Component):

@@ -115,7 +115,7 @@ def test_show_schema(gatemill):
         (["simulate", "systolic-4x4"], "--gemm, --model: exactly one of them must be given"),
         (
             ["simulate", "systolic-4x4", "--gemm", "3x3"],
-            "--gemm '3x3': must be MxKxN, three integers from 1 to 65535",
+            "--gemm '3x3': must be MxKxN, three integers from 1 to 1073741823",
         ),
         (["simulate", "systolic-4x4", "--gemm", "0x1x1"], "--gemm '0x1x1': must be"),
         (

@@ -184,6 +184,8 @@ def test_halt(dataflow, since, past):
 PAST = [
     {"activations_address": 250, "activations_stride": 9},
     {"activations_address": 255, "depth_tiles": 9},
+    {"activations_address": 250, "activations_stride": 2, "depth_tiles": 7},
+    {"activations_address": 249, "activations_stride": 2, "depth_tiles": 12},
     {"activations_stride": 65535},
     {"weights_address": 254, "depth_tiles": 9},
     {"depth_tiles": 1 << 23},
@@ -214,6 +216,24 @@ def test_address_past_the_end(dataflow, past, position):
     model = SystolicModel(geometry=design.geometry, dataflow=dataflow)
     expected = model.execute(vars(later), activations, weights)
     np.testing.assert_array_equal(seen.accumulators[96 : 96 + len(expected)], expected)
+
+
+@pytest.mark.parametrize("past", [{"activations_address": 255}, {"weights_address": 253}], ids=str)
+@pytest.mark.parametrize("dataflow", [OUTPUT, WEIGHT])
+def test_a_command_before_a_fault_is_whole(dataflow, past):
+    """A command that is cut short right behind a good one neither overtakes its results nor cuts it."""
+    design = design_for(rows=8, columns=2, data_bytes=8, dataflow=dataflow)
+    activations, weights = contents(design, 1)
+    good = command(depth_tiles=16, row_tiles=4, activations_stride=2)
+    if dataflow == WEIGHT:
+        good = command(depth_tiles=2, row_tiles=48, activations_stride=2)
+    wrong = command(depth_tiles=16, accumulators_address=64, **past)
+    seen = run(design, dataflow, activations, weights, [good, wrong], [0, 0])
+    assert seen.faults == [seen.finished[1] - 1]
+    expected = SystolicModel(geometry=design.geometry, dataflow=dataflow).execute(
+        vars(good), activations, weights
+    )
+    np.testing.assert_array_equal(seen.accumulators[: len(expected)], expected)
 
 
 @pytest.mark.parametrize("dataflow", [OUTPUT, WEIGHT])

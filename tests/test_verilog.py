@@ -53,6 +53,14 @@ def test_first_use_of_yosys_is_told(text, tmp_path, monkeypatch):
     monkeypatch.setenv("YOWASP_CACHE_DIR", str(tmp_path))
     assert not tools.is_prepared("yosys")
 
+    def stopped(*_, **__):
+        raise tools.ToolError("before it is run")
+
+    monkeypatch.setattr(tools, "run", stopped)
+    with pytest.raises(tools.ToolError, match="before it is run"):
+        to_verilog(CopyMachine(data_bytes=8, address_width=32), name="copy", notify=told.append)
+    assert told == ["preparing Yosys (once, about a minute)"]
+
 
 def test_ports_in_plain_names(text):
     header = (

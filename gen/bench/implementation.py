@@ -58,7 +58,7 @@ def rows(notify: Notify) -> list[Row]:
         ),
         Row(
             key="clock",
-            what="the core around it: operand readers, front end, corner turn",
+            what="the core around it: setup, sequencer, address walks, corner turn",
             measured=_text(core),
             values=core.as_dict(),
         ),

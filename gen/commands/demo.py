@@ -38,7 +38,7 @@ def demo(
     from gen.generate import generate
     from gen.options import Options
 
-    files = write_files(folder, generate(loaded).files)
+    files = write_files(folder, generate(loaded, notify=note).files)
     note(f"wrote {', '.join(files)}")
     loads = [workload.of_layer(MODEL, layer, tokens, "raw") for layer, tokens in LAYERS]
     with progress_bar() as progress:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gen.commands.common import ConfigArgument, JsonOption, SetOption, emit, output_folder, write_files
+from gen.commands.common import ConfigArgument, JsonOption, SetOption, emit, note, output_folder, write_files
 
 
 def generate(
@@ -24,7 +24,7 @@ def generate(
     folder = output_folder(output)
     from gen.generate import generate as make
 
-    made = make(loaded)
+    made = make(loaded, notify=note)
     paths = write_files(folder, made.files)
     document = {
         "files": paths,

@@ -28,6 +28,8 @@ MOST_SHARED = 4
 
 BLOCK_INSTRUCTIONS = 2
 """A weight block takes a LOAD and an EXECUTE."""
+MANY_ROWS = 64
+"""Row tiles that are enough for the array not to wait for weights; an estimate."""
 STORE_ROW = 4
 """Cycles that STORE takes for a row at least; an estimate."""
 
@@ -236,10 +238,13 @@ class Tiler:
         return max(array, bus, store), bus
 
     def _array_steps(self, rows: int) -> int:
-        """Steps of the whole GEMM: a depth tile takes a step per row tile, but its weights must come in, too."""
-        g = self.geometry
-        per_pass = max(rows, g.weight_words) * ceil_div(self.row_tiles, rows)
-        return per_pass * self.column_tiles * ceil_div(self.gemm.K, g.tile_depth)
+        """Cycles of the array for the whole GEMM."""
+        return self._tile_cycles(rows) * ceil_div(self.row_tiles, rows) * self.column_tiles
+
+    def _tile_cycles(self, rows: int) -> int:
+        """Cycles of a column tile over the whole of K."""
+        depth = ceil_div(self.gemm.K, self.geometry.tile_depth)
+        return self.model.tile_cycles(self.gemm.variant, rows, depth)
 
     def _bus_beats(self, rows: int, chunk: int) -> int:
         beat, gemm = self.design.data_bytes, self.gemm
@@ -301,7 +306,7 @@ class Tiler:
         """Cycles that a row tile of a column tile takes in the array and in STORE."""
         g = self.geometry
         stored = min(self.gemm.M, g.tile_rows) * max(ceil_div(g.columns, self.design.output_lanes), STORE_ROW)
-        return ceil_div(self.gemm.K, g.tile_depth), stored
+        return max(1, self._tile_cycles(MANY_ROWS) // MANY_ROWS), stored
 
     def _tail(self, first: int, last: int, several: bool) -> tuple[Span, ...]:
         """The last group's parts of row tiles ``first`` to ``last``: each one's STORE hides behind the next one's EXECUTE.

@@ -50,7 +50,7 @@ class Systolic(Family):
         )
 
     def core(self, design: Design) -> Any:
-        """The array with its operand readers."""
+        """The array with what feeds it."""
         from hw.array.core import systolic_core
 
         return systolic_core(design=design, dataflow=self.config.dataflow)

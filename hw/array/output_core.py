@@ -107,9 +107,10 @@ class OutputStationaryCore(wiring.Component):
         """Reads weights, as much later as the activations' way to the array is longer."""
         words = self._design.weight_words
         m.submodules.weight_walk = walk = WeightWalk(words=words)
-        signals = Cat(sequencer.begin, sequencer.fresh, sequencer.again, sequencer.step)
+        tile = Cat(sequencer.begin, sequencer.fresh, sequencer.again)
         m.d.comb += [
-            Cat(walk.begin, walk.fresh, walk.again, walk.step).eq(delayed(m, signals, CORNER_TURN)),
+            Cat(walk.begin, walk.fresh, walk.again).eq(delayed(m, tile, CORNER_TURN - 1)),
+            walk.step.eq(delayed(m, sequencer.step, CORNER_TURN)),
             walk.base.eq(sequencer.current.command.weights_address),
             self.weights.address.eq(walk.address),
         ]

@@ -28,9 +28,9 @@ class OutputSequencer(wiring.Component):
     plan : In(stream of ``plan``), soon : In(1)
         Of ``Setup``.
     stop : In(1)
-        End the command at the next end of a word of activations, or with the next tile.
+        End the command at an end of a word of activations, ``least_interval`` steps or more into a tile, or with the next tile.
     halt : In(1)
-        Stop at once. The sums so far are let out: ``last`` without an operand.
+        Stop at once. A sum so far is let out: ``last`` without an operand, in the next cycle.
     current : Out(plan)
         The command under way, from the cycle of its first ``begin`` on.
     running : Out(1)
@@ -75,9 +75,11 @@ class OutputSequencer(wiring.Component):
         rows, word_bytes = self._design.geometry.tile_rows, self._design.geometry.activation_bytes
         turn, cut, final_tile, idle = Signal(), Signal(), Signal(), Signal()
         self._follow(m, turn, final_tile, idle)
-        self._count(m, turn, cut, idle)
+        turned = self._count(m, turn, cut, idle)
         self._tiles(m, turn, cut, final_tile)
-        word, goes_on, dropped = Signal(), Signal(), Signal()
+        least = least_interval(rows)
+        word, goes_on, dropped, stops = Signal(), Signal(), Signal(), Signal()
+        early = Signal(range(-1, least), init=-1)
         past_depth = Signal(DEPTH_BITS + 1)
         m.d.comb += [
             self.last.eq((self.step & past_depth[-1]) | dropped),
@@ -89,9 +91,12 @@ class OutputSequencer(wiring.Component):
             self.index.eq(self.index + 1),
             self.step.eq(goes_on),
             past_depth.eq(past_depth - 1),
-            # The rows' words of this turn have been read by then.
-            cut.eq(goes_on & self.stop & (self.index == word_bytes - 3)),
-            dropped.eq(self.halt & self.running),
+            early.eq(early - ~early[-1]),
+            # The rows' words of this turn have been read two steps later.
+            stops.eq(self.stop & (self.index == word_bytes - 4)),
+            # Results of the tile before have left then, and what comes after this one is not settled yet.
+            cut.eq(goes_on & stops & early[-1] & ~turned),
+            dropped.eq(self.halt & goes_on),
         ]
         with m.If(self.index == word_bytes - 1):
             m.d.sync += word.eq(goes_on)
@@ -99,7 +104,7 @@ class OutputSequencer(wiring.Component):
             m.d.sync += past_depth.eq(-1)
         with m.If(self.begin):
             m.d.sync += [self.index.eq(0), self.step.eq(1), word.eq(1)]
-            m.d.sync += past_depth.eq(self.current.depth_left)
+            m.d.sync += [past_depth.eq(self.current.depth_left), early.eq(least - 4)]
         with m.If(self.halt):
             m.d.sync += [self.step.eq(0), word.eq(0), cut.eq(0)]
         return m
@@ -133,8 +138,11 @@ class OutputSequencer(wiring.Component):
         with m.If(self.step | self.halt):
             m.d.sync += settling.eq(least - TURN - 1)
 
-    def _count(self, m: Module, turn: Signal, cut: Signal, idle: Signal) -> None:
-        """``turn``: the cycle ``TURN`` before the next tile may begin. Meaningless counting goes on while there is no tile."""
+    def _count(self, m: Module, turn: Signal, cut: Signal, idle: Signal):
+        """``turn``: the cycle ``TURN`` before the next tile may begin. Meaningless counting goes on while there is no tile.
+
+        Returned: it is ``turn`` or has been, while there is a tile.
+        """
         left, turned = Signal(DEPTH_BITS + 1, init=-1), Signal(init=1)
         m.d.comb += turn.eq(left[-1] & ~turned)
         m.d.sync += [left.eq(left - 1), turned.eq(left[-1] | idle)]
@@ -142,6 +150,7 @@ class OutputSequencer(wiring.Component):
             m.d.sync += left.eq(-1)
         with m.If(self.begin):
             m.d.sync += left.eq(self.current.turn_left)
+        return left[-1]
 
     def _tiles(self, m: Module, turn: Signal, cut: Signal, final_tile: Signal) -> None:
         """Row tiles within column tiles."""
@@ -149,7 +158,7 @@ class OutputSequencer(wiring.Component):
         stopped = Signal()
         m.d.comb += [
             self.again.eq(~rows_left[-1] & ~self.fresh),
-            final_tile.eq((rows_left[-1] & columns_left[-1]) | stopped),
+            final_tile.eq((rows_left[-1] & columns_left[-1]) | stopped | cut),
         ]
         with m.If(self.begin):
             m.d.sync += [rows_left.eq(rows_left - 1), stopped.eq(self.stop & ~self.fresh)]
@@ -217,8 +226,9 @@ class WeightWalk(wiring.Component):
 
     Members
     -------
-    begin, fresh, again, step : In
-        Of ``OutputSequencer``, all delayed by the same number of cycles.
+    begin, fresh, again : In
+        Of ``OutputSequencer``, delayed by one cycle less than ``step``, so that where to go is a register when it is time.
+    step : In
     base : In
         Of the command, while ``fresh``.
     address : Out
@@ -240,14 +250,18 @@ class WeightWalk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        first, onward = Signal.like(self.address), Signal.like(self.address)
+        first, onward, target = (Signal.like(self.address) for _ in range(3))
+        jump, next_columns, fresh = Signal(), Signal(), Signal()
         m.d.comb += onward.eq(self.address + self.step)
-        m.d.sync += self.address.eq(onward)
-        with m.If(self.begin):
-            with m.If(self.fresh):
-                m.d.sync += [self.address.eq(self.base), first.eq(self.base)]
-            with m.Elif(self.again):
-                m.d.sync += self.address.eq(first)
-            with m.Else():
-                m.d.sync += first.eq(onward)
+        m.d.sync += [
+            jump.eq(self.begin & (self.fresh | self.again)),
+            next_columns.eq(self.begin & ~self.fresh & ~self.again),
+            fresh.eq(self.begin & self.fresh),
+            target.eq(Mux(self.fresh, self.base, first)),
+            self.address.eq(Mux(jump, target, onward)),
+        ]
+        with m.If(fresh):
+            m.d.sync += first.eq(target)
+        with m.If(next_columns):
+            m.d.sync += first.eq(onward)
         return m

@@ -88,7 +88,13 @@ class Setup(wiring.Component):
         # Tiles that are not short last as long as the least anyway; those that are fit in a few bits.
         few = longest[: ceil_log2(least + 1 + (1 << word_bits))]
         m.d.comb += [
-            longest.eq(Cat(Mux(part < row_last, Const(row_last, word_bits), part), depth_last[word_bits:])),
+            # One row has its words at once, and no interval is shorter than one; unsigned numbers are never below 0.
+            longest.eq(
+                Cat(
+                    Mux(part < row_last, Const(row_last, word_bits), part) if row_last else part,
+                    depth_last[word_bits:],
+                )
+            ),
             self.command.ready.eq(~self.busy & ~self.halt),
             self.soon.eq(stages[-1] | (self.plan.valid & ~self.plan.ready)),
         ]
@@ -100,7 +106,7 @@ class Setup(wiring.Component):
             planned.depth_left.eq(command.depth_tiles - 2),
             planned.short.eq(command.depth_tiles <= least),
             depth_last.eq(command.depth_tiles - 1),
-            interval_last.eq(Mux(planned.short & (few < least), least, longest)),
+            interval_last.eq(Mux(planned.short & (few < least), least, longest) if least else longest),
             planned.turn_left.eq(interval_last - (TURN - 1)),
         ]
         with m.If(self.command.valid & self.command.ready):

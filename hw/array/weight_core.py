@@ -70,21 +70,21 @@ class WeightStationaryCore(wiring.Component):
             self.results.data.eq(array.results),
         ]
         # From here on in step with what comes a cycle after its step.
-        now, any_so_far = wrong
         ended, before = delayed(m, sequencer.ends, 1), Signal()
-        m.d.sync += before.eq((any_so_far | before) & ~ended & ~self.halt)
-        fault = ended & (any_so_far | before)
+        m.d.sync += before.eq((wrong | before) & ~ended & ~self.halt)
+        fault = ended & (wrong | before)
         with m.If(fault | self.halt):
             m.d.sync += stop.eq(0)
-        with m.Elif(now):
+        with m.Elif(wrong):
             m.d.sync += stop.eq(1)
         m.d.comb += self.fault.eq(delayed(m, fault, late - 1 + geometry.columns - 1 + ACCUMULATE))
         return m
 
     def _faults(self, m: Module, sequencer: WeightSequencer):
-        """Something past its end: at once, and in step with the activations, a cycle after them.
+        """Something past its end, in step with the activations, a cycle after them.
 
-        Weights past the end belong to the tile that they are for, or to the command under way when they are dropped.
+        Weights past the end belong to the tile that they are for, or to the command under way when they are dropped: while they
+        are read, the steps may be those of the command before.
         """
         design = self._design
         past_activations, past_rows, past_weights = Signal(), Signal(), Signal()
@@ -103,4 +103,4 @@ class WeightStationaryCore(wiring.Component):
             of_tile.eq(weights & handed),
         ]
         steps = past_activations | past_rows
-        return steps | past_weights, steps | of_tile
+        return steps | of_tile

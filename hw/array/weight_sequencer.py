@@ -250,8 +250,12 @@ class WeightSequencer(wiring.Component):
         End the command with the next step.
     halt : In(1)
         Stop at once.
-    weights : Out, steps : Out
-        Outputs of ``WeightPhase`` and ``ActivationPhase``.
+    weight_reading, weight_first, weight_address : Out
+        A weight word is read; it is a tile's first; which. Of ``WeightPhase``.
+    waiting : Out(1)
+        A tile's weights are there or on their way, and its activations have not begun.
+    step : Out(step(design))
+        Of ``ActivationPhase``.
     ends : Out(1)
         The step is the last of its command. ``cut``: and of its command's next tile the weights are dropped.
 

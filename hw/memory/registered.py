@@ -56,7 +56,7 @@ class RegisteredMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = len(self.write_data)
-        m.submodules.storage = storage = memory.Memory(shape=width, depth=self._depth, init=[])
+        m.submodules.words = storage = memory.Memory(shape=width, depth=self._depth, init=[])
         write, read = storage.write_port(granularity=self._lane_width), storage.read_port()
         kept = Signal(width, reset_less=True)
         m.d.comb += [

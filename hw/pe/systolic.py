@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import operator
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.pe.accumulate import GatedAdder
 from hw.pe.multiplier import RegisteredMultiplier
 from hw.share import share
 
@@ -51,14 +52,16 @@ class OutputStationaryElement(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.multiplier = multiplier = share(RegisteredMultiplier, a_width=8, b_width=8, signed=True)
+        m.submodules.adder = adder = share(GatedAdder, width=32, addend_width=16)
         product = Signal(signed(16))  # a register beside the adder: the multiplier may be far away
-        product_last, multiplied_last = Signal(), Signal()
+        product_last, multiplied_last, keep = Signal(), Signal(), Signal(init=1)
         total = Signal(32)
-        so_far = Signal(32)
         m.d.comb += [
             multiplier.a.eq(self.activation),
             multiplier.b.eq(self.weight),
-            so_far.eq(total + product),
+            adder.total.eq(total),
+            adder.keep.eq(keep),
+            adder.addend.eq(product),
         ]
         m.d.sync += [
             self.activation_next.eq(self.activation),
@@ -67,13 +70,11 @@ class OutputStationaryElement(wiring.Component):
             multiplied_last.eq(self.last_next),
             product.eq(multiplier.product),
             product_last.eq(multiplied_last),
-            self.valid.eq(product_last),
+            keep.eq(~product_last),
+            total.eq(adder.sum),
+            self.valid.eq(~keep),
+            self.result.eq(Mux(keep, 0, total)),
         ]
-        # Either register holds the sum and the other is cleared: a flip-flop's synchronous reset, not a multiplexer.
-        with m.If(product_last):
-            m.d.sync += [total.eq(0), self.result.eq(so_far)]
-        with m.Else():
-            m.d.sync += [total.eq(so_far), self.result.eq(0)]
         return m
 
 

@@ -43,6 +43,12 @@ class ArrayModel(Protocol):
     def weight_words(self, variant: int, depth_tiles: int) -> int:
         """Weight words of one column tile that is ``depth_tiles`` deep, scales included."""
 
+    def multiplications(self, variant: int) -> float:
+        """Products that the array can add in a cycle: what its utilisation is measured against."""
+
+    def tile_cycles(self, variant: int, row_tiles: int, depth_tiles: int) -> int:
+        """About how long a column tile takes when nothing waits; for the compiler to choose by."""
+
     def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """What an EXECUTE adds to its accumulators, from the bytes (uint8) of both scratchpads.
 

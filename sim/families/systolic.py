@@ -116,7 +116,7 @@ LAWS: dict[str, type[OutputStationaryLaw] | type[WeightStationaryLaw]] = {
 
 
 class SystolicModel:
-    """An array of ``hw.array.core.SystolicCore``.
+    """An array of ``hw.array.core.systolic_core``.
 
     Parameters
     ----------
@@ -136,6 +136,15 @@ class SystolicModel:
     def weight_words(self, variant: int, depth_tiles: int) -> int:
         """Weight words of one column tile that is ``depth_tiles`` deep."""
         return depth_tiles * self._geometry.weight_words
+
+    def multiplications(self, variant: int) -> float:
+        """One in each element."""
+        g = self._geometry
+        return g.tile_rows * g.columns * g.tile_depth
+
+    def tile_cycles(self, variant: int, row_tiles: int, depth_tiles: int) -> int:
+        """A depth tile takes a step per row tile, but its weights must come in, too."""
+        return max(row_tiles, self._geometry.weight_words) * depth_tiles
 
     def law(self) -> OutputStationaryLaw | WeightStationaryLaw:
         """The cycle law of a core that has just been reset; ask it for one EXECUTE after the other."""
