@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ import numpy as np
 from gen.compiler.compile import MOST_SIZE
 from gen.errors import RequestError
 from hw.control.isa import OutputMode
-from hw.formats import INT8, Format, Operand
+from hw.formats import INT8, Format, Operand, find
 from sim import golden
+from sim.quantise import quantise
 
 MODES = ("raw", "requantised")
 LARGEST_BYTES = 1 << 28
@@ -128,11 +129,17 @@ def _random(
     return Operand(format=format, codes=codes, depth_axis=depth_axis)
 
 
-def of_layer(model: str, layer: str, tokens: int, mode: str, prompt: str = PROMPT) -> Workload:
-    """What a layer of a fetched model computes for the last ``tokens`` tokens of ``prompt``.
+def of_layer(
+    model: str,
+    layer: str,
+    tokens: int,
+    mode: str,
+    prompt: str = PROMPT,
+    formats: tuple[Format, Format] = (INT8, INT8),
+) -> Workload:
+    """What a layer of a fetched model computes for the last ``tokens`` tokens of ``prompt``, quantised to ``formats``.
 
-    Weights are int8 per output feature. Activations are int8 per token, or with one scale for all in the mode
-    ``requantised``, whose output scale makes the largest result 127.
+    Activations have one scale for all in the mode ``requantised``, whose output scale makes the largest result 127.
 
     Raises
     ------
@@ -158,27 +165,34 @@ def of_layer(model: str, layer: str, tokens: int, mode: str, prompt: str = PROMP
         entering, weights = llama.entering(layer, numbers)[-tokens:], llama.weights(layer)
     except ModelFileError as error:
         raise RequestError(f"--model {model!r}: {path} must be a model that can be read ({error})") from None
-    w, w_scales = golden.quantise_weights(weights)
-    if mode == "raw":
-        x, x_scales = golden.quantise_activations(entering)
-        scales = np.ones(w.shape[1])
-    else:
-        flat, x_scales = golden.quantise_activations(entering.reshape(1, -1))
-        x = flat.reshape(entering.shape)
-        largest = float(np.abs(golden.gemm(x, w) * (x_scales * w_scales)).max()) or 1.0
+    x, x_scales = _quantised(entering, formats[0] if mode == "raw" else formats[0].shared_by("tensor"), 1)
+    w, w_scales = _quantised(weights.T, formats[1], 0)
+    scales = np.ones(w.shape[1])
+    if mode != "raw":
+        largest = float(np.abs(golden.gemm(x.integers(), w.integers()) * (x_scales * w_scales)).max()) or 1.0
         scales = x_scales * w_scales * 127 / largest
     multiplier, shift = golden.dyadics(scales)
     m, k, n = *x.shape, w.shape[1]
     return Workload(
         title=f"{layer}, {m} x {k} x {n}",
         layer=layer,
-        x=Operand.activations(INT8, x),
-        w=Operand.weights(INT8, w),
+        x=x,
+        w=w,
         mode=_mode(mode),
         bias=np.zeros(n, dtype=np.int32),
         multiplier=multiplier,
         shift=shift,
     )
+
+
+def _quantised(matrix: np.ndarray, format: Format, depth_axis: int) -> tuple[Operand, np.ndarray]:
+    """The operand whose rows are those of ``matrix``, and the scale of each (or the only one)."""
+    result = quantise(matrix, format)
+    operand = result.operand(depth_axis=depth_axis)
+    # A scale's sharing is the quantiser's business: the array's format is known by its codes.
+    return replace(operand, format=find(format.name.partition(":")[0])), result.scales[
+        :, 0
+    ] * 2.0**format.unit
 
 
 def _mode(name: str) -> OutputMode:

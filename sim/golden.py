@@ -55,16 +55,6 @@ def requantised_gemm(
     return np.clip(rounded, -INT8_MAXIMUM - 1, INT8_MAXIMUM).astype(np.int8)
 
 
-def quantise_weights(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Symmetric int8 per output feature: codes [K, N] and scales [N] with ``w ~ codes * scales``; ties to even."""
-    return _symmetric(w, axis=0)
-
-
-def quantise_activations(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Symmetric int8 per token: codes [M, K] and scales [M] with ``x ~ codes * scales[:, None]``; ties to even."""
-    return _symmetric(x, axis=1)
-
-
 def dyadic(scale: float) -> tuple[int, int]:
     """``(multiplier, shift)`` with ``scale ~ multiplier / 2**shift``.
 
@@ -97,19 +87,6 @@ def dyadics(scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     pairs = [dyadic(scale) for scale in np.asarray(scales).reshape(-1)]
     multiplier = np.array([m for m, _ in pairs], dtype=np.uint32)
     return multiplier, np.array([s for _, s in pairs], dtype=np.uint8)
-
-
-def _symmetric(values: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scales stay float64, for multipliers to be made of them; scales of a stored type are ``sim.quantise``'s."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 2:
-        raise ValueError(f"a matrix must have 2 dimensions, not {values.ndim}")
-    if not np.isfinite(values).all():
-        raise ValueError("values must be finite to be quantised")
-    largest = np.abs(values).max(axis=axis, initial=0.0)
-    scales = np.where(largest > 0, largest / INT8_MAXIMUM, 1.0)
-    codes = np.rint(values / np.expand_dims(scales, axis))
-    return np.clip(codes, -INT8_MAXIMUM, INT8_MAXIMUM).astype(np.int8), scales
 
 
 def _check(name: str, array: np.ndarray, dtype: type, dimensions: int) -> None:

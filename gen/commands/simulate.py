@@ -137,4 +137,4 @@ def _workload(
 
     if gemm is not None:
         return workload.random(workload.parse_gemm(gemm), mode, seed, formats)
-    return workload.of_layer(model or "", layer or "", tokens, mode, prompt or workload.PROMPT)
+    return workload.of_layer(model or "", layer or "", tokens, mode, prompt or workload.PROMPT, formats)

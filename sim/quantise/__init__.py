@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -33,16 +34,18 @@ RULES = {
 """By the name in ``Format.rule``: a function of (format, finite float64 matrix [rows, K]), imported when it is asked for."""
 
 
-def quantise(matrix: np.ndarray, format: Format | str, *, name: str = "the matrix") -> Quantised:
-    """``matrix`` [rows, K], rows being output features or tokens, in ``format``.
+def quantise(
+    matrix: np.ndarray, format: Format | str, *, name: str = "the matrix", **options: Any
+) -> Quantised:
+    """``matrix`` [rows, K], rows being output features or tokens, in ``format``; ``options`` are those of its rule.
 
     Raises ``ValueError``, which names the tensor ``name``, for a matrix that is empty or has an element that is not finite.
     """
     format = find(format) if isinstance(format, str) else format
-    return rule(format)(format, checked(name, matrix))
+    return rule(format)(format, checked(name, matrix), **options)
 
 
-def rule(format: Format) -> Callable[[Format, np.ndarray], Quantised]:
+def rule(format: Format) -> Callable[..., Quantised]:
     """The function behind ``format.rule``."""
     if format.rule not in RULES:
         raise ValueError(

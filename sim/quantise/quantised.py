@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hw.formats import Format
+from hw.formats import Format, Operand
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +48,18 @@ class Quantised:
         if self.format.offset == "zero" and self.offsets is not None:
             integers = integers - self.spread(self.offsets).astype(np.int64)
         return integers
+
+    def operand(self, *, depth_axis: int) -> Operand:
+        """The codes as an array takes them: X [M, K] with ``depth_axis`` 1, W [K, N] with 0. What rows share is left out.
+
+        Raises ``ValueError`` for a format whose blocks have scales of their own.
+        """
+        if self.format.block:
+            raise ValueError(
+                f"blocks of {self.format.name} must be turned into integers by an array family that takes them"
+            )
+        codes = self.codes if depth_axis == 1 else np.ascontiguousarray(self.codes.T)
+        return Operand(format=self.format, codes=codes, depth_axis=depth_axis)
 
     def values(self) -> np.ndarray:
         """What it stands for: float64 [rows, K]. Exact but for the addition of a minimum, which rounds once."""
