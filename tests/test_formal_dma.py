@@ -171,6 +171,7 @@ class SplitterInside(Elaboratable):
         m.d.comb += [
             Assume(~dut.returned | (under_way != 0)),
             Assert(under_way + dut.ar.valid == dut._under_way),
+            Assert(dut._full == (dut._under_way == d.outstanding)),
             Assert(under_way + dut.ar.valid + dut._stepping <= d.outstanding),
             Assert(dut.clear == ((under_way == 0) & ~dut.ar.valid)),
             Assert(dut.span.ready == dut.idle),
@@ -426,7 +427,8 @@ def test_bursts_stay_inside(d):
     [
         ("~span.address[:page]", "~span.address[:page] + 1"),
         ("with m.If(self.stop):", "with m.If(self.stop & self.span.valid):"),
-        ("under_way != self._design.outstanding", "under_way <= self._design.outstanding"),
+        (" & ~full", ""),
+        ("(ask & (under_way == most_under_way - 1))", "0"),
         ("crosses.eq((span.count[:page] +", "crosses.eq((span.count[:page] + 1 +"),
         ("(self.ar.ready | ~self.ar.valid) & ", ""),
         ("self.ar.valid & ~self.ar.ready)", "self.ar.valid & ~self.ar.ready & ~self.stop)"),

@@ -202,7 +202,7 @@ class Splitter(wiring.Component):
         # Seen by the proofs.
         self._span, self._final, self._length = Signal(span_layout(design)), Signal(), Signal(8)
         self._cutting, self._stepping = Signal(), Signal()
-        self._under_way = Signal(range(design.outstanding + 1))
+        self._under_way, self._full = Signal(range(design.outstanding + 1)), Signal()
         super().__init__(
             {
                 "span": In(stream.Signature(span_layout(design))),
@@ -234,11 +234,16 @@ class Splitter(wiring.Component):
             final.eq(~crosses & (span.count < min(most, 1 << page))),
         ]
 
-        under_way, ask = self._under_way, Signal()
+        under_way, ask, full = self._under_way, Signal(), self._full
+        most_under_way = self._design.outstanding
         m.d.comb += self.clear.eq(under_way == 0)
         m.d.sync += [
             # What is on offer counts.
             under_way.eq(under_way + ask - self.returned),
+            # What ``under_way`` will say; nothing is asked for while it is full.
+            full.eq(
+                ~self.returned & ((under_way == most_under_way) | (ask & (under_way == most_under_way - 1)))
+            ),
             self.ar.valid.eq(ask | self.ar.valid & ~self.ar.ready),
         ]
 
@@ -250,7 +255,7 @@ class Splitter(wiring.Component):
                     m.next = "CUT"
             with m.State("CUT"):
                 m.d.comb += self._cutting.eq(1)
-                with m.If((self.ar.ready | ~self.ar.valid) & (under_way != self._design.outstanding)):
+                with m.If((self.ar.ready | ~self.ar.valid) & ~full):
                     m.next = "STEP"
                 with m.If(self.stop):
                     m.next = "IDLE"

@@ -74,9 +74,14 @@ class Requantise(wiring.Component):
 
         value, half = chosen[1:].as_signed(), chosen[0]
         fits = uniform & (chosen[8] == sign)
-        top = value == 127
-        rounded = Mux(fits, Mux(top, 127, value + half), Mux(sign, -128, 127))[:8]
-        m.d.sync += self.result.eq(Mux(raw[-1], accumulator[-1].as_unsigned(), rounded))
+        # All that does not need the sum is chosen beside it: one gate is left behind the carry.
+        summed, otherwise = Signal(), Signal.like(self.result)
+        saturated = Mux(fits | ~sign, 127, 0x80)
+        m.d.comb += [
+            summed.eq(fits & (value != 127) & ~raw[-1]),
+            otherwise.eq(Mux(raw[-1], accumulator[-1].as_unsigned(), saturated)),
+        ]
+        m.d.sync += self.result.eq(Mux(summed, (value + half).as_unsigned()[:8], otherwise))
         return m
 
     def _product(self, m):
