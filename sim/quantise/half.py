@@ -16,12 +16,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from sim.quantise import sums
+
 SMALLEST, LARGEST = np.float16(1e-5), np.float16(1e4)
 """Scales are kept between these."""
 LIMIT = np.float16(1000)
 """A search keeps nothing whose error is this or more."""
-LANES, CHAINS, STEP = 8, 4, 16
-"""PyTorch's sum: lanes of a vector, vectors summed side by side, additions before a sum is carried to the next level."""
 
 
 @contextmanager
@@ -92,37 +92,9 @@ def times(values: np.ndarray, *scales: np.ndarray) -> np.ndarray:
 def mean(values: np.ndarray) -> np.ndarray:
     """float16 mean along the last axis as PyTorch's: summed in single precision, divided, rounded once.
 
-    The order of the sum decides its last bit, and that, once in some thousand blocks, the result's: vectors of 8 lanes, 4 of
-    them side by side; every 16 of each are carried to a sum above (and 16 of these to one above that, three times at most);
-    then the 4, what is left at the end of the row, and the 8 lanes.
+    The order of the sum (``sim.quantise.sums``) decides its last bit, and that, once in some thousand blocks, the result's.
     """
-    count = values.shape[-1]
-    values = np.moveaxis(values.astype(np.float32), -1, 0)
-    vectors = count // LANES
-    rounds = vectors // CHAINS
-    lanes = values[: vectors * LANES].reshape(vectors, LANES, *values.shape[1:])
-    levels = np.zeros((4, CHAINS, *lanes.shape[1:]), np.float32)
-    for index in range(rounds):
-        levels[0] += lanes[index * CHAINS : (index + 1) * CHAINS]
-        done, level = index + 1, 0
-        while level < 3 and done % STEP == 0:
-            levels[level + 1] += levels[level]
-            levels[level] = 0
-            done, level = done // STEP, level + 1
-    chains = levels[0]
-    for above in levels[1:]:
-        chains = chains + above
-    for vector in lanes[rounds * CHAINS :]:
-        chains[0] += vector
-    total = np.zeros(values.shape[1:], np.float32)
-    for value in values[vectors * LANES :]:
-        total += value
-    lane_sums = chains[0]
-    for chain in chains[1:]:
-        lane_sums = lane_sums + chain
-    for lane in lane_sums:
-        total += lane
-    return (total / np.float32(count)).astype(np.float16)
+    return sums.mean(values.astype(np.float32)).astype(np.float16)
 
 
 @ignoring()

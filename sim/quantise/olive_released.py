@@ -3,7 +3,7 @@
 It computes in single precision, on grids scaled so that 32 divides normal values from outliers, and returns real numbers: it has
 neither codes nor packing. Differences from the paper: both elements of a pair may be outliers, then the even one stays whatever
 their sizes; outliers of 8 bits have 2 bits of exponent and 5 of mantissa. Sums go in the order of PyTorch on one thread
-(``_total``), since the search for a threshold hangs on their last bits.
+(``sim.quantise.sums``), since the search for a threshold hangs on their last bits.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
+from sim.quantise import sums
+
 BOUNDARY = 32
 """Magnitudes above it are outliers."""
 FAR = 102_400
@@ -21,8 +23,6 @@ SEARCH = (75, 250, 2)
 """Range of the thresholds tried, in percent of the one at 3 standard deviations: those of its scripts."""
 ADAPTIVE_BITS = 6
 """Up to these many bits the type of the normal values is chosen; above it is int."""
-LANES, PARTS, LEVELS = 8, 4, 4
-"""Of PyTorch's sums: numbers in a vector, vectors added side by side, and levels of partial sums."""
 CHUNK = 1 << 16
 """Elements worked on at a time where rows do not depend on each other, for the sake of caches."""
 
@@ -198,7 +198,7 @@ def three_sigma(data: np.ndarray, *, whole: bool = False) -> np.ndarray:
     single-precision one when it is that of the ``whole`` tensor: PyTorch has a way of its own for that.
     """
     count = data.shape[1]
-    mean = _total(data) / np.float32(count)
+    mean = sums.mean(data)
     exact = data.astype(np.float64)
     middle = mean[:, None] if whole else exact.mean(axis=1, keepdims=True)
     squares = ((exact - middle) ** 2).sum(axis=1)
@@ -220,7 +220,7 @@ def least_error(grid: Grid, data: np.ndarray, whole: bool, percents: range) -> t
         for first in range(0, rows, step)
     ]
     scores = np.concatenate([score for score, _ in found])
-    return _total(scores.reshape(1, -1))[0], np.concatenate([alpha for _, alpha in found])
+    return sums.total(scores.reshape(-1)), np.concatenate([alpha for _, alpha in found])
 
 
 def _least(
@@ -230,47 +230,7 @@ def _least(
     for percent in percents:
         alpha = start * np.float32(percent * 0.01)
         error = np.abs(grid.forward(data, alpha)[0] - data) ** 2
-        score = _total(error.reshape(1, -1) if whole else error)
-        score = (score / np.float32(error.size // len(score))).reshape(start.shape)
+        score = sums.mean(error.reshape(-1) if whole else error).reshape(start.shape)
         better = score < best
         found, best = np.where(better, alpha, found), np.where(better, score, best)
     return best, found
-
-
-def _running(terms: np.ndarray) -> np.ndarray:
-    """Sum along axis 1, one after the other."""
-    total = np.zeros_like(terms, shape=(len(terms), *terms.shape[2:]))
-    for place in range(terms.shape[1]):
-        total = total + terms[:, place]
-    return total
-
-
-def _cascade(terms: np.ndarray) -> np.ndarray:
-    """Sum along axis 1 in groups, groups of groups and so on: PyTorch's ``multi_row_sum``."""
-    count = terms.shape[1]
-    power = max(4, max(1, (count - 1).bit_length()) // LEVELS)
-    partial = []
-    for _ in range(LEVELS - 1):
-        groups = terms.shape[1] >> power
-        partial.append(_running(terms[:, groups << power :]))
-        grouped = terms[:, : groups << power].reshape(len(terms), groups, 1 << power, *terms.shape[2:])
-        terms = _running(grouped.swapaxes(1, 2))
-    return _running(np.stack([*partial, _running(terms)], axis=1))
-
-
-def _side_by_side(terms: np.ndarray) -> np.ndarray:
-    """Sum along axis 1, ``PARTS`` sums side by side: its ``row_sum``."""
-    whole = terms.shape[1] // PARTS
-    parts = _cascade(terms[:, : whole * PARTS].reshape(len(terms), whole, PARTS, *terms.shape[2:]))
-    rest = np.concatenate([parts[:, :1], terms[:, whole * PARTS :]], axis=1)
-    return _running(np.concatenate([_running(rest)[:, None], parts[:, 1:]], axis=1))
-
-
-def _total(terms: np.ndarray) -> np.ndarray:
-    """Sums of the rows (float32) as PyTorch sums contiguous ones on one thread, with vectors of 256 bits."""
-    count = terms.shape[1]
-    if count < LANES:
-        return _side_by_side(terms)
-    whole = count // LANES * LANES
-    lanes = _side_by_side(terms[:, :whole].reshape(len(terms), -1, LANES))
-    return _running(np.concatenate([_running(terms[:, whole:])[:, None], lanes], axis=1))

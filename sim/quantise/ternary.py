@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hw.formats import Format
-from sim.quantise.means import mean
+from sim.quantise import sums
 from sim.quantise.quantised import Quantised, by_blocks, checked, largest
 
 SMALLEST = np.float32(1e-5)
@@ -29,7 +29,7 @@ def quantise(format: Format, matrix: np.ndarray) -> Quantised:
 
     def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
         blocks = _float32(blocks)
-        scales = np.clip(mean(np.abs(blocks)), SMALLEST, np.finfo(np.float32).max)
+        scales = np.clip(sums.mean(np.abs(blocks)), SMALLEST, np.finfo(np.float32).max)
         # What is infinite is far beyond 1.
         with np.errstate(over="ignore"):
             integers = np.clip(np.rint(blocks * (np.float32(1) / scales)[..., None]), -1, 1)
