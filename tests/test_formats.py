@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.formats import FORMATS, INT8, Format, Operand
+from hw.formats import FORMATS, INT8, Format, Operand, find
+from sim.quantise import quantise
 
 TWO_ZEROS = Format(name="two-zeros", bits=2, tables=((0, 3, 0, -3),))
 BLOCKS = Format(name="blocks", bits=4, tables=(range(-8, 8),), shared="block", block=4)
@@ -44,6 +45,12 @@ def test_wide_codes_and_values() -> None:
     [
         ({"bits": 17}, "bits of format bad must be 1 to 16, not 17"),
         ({"bits": 3}, "values of format bad must be 8, not 4"),
+        ({"sharings": ("column",)}, "sharings of format bad must be one of block, row, tensor, not 'column'"),
+        ({"parts": 0}, "parts of format bad must be 1 or more, not 0"),
+        (
+            {"selector_in_scale": True},
+            "selector_in_scale of format bad must come with two tables .* not 1 and 'fp32'",
+        ),
         ({"block": -1}, "block of format bad must be more than 0 with shared = block and only then, not -1"),
     ],
 )
@@ -52,6 +59,52 @@ def test_tables_that_cannot_be(changes, message) -> None:
         Format(**{"name": "bad", "bits": 2, "tables": ((0, 1, 2, 3),)} | changes)
     with pytest.raises(TypeError):
         Format(name="bad", bits=1, tables=((0, 0.5),))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fp16:g32", "format fp16 must be named alone, having no scale to share, not 'fp16:g32'"),
+        ("fp16:row", "format fp16 must be named alone, having no scale to share, not 'fp16:row'"),
+        ("q4_0:g64", "block of format q4_0:g64 must be 32, not 64"),
+        ("q4_1:row", "block of format q4_1:row must be 32, not 0"),
+        ("q8_0:tensor", "block of format q8_0:tensor must be 32, not 0"),
+        ("fp3-er-s8:row", "block of format fp3-er-s8:row must be 1 or more, not 0"),
+    ],
+)
+def test_scales_that_cannot_be_shared_so(name, message) -> None:
+    base, _, suffix = name.partition(":")
+    with pytest.raises(ValueError, match=message):
+        find(name)
+    with pytest.raises(ValueError, match=message):
+        FORMATS[base].grouped(int(suffix[1:])) if suffix[1:].isdigit() else FORMATS[base].shared_by(suffix)
+
+
+def test_scales_that_can_be_shared_so() -> None:
+    assert find("q4_0:g32").block == 32
+    assert find("fp3-er-s8:g64").block == 64
+    assert (find("kivi2:g16").block, find("nvfp4:row").shared, find("int4:tensor").shared) == (
+        16,
+        "row",
+        "tensor",
+    )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_rules_write_within_the_range(name: str) -> None:
+    """Where an integer below ``least`` has a code, the rule uses ``least`` and nothing below it."""
+    format = FORMATS[name]
+    matrix = np.random.default_rng(3).standard_t(3, (6, 256))
+    matrix[0, 0], matrix[1, 5] = -99, 99
+    quantised = quantise(matrix, format)
+    # An integer zero point is no part of what a code stands for.
+    levels = format.decode(quantised.codes) if format.offset == "zero" else quantised.levels()
+    low, high = format.range
+    assert low <= format.element(levels.min())
+    assert format.element(levels.max()) <= high
+    if format.least is not None:
+        assert format.minimum < format.least
+        assert format.element(levels.min()) == low
 
 
 @given(st.integers(1, 14), st.integers(1, 5), st.integers(0, 2**32 - 1), st.booleans())

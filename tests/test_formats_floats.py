@@ -53,6 +53,10 @@ def test_integers_of_nvidia_s_blocks() -> None:
     assert list(floats) == [7 * (value or 0) for value in FORMATS["nvfp4"].values]
     assert list(integers) == [12 * value for value in (*range(8), *range(-8, 0))]
     assert (FORMATS["if4"].selector_bits, FORMATS["nvfp4"].bits_per_weight) == (1, 4.5)
+    assert (FORMATS["if4"].shared_bits, FORMATS["if4"].bits_per_weight) == (
+        8,
+        4.5,
+    )  # the selector is the scale's sign
     assert (FORMATS["mxfp4"].bits_per_weight, FORMATS["mxfp6-e2m3"].bits_per_weight) == (4.25, 6.25)
 
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 SHOWN_CODES = 64
 """A table of more codes is not printed, but is in the JSON document."""
-LINE = 72
+LINE = 64
 """Characters of the line on which levels are drawn."""
+NOBODY = "none yet"
+"""Stands for the families of a format that none takes."""
 
 
 def formats(
@@ -43,6 +45,8 @@ def formats(
         raise RequestError(str(error)) from None
     document = describe(format) | {"codes": _codes(format)}
     if output is not None:
+        if not output.suffix:
+            raise RequestError(f"--output {str(output)!r}: must end in .svg")
         place = output_file(output, ".svg")
         from gen.plots import levels
 
@@ -51,30 +55,23 @@ def formats(
 
 
 def describe(format: Format) -> dict[str, Any]:
-    """A format as plain data."""
+    """A format as plain data. Its families are those that take it exactly as it is: blocks and who shares scales included."""
     from gen.families import FAMILIES, load_family
-    from hw.formats import PairFormat
 
-    unit = 2.0**format.unit
-    values = [format.minimum * unit, format.maximum * unit]
-    if isinstance(format, PairFormat):
-        values += [v * unit for v in format.outliers if v is not None]
     families = [
-        name
-        for name in FAMILIES
-        if format.name.partition(":")[0]
-        in {one.name for one in (*load_family(name).weights, *load_family(name).activations)}
+        name for name in FAMILIES if format in (*load_family(name).weights, *load_family(name).activations)
     ]
     return {
         "name": format.name,
         "bits": format.bits,
         "bits_per_weight": round(format.bits_per_weight, 4),
+        "bits_per_row": format.bits_per_row,
         "block": format.block or None,
         "shared": format.shared,
         "scale": format.scale or None,
         "outer": format.outer or None,
         "offset": format.offset or None,
-        "range": [min(values), max(values)],
+        "range": list(format.range),
         "packing": format.packing,
         "families": families,
         "summary": format.summary,
@@ -85,16 +82,17 @@ def _codes(format: Format) -> list[dict[str, Any]]:
     """What each code stands for under each selector; null for one that is no number."""
     from hw.formats import PairFormat
 
-    unit = 2.0**format.unit
     rows = []
     for code in range(1 << format.bits):
         row: dict[str, Any] = {
             "code": code,
-            "values": [None if v is None else v * unit for v in (table[code] for table in format.tables)],
+            "values": [
+                None if v is None else format.element(v) for v in (table[code] for table in format.tables)
+            ],
         }
         if isinstance(format, PairFormat):
             outlier = format.outliers[code]
-            row["outlier"] = None if outlier is None else outlier * unit
+            row["outlier"] = None if outlier is None else format.element(outlier)
             row["identifier"] = code == format.identifier
         rows.append(row)
     return rows
@@ -104,24 +102,29 @@ def _list(rows: list[dict[str, Any]]) -> object:
     from gen.report import table
 
     return table(
-        ["name", "bits per weight", "range", "scale", "families"],
+        ["name", "families", "bits", "range", "scale"],
         [
             [
                 row["name"],
+                "\n".join(row["families"]) or NOBODY,
                 f"{row['bits_per_weight']:.4g}",
-                f"{row['range'][0]:.6g} to {row['range'][1]:.6g}",
+                _range(row),
                 _sharing(row),
-                ", ".join(row["families"]) or "-",
             ]
             for row in rows
         ],
     )
 
 
+def _range(row: dict[str, Any]) -> str:
+    low, high = row["range"]
+    return f"{low:.4g} to {high:.4g}"
+
+
 def _sharing(row: dict[str, Any]) -> str:
     if row["scale"] is None:
         return "-"
-    each = f"{row['scale']} / {row['block'] or row['shared']}"
+    each = f"{row['scale']}/{row['block'] or row['shared']}"
     return f"{each}, {row['outer']}" if row["outer"] else each
 
 
@@ -130,11 +133,15 @@ def _one(format: Format, document: dict[str, Any]) -> object:
 
     from gen.report import table
 
-    facts = [
-        [key, str(value)] for key, value in document.items() if key != "codes" and value not in (None, [])
-    ]
+    shown = document | {
+        "range": _range(document),
+        "families": ", ".join(document["families"]) or NOBODY,
+    }
+    facts = [[key, str(value)] for key, value in shown.items() if key != "codes" and value is not None]
     parts: list[Any] = [table(["what", "value"], facts)]
-    if 1 << format.bits <= SHOWN_CODES:
+    if 1 << format.bits > SHOWN_CODES:
+        parts.append(f"{1 << format.bits} codes: see --json")
+    else:
         count = len(format.tables)
         selectors = [f"selector {number}" for number in range(count)] if count > 1 else ["value"]
         outliers = ["outlier"] if "outlier" in document["codes"][0] else []
@@ -144,7 +151,7 @@ def _one(format: Format, document: dict[str, Any]) -> object:
                 [
                     [
                         f"{row['code']:0{format.bits}b}",
-                        *("-" if v is None else f"{v:g}" for v in row["values"]),
+                        *(_value(format, v) for v in row["values"]),
                         *(["victim" if row["identifier"] else _text(row["outlier"])] if outliers else []),
                     ]
                     for row in document["codes"]
@@ -152,19 +159,32 @@ def _one(format: Format, document: dict[str, Any]) -> object:
                 numbers=1 + len(selectors),
             )
         )
-    return Group(*parts, *(_line(format, number) for number in range(len(format.tables))))
+    return Group(*parts, *_lines(format))
 
 
 def _text(value: float | None) -> str:
     return "-" if value is None else f"{value:g}"
 
 
-def _line(format: Format, selector: int) -> str:
-    """The levels on a line of characters, from the smallest to the largest."""
-    unit = 2.0**format.unit
-    values = [v * unit for v in format.tables[selector] if v is not None]
-    low, high = min(values), max(values)
-    marks = [" "] * LINE
-    for value in values:
-        marks[round((value - low) / (high - low) * (LINE - 1))] = "|"
-    return f"{low:g} {''.join(marks)} {high:g}"
+def _value(format: Format, value: float | None) -> str:
+    return f"{_text(value)}{'' if value is None or value >= format.range[0] else ' (never written)'}"
+
+
+def _lines(format: Format) -> list[str]:
+    """The levels that the rule writes, a line of characters for each table and for outliers, all on one axis below them."""
+    from hw.formats import PairFormat
+
+    low, high = format.range
+    several = len(format.tables) > 1
+    tables = {f"selector {n}" if several else "levels": one for n, one in enumerate(format.tables)}
+    if isinstance(format, PairFormat):
+        tables["outliers"] = format.outliers
+    width = max(map(len, tables))
+    lines = []
+    for name, integers in tables.items():
+        marks = [" "] * LINE
+        for value in (format.element(v) for v in integers if v is not None):
+            if value >= low:
+                marks[round((value - low) / (high - low) * (LINE - 1))] = "|"
+        lines.append(f"{name:{width}} {''.join(marks)}".rstrip())
+    return [*lines, f"{'':{width}} {f'{low:g}':{LINE - len(f'{high:g}')}}{high:g}"]

@@ -6,6 +6,7 @@ No Amaranth here. How codes are found is ``sim.quantise``'s.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 
 from hw.formats.bitmod import BITMOD
 from hw.formats.floats import FLOATS
@@ -22,13 +23,15 @@ FORMATS: dict[str, Format] = {format.name: format for format in (*INTEGERS, *BIT
 def find(name: str) -> Format:
     """The format of that name; ``:gN`` appended for blocks of N elements, ``:row`` or ``:tensor`` for none.
 
-    Raises ``ValueError`` when there is none.
+    Raises ``ValueError`` when there is none, or when its scales cannot be shared so.
     """
     match = re.fullmatch(r"([a-z0-9_-]+)(?::(?:g(\d{1,6})|(row|tensor)))?", name)
     if match is None or match[1] not in FORMATS:
+        base = name.partition(":")[0]
+        near = [] if base in FORMATS else get_close_matches(base, FORMATS)
         raise ValueError(
-            f"format must be one of {', '.join(FORMATS)}, :gN appended for blocks of N, "
-            f":row or :tensor for a scale each, not {name!r}"
+            "format must be one of those that `gatemill formats` lists, alone or with :gN for blocks of N, :row or :tensor, "
+            f"not {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
         )
     format = FORMATS[match[1]]
     if match[2]:

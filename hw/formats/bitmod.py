@@ -27,7 +27,7 @@ def second_level(format: Format) -> Format:
     """The same whose blocks have whole numbers, 0 to 255, for scales, in units of a scale of the row (section III-C)."""
     return replace(
         format, name=f"{format.name}-s8", scale="int8", outer="fp32", outer_shared="row",
-        summary=f"{format.summary}; 8-bit scales below one of the row",
+        sharings=("block",), summary=f"{format.summary}; 8-bit scales below one of the row",
     )  # fmt: skip
 
 

@@ -36,17 +36,17 @@ FP16 = element(np.float16, 16)
 Element = tuple[tuple[int | None, ...], int]
 
 
-def _mx(name: str, bits: int, element: Element, what: str) -> Format:
+def _mx(name: str, bits: int, element: Element, what: str, least: int | None = None) -> Format:
     return Format(
         name=name, bits=bits, tables=element[:1], unit=element[1], rule="mx", shared="block", block=32, scale="e8m0",
-        summary=f"OCP MX: {what} elements, a power of two per block",
+        least=least, summary=f"OCP MX: {what} elements, a power of two per block",
     )  # fmt: skip
 
 
-def _nv(name: str, element: Element, summary: str, rule: str = "nv") -> Format:
+def _nv(name: str, element: Element, summary: str, rule: str = "nv", least: int | None = None) -> Format:
     return Format(
         name=name, bits=4, tables=element[:1], unit=element[1], rule=rule, shared="block", block=16, scale="e4m3", outer="fp32",
-        summary=summary,
+        least=least, summary=summary,
     )  # fmt: skip
 
 
@@ -62,13 +62,17 @@ FLOATS = (
     _mx("mxfp6-e3m2", 6, E3M2, "E3M2"),
     _mx("mxfp6-e2m3", 6, E2M3, "E2M3"),
     _mx("mxfp4", 4, E2M1, "E2M1"),
-    *(_mx(f"mxint{bits}", bits, (signed(bits), 2 - bits), f"{bits}-bit fixed-point") for bits in (8, 4, 2)),
+    *(
+        _mx(f"mxint{bits}", bits, (signed(bits), 2 - bits), f"{bits}-bit fixed-point", 1 - (1 << bits - 1))
+        for bits in (8, 4, 2)
+    ),
     _nv("nvfp4", E2M1, "E2M1 elements, E4M3 scale of a block, fp32 scale of the tensor"),
     _nv("nvfp4-4over6", E2M1, "NVFP4 whose blocks end at 6 or at 4, whichever errs less", "nv-4over6"),
-    _nv("nvint4", (signed(4), 0), "-7 to 7, E4M3 scale of a block, fp32 scale of the tensor"),
+    _nv("nvint4", (signed(4), 0), "-7 to 7, E4M3 scale of a block, fp32 scale of the tensor", least=-7),
     Format(
         name="if4", bits=4, tables=([7 * (v or 0) for v in E2M1[0]], [12 * v for v in signed(4)]), unit=E2M1[1], rule="nv-if4",
-        shared="block", block=16, scale="e4m3", outer="fp32", summary="NVFP4 whose blocks are E2M1 or integers times 6/7",
+        shared="block", block=16, scale="e4m3", outer="fp32", selector_in_scale=True, least=-84, parts=7,
+        summary="NVFP4 whose blocks are E2M1 or integers times 6/7",
     ),
     Format(
         name="fp6-e3m2", bits=6, tables=E3M2[:1], unit=E3M2[1], rule="nearest", scale="fp16", packing="split42",
@@ -83,6 +87,6 @@ FLOATS = (
     ),
     Format(
         name="fp16", bits=16, tables=FP16[:1], unit=FP16[1], rule="cast", shared="tensor", scale="",
-        summary="IEEE 754 half precision, for activations",
+        sharings=(), summary="IEEE 754 half precision, for activations",
     ),
 )  # fmt: skip

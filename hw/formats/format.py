@@ -11,6 +11,8 @@ import numpy as np
 
 SCALES = {"": 0, "e8m0": 8, "e4m3": 8, "int8": 8, "fp16": 16, "fp32": 32}
 """Bits of a scale by its type; "" for none. ``int8`` are the magnitudes 0 to 255 (second level after VS-Quant)."""
+SIGNED = ("e4m3", "fp16", "fp32")
+"""Types of scale with a sign bit."""
 OFFSETS = ("", "zero", "minimum")
 """What an asymmetric format adds in each block: nothing; subtracts an integer code of the format's bits; adds an fp16 number."""
 SHARINGS = ("block", "row", "tensor")
@@ -48,6 +50,14 @@ class Format:
         Order of the bits in memory, a name of ``hw.formats.packing``.
     summary : str
         One line for people.
+    sharings : sequence of str
+        Out of ``SHARINGS``, what ``grouped`` and ``shared_by`` may make of it.
+    selector_in_scale : bool
+        The selector is the sign bit of the scale, and takes no bit of its own.
+    least : int or None
+        Smallest integer that the rule writes, where the tables have smaller ones.
+    parts : int
+        What ``2**unit`` is divided by when elements are shown as published.
 
     Raises
     ------
@@ -68,6 +78,10 @@ class Format:
     offset: str = ""
     packing: str = "dense"
     summary: str = ""
+    sharings: Sequence[str] = SHARINGS
+    selector_in_scale: bool = False
+    least: int | None = None
+    parts: int = 1
 
     def __post_init__(self) -> None:
         bits = operator.index(self.bits)
@@ -79,6 +93,7 @@ class Format:
             ("offset", self.offset, OFFSETS),
             ("shared", self.shared, SHARINGS),
             ("outer_shared", self.outer_shared, SHARINGS),
+            *(("sharings", one, SHARINGS) for one in self.sharings),
         ):
             if value not in allowed:
                 raise ValueError(
@@ -95,8 +110,16 @@ class Format:
             tables.append(tuple(None if v is None else operator.index(v) for v in table))
         if not tables:
             raise ValueError(f"tables of format {self.name} must be at least one")
+        if operator.index(self.parts) < 1:
+            raise ValueError(f"parts of format {self.name} must be 1 or more, not {self.parts!r}")
         object.__setattr__(self, "bits", bits)
         object.__setattr__(self, "tables", tuple(tables))
+        object.__setattr__(self, "sharings", tuple(self.sharings))
+        if self.selector_in_scale and (self.selector_bits != 1 or self.scale not in SIGNED):
+            raise ValueError(
+                f"selector_in_scale of format {self.name} must come with two tables and a scale of "
+                f"{', '.join(SIGNED)}, not {len(self.tables)} and {self.scale!r}"
+            )
 
     @property
     def code_type(self) -> np.dtype:
@@ -124,26 +147,57 @@ class Format:
         return (len(self.tables) - 1).bit_length()
 
     @property
+    def shared_bits(self) -> int:
+        """Bits of a scale, its selector and its offset: once for a block, a row or the tensor."""
+        selector = 0 if self.selector_in_scale else self.selector_bits
+        return SCALES[self.scale] + selector + {"": 0, "zero": self.bits, "minimum": 16}[self.offset]
+
+    @property
     def bits_per_weight(self) -> float:
         """Scales, selectors and offsets of blocks included; what a row or a tensor shares is not counted."""
-        if not self.block:
-            return float(self.bits)
-        offset = {"": 0, "zero": self.bits, "minimum": 16}[self.offset]
-        return self.bits + (SCALES[self.scale] + self.selector_bits + offset) / self.block
+        return self.bits + self.shared_bits / self.block if self.block else float(self.bits)
+
+    @property
+    def bits_per_row(self) -> int:
+        """What ``bits_per_weight`` leaves out: scale, selector and offset of a row, and a second scale of a row."""
+        first = self.shared_bits if self.shared == "row" else 0
+        return first + (SCALES[self.outer] if self.outer_shared == "row" else 0)
+
+    def element(self, value: int) -> float:
+        """An integer of the tables as it is published."""
+        return value * 2.0**self.unit / self.parts
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest element, as published, that the rule writes."""
+        least = self.minimum if self.least is None else self.least
+        return self.element(least), self.element(self.maximum)
 
     def grouped(self, block: int) -> Format:
-        """The same with blocks of another length; its name says so."""
+        """The same with blocks of another length; its name says so. ``ValueError`` where ``sharings`` has no blocks."""
         if operator.index(block) < 1:
             raise ValueError(f"block of format {self.name} must be 1 or more, not {block!r}")
-        return replace(
-            self, name=f"{self.name.partition(':')[0]}:g{block}", shared="block", block=operator.index(block)
-        )
+        return self._shared("block", operator.index(block), f"g{block}")
 
     def shared_by(self, whom: str) -> Format:
-        """The same with a scale for each row or one for the tensor ("row" or "tensor"); its name says so."""
+        """The same with a scale for each row or one for the tensor ("row" or "tensor"); its name says so.
+
+        ``ValueError`` where ``sharings`` has it not.
+        """
         if whom not in SHARINGS[1:]:
             raise ValueError(f"who shares a scale of format {self.name} must be row or tensor, not {whom!r}")
-        return replace(self, name=f"{self.name.partition(':')[0]}:{whom}", shared=whom, block=0)
+        return self._shared(whom, 0, whom)
+
+    def _shared(self, shared: str, block: int, suffix: str) -> Format:
+        name = f"{self.name.partition(':')[0]}:{suffix}"
+        if shared in self.sharings or (shared == self.shared == "block" and block == self.block):
+            return replace(self, name=name, shared=shared, block=block)
+        if not self.scale:
+            raise ValueError(
+                f"format {self.name} must be named alone, having no scale to share, not {name!r}"
+            )
+        allowed = "1 or more" if "block" in self.sharings else self.block
+        raise ValueError(f"block of format {name} must be {allowed}, not {block}")
 
     @cached_property
     def _table(self) -> np.ndarray:

@@ -11,14 +11,14 @@ BLOCK = 32
 GGML = (
     Format(
         name="q4_0", bits=4, tables=(range(-8, 8),), rule="ggml", shared="block", block=BLOCK, scale="fp16", packing="halves",
-        summary="GGUF Q4_0: -8 to 7",
+        sharings=(), summary="GGUF Q4_0: -8 to 7",
     ),
     Format(
         name="q4_1", bits=4, tables=(range(16),), rule="ggml", shared="block", block=BLOCK, scale="fp16", offset="minimum",
-        packing="halves", summary="GGUF Q4_1: 0 to 15 and a minimum",
+        packing="halves", sharings=(), summary="GGUF Q4_1: 0 to 15 and a minimum",
     ),
     Format(
         name="q8_0", bits=8, tables=(signed(8),), rule="ggml", shared="block", block=BLOCK, scale="fp16",
-        summary="GGUF Q8_0: two's complement",
+        sharings=(), least=-127, summary="GGUF Q8_0: two's complement",
     ),
 )  # fmt: skip

@@ -13,7 +13,7 @@ def signed(bits: int) -> tuple[int, ...]:
 
 def _symmetric(bits: int) -> Format:
     return Format(
-        name=f"int{bits}", bits=bits, tables=(signed(bits),), rule="symmetric", scale="fp16",
+        name=f"int{bits}", bits=bits, tables=(signed(bits),), rule="symmetric", scale="fp16", least=1 - (1 << bits - 1),
         summary=f"two's complement from -{(1 << bits - 1) - 1}, a scale for a row",
     )  # fmt: skip
 
