@@ -214,7 +214,7 @@ def test_the_order_of_the_sum() -> None:
     values[:, :, 127] = -(2.0**24)
     assert half.mean(values).tolist() == [[0, 2 / 128, 2 / 128]]
     # fewer than 8: the fifth is added to the first
-    assert half.mean(np.float32([2.0**24, 1, 1, 2, -(2.0**24)])) == np.float16(4 / 5)
+    assert half.mean(np.array([2.0**24, 1, 1, 2, -(2.0**24)], np.float32)) == np.float16(4 / 5)
 
 
 @pytest.mark.parametrize("bits", [3, 4])
