@@ -89,13 +89,13 @@ def _timing() -> str:
 def _formats() -> str:
     rows = []
     for format in FORMATS.values():
-        unit = 2.0**format.unit
+        least, most = format.range
         scale = f"{format.scale} per {format.block or format.shared}" if format.scale else ""
         rows.append(
             (
                 f"`{format.name}`",
                 f"{format.bits_per_weight:.4g}",
-                f"{format.minimum * unit:g} to {format.maximum * unit:g}",
+                f"{least:.6g} to {most:.6g}",
                 f"{scale}, {format.outer} per {format.outer_shared}" if format.outer else scale,
                 f"`{format.rule}`",
                 format.summary,
