@@ -57,7 +57,10 @@ def levels(format: Format) -> bytes:
 def quality(
     rows: Sequence[LayerError], formats: Sequence[Format], perplexities: Mapping[str, float], title: str
 ) -> bytes:
-    """Noise of every layer by format, beside the perplexity if it is known, against bits per weight."""
+    """A line for each format, named with its bits per weight: noise of every layer and, if it is known, perplexity beside it.
+
+    A format without any noise has the word "exact" in the place of its layers.
+    """
     figure = Figure(figsize=(11 if perplexities else 7, 0.9 + 0.42 * max(4, len(formats))))
     axes: Any = figure.subplots(1, 2 if perplexities else 1, squeeze=False)[0]
     names = [f"{format.name} ({format.bits_per_weight:.4g} b)" for format in formats]
@@ -68,7 +71,9 @@ def quality(
     for place, values in enumerate(per_format):
         colour = COLOURS[place % len(COLOURS)]
         axes[0].plot(values, [place] * len(values), "o", markersize=4, alpha=0.35, color=colour)
-        if values:
+        if not values:
+            axes[0].text(0.02, place, "exact", va="center", transform=axes[0].get_yaxis_transform())
+        else:
             axes[0].plot(
                 [np.median(values)], [place], "|", markersize=20, markeredgewidth=2.5, color="#1f2933"
             )

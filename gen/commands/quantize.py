@@ -31,12 +31,22 @@ def quantize(
     formats: Annotated[str, typer.Option(metavar="A,B", help="Formats, see `gatemill formats`.")] = DEFAULT,
     layers: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Layers, with * and ?: blk.0.*,blk.1.attn_q. All by default."),
+        typer.Option(
+            metavar="NAMES",
+            help="Layers, with * and ?: blk.0.*,blk.1.attn_q. By default all but embedding and output matrices.",
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="For every chosen format whose rule has it: rounding=nearest, arithmetic=fp16.",
+        ),
     ] = None,
     perplexity: Annotated[
         bool | None,
         typer.Option(
-            help="Run the whole model on a text; by default when no layers are chosen and it can be run."
+            help="Run the model, only these layers quantised, on a text; by default when no layers are chosen and it can be run."
         ),
     ] = None,
     text: Annotated[
@@ -52,6 +62,7 @@ def quantize(
 ) -> None:
     """Show what formats make of a real model: error of each layer, and perplexity."""
     chosen = _formats(formats)
+    options = _options(option or [], chosen)
     integer("--tokens", tokens, 2, 1 << 20)
     from gen import evaluation
 
@@ -62,13 +73,13 @@ def quantize(
     folder = output_folder(output) if output is not None else None
     perplexities: dict[str, float] = {}
     with progress_bar() as progress:
-        rows = evaluation.errors(opened, names, chosen, progress)
+        rows = evaluation.errors(opened, names, chosen, options, progress)
         if wanted:
             for each in (None, *chosen):
                 key = each.name if each else evaluation.ORIGINAL
-                perplexities[key] = evaluation.perplexity(opened, read, each, progress)
+                perplexities[key] = evaluation.perplexity(opened, names, read, each, options, progress)
     source = None if not wanted else str(text) if text else "gen/data/text.txt"
-    document = evaluation.document(rows, perplexities, text=source, tokens=len(read))
+    document = evaluation.document(rows, perplexities, options=options, text=source, tokens=len(read))
     if folder is not None:
         from gen.plots import quality
 
@@ -81,13 +92,35 @@ def quantize(
 def _formats(names: str) -> list[Format]:
     from hw.formats import find
 
-    found = []
+    found: dict[str, Format] = {}
     for name in names.split(","):
+        if not name.strip():
+            raise RequestError(f"--formats {names!r}: must be names with one comma between two")
         try:
-            found.append(find(name.strip().lower()))
+            format = find(name.strip().lower())
         except ValueError as error:
             raise RequestError(f"--formats {name!r}: {error}") from None
-    return found
+        found.setdefault(format.name, format)
+    return list(found.values())
+
+
+def _options(settings: list[str], formats: list[Format]) -> dict[str, str]:
+    from gen.evaluation import keywords
+
+    known = sorted({key for format in formats for key in keywords(format)})
+    options: dict[str, str] = {}
+    for setting in settings:
+        key, separator, value = setting.partition("=")
+        if not separator or not value:
+            raise RequestError(f"--option {setting!r}: must be KEY=VALUE")
+        if key not in known:
+            raise RequestError(
+                f"--option {setting!r}: must be an option of a chosen format ({', '.join(known) or 'they have none'})"
+            )
+        if key in options:
+            raise RequestError(f"--option {setting!r}: must be given once, {key} is {options[key]} already")
+        options[key] = value
+    return options
 
 
 def _path(model: str) -> Path:
@@ -105,6 +138,8 @@ def _path(model: str) -> Path:
 
 
 def _tokens(model: Model, text: Path | None, most: int) -> list[int]:
+    from gen.models.file import ModelFileError
+
     if model.llama is None:
         raise RequestError(
             "--perplexity: must be left out for a model that is not a GGUF file of architecture llama"
@@ -114,7 +149,10 @@ def _tokens(model: Model, text: Path | None, most: int) -> list[int]:
         words = content.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"--text {str(text)!r}: must be a text file that can be read ({error})") from None
-    read = model.llama.tokenizer.encode(words)[:most]
+    try:
+        read = model.llama.tokenizer.encode(words)[:most]
+    except ModelFileError as error:
+        raise model.refusal(error) from None
     if len(read) < 2:
         raise RequestError(f"--text {str(text)!r}: must have at least 2 tokens, not {len(read)}")
     return read

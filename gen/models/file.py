@@ -138,19 +138,27 @@ class ModelFile:
         self.tensors = _tensors(header, tensors, _alignment(self.values), len(self._map))
 
     def read(self, name: str) -> np.ndarray:
-        """The tensor ``name`` as float32."""
-        if name not in self.tensors:
-            raise ModelFileError(f"the model must have a tensor {name}")
-        tensor = self.tensors[name]
+        """The tensor ``name`` as float32; what it has that is not finite stays so."""
+        tensor = self._tensor(name)
         raw = np.frombuffer(self._map, np.uint8, count=tensor.bytes, offset=tensor.offset)
         try:
-            return (
-                gguf.quants.dequantize(raw, tensor.type).reshape(tensor.shape).astype(np.float32, copy=False)
-            )
+            with np.errstate(invalid="ignore", over="ignore"):
+                values = gguf.quants.dequantize(raw, tensor.type)
+            return values.reshape(tensor.shape).astype(np.float32, copy=False)
         except NotImplementedError:
             raise ModelFileError(
                 f"tensor {name} is of type {tensor.type.name}, which cannot be dequantised"
             ) from None
+
+    def raw(self, name: str) -> bytes:
+        """The bytes of the tensor ``name`` as the file has them."""
+        tensor = self._tensor(name)
+        return self._map[tensor.offset : tensor.offset + tensor.bytes]
+
+    def _tensor(self, name: str) -> Tensor:
+        if name not in self.tensors:
+            raise ModelFileError(f"the model must have a tensor {name}")
+        return self.tensors[name]
 
     def close(self) -> None:
         """Give the mapping back; arrays that were read stay valid."""
