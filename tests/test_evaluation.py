@@ -161,7 +161,7 @@ def test_raw_bytes_of_a_tensor(tmp_path) -> None:
 def test_perplexity_quantises_the_chosen_layers_only(gatemill, tmp_path) -> None:
     path = small_model(tmp_path / "m.gguf")
     model = evaluation.Model(path)
-    tokens = model.llama.tokenizer.encode("abc ab" * 10)
+    tokens = Llama(ModelFile(path)).tokenizer.encode("abc ab" * 10)
     chosen = model.chosen(["blk.1.ffn_up", "blk.0.attn_v"])
     weights = {layer: quantise(model.matrix(layer), "int2").values().astype(np.float32) for layer in chosen}
     chances = Llama(ModelFile(path), replaced=weights).log_probabilities(tokens)
