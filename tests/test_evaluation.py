@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -380,3 +381,16 @@ def test_a_format_without_noise_is_called_exact_in_the_picture() -> None:
     )  # fmt: skip
     assert b"<!-- exact -->" not in quality(noisy, formats, {}, "t")
     assert quality(exact, formats, {}, "t").count(b"<!-- exact -->") == 1
+
+
+@pytest.mark.long
+def test_the_order_of_formats_on_a_real_model() -> None:
+    """What docs/formats.md says of SmolLM2: BitMoD leads at 3 bits and in noise, asymmetric integers at 4 bits in perplexity."""
+    model = evaluation.Model(fetch.fetch("smollm2"))
+    assert model.llama is not None
+    tokens = model.llama.tokenizer.encode(resources.files("gen.data").joinpath("text.txt").read_text())[:512]
+    found = {
+        name: evaluation.perplexity(model, model.layers, tokens, find(name), {})
+        for name in ("int4-asym", "fp4-mixed", "ovp4-int4", "mxfp4", "fp3-mixed", "int3-asym", "int3:g128")
+    }
+    assert sorted(found, key=lambda name: found[name]) == list(found)
