@@ -1,11 +1,12 @@
-"""FIFO and register slice keep the stream rules and the order of words, for all time."""
+"""FIFO, ring and register slice keep the stream rules and the order of words, for all time."""
 
 from __future__ import annotations
 
 import pytest
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Assert, Cover, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Assert, Assume, Cover, Elaboratable, Module, Mux, Signal
 
+from hw.control.ring import Ring
 from hw.stream.fifo import Fifo
 from hw.stream.skid import SkidBuffer
 from tests.formal import free, holds, mutant, prove, refute
@@ -25,10 +26,11 @@ class Order(Elaboratable):
     level : words inside, as the component has it
     word : function of ``m`` and a position; the value inside at that position
     sound : invariants of the component's own state
+    assumed : what its inputs keep to
     """
 
-    def __init__(self, dut, *, capacity, level, word, sound):
-        self._dut, self._capacity = dut, capacity
+    def __init__(self, dut, *, capacity, level, word, sound, assumed=()):
+        self._dut, self._capacity, self._assumed = dut, capacity, assumed
         self._level, self._word, self._sound = level, word, sound
 
     def elaborate(self, platform):
@@ -48,6 +50,7 @@ class Order(Elaboratable):
                 m.d.comb += Assert(dut.o.payload == value)
 
         holds(m, dut.o, name="o")
+        m.d.comb += [Assume(condition) for condition in self._assumed]
         m.d.comb += [
             Assert(self._level <= self._capacity),
             # Neither end waits for the other side: they depend on what is inside alone.
@@ -94,6 +97,29 @@ def fifo(depth, kind=Fifo):
     return Order(dut, capacity=depth, level=dut.level, word=word, sound=sound)
 
 
+def ring(depth, kind=Ring):
+    """The specification of a ring that nobody clears; a further read port shows the word at any position."""
+    position, behind = Signal(range(depth + 1)), Signal(BITS)
+
+    class Probed(kind):
+        def elaborate(self, platform):
+            m = super().elaborate(platform)
+            port = m.submodules.storage.read_port(domain="comb")
+            m.d.comb += [port.addr.eq(self._places.read + position), behind.eq(port.data)]
+            return m
+
+    dut = Probed(shape=BITS, depth=depth)
+    places = dut._places
+
+    def word(m, ahead):
+        m.d.comb += position.eq(ahead)
+        return behind
+
+    size = 1 << len(places.write)
+    sound = [places.write == (places.read + places.level) % size]
+    return Order(dut, capacity=depth, level=dut.level, word=word, sound=sound, assumed=[~dut.clear])
+
+
 def skid(kind=SkidBuffer):
     """The specification of a register slice."""
     dut = kind(shape=BITS)
@@ -124,6 +150,23 @@ def test_fifo(depth):
 )
 def test_fifo_with_a_bug(depth, bug):
     refute(fifo(depth, mutant(Fifo, bug)), depth=2 * depth + 4)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4, 8, 9])
+def test_ring(depth):
+    prove(ring(depth), depth=2, reach=2 * depth + 4)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ("write.en.eq(places.room)", "write.en.eq(1)"),
+        ("read.addr.eq(places.read)", "read.addr.eq(places.read + 1)"),
+        ("places.take.eq(self.o.valid & self.o.ready)", "places.take.eq(self.o.ready)"),
+    ],
+)
+def test_ring_with_a_bug(bug):
+    refute(ring(4, mutant(Ring, bug)), depth=12)
 
 
 def test_skid_buffer():
