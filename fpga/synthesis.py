@@ -137,13 +137,8 @@ def dsp_multipliers(rtlil: str) -> str:
     more time than the product. Parameters and ports of the block: Lattice, ECP5 sysDSP usage guide (FPGA-TN-02205).
     """
     text = []
-    for name in re.findall(r"^module \\(\S*_registered_multiplier(?:_\d+)?)$", rtlil, re.MULTILINE):
-        body = rtlil[rtlil.index(f"module \\{name}\n") :].split("\nend\n", 1)[0]
-        ports = re.findall(
-            r"^  wire width (\d+) (?:input|output) \d+ +(signed )?\\(\w+)$", body, re.MULTILINE
-        )
-        width = {port: int(bits) for bits, _, port in ports}
-        signed = int(any(sign for _, sign, port in ports if port == "a"))
+    for name, width, signs in _modules(rtlil, "registered_multiplier"):
+        signed = int("a" in signs)
         factors = ", ".join(
             f".{factor.upper()}{bit}({_factor_bit(factor, bit, width[factor], signed)})"
             for factor in "ab"
@@ -170,7 +165,7 @@ def gated_adders(rtlil: str) -> str:
     or the addend's bit is 0. Ports and tables of the cell: Yosys, ``techlibs/ecp5/cells_sim.v`` (CCU2C).
     """
     text = []
-    for name, width in _modules(rtlil, "gated_adder"):
+    for name, width, _ in _modules(rtlil, "gated_adder"):
         last = width["addend"] - 1
         cells = []
         for bit in range(0, width["sum"], 2):
@@ -191,15 +186,16 @@ def gated_adders(rtlil: str) -> str:
     return "".join(text)
 
 
-def _modules(rtlil: str, kind: str) -> list[tuple[str, dict[str, int]]]:
-    """Modules of a component that is replaced, with the widths of their ports."""
+def _modules(rtlil: str, kind: str) -> list[tuple[str, dict[str, int], set[str]]]:
+    """Modules of a component that is replaced: name, widths of the ports, and which of these are signed."""
     found = []
     for name in re.findall(rf"^module \\(\S*_{kind}(?:_\d+)?)$", rtlil, re.MULTILINE):
         body = rtlil[rtlil.index(f"module \\{name}\n") :].split("\nend\n", 1)[0]
         ports = re.findall(
-            r"^  wire (?:width (\d+) )?(?:input|output) \d+ +(?:signed )?\\(\w+)$", body, re.MULTILINE
+            r"^  wire (?:width (\d+) )?(?:input|output) \d+ +(signed )?\\(\w+)$", body, re.MULTILINE
         )
-        found.append((name, {port: int(bits or 1) for bits, port in ports}))
+        width = {port: int(bits or 1) for bits, _, port in ports}
+        found.append((name, width, {port for _, sign, port in ports if sign}))
     return found
 
 

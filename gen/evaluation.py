@@ -117,7 +117,8 @@ class Model:
 
         try:
             self._file = safe_open(self.path, framework="numpy")
-            found = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118
+            names = self._file.keys()
+            found = {name: self._file.get_slice(name) for name in names}
         except SafetensorError as problem:
             raise ModelFileError(str(problem)) from None
         return _by_layer(

@@ -12,7 +12,7 @@ import numpy as np
 from gen.compiler.compile import MOST_SIZE
 from gen.errors import RequestError
 from hw.control.isa import OutputMode
-from hw.formats import INT8, Format, Operand, find
+from hw.formats import INT8, Format, Operand
 from sim import golden
 from sim.quantise import quantise
 
@@ -165,7 +165,7 @@ def of_layer(
         entering, weights = llama.entering(layer, numbers)[-tokens:], llama.weights(layer)
     except ModelFileError as error:
         raise RequestError(f"--model {model!r}: {path} must be a model that can be read ({error})") from None
-    x, x_scales = _quantised(entering, formats[0] if mode == "raw" else formats[0].shared_by("tensor"), 1)
+    x, x_scales = _quantised(entering, formats[0], 1, one_scale=mode != "raw")
     w, w_scales = _quantised(weights.T, formats[1], 0)
     scales = np.ones(w.shape[1])
     if mode != "raw":
@@ -185,14 +185,14 @@ def of_layer(
     )
 
 
-def _quantised(matrix: np.ndarray, format: Format, depth_axis: int) -> tuple[Operand, np.ndarray]:
-    """The operand whose rows are those of ``matrix``, and the scale of each (or the only one)."""
-    result = quantise(matrix, format)
-    operand = result.operand(depth_axis=depth_axis)
-    # A scale's sharing is the quantiser's business: the array's format is known by its codes.
-    return replace(operand, format=find(format.name.partition(":")[0])), result.scales[
-        :, 0
-    ] * 2.0**format.unit
+def _quantised(
+    matrix: np.ndarray, format: Format, depth_axis: int, *, one_scale: bool = False
+) -> tuple[Operand, np.ndarray]:
+    """The operand whose rows are those of ``matrix``, and the scale of each, or the only one."""
+    result = quantise(matrix, format.shared_by("tensor") if one_scale else format)
+    # Who shares the scale does not matter to an array: it knows the format by its codes.
+    operand = replace(result.operand(depth_axis=depth_axis), format=format)
+    return operand, result.scales[:, 0] * 2.0**format.unit
 
 
 def _mode(name: str) -> OutputMode:

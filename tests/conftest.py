@@ -8,12 +8,26 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
+from gen import cli
+
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("new", deadline=None, print_blob=True)
 settings.load_profile("same")
 
 LAST = ("test_formal", "test_synthesis", "test_simulator", "test_run", "test_cli", "test_system.py")
 """How the names of the slow files begin, in their order."""
+
+
+@pytest.fixture
+def gatemill(capsys):
+    """Run a command: exit status, standard output, standard error."""
+
+    def run(*arguments):
+        status = cli.run(list(map(str, arguments)))
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
 
 
 def rank(file: str) -> int:

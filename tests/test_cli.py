@@ -28,18 +28,6 @@ SMALL = [
 HEAVY = {"amaranth", "numpy", "gguf", "cocotb"}
 
 
-@pytest.fixture
-def gatemill(capsys):
-    """Run a command: exit status, standard output, standard error."""
-
-    def run(*arguments):
-        status = cli.run(list(map(str, arguments)))
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
-
-
 def process(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "gen.cli", *map(str, arguments)],

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from gen import cli, evaluation
+from gen import evaluation
 from gen.commands.formats import describe
 from gen.errors import RequestError
 from gen.models import fetch
@@ -24,18 +24,6 @@ from gen.plots import levels, quality
 from hw.formats import FORMATS, find
 from sim.quantise import quantise
 from tests.test_models import small_model
-
-
-@pytest.fixture
-def gatemill(capsys):
-    """Run a command: exit status, standard output, standard error."""
-
-    def run(*arguments):
-        status = cli.run(list(map(str, arguments)))
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
 
 
 @pytest.fixture

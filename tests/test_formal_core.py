@@ -269,7 +269,7 @@ class WeightRules(Front):
         active = Signal()  # a tile's steps go on
         waiting = Signal(range(3))  # commands taken whose steps have not begun
         column, depth, row = Signal(2), Signal(2), Signal(3)
-        since, apart = Signal(range(16), init=15), Signal(range(16), init=15)
+        since = Signal(range(16), init=15)
         lasts, delay = Signal(range(64)), Signal(range(32))
         fresh = begins & ~under_way
         # The next command may be given in the cycle before, not earlier: what was known then is what begins.
@@ -311,19 +311,8 @@ class WeightRules(Front):
             lasts.eq(Mux(fresh, 1, lasts + 1)),
             delay.eq(Mux((self._setup.busy | (waiting != 0)) & ~begun & ~halt, delay + 1, 0)),
         ]
-        # Weights: read whole, one tile ahead at most.
-        first = dut.weight_first & dut.weight_reading
-        there, words = Signal(), Signal(range(16))
-        m.d.sync += [
-            there.eq((first | (there & ~begins)) & ~(dut.cut | halt)),
-            words.eq(Mux(first, 1, words + (dut.weight_reading & (words != 15)))),
-            apart.eq(Mux(first, 1, apart + (apart != 15))),
-        ]
-        # Rows that were written to lately.
-        rows_before, row_now = [], Mux(step.running, Value.cast(Cat(step.row, step.half, C(1, 1))), 0)
-        for age in range(ACCUMULATE):
-            rows_before.append(row_now := previous(m, row_now, f"row_{age}"))
-        place = Cat(step.row, step.half, C(1, 1))
+        self._weights(m, begins)
+        self._written(m)
         m.d.comb += [
             # A command begins when the one before it has ended, a tile when the one before it has.
             Assert(implies(fresh, waiting > just_given)),
@@ -336,12 +325,8 @@ class WeightRules(Front):
             Assert(implies(last & ~disturbed & ~dut.stop, ends == final)),
             Assert(implies(step.running, at_column < now.column_tiles)),
             Assert(implies(dut.cut, ends)),
-            # Weights are there, and none are lost.
-            Assert(implies(first, ~there | begins)),
-            Assert(implies(begins, there & (apart >= max(rows, 2)) & (words == rows))),
-            # A row has been written when it is added to.
+            # What a tile writes has been written when the next one may add to it.
             Assert(implies(begins, since >= ACCUMULATE + 1)),
-            *(Assert(implies(step.running & step.accumulate, before != place)) for before in rows_before),
             # It begins soon after the one before has ended, and ends in its time.
             Assert(delay < SYSTOLIC_SETUP + rows),
             Assert(implies(under_way, lasts <= now.column_tiles * now.depth_tiles * spare)),
@@ -352,6 +337,30 @@ class WeightRules(Front):
             Cover(dut.cut & previous(m, dut.weight_reading, "read")),
         ]
         return m
+
+    def _weights(self, m: Module, begins) -> None:
+        """Weights are read whole, one tile ahead at most; they are there when a tile begins, and none are lost."""
+        dut, rows = self._sequencer, self._rows
+        first = dut.weight_first & dut.weight_reading
+        there, words, apart = Signal(), Signal(range(16)), Signal(range(16), init=15)
+        m.d.sync += [
+            there.eq((first | (there & ~begins)) & ~(dut.cut | self.halt)),
+            words.eq(Mux(first, 1, words + (dut.weight_reading & (words != 15)))),
+            apart.eq(Mux(first, 1, apart + (apart != 15))),
+        ]
+        m.d.comb += [
+            Assert(implies(first, ~there | begins)),
+            Assert(implies(begins, there & (apart >= max(rows, 2)) & (words == rows))),
+        ]
+
+    def _written(self, m: Module) -> None:
+        """A row has been written when it is added to."""
+        step = self._sequencer.step
+        place = Cat(step.row, step.half, C(1, 1))
+        row = Mux(step.running, Value.cast(place), 0)
+        for age in range(ACCUMULATE):
+            row = previous(m, row, f"row_{age}")
+            m.d.comb += Assert(implies(step.running & step.accumulate, row != place))
 
 
 def test_weight_stationary_tiles():

@@ -6,22 +6,15 @@ import json
 
 import pytest
 
-from gen import cli
 from gen.commands.formats import describe
 from hw.formats import FORMATS, find
 
 
 @pytest.fixture
-def gatemill(capsys, monkeypatch):
+def formats(gatemill, monkeypatch):
     """Run ``gatemill formats`` on a terminal of 80 columns: exit status, standard output, standard error."""
     monkeypatch.setenv("COLUMNS", "80")
-
-    def run(*arguments):
-        status = cli.run(["formats", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
+    return lambda *arguments: gatemill("formats", *arguments)
 
 
 def row(out: str, name: str) -> list[str]:
@@ -30,8 +23,8 @@ def row(out: str, name: str) -> list[str]:
     return next(each for each in cells if each[0] == name)
 
 
-def test_all_columns_can_be_read(gatemill) -> None:
-    _, out, _ = gatemill()
+def test_all_columns_can_be_read(formats) -> None:
+    _, out, _ = formats()
     head = next(line for line in out.splitlines() if "name" in line)
     assert [cell.strip() for cell in head.strip("┃").split("┃")] == [
         "name",
@@ -49,8 +42,8 @@ def test_all_columns_can_be_read(gatemill) -> None:
 @pytest.mark.parametrize(
     ("name", "families"), [("int8", "systolic"), ("int8:g64", "none yet"), ("fp6-e3m2", "none yet")]
 )
-def test_who_takes_a_format(gatemill, name, families) -> None:
-    assert row(gatemill(name)[1], "families") == ["families", families]
+def test_who_takes_a_format(formats, name, families) -> None:
+    assert row(formats(name)[1], "families") == ["families", families]
 
 
 @pytest.mark.parametrize("name", ["int8:g64", "int8:row", "int8:tensor"])
@@ -82,16 +75,16 @@ def test_ranges_are_what_rules_reach(name, low, high) -> None:
     assert describe(find(name))["range"] == [low, high]
 
 
-def test_a_code_that_is_never_written_is_told(gatemill) -> None:
-    _, out, _ = gatemill("int4")
+def test_a_code_that_is_never_written_is_told(formats) -> None:
+    _, out, _ = formats("int4")
     assert row(out, "range") == ["range", "-7 to 7"]
     assert row(out, "1000") == ["1000", "-8 (never written)"]
     assert row(out, "1001") == ["1001", "-7"]
     assert out.count("never") == 1
 
 
-def test_if4_is_shown_in_the_unit_of_e2m1(gatemill) -> None:
-    codes = json.loads(gatemill("if4", "--json")[1])["codes"]
+def test_if4_is_shown_in_the_unit_of_e2m1(formats) -> None:
+    codes = json.loads(formats("if4", "--json")[1])["codes"]
     assert [each["values"][0] for each in codes[:8]] == [0, 0.5, 1, 1.5, 2, 3, 4, 6]
     assert [each["values"][1] for each in codes[:8]] == [value * 6 / 7 for value in range(8)]
 
@@ -105,8 +98,8 @@ def test_if4_is_shown_in_the_unit_of_e2m1(gatemill) -> None:
         ("int4", ["levels"], ["-7", "7"]),
     ],
 )
-def test_lines_of_levels_share_an_axis(gatemill, name, labels, ends) -> None:
-    lines = gatemill(name)[1].splitlines()[-len(labels) - 1 :]
+def test_lines_of_levels_share_an_axis(formats, name, labels, ends) -> None:
+    lines = formats(name)[1].splitlines()[-len(labels) - 1 :]
     start = max(map(len, labels)) + 1
     assert [line[:start].strip() for line in lines] == [*labels, ""]
     assert lines[-1].split() == ends
@@ -125,9 +118,9 @@ def _columns(name: str) -> list[list[float | None]]:
 
 
 @pytest.mark.parametrize(("name", "codes"), [("int8", 256), ("fp16", 65536), ("int7", 128)])
-def test_many_codes_are_not_printed(gatemill, name, codes) -> None:
-    assert f"\n{codes} codes: see --json\n" in gatemill(name)[1]
-    assert "see --json" not in gatemill("int6")[1]
+def test_many_codes_are_not_printed(formats, name, codes) -> None:
+    assert f"\n{codes} codes: see --json\n" in formats(name)[1]
+    assert "see --json" not in formats("int6")[1]
 
 
 @pytest.mark.parametrize(
@@ -139,20 +132,20 @@ def test_many_codes_are_not_printed(gatemill, name, codes) -> None:
         ("int4:x", "not 'int4:x'\n"),
     ],
 )
-def test_an_unknown_name_is_answered_with_near_ones(gatemill, name, end) -> None:
-    status, out, err = gatemill(name)
+def test_an_unknown_name_is_answered_with_near_ones(formats, name, end) -> None:
+    status, out, err = formats(name)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "format must be one of those that `gatemill formats` lists" in err
     assert err.endswith(end)
 
 
-def test_senseless_suffixes_are_refused(gatemill) -> None:
-    status, out, err = gatemill("fp16:g32")
+def test_senseless_suffixes_are_refused(formats) -> None:
+    status, out, err = formats("fp16:g32")
     assert (status, out) == (2, "")
     assert "format fp16 must be named alone, having no scale to share, not 'fp16:g32'" in err
 
 
-def test_a_picture_without_a_suffix_is_refused_by_its_path(gatemill) -> None:
-    status, _, err = gatemill("int8", "-o", "a")
+def test_a_picture_without_a_suffix_is_refused_by_its_path(formats) -> None:
+    status, _, err = formats("int8", "-o", "a")
     assert status == 2
     assert "--output 'a': must end in .svg" in err
