@@ -125,3 +125,11 @@ ACCUMULATE = 5
 """A result at its accumulator bank to the cycle of its write: whose address, block RAM, the block's own register, choice of
 the half, sum. A row that is read to be added to must have been written before: results of the same row are more than this
 apart."""
+
+# Bit-serial arrays (hw/array/bit_serial)
+
+BIT_SERIAL_SETUP = 5
+"""EXECUTE's command handshake to the first cycle in which its first group may begin, or pause."""
+
+TERM_ENCODER = 2
+"""Start of a slice at the encoder to its first terms: the codes' register, the terms'."""

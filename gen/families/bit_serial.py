@@ -1,0 +1,175 @@
+"""Bit-serial arrays after BitMoD: weights of 3 to 8 bits, each travelling as two to four terms."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from gen.families.contract import ArrayConfig, Family
+from hw.array.bit_serial.geometry import GROUPS, LANES, SPECIAL_VALUES, BitSerial
+from hw.design import Design, Geometry, ceil_div
+from hw.formats import FORMATS, Format, Operand
+from hw.pe.weight_format import NIBBLE, WeightFormat
+from sim.families.contract import ArrayModel
+
+KINDS = {
+    **{f"int{bits}{scaled}": WeightFormat[f"INT{bits}"] for scaled in ("-s8", "") for bits in (8, 6, 5, 4)},
+    **{f"fp{bits}-{kind}-s8": WeightFormat[f"FP{bits}"] for bits in (4, 3) for kind in ("mixed", "er", "ea")},
+}
+"""Formats of weights by name, without the length of a group; those without ``-s8`` have one scale for a row, and no groups."""
+
+
+def _grouped(name: str, group: int) -> Format:
+    format = FORMATS[name]
+    return format if format.block in (0, group) else format.grouped(group)
+
+
+class BitSerialConfig(ArrayConfig):
+    """``[array]`` of the family ``bit-serial``."""
+
+    rows: Annotated[int, Field(ge=1, le=64, description="rows of processing elements")] = 8
+    columns: Annotated[int, Field(ge=1, le=64, description="columns of processing elements")] = 8
+    lanes: Annotated[Literal[LANES], Field(description="products of an element per cycle, a term each")] = 4
+    group: Annotated[Literal[GROUPS], Field(description="weights along K that share a scale")] = 128
+    activations: Annotated[Literal["int8", "fp16"], Field(description="format of the activations")] = "int8"
+    weights: Annotated[
+        list[str], Field(min_length=1, description="formats of the weights that it is generated for")
+    ] = list(KINDS)
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        wrong = [name for name in names if name not in KINDS]
+        if wrong or len(set(names)) < len(names):
+            raise ValueError(f"weights must be different ones of {', '.join(KINDS)}, not {', '.join(wrong or names)}")
+        return names
+
+
+class BitSerialFamily(Family):
+    """See ``hw/array/bit_serial`` for the array itself.
+
+    A weight word has ``NIBBLE`` bits for every lane of every column, column after column. The words of a group: first its scales
+    (bits 7:0 of a column's part) and selectors (bits 9:8), then its weights, slice by slice; see ``hw.pe.weight_format.Way``.
+    """
+
+    name = "bit-serial"
+    summary = "weights of 3 to 8 bits as two to four terms, one cycle each, and scales for groups (BitMoD)"
+    Config = BitSerialConfig
+    activations = (FORMATS["int8"], FORMATS["fp16"])
+    weights = tuple(FORMATS[name] for name in KINDS)
+    config: BitSerialConfig
+
+    @property
+    def array(self) -> BitSerial:
+        """Its sizes."""
+        c = self.config
+        return BitSerial(
+            rows=c.rows, columns=c.columns, lanes=c.lanes, group=c.group, data_bytes=self.data_bytes,
+            variants=[KINDS[name] for name in c.weights], activation_bytes=1 if c.activations == "int8" else 2,
+        )  # fmt: skip
+
+    @property
+    def pairs(self) -> tuple[tuple[Format, Format], ...]:
+        """Activations and weights, by ``variant``."""
+        c = self.config
+        return tuple(product([FORMATS[c.activations]], [_grouped(name, c.group) for name in c.weights]))
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """BitMoD's formats by their plain names: what an array takes of them is the version with scales of 8 bits."""
+        full = [w.name for _, w in self.pairs]
+        short = {name: name.replace("-s8", "") for name in full}
+        return {alias: name for name, alias in short.items() if alias not in full}
+
+    def _geometry(self) -> Geometry:
+        return self.array.geometry
+
+    def core(self, design: Design) -> Any:
+        """The array with what feeds it."""
+        from hw.array.bit_serial.core import BitSerialCore
+
+        return BitSerialCore(design=design, array=self.array)
+
+    def model(self) -> ArrayModel:
+        """Golden execute and cycle law."""
+        from sim.families.bit_serial import BitSerialModel
+
+        return BitSerialModel(self.array)
+
+    def settings(self, variant: int) -> tuple[tuple[int, int], ...]:
+        """The special values of a float format: sign and magnitude, by selector."""
+        format, taken = self.pairs[variant][1], self.array.variants[variant]
+        if not taken.floating:
+            return ()
+        minus_zero = 1 << format.bits - 1
+        values = [table[minus_zero] or 0 for table in format.tables]
+        return tuple((index, abs(v) | (v < 0) << 5) for index, v in enumerate(values))
+
+    def depth_granule(self, variant: int) -> int:
+        """Whole groups, which are whole words of activations."""
+        return self.config.group
+
+    def pack_activations(self, x: Operand) -> np.ndarray:
+        """One or two bytes per step of K."""
+        return x.codes.astype(x.codes.dtype.newbyteorder("<"), copy=False).view(np.uint8)
+
+    def pack_weights(self, w: Operand) -> np.ndarray:
+        """Group by group: scales, then weights in their order; zeros to whole tiles."""
+        array, g = self.array, self.geometry
+        way = array.variants[self.variant(weights=w.format.name)].way
+        depth, features = w.shape
+        tiles, steps = ceil_div(features, g.columns), ceil_div(depth, g.tile_depth) * g.tile_depth
+        codes = np.zeros((steps, tiles * g.columns), np.uint8)
+        codes[:depth, :features] = w.codes
+        # [tile, slice, column, lane]
+        slices = codes.reshape(-1, array.lanes, tiles, g.columns).transpose(2, 0, 3, 1)
+        scales = _widened(w.scales, ceil_div(steps, array.group), features, tiles * g.columns, 1)
+        selectors = _widened(w.selectors, len(scales), features, tiles * g.columns, 0)
+        parts = []
+        for number, first in enumerate(range(0, slices.shape[1], array.group // array.lanes)):
+            group = slices[:, first : first + array.group // array.lanes]
+            head = np.zeros((tiles, 1, g.columns, array.lanes), np.uint8)
+            shared = scales[number] | selectors[number] << 8
+            for nibble in range(3):
+                head[:, 0, :, nibble] = (shared >> NIBBLE * nibble & 15).reshape(tiles, g.columns)
+            parts += [head, _interleaved(group, way.high, way.low)]
+        nibbles = np.concatenate(parts, axis=1).reshape(-1, g.columns * array.lanes)
+        words = np.zeros((len(nibbles), g.weight_bytes), np.uint8)
+        words[:, : nibbles.shape[1] // 2] = nibbles[:, ::2] | nibbles[:, 1::2] << NIBBLE
+        return words.reshape(-1)
+
+
+def _widened(given: np.ndarray | None, groups: int, features: int, width: int, otherwise: int) -> np.ndarray:
+    """What groups have [groups, features], for as many features as whole tiles have."""
+    wide = np.zeros((groups, width), np.int64)
+    wide[:, :features] = otherwise if given is None else given
+    return wide
+
+
+def _interleaved(slices: np.ndarray, high: int, low: int) -> np.ndarray:
+    """Words of a group from the codes of its slices [tile, slice, column, lane]: nibbles [tile, word, column, lane].
+
+    A word of upper parts comes before those of the lower parts of the same weights.
+    """
+    lows = _joined(slices & (1 << low) - 1, low)
+    if not high:
+        return lows
+    highs = _joined(slices >> low, high)
+    each = low // high  # words of lower parts that one of upper parts serves
+    words = []
+    for number in range(highs.shape[1]):
+        words += [highs[:, number : number + 1], lows[:, number * each : (number + 1) * each]]
+    return np.concatenate(words, axis=1)
+
+
+def _joined(pieces: np.ndarray, bits: int) -> np.ndarray:
+    """``NIBBLE // bits`` successive pieces of so many bits in a nibble, the first lowest."""
+    each = NIBBLE // bits
+    tiles, slices, *rest = pieces.shape
+    padded = np.zeros((tiles, ceil_div(slices, each) * each, *rest), np.uint8)
+    padded[:, :slices] = pieces
+    grouped = padded.reshape(tiles, -1, each, *rest)
+    return np.bitwise_or.reduce([grouped[:, :, i] << bits * i for i in range(each)])

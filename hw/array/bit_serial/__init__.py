@@ -1,0 +1,1 @@
+"""The bit-serial array: weights travel as terms, one term of each weight per cycle."""

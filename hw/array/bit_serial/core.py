@@ -1,0 +1,147 @@
+"""The bit-serial core: EXECUTE commands in, skewed results out."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.utils import exact_log2
+
+from hw.array.bit_serial.array import BitSerialArray
+from hw.array.bit_serial.geometry import LOWER_WORD, BitSerial
+from hw.array.bit_serial.plan import Planner
+from hw.array.bit_serial.rows import Rows
+from hw.array.bit_serial.sequencer import Sequencer
+from hw.array.bit_serial.walks import ActivationWalk, WeightWalk
+from hw.delay import delayed
+from hw.design import Design
+from hw.interfaces import core_members
+from hw.pe.weight_format import NIBBLE
+from hw.timing import ACCUMULATE, CORNER_TURN, DRAIN_ROWS, SCRATCHPAD, TERM_ENCODER
+
+class BitSerialCore(wiring.Component):
+    """Reads each operand at the cycle that puts it where it is needed: nothing waits, so nothing is buffered.
+
+    Parameters
+    ----------
+    design : Design
+    array : BitSerial
+        Its geometry is the design's.
+
+    Members
+    -------
+    See ``hw.interfaces.core_members``.
+
+    Timing
+    ------
+    The first group of a command begins, or pauses, ``BIT_SERIAL_SETUP`` cycles after the handshake, or as soon as the command
+    before is through; see ``Sequencer``. Row 0's result of a group is at ``results`` ``array.result_latency`` cycles after its last
+    step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators' ``finished`` of its command.
+
+    Words of weights are read in the order in which they lie in memory: the scales' word of a group, with its first step at the
+    earliest; a word of upper parts two cycles after the first step of a slice, a word of lower parts three. So no two are read in
+    the same cycle, whatever comes before.
+    """
+
+    def __init__(self, *, design: Design, array: BitSerial) -> None:
+        if design.geometry != array.geometry:
+            raise ValueError(f"geometry must be {array.geometry}, not {design.geometry}")
+        self._design, self._array = design, array
+        super().__init__(core_members(design))
+
+    def elaborate(self, platform):
+        m = Module()
+        design, array = self._design, self._array
+        m.submodules.planner = planner = Planner(design=design, array=array)
+        m.submodules.sequencer = sequencer = Sequencer(design=design, array=array)
+        m.submodules.rows = rows = Rows(
+            rows=array.rows, slices=array.slices, lanes=array.lanes, width=8 * array.activation_bytes,
+            skew=array.times.skew,
+        )  # fmt: skip
+        m.submodules.array = elements = BitSerialArray(array=array)
+        wiring.connect(m, wiring.flipped(self.command), planner.command)
+        wiring.connect(m, planner.plan, sequencer.plan)
+        m.d.comb += [
+            planner.halt.eq(self.halt),
+            sequencer.halt.eq(self.halt),
+            self.step.eq(sequencer.step),
+            self.busy.eq(planner.busy | sequencer.running),
+            rows.word.eq(self.activations.data),
+            elements.activations.eq(rows.activations),
+            elements.words.eq(self.weights.data[: NIBBLE * array.lanes * array.columns]),
+            self.results.data.eq(elements.results),
+            self.results.valid.eq(elements.valid),
+        ]
+        past = [self._activations(m, sequencer, rows), self._weights(m, sequencer, elements.steering)]
+        past.append(self._addresses(m, sequencer))
+        self._end(m, sequencer, Cat(past).any())
+        return m
+
+    def _activations(self, m: Module, sequencer: Sequencer, rows: Rows):
+        """Reads activations, as much later as the weights' way to the elements is longer. Returned: past the end."""
+        words, current = self._design.activation_words, sequencer.current
+        late = TERM_ENCODER + self._array.times.feed + LOWER_WORD + 1 - 1 - CORNER_TURN
+        m.submodules.activation_walk = walk = ActivationWalk(
+            words=words, tile_stride_bits=len(current.tile_stride)
+        )
+        word, slice_, tile = (
+            delayed(m, signal, late)
+            for signal in (sequencer.word, sequencer.slice, sequencer.group & sequencer.first_group)
+        )
+        m.d.comb += [
+            walk.word.eq(word),
+            walk.tile.eq(tile),
+            walk.fresh.eq(sequencer.fresh),
+            walk.again.eq(sequencer.again),
+            walk.base.eq(current.command.activations_address),
+            walk.stride.eq(current.command.activations_stride),
+            walk.tile_stride.eq(current.tile_stride),
+            self.activations.address.eq(walk.address),
+            rows.load.eq(delayed(m, word, 1 + SCRATCHPAD)),
+            rows.slice.eq(delayed(m, slice_ & ~word, 1 + SCRATCHPAD)),
+        ]
+        left, past = Signal(range(self._array.rows + 1)), Signal()
+        m.d.sync += [left.eq(Mux(word, self._array.rows, left - (left != 0)))]
+        m.d.sync += past.eq((left != 0) & (walk.address >= words))
+        return past
+
+    def _weights(self, m: Module, sequencer: Sequencer, steering):
+        """Reads weights, and tells the columns what each word is and when a slice begins. Returned: past the end."""
+        words, current = self._design.weight_words, sequencer.current
+        m.submodules.weight_walk = walk = WeightWalk(words=words)
+        high, low, early = Signal(), Signal(), Signal()
+        with m.Switch(current.format):
+            for one in sorted(self._array.formats):
+                way = one.way
+                with m.Case(one):
+                    m.d.comb += [
+                        early.eq(way.high != 0),
+                        high.eq(sequencer.slice & (self._every(sequencer.part, way.high) if way.high else 0)),
+                        low.eq(sequencer.slice & self._every(sequencer.part, way.low)),
+                    ]
+        begins = sequencer.group & early | delayed(m, sequencer.group & ~early, 1)
+        scale = delayed(m, begins, 1)
+        high, low = delayed(m, high, LOWER_WORD - 1), delayed(m, low, LOWER_WORD)
+        m.d.comb += [
+            walk.tile.eq(begins & sequencer.first_group),
+            walk.fresh.eq(sequencer.fresh),
+            walk.again.eq(sequencer.again),
+            walk.read.eq(scale | high | low),
+            walk.base.eq(current.command.weights_address),
+            self.weights.address.eq(walk.address),
+            Cat(steering.scale, steering.high, steering.low).eq(delayed(m, Cat(scale, high, low), SCRATCHPAD)),
+            Cat(steering.start, steering.group, steering.last, steering.format).eq(
+                delayed(
+                    m,
+                    Cat(sequencer.slice, sequencer.group, sequencer.group_last, current.format),
+                    LOWER_WORD + SCRATCHPAD + 1,
+                )
+            ),
+        ]
+        past = Signal()
+        m.d.sync += past.eq(walk.read & (walk.address >= words))
+        return past
+
+    @staticmethod
+    def _every(part, bits: int):
+        """``part`` is the first of the slices that share a word."""
+        return ~part[: exact_log2(NIBBLE // bits)].any() if bits < NIBBLE else 1

@@ -1,0 +1,153 @@
+"""Formats, sizes and times of the bit-serial arrays. No Amaranth here."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hw.array.geometry import least_interval, power_of_two_from
+from hw.design import Geometry
+from hw.pe.element_times import SCALE_BITS, ElementTimes, int8_times
+from hw.pe.weight_format import NIBBLE, WeightFormat
+from hw.timing import DRAIN_ROWS, SCRATCHPAD, TERM_ENCODER
+
+SPECIAL_VALUES = 4
+"""Special values that a group chooses from; they are the settings of an array with float formats."""
+LOWER_WORD = 3
+"""Cycles from the first step of a slice to its word of lower parts being read, which is the last of its words."""
+LANES = (4, 8, 16, 32)
+GROUPS = (32, 64, 128, 256)
+
+@dataclass(frozen=True, kw_only=True)
+class BitSerial:
+    """A bit-serial array: its sizes, and all that follows from them.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Elements; 1 to 64 each.
+    lanes : int
+        Products of an element per cycle, each of one term: one of ``LANES``.
+    group : int
+        Weights along K that share a scale: one of ``GROUPS``.
+    variants : sequence of WeightFormat
+        By EXECUTE's ``variant``; several may be the same.
+    data_bytes : int
+        Bytes of a bus beat.
+    activation_bytes : int
+        Bytes of an activation: 1 (int8) or 2 (fp16).
+
+    Raises
+    ------
+    TypeError, ValueError
+        A size that is not among those allowed, or a group that is not whole words of activations.
+    """
+
+    rows: int
+    columns: int
+    lanes: int
+    group: int
+    variants: Sequence[WeightFormat]
+    data_bytes: int
+    activation_bytes: int = 1
+
+    def __post_init__(self) -> None:
+        for name, most in (("rows", 64), ("columns", 64)):
+            value = operator.index(getattr(self, name))
+            if not 1 <= value <= most:
+                raise ValueError(f"{name} must be 1 to {most}, not {value!r}")
+        for name, allowed in (
+            ("lanes", LANES),
+            ("group", GROUPS),
+            ("data_bytes", (4, 8, 16, 32, 64)),
+            ("activation_bytes", (1, 2)),
+        ):
+            value = operator.index(getattr(self, name))
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}")
+        if not self.variants:
+            raise ValueError(f"variants must be at least one, not {self.variants!r}")
+        object.__setattr__(self, "variants", tuple(WeightFormat(one) for one in self.variants))
+        if self.group % self.word_steps:
+            raise ValueError(
+                f"group must be a multiple of {self.word_steps} (steps in a word of activations, with {self.rows} rows, "
+                f"{self.lanes} lanes and a bus of {self.data_bytes} bytes), not {self.group}"
+            )
+
+    @property
+    def formats(self) -> frozenset[WeightFormat]:
+        """Those of all variants."""
+        return frozenset(self.variants)
+
+    @property
+    def slices(self) -> int:
+        """Slices of ``lanes`` steps in a word of activations; a power of two.
+
+        The rows' words are read one after the other while the elements work on a word: it must last as many cycles as there are
+        rows. Two at least: scales and weights share a port (``hw.array.bit_serial.sequencer``).
+        """
+        least = -(-self.rows // min(one.terms for one in self.variants))
+        bus = self.data_bytes // (self.lanes * self.activation_bytes)
+        return power_of_two_from(max(2, least, bus))
+
+    @property
+    def word_steps(self) -> int:
+        """Steps of K in a word of activations: the depth of a tile."""
+        return self.slices * self.lanes
+
+    @property
+    def group_words(self) -> int:
+        """Words of activations in a group."""
+        return self.group // self.word_steps
+
+    @property
+    def least(self) -> int:
+        """Fewest cycles from the end of a group to that of the next: its scale's bits, and its results' way out."""
+        return max(SCALE_BITS, least_interval(self.rows))
+
+    @property
+    def geometry(self) -> Geometry:
+        """What the rest of the house knows of it."""
+        return Geometry(
+            tile_rows=self.rows,
+            columns=self.columns,
+            tile_depth=self.word_steps,
+            activation_bytes=self.word_steps * self.activation_bytes,
+            weight_bytes=power_of_two_from(self.columns * self.lanes * NIBBLE // 8),
+            weight_words=self.slices,
+            variants=len(self.variants),
+        )
+
+    @property
+    def times(self) -> ElementTimes:
+        """Those of an element."""
+        return int8_times(self.lanes, self.formats)
+
+    @property
+    def result_delay(self) -> int:
+        """Cycles from the last term of a group going into the encoder to row 0's result at the top of its column."""
+        return TERM_ENCODER + self.times.feed + self.times.latency + 1
+
+    @property
+    def result_latency(self) -> int:
+        """Cycles from the last step of a group to the last row's result at the top of column 0."""
+        rows = self.rows - 1
+        return LOWER_WORD + SCRATCHPAD + 1 + self.result_delay + rows + rows // DRAIN_ROWS
+
+    def word_cycles(self, format: WeightFormat) -> int:
+        """Cycles that the elements work on a word of activations."""
+        return self.slices * format.terms
+
+    def pause(self, format: WeightFormat, words: int) -> int:
+        """Cycles that a group of so many words of activations must wait for the one before it to get out of the way."""
+        return max(0, self.least - words * self.word_cycles(format))
+
+    def group_weight_words(self, format: WeightFormat, words: int) -> int:
+        """Weight words of a group: the scales' and those of the weights."""
+        way, slices = format.way, words * self.slices
+        return 1 + sum(-(-slices * bits // NIBBLE) for bits in (way.high, way.low))
+
+    def groups(self, depth_tiles: int) -> tuple[int, int]:
+        """Groups of a tile before its last, and the words of activations of that one."""
+        return (depth_tiles - 1) // self.group_words, (depth_tiles - 1) % self.group_words + 1

@@ -1,0 +1,179 @@
+"""Golden execute and cycle law of the bit-serial arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.array.bit_serial.geometry import BitSerial
+from hw.pe.weight_format import NIBBLE, WeightFormat
+from hw.timing import ACCUMULATE, BIT_SERIAL_SETUP
+
+FP3 = (0, 1, 2, 4)
+FP4 = (0, 1, 2, 3, 4, 6, 8, 12)
+"""Magnitudes by code, BitMoD table IV; those of FP4 in halves."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """When an EXECUTE is carried out, in clock cycles."""
+
+    taken: int
+    """Handshake of the command."""
+    begin: int
+    """First cycle in which the core is busy with it."""
+    end: int
+    """First cycle in which the core is no longer busy with it."""
+    finished: int
+    """The accumulators' ``finished``."""
+    steps: int
+    """Terms."""
+
+
+class BitSerialLaw:
+    """Times of successive EXECUTEs of a core that starts in cycle 0.
+
+    A group of n words of activations takes n * slices * terms cycles, after a pause if that is less than ``least``; groups, tiles
+    and commands follow each other without a gap.
+    """
+
+    def __init__(self, array: BitSerial):
+        self._array = array
+        self._start = self._end = 0
+
+    def interval(self, format: WeightFormat, depth_tiles: int) -> tuple[int, int]:
+        """Cycles from a tile to the next, and how many of them are steps."""
+        array = self._array
+        full, last = array.groups(depth_tiles)
+        steps = depth_tiles * array.word_cycles(format)
+        return steps + full * array.pause(format, array.group_words) + array.pause(format, last), steps
+
+    def execute(self, visible: int, fields: Mapping[str, int]) -> Times:
+        """``fields`` is valid at the core from cycle ``visible`` on."""
+        format = self._array.variants[fields["variant"]]
+        tiles = fields["row_tiles"] * fields["column_tiles"]
+        interval, steps = self.interval(format, fields["depth_tiles"])
+        return self._times(visible, tiles * interval, tiles * steps)
+
+    def configure(self, visible: int, fields: Mapping[str, int]) -> Times:
+        """The same of a CONFIGURE."""
+        return self._times(visible, 1, 0)
+
+    def _times(self, visible: int, cycles: int, steps: int) -> Times:
+        taken = max(visible, self._start)
+        self._start = max(taken + BIT_SERIAL_SETUP, self._end)
+        self._end = self._start + cycles
+        return Times(
+            taken=taken,
+            begin=taken + 1,
+            end=self._end,
+            finished=self._end - 1 + self._array.result_latency + self._array.columns + ACCUMULATE,
+            steps=steps,
+        )
+
+
+class BitSerialModel:
+    """A bit-serial array of int8 activations.
+
+    Parameters
+    ----------
+    array : BitSerial
+    """
+
+    def __init__(self, array: BitSerial):
+        self._array = array
+
+    def activation_bytes(self, variant: int, steps: int) -> int:
+        """A byte or two per step."""
+        return steps * self._array.activation_bytes
+
+    def weight_words(self, variant: int, depth_tiles: int) -> int:
+        """Weight words of one column tile that is ``depth_tiles`` deep, those of scales included."""
+        array, format = self._array, self._array.variants[variant]
+        full, last = array.groups(depth_tiles)
+        each = array.group_weight_words(format, array.group_words)
+        return full * each + array.group_weight_words(format, last)
+
+    def multiplications(self, variant: int) -> float:
+        """A slice takes as many cycles as its weights have terms."""
+        array = self._array
+        return array.rows * array.columns * array.lanes / array.variants[variant].terms
+
+    def tile_cycles(self, variant: int, row_tiles: int, depth_tiles: int) -> int:
+        """The pauses left out."""
+        return row_tiles * depth_tiles * self._array.word_cycles(self._array.variants[variant])
+
+    def law(self) -> BitSerialLaw:
+        """The cycle law of a core that has just been reset; ask it for one command after the other."""
+        return BitSerialLaw(self._array)
+
+    def execute(
+        self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray, settings: Sequence[int]
+    ) -> np.ndarray:
+        """What an EXECUTE adds to its accumulators: int32 [row_tiles * tile_rows, column_tiles * columns].
+
+        ``activations`` and ``weights`` are the bytes (uint8) of the scratchpads, ``settings`` the special values in force.
+        """
+        array, g = self._array, self._array.geometry
+        rows, depth = fields["row_tiles"] * g.tile_rows, fields["depth_tiles"] * g.tile_depth
+        starts = (
+            fields["activations_address"] + np.arange(rows) * fields["activations_stride"]
+        ) * g.activation_bytes
+        x = activations[starts[:, None] + np.arange(depth)].view(np.int8).astype(np.int64)
+        words = self.weight_words(fields["variant"], fields["depth_tiles"])
+        format = array.variants[fields["variant"]]
+        result = []
+        for tile in range(fields["column_tiles"]):
+            first = fields["weights_address"] + tile * words
+            content = weights.reshape(-1, g.weight_bytes)[first : first + words]
+            w = Unpacker(array, format, settings).tile(content, fields["depth_tiles"])
+            result.append(x @ w)
+        return np.concatenate(result, axis=1).astype(np.int32)
+
+
+class Unpacker:
+    """From the words of a column tile to the integers that they stand for, scales multiplied in."""
+
+    def __init__(self, array: BitSerial, format: WeightFormat, settings: Sequence[int]):
+        self._array, self._format, self._settings = array, format, settings
+
+    def tile(self, words: np.ndarray, depth_tiles: int) -> np.ndarray:
+        """int64 [depth, columns] from uint8 [words, weight_bytes]."""
+        array, way = self._array, self._format.way
+        full, last = array.groups(depth_tiles)
+        # Every byte is two nibbles, the lower one first: nibble [word, column, lane].
+        nibbles = np.stack([words & 15, words >> 4], axis=-1).reshape(len(words), -1)
+        nibbles = nibbles[:, : array.columns * array.lanes].reshape(-1, array.columns, array.lanes)
+        nibbles = nibbles.astype(np.int64)
+        parts, place = [], 0
+        for size in [array.group_words] * full + [last]:
+            slices = size * array.slices
+            head = nibbles[place]
+            scale, selector = head[:, 0] + 16 * head[:, 1], head[:, 2] & 3
+            place += 1
+            codes = np.zeros((slices, array.columns, array.lanes), np.int64)
+            for index in range(slices):
+                if way.high:
+                    each = NIBBLE // way.high
+                    if index % each == 0:
+                        high, place = nibbles[place], place + 1
+                    codes[index] |= (high >> way.high * (index % each) & (1 << way.high) - 1) << way.low
+                each = NIBBLE // way.low
+                if index % each == 0:
+                    low, place = nibbles[place], place + 1
+                codes[index] |= low >> way.low * (index % each) & (1 << way.low) - 1
+            values = self._values(codes.transpose(0, 2, 1).reshape(-1, array.columns), selector)
+            parts.append(values * scale)
+        return np.concatenate(parts)
+
+    def _values(self, codes: np.ndarray, selector: np.ndarray) -> np.ndarray:
+        bits = self._format.bits
+        if not self._format.floating:
+            return codes - ((codes >> bits - 1) << bits)
+        magnitudes = np.array(FP3 if bits == 3 else FP4)
+        negative, magnitude = codes >> bits - 1, codes & (1 << bits - 1) - 1
+        plain = np.where(negative, -1, 1) * magnitudes[magnitude]
+        special = np.array([(v & 31) * (-1 if v & 32 else 1) for v in self._settings])[selector]
+        return np.where((negative == 1) & (magnitude == 0), special, plain)
