@@ -1,8 +1,8 @@
 """The second golden model: carries out a binary program on a memory image, instruction by instruction.
 
 Written from docs/architecture.md and the instruction table; it shares no code with the compiler, so that a fault there
-cannot hide here. A run starts as after reset. Instructions take effect one after the other in program order, which every correct program allows:
-the three queues may only change when something happens, never what.
+cannot hide here. Instructions take effect one after the other in program order, which every correct program allows:
+the three queues may only change when something happens, never what. Each run is the first after a reset: all settings are zero.
 """
 
 from __future__ import annotations

@@ -97,9 +97,9 @@ class Family(ABC):
         """The simulation model: golden execute, cycle law, and what operands take of memory."""
 
     def settings(self, variant: int) -> tuple[tuple[int, int], ...]:
-        """Settings that programs of ``variant`` need, and their values (unsigned, 32 bits): what CONFIGUREs set before all EXECUTEs.
+        """Settings that programs of ``variant`` need, with their values (unsigned, 32 bits): CONFIGUREs before all EXECUTEs.
 
-        None for an array without settings.
+        Empty for an array without settings.
         """
         return ()
 

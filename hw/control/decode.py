@@ -111,7 +111,7 @@ class Decoder(wiring.Component):
     def _extract(
         self, m: Module, opcode: Opcode, held: data.View, known: ValueLike, entry: data.View
     ) -> None:
-        """Cut the fields of ``opcode`` to what this design implements; those that EXECUTE and CONFIGURE share lie at the same bits."""
+        """Cut the fields of ``opcode`` to what this design implements; what EXECUTE and CONFIGURE share lies at the same bits."""
         place = offsets(opcode)
         own = own_tokens(opcode.queue)
         command = entry.command

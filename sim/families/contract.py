@@ -63,7 +63,7 @@ class ArrayModel(Protocol):
         weights: np.ndarray,
         settings: Sequence[int] = (),
     ) -> np.ndarray:
-        """What an EXECUTE adds to its accumulators, from the bytes (uint8) of both scratchpads, with the array's settings as they are.
+        """What an EXECUTE adds to its accumulators, from the bytes (uint8) of both scratchpads and the array's settings in force.
 
         int32 [row_tiles * tile_rows, column_tiles * columns].
         """
