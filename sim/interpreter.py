@@ -2,7 +2,7 @@
 
 Written from docs/architecture.md and the instruction table; it shares no code with the compiler, so that a fault there
 cannot hide here. Instructions take effect one after the other in program order, which every correct program allows:
-the three queues may only change when something happens, never what.
+the three queues may only change when something happens, never what. Each run is the first after a reset: all settings are zero.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ class _Machine:
             Destination.PARAMETERS: np.full(design.parameter_entries * PARAMETER_BYTES, UNTOUCHED, np.uint8),
         }
         self._accumulators = np.full((design.accumulator_rows, g.columns), UNTOUCHED, np.int32)
+        self._settings = [0] * g.settings
         self._tokens = [0] * len(Token)
         self._limits = _implemented_bits(design)
 
@@ -125,6 +126,7 @@ class _Machine:
             Opcode.LOAD: self._load,
             Opcode.EXECUTE: self._execute,
             Opcode.STORE: self._store,
+            Opcode.CONFIGURE: self._configure,
         }
         action[f.opcode](f)
         for token in Token:
@@ -136,7 +138,9 @@ class _Machine:
     def _decode(self, word: int) -> Instruction:
         if word & 0xFF not in list(Opcode):
             raise _Fault(Error.OPCODE)
-        opcode = Opcode(word & 0xFF)
+        opcode, settings = Opcode(word & 0xFF), self._design.geometry.settings
+        if opcode is Opcode.CONFIGURE and not settings:
+            raise _Fault(Error.OPCODE)
         values: dict[str, int] = {}
         place, malformed = 0, False
         for field in FIELDS[opcode]:
@@ -144,8 +148,9 @@ class _Machine:
             place += field.bits
             values[field.name] = value
             malformed |= field.range is Range.COUNT and value == 0
+            malformed |= field.range is Range.SETTING and value >= settings
             malformed |= value >> self._limits.get((opcode, field.name), field.bits) != 0
-        variants = {Opcode.LOAD: len(Destination), Opcode.STORE: len(OutputMode)}
+        variants = {Opcode.LOAD: len(Destination), Opcode.STORE: len(OutputMode), Opcode.CONFIGURE: 1}
         if values["variant"] >= variants.get(opcode, self._design.geometry.variants):
             raise _Fault(Error.OPCODE)
         foreign = any(values["wait"] >> t & 1 for t in Token if t.waiter is not opcode.queue)
@@ -189,13 +194,19 @@ class _Machine:
         if f.accumulators_address // half != last_row // half:
             raise _Fault(Error.LOCAL)
         result = self._model.execute(
-            f.values, self._scratchpads[Destination.ACTIVATIONS], self._scratchpads[Destination.WEIGHTS]
+            f.values,
+            self._scratchpads[Destination.ACTIVATIONS],
+            self._scratchpads[Destination.WEIGHTS],
+            self._settings,
         )
         for n in range(f.column_tiles):
             start = f.accumulators_address + n * rows
             old = self._accumulators[start : start + rows].astype(np.int64) * f.accumulate
             new = old + result[:, n * g.columns : (n + 1) * g.columns]
             self._accumulators[start : start + rows] = new.astype(np.int32)
+
+    def _configure(self, f: Instruction) -> None:
+        self._settings[f.setting] = f.value
 
     def _store(self, f: Instruction) -> None:
         g, d = self._design.geometry, self._design

@@ -1,13 +1,13 @@
 """An array family for tests of compiler and interpreter: any geometry, a plain matrix product for a model.
 
 It is written from docs/architecture.md alone and shares nothing with the families of the house. Its second pair of formats has
-packed activations and scales along K.
+packed activations and scales along K; two weights of its third are what the array's settings say.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,29 +35,33 @@ def geometry(*, rows: int, columns: int, data_bytes: int, stationary: bool) -> G
         weight_bytes=weight_bytes,
         weight_words=rows if stationary else 1,
         variants=len(PAIRS),
+        settings=len(SPECIAL),
     )
 
 
 BLOCK = 16
 NIBBLES = Format(name="nibbles", bits=4, tables=([3 * code - 20 for code in range(16)],))
 BLOCKS = Format(name="blocks", bits=8, tables=(range(128, -128, -1),), shared="block", block=BLOCK)
-PAIRS = ((INT8, INT8), (NIBBLES, BLOCKS))
+SPECIAL = (-70_000, 1 << 20)
+SPECIALS = Format(name="specials", bits=4, tables=([*range(-7, 7), *SPECIAL],))
+PAIRS = ((INT8, INT8), (NIBBLES, BLOCKS), (INT8, SPECIALS))
 
 
 class Model:
-    """Two pairs of formats: a byte per step of either operand; or activations of half a byte, and weights with a word of scales
-    (a signed byte per feature) after every ``BLOCK`` steps and after the last.
+    """Three pairs of formats: a byte per step of either operand; or activations of half a byte, and weights with a word of scales
+    (a signed byte per feature) after every ``BLOCK`` steps and after the last; or weights of a byte each, whose codes 14 and 15
+    stand for the settings in two's complement.
     """
 
     def __init__(self, shape: Geometry):
         self._shape = shape
 
     def activation_bytes(self, variant: int, steps: int) -> int:
-        return -(-steps // 2) if variant else steps
+        return -(-steps // 2) if variant == 1 else steps
 
     def weight_words(self, variant: int, depth_tiles: int) -> int:
         steps = depth_tiles * self._shape.tile_depth
-        return steps + (-(-steps // BLOCK) if variant else 0)
+        return steps + (-(-steps // BLOCK) if variant == 1 else 0)
 
     def multiplications(self, variant: int) -> float:
         return self._shape.tile_rows * self._shape.columns * self._shape.tile_depth
@@ -65,7 +69,13 @@ class Model:
     def tile_cycles(self, variant: int, row_tiles: int, depth_tiles: int) -> int:
         return max(row_tiles, self._shape.weight_words) * depth_tiles
 
-    def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def execute(
+        self,
+        fields: Mapping[str, int],
+        activations: np.ndarray,
+        weights: np.ndarray,
+        settings: Sequence[int] = (),
+    ) -> np.ndarray:
         g, variant = self._shape, fields["variant"]
         rows, steps = fields["row_tiles"] * g.tile_rows, fields["depth_tiles"] * g.tile_depth
         size = self.activation_bytes(variant, steps)
@@ -73,7 +83,7 @@ class Model:
         for m in range(rows):
             start = (fields["activations_address"] + m * fields["activations_stride"]) * g.activation_bytes
             row = activations[start : start + size]
-            if variant:
+            if variant == 1:
                 codes = np.stack([row & 15, row >> 4], axis=1).reshape(-1)[:steps]
                 x[m] = 3 * codes.astype(np.int64) - 20
             else:
@@ -84,8 +94,11 @@ class Model:
             first = (fields["weights_address"] + n * words) * g.weight_bytes
             tile = weights[first : first + words * g.weight_bytes].reshape(words, g.weight_bytes)
             tile = tile[:, : g.columns]
-            if variant:
+            if variant == 1:
                 tiles.append(self._blocks(x, tile, steps))
+            elif variant == 2:
+                special = np.array(settings, np.uint32).view(np.int32)
+                tiles.append(x @ np.array([*range(-7, 7), *special])[tile & 15])
             else:
                 tiles.append(x @ tile.view(np.int8).astype(np.int64))
         return np.concatenate(tiles, axis=1).astype(np.int32)
@@ -102,7 +115,7 @@ class Model:
 
 
 class Reference(Family):
-    """Both pairs of formats in one array."""
+    """All pairs of formats in one array."""
 
     name = "reference"
     summary = "a plain matrix product"
@@ -118,7 +131,11 @@ class Reference(Family):
 
     def depth_granule(self, variant: int) -> int:
         g = self.geometry
-        return math.lcm(g.activation_bytes * (1 + variant), g.tile_depth, BLOCK if variant else 1)
+        packed = variant == 1
+        return math.lcm(g.activation_bytes * (1 + packed), g.tile_depth, BLOCK if packed else 1)
+
+    def settings(self, variant: int) -> tuple[tuple[int, int], ...]:
+        return tuple((i, value % (1 << 32)) for i, value in enumerate(SPECIAL)) if variant == 2 else ()
 
     def core(self, design: Design) -> Any:
         raise NotImplementedError

@@ -350,7 +350,8 @@ def test_formats_are_chosen_by_name() -> None:
     assert compile_gemm(chip, STANDARD, 1, 1, 1).gemm.variant == 0
     assert compile_gemm(chip, STANDARD, 1, 1, 1, formats=(None, "blocks")).gemm.variant == 1
     assert compile_gemm(chip, STANDARD, 1, 1, 1, formats=("nibbles", None)).gemm.variant == 1
-    message = r"formats int8 x blocks .*: must be one of int8 x int8, nibbles x blocks for this array"
+    assert compile_gemm(chip, STANDARD, 1, 1, 1, formats=(None, "specials")).gemm.variant == 2
+    message = r"formats int8 x blocks .*: must be one of int8 x int8, nibbles x blocks, int8 x specials for this array"
     with pytest.raises(RequestError, match=message):
         compile_gemm(chip, STANDARD, 1, 1, 1, formats=("int8", "blocks"))
 
@@ -387,7 +388,7 @@ def test_the_systolic_family_agrees_with_the_reference(
     kind = load_family("systolic")
     array = kind(kind.Config(rows=rows, columns=columns, dataflow=dataflow), data_bytes=width)
     same = Reference(rows=rows, columns=columns, data_bytes=width, stationary=dataflow == "weight-stationary")
-    assert replace(array.geometry, variants=2) == same.geometry
+    assert replace(array.geometry, variants=3, settings=2) == same.geometry
     assert array.model().weight_words(0, 5) == same.model().weight_words(0, 5)
     drawn = codes(np.random.default_rng(0), INT8, (13, 2 * columns + 1))
     w = Operand(format=INT8, codes=drawn, depth_axis=0)

@@ -96,6 +96,13 @@ class Family(ABC):
     def model(self) -> ArrayModel:
         """The simulation model: golden execute, cycle law, and what operands take of memory."""
 
+    def settings(self, variant: int) -> tuple[tuple[int, int], ...]:
+        """Settings that programs of ``variant`` need, with their values (unsigned, 32 bits): CONFIGUREs before all EXECUTEs.
+
+        Empty for an array without settings.
+        """
+        return ()
+
     @abstractmethod
     def depth_granule(self, variant: int) -> int:
         """A GEMM may be cut along K at multiples of this: where tile, activation word and block of shared scale all end."""
