@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,8 +53,8 @@ SMALL = {"rows": 1, "columns": 1, "data_bytes": 4, "dataflow": "output-stationar
 class House(wiring.Component):
     """Core, scratchpads and accumulators."""
 
-    def __init__(self, design: Design, dataflow: str):
-        self.design, self.dataflow = design, dataflow
+    def __init__(self, design: Design, make: Callable[..., wiring.Component]):
+        self.design, self.make = design, make
         super().__init__(
             {
                 "activations": In(write_port(beats=design.activation_beats, width=8 * design.data_bytes)),
@@ -66,7 +68,7 @@ class House(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         design, geometry = self.design, self.design.geometry
-        m.submodules.core = self.core = core = systolic_core(design=design, dataflow=self.dataflow)
+        m.submodules.core = self.core = core = self.make(design=design)
         for name in ("activations", "weights"):
             pad = Scratchpad(
                 words=getattr(design, f"{name[:-1]}_words"),
@@ -97,9 +99,12 @@ class Seen:
     accumulators: np.ndarray | None = None
 
 
-def run(design, dataflow, activations, weights, commands, visible, *, halt=range(0), patience=4000) -> Seen:
-    """Put ``commands`` to the core, valid from the cycles ``visible`` on, until all have finished; read everything out."""
-    house = House(design, dataflow)
+def run(design, core, activations, weights, commands, visible, *, halt=range(0), patience=4000) -> Seen:
+    """Put ``commands`` to the core, valid from the cycles ``visible`` on, until all have finished; read everything out.
+
+    ``core`` is a systolic array's dataflow, or makes a core for a design.
+    """
+    house = House(design, partial(systolic_core, dataflow=core) if isinstance(core, str) else core)
     seen = Seen()
     simulator = Simulator(house)
     simulator.add_clock(1e-6)
@@ -129,7 +134,7 @@ def run(design, dataflow, activations, weights, commands, visible, *, halt=range
             ctx.set(core.halt, cycle in halt)
             if valid:
                 fields = vars(commands[offered])
-                ctx.set(core.command.payload, {name: fields[name] for name, _ in execute_command(design)})
+                ctx.set(core.command.payload, {name: fields.get(name, 0) for name, _ in execute_command(design)})
                 if ctx.get(core.command.ready):
                     seen.taken.append(cycle)
                     offered += 1
@@ -147,7 +152,8 @@ def run(design, dataflow, activations, weights, commands, visible, *, halt=range
                     (cycle, ctx.get(results.address), ctx.get(results.accumulate), ctx.get(results.last))
                 )
             else:
-                assert not ctx.get(results.last)
+                # Only a CONFIGURE ends without a result.
+                assert design.geometry.settings or not ctx.get(results.last)
             await ctx.tick()
             cycle += 1
         ctx.set(core.command.valid, 0)

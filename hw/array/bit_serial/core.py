@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.utils import exact_log2
 
@@ -16,7 +16,11 @@ from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
 from hw.pe.weight_format import NIBBLE
-from hw.timing import ACCUMULATE, CORNER_TURN, DRAIN_ROWS, SCRATCHPAD, TERM_ENCODER
+from hw.timing import ACCUMULATE, DRAIN_ROWS, SCRATCHPAD
+
+TO_ARRAY = LOWER_WORD + SCRATCHPAD + 1
+"""A step to its place in the columns' ``steering``."""
+
 
 class BitSerialCore(wiring.Component):
     """Reads each operand at the cycle that puts it where it is needed: nothing waits, so nothing is buffered.
@@ -71,15 +75,21 @@ class BitSerialCore(wiring.Component):
             self.results.data.eq(elements.results),
             self.results.valid.eq(elements.valid),
         ]
-        past = [self._activations(m, sequencer, rows), self._weights(m, sequencer, elements.steering)]
-        past.append(self._addresses(m, sequencer))
-        self._end(m, sequencer, Cat(past).any())
+        starts, turn = Signal(), Signal()
+        m.d.comb += starts.eq(sequencer.group & sequencer.first_group & sequencer.fresh)
+        m.d.sync += turn.eq(turn ^ starts)
+        past = [
+            self._activations(m, sequencer, rows),
+            self._weights(m, sequencer, elements.steering),
+            self._addresses(m, sequencer, starts),
+        ]
+        self._end(m, sequencer, starts, turn ^ starts, past)
         return m
 
     def _activations(self, m: Module, sequencer: Sequencer, rows: Rows):
-        """Reads activations, as much later as the weights' way to the elements is longer. Returned: past the end."""
+        """Reads activations, as much later as the weights' way to the elements is longer. Returned: past the end; a command's first."""
         words, current = self._design.activation_words, sequencer.current
-        late = TERM_ENCODER + self._array.times.feed + LOWER_WORD + 1 - 1 - CORNER_TURN
+        late = self._array.activation_delay
         m.submodules.activation_walk = walk = ActivationWalk(
             words=words, tile_stride_bits=len(current.tile_stride)
         )
@@ -102,10 +112,10 @@ class BitSerialCore(wiring.Component):
         left, past = Signal(range(self._array.rows + 1)), Signal()
         m.d.sync += [left.eq(Mux(word, self._array.rows, left - (left != 0)))]
         m.d.sync += past.eq((left != 0) & (walk.address >= words))
-        return past
+        return past, tile & sequencer.fresh
 
     def _weights(self, m: Module, sequencer: Sequencer, steering):
-        """Reads weights, and tells the columns what each word is and when a slice begins. Returned: past the end."""
+        """Reads weights, and tells the columns what each word is and when a slice begins. Returned: as of ``_activations``."""
         words, current = self._design.weight_words, sequencer.current
         m.submodules.weight_walk = walk = WeightWalk(words=words)
         high, low, early = Signal(), Signal(), Signal()
@@ -131,17 +141,69 @@ class BitSerialCore(wiring.Component):
             Cat(steering.scale, steering.high, steering.low).eq(delayed(m, Cat(scale, high, low), SCRATCHPAD)),
             Cat(steering.start, steering.group, steering.last, steering.format).eq(
                 delayed(
-                    m,
-                    Cat(sequencer.slice, sequencer.group, sequencer.group_last, current.format),
-                    LOWER_WORD + SCRATCHPAD + 1,
+                    m, Cat(sequencer.slice, sequencer.group, sequencer.group_last, current.format), TO_ARRAY
                 )
             ),
         ]
+        if self._design.geometry.settings:
+            setting = Cat(sequencer.configure, current.command.setting, current.command.value[: len(Value.cast(steering.value))])
+            m.d.comb += Cat(steering.configure, steering.setting, steering.value).eq(delayed(m, setting, TO_ARRAY))
         past = Signal()
         m.d.sync += past.eq(walk.read & (walk.address >= words))
-        return past
+        return past, walk.tile & walk.fresh
 
     @staticmethod
     def _every(part, bits: int):
         """``part`` is the first of the slices that share a word."""
         return ~part[: exact_log2(NIBBLE // bits)].any() if bits < NIBBLE else 1
+
+    def _addresses(self, m: Module, sequencer: Sequencer, starts):
+        """Accumulator rows of a tile follow each other, once for every group; so do tiles. Returned: as of ``_activations``."""
+        rows, half_rows = self._array.rows, self._design.accumulator_rows // 2
+        command = sequencer.current.command
+        half, accumulate, first = Signal(), Signal(), Signal(range(2 * half_rows))
+        begins, past = sequencer.group & sequencer.first_group, Signal()
+        with m.If(begins):
+            m.d.sync += first.eq(first + rows)
+            with m.If(sequencer.fresh):
+                m.d.sync += [
+                    first.eq(command.accumulators_address[:-1]),
+                    half.eq(command.accumulators_address[-1]),
+                    accumulate.eq(command.accumulate),
+                ]
+        place = Cat(sequencer.group_last, first[:-1], half, accumulate | ~sequencer.first_group)
+        due = delayed(m, place, TO_ARRAY + self._array.result_delay - 1)
+        with m.If(due[0]):
+            m.d.sync += Cat(self.results.address, self.results.accumulate).eq(due[1:])
+        with m.Elif(self.results.valid):
+            m.d.sync += self.results.address[:-1].eq(self.results.address[:-1] + 1)
+        m.d.sync += past.eq(delayed(m, begins, 1) & (first > half_rows - rows))
+        return past, starts
+
+    def _end(self, m: Module, sequencer: Sequencer, starts, turn, past) -> None:
+        """``last``, and ``fault``: what went past the end is known ``judged`` cycles after a command's last step.
+
+        The next command may have begun by then: commands are told apart by ``turn``. Two later, as long as all groups are
+        ``array.least`` cycles apart, it is settled.
+        """
+        array = self._array
+        judged = array.activation_delay + 3
+        wrong = Signal(2)
+        for found, begins in past:
+            # A command's first address comes some cycles after its first step, and after the last of the one before it.
+            whose = Signal(name="whose")
+            with m.If(begins):
+                m.d.sync += whose.eq(~whose)
+            with m.If(found):
+                m.d.sync += wrong.bit_select(delayed(m, whose, 1), 1).eq(1)
+        with m.If(starts):
+            m.d.sync += wrong.bit_select(turn, 1).eq(0)
+        executed = sequencer.ends & ~sequencer.configure
+        ended = delayed(m, Cat(executed, turn), judged)
+        last = array.result_latency
+        fault = ended[0] & wrong.bit_select(ended[1], 1)
+        m.d.comb += [
+            sequencer.stop.eq(wrong.bit_select(turn, 1)),
+            self.results.last.eq(delayed(m, sequencer.ends, last)),
+            self.fault.eq(delayed(m, fault, last - judged + array.columns - 1 + ACCUMULATE)),
+        ]

@@ -10,7 +10,7 @@ from hw.array.geometry import least_interval, power_of_two_from
 from hw.design import Geometry
 from hw.pe.element_times import SCALE_BITS, ElementTimes, int8_times
 from hw.pe.weight_format import NIBBLE, WeightFormat
-from hw.timing import DRAIN_ROWS, SCRATCHPAD, TERM_ENCODER
+from hw.timing import CORNER_TURN, DRAIN_ROWS, SCRATCHPAD, TERM_ENCODER
 
 SPECIAL_VALUES = 4
 """Special values that a group chooses from; they are the settings of an array with float formats."""
@@ -85,9 +85,9 @@ class BitSerial:
         """Slices of ``lanes`` steps in a word of activations; a power of two.
 
         The rows' words are read one after the other while the elements work on a word: it must last as many cycles as there are
-        rows. Two at least: scales and weights share a port (``hw.array.bit_serial.sequencer``).
+        rows, and until their addresses have been worked out. Two at least: scales and weights share a port (``BitSerialCore``).
         """
-        least = -(-self.rows // min(one.terms for one in self.variants))
+        least = -(-max(self.rows, self.activation_delay + 1) // min(one.terms for one in self.formats))
         bus = self.data_bytes // (self.lanes * self.activation_bytes)
         return power_of_two_from(max(2, least, bus))
 
@@ -117,12 +117,18 @@ class BitSerial:
             weight_bytes=power_of_two_from(self.columns * self.lanes * NIBBLE // 8),
             weight_words=self.slices,
             variants=len(self.variants),
+            settings=SPECIAL_VALUES if any(one.floating for one in self.formats) else 0,
         )
 
     @property
     def times(self) -> ElementTimes:
         """Those of an element."""
         return int8_times(self.lanes, self.formats)
+
+    @property
+    def activation_delay(self) -> int:
+        """Cycles by which the addresses of activations come later than the first step of their word."""
+        return LOWER_WORD + TERM_ENCODER + self.times.feed - CORNER_TURN
 
     @property
     def result_delay(self) -> int:

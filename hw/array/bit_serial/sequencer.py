@@ -40,8 +40,8 @@ class Sequencer(wiring.Component):
         Which slice of the group it is, modulo four.
     first_group, fresh, again : Out(1)
         Of the group: it is its tile's first; its tile is the command's first; its tile has the columns of the tile before.
-    group_last, ends : Out(1)
-        The step is the last of a group; and of the command.
+    group_last, ends, configure : Out(1)
+        The step is the last of a group; and of the command. ``configure``: the command is a CONFIGURE, which ``ends`` at once.
 
     Timing
     ------
@@ -51,7 +51,7 @@ class Sequencer(wiring.Component):
 
     def __init__(self, *, design: Design, array: BitSerial) -> None:
         self._design, self._array = design, array
-        flags = ("running", "step", "slice", "word", "group", "first_group", "fresh", "again", "group_last", "ends")
+        flags = ("running", "step", "slice", "word", "group", "first_group", "fresh", "again", "group_last", "ends", "configure")
         super().__init__(
             {
                 "plan": In(stream.Signature(plan(design, array))),
@@ -76,7 +76,7 @@ class Sequencer(wiring.Component):
             self.group_last.eq((word_end & group_final) | dropped),
             tile_end.eq(self.group_last & final_word),
             command_end.eq(self.group_last & ((final_word & final_tile) | self.stop | dropped)),
-            self.ends.eq(command_end),
+            self.ends.eq(command_end | self.configure),
         ]
         begin = self._follow(m, tile_end, command_end, load)
         self._tiles(m, tile_end, load, final_tile)
@@ -105,18 +105,20 @@ class Sequencer(wiring.Component):
         here = Mux(last_of_tile, self.current.last_pause, self.current.pause)
         after = self.plan.payload
         there = Mux(after.short, after.last_pause, after.pause)
-        follows = load | (self.group_last & ~command_end)
+        executes = ~after.command.configure if self._design.geometry.settings else 1
+        follows = (load & executes) | (self.group_last & ~command_end)
         m.d.comb += [
             self.plan.ready.eq((command_end | ~(self.step | waiting)) & ~self.halt),
             load.eq(self.plan.valid & self.plan.ready),
             next_pause.eq(Mux(load, there, here)),
             begins.eq((follows & (next_pause == 0)) | (waiting & (left == 0))),
-            self.running.eq(self.step | waiting),
+            self.running.eq(self.step | waiting | self.configure),
         ]
         m.d.sync += [
             # The words after this one are those of the last group at most.
             next_last.eq(~self._words_left[exact_log2(self._array.group_words) :].any()),
             left.eq(Mux(follows, next_pause - 1, left - 1)),
+            self.configure.eq(load & ~executes),
             waiting.eq(((follows & (next_pause != 0)) | (waiting & (left != 0))) & ~self.halt),
         ]
         return begins
