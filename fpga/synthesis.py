@@ -186,6 +186,36 @@ def gated_adders(rtlil: str) -> str:
     return "".join(text)
 
 
+def shifted_adders(rtlil: str) -> str:
+    """Verilog that puts each ``hw.pe.accumulate.ShiftedAdder`` of ``rtlil`` into a carry chain alone.
+
+    Of a CCU2C's table, what the carry is where it does not pass stands at C = D = 0: so these are the inputs with which the
+    addend is 0 whatever B is, D for ``far`` and C for the bit that is taken without it. The carry is then the total's bit.
+    """
+    text = []
+    for name, width, _ in _modules(rtlil, "shifted_adder"):
+        shift, last = width["fill"], width["addend"] - 1
+        cells = []
+        for bit in range(0, width["sum"], 2):
+            halves = ", ".join(
+                f".A{half}(total[{min(place, width['total'] - 1)}]), "
+                f".B{half}({f'fill[{place}]' if place < shift else f'addend[{min(place - shift, last)}]'}), "
+                f".C{half}(addend[{min(place, last)}]), .D{half}(far), "
+                f".S{half}({f'sum[{place}]' if place < width['sum'] else ''})"
+                for half, place in ((0, bit), (1, bit + 1))
+            )
+            carry = f"carry[{bit // 2 - 1}]" if bit else "1'b0"
+            cells.append(
+                f'CCU2C #(.INIT0(16\'h665A), .INIT1(16\'h665A), .INJECT1_0("NO"), .INJECT1_1("NO")) bits_{bit} '
+                f"(.CIN({carry}), {halves}, .COUT(carry[{bit // 2}]));\n"
+            )
+        text.append(
+            f"module {name}(input [{width['total'] - 1}:0] total, input [{last}:0] addend, input far, input [{shift - 1}:0] fill, "
+            f"output [{width['sum'] - 1}:0] sum);\nwire [{(width['sum'] - 1) // 2}:0] carry;\n{''.join(cells)}endmodule\n"
+        )
+    return "".join(text)
+
+
 def _modules(rtlil: str, kind: str) -> list[tuple[str, dict[str, int], set[str]]]:
     """Modules of a component that is replaced: name, widths of the ports, and which of these are signed."""
     found = []
@@ -239,7 +269,7 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
     """
     flow = flow or Flow()
     options = " ".join(flow.synthesis_options)
-    blocks = gated_adders(rtlil) + (dsp_multipliers(rtlil) if flow.dsp else "")
+    blocks = gated_adders(rtlil) + shifted_adders(rtlil) + (dsp_multipliers(rtlil) if flow.dsp else "")
     rtlil = small_memories(without_collisions(rtlil))
     script = (
         "read_rtlil design.il\n" + ("techmap -map blocks.v\n" if blocks else "")

@@ -1,0 +1,176 @@
+# amaranth: UnusedElaboratable=no
+"""The bit-serial element for int8: whole columns of encoder, folder and element against the definition."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
+
+from hw.delay import delayed
+from hw.pe.bit_serial import CHAIN, FOLDER, BitSerialElement, TermFolder, deepest, lane_skew
+from hw.pe.terms import ENCODER, SPECIAL, TermEncoder, WeightFormat, special_value
+from sim import bit_serial
+
+FORMATS = tuple(WeightFormat)
+FLOATS = (WeightFormat.FP4, WeightFormat.FP3)
+
+
+class Column(wiring.Component):
+    """One element below its column's head, with the delays that an array's edge would have.
+
+    ``activations`` are due with the terms at the element, ``ENCODER + FOLDER`` cycles after ``start``; ``last`` with ``start``,
+    ``scale_bit`` and ``finish`` as the element wants them.
+    """
+
+    def __init__(self, *, lanes, formats, group):
+        self._lanes, self._formats, self._group = lanes, formats, group
+        self.element = BitSerialElement(lanes=lanes, formats=formats, group=group)
+        super().__init__(
+            {
+                "start": In(1),
+                "codes": In(data.ArrayLayout(8, lanes)),
+                "format": In(WeightFormat),
+                "special": In(SPECIAL),
+                "activations": In(data.ArrayLayout(signed(8), lanes)),
+                "last": In(1),
+                "scale_bit": In(1),
+                "finish": In(1),
+                "result": Out(32),
+                "valid": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.encoder = encoder = TermEncoder(lanes=self._lanes, formats=self._formats)
+        m.submodules.folder = folder = TermFolder(lanes=self._lanes)
+        m.submodules.element = element = self.element
+        m.d.comb += [
+            encoder.start.eq(self.start),
+            encoder.codes.eq(self.codes),
+            encoder.format.eq(self.format),
+            encoder.special.eq(self.special),
+            folder.terms.eq(encoder.terms),
+            folder.significance.eq(encoder.significance),
+            element.negatives.eq(folder.negatives),
+            element.shift.eq(delayed(m, folder.shift, element.control_delay)),
+            element.last.eq(delayed(m, self.last, ENCODER + FOLDER + element.control_delay)),
+            element.scale_bit.eq(self.scale_bit),
+            element.finish.eq(self.finish),
+            self.result.eq(element.result),
+            self.valid.eq(element.valid),
+        ]
+        for lane in range(self._lanes):
+            m.d.comb += [
+                element.terms[lane].eq(delayed(m, folder.elements[lane], lane_skew(lane))),
+                element.activations[lane].eq(delayed(m, self.activations[lane], lane_skew(lane))),
+            ]
+        return m
+
+
+@dataclass(frozen=True)
+class Group:
+    """Weights that share a scale, with their activations; ``pause`` cycles before it."""
+
+    format: WeightFormat
+    codes: np.ndarray
+    activations: np.ndarray
+    special: int = 0
+    scale: int = 255
+    pause: int = 0
+
+    @property
+    def result(self):
+        return bit_serial.group_result(
+            self.activations,
+            self.codes,
+            format=self.format.name.lower(),
+            special=self.special,
+            scale=self.scale,
+        )
+
+
+def cycles_of(groups, column, lanes):
+    """Inputs by cycle, and the cycle of each group's result. Groups are put 8 cycles apart where they are shorter."""
+    inputs, results, cycle, before = {}, [], 0, -8
+    element, head = column.element, ENCODER + FOLDER
+
+    def at(when, **values):
+        inputs.setdefault(when, {}).update(values)
+
+    for group in groups:
+        slices, terms = len(group.codes) // lanes, group.format.terms
+        cycle = max(cycle + group.pause, before + 8 - slices * terms + 1)
+        sign, magnitude = special_value(group.special)
+        for part in range(slices):
+            these = slice(part * lanes, (part + 1) * lanes)
+            at(
+                cycle, start=1, codes=group.codes[these].tolist(), format=group.format,
+                special={"sign": sign, "magnitude": magnitude},
+            )  # fmt: skip
+            for term in range(terms):
+                at(cycle + head + term, activations=group.activations[these].tolist())
+            cycle += terms
+        before = cycle - 1
+        at(before, last=1)
+        first = before + head + element.control_delay + element.scale_delay
+        for bit in range(8):
+            at(first + bit, scale_bit=group.scale >> 7 - bit & 1)
+        at(first + 7, finish=1)
+        results.append(before + head + element.latency)
+    return inputs, results
+
+
+def run(groups, *, lanes, formats=FORMATS, group=256):
+    """Check that the results come when they should, and nothing but zero at other times."""
+    column = Column(lanes=lanes, formats=formats, group=group)
+    inputs, results = cycles_of(groups, column, lanes)
+    expected = dict(zip(results, groups, strict=True))
+    assert len(expected) == len(groups)
+
+    async def bench(ctx):
+        for cycle in range(max(results) + 3):
+            given = inputs.get(cycle, {})
+            for one in ("start", "last", "finish", "scale_bit"):
+                ctx.set(getattr(column, one), given.get(one, 0))
+            for one in ("format", "special"):
+                if one in given:
+                    ctx.set(getattr(column, one), given[one])
+            for one in ("codes", "activations"):
+                for lane, value in enumerate(given.get(one, [0] * lanes)):
+                    ctx.set(getattr(column, one)[lane], value)
+            due = expected.get(cycle)
+            assert ctx.get(column.valid) == (due is not None), cycle
+            assert ctx.get(column.result) == (due.result % (1 << 32) if due else 0), (cycle, due)
+            await ctx.tick()
+
+    simulator = Simulator(column)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+def random_group(random, format, size, *, pause=0):
+    special = int(random.choice([-24, -16, -10, -3, 0, 5, 6, 10, 17, 24]))
+    activations = random.integers(-128, 128, size=size)
+    activations[random.random(size) < 0.2] = 0
+    return Group(
+        format, random.integers(1 << format.bits, size=size), activations, special, int(random.integers(256)), pause
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 4, 8, 16, 24, 32])
+def test_random_groups(lanes):
+    """Of all formats in turn, from one slice to four, with and without a pause."""
+    random = np.random.default_rng(lanes)
+    groups = [
+        random_group(
+            random, FORMATS[i % len(FORMATS)], lanes * int(random.integers(1, 5)), pause=int(random.integers(2) * 3)
+        )
+        for i in range(36)
+    ]
+    run(groups, lanes=lanes)
