@@ -9,53 +9,13 @@ import operator
 from collections.abc import Iterable
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, enum, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.formats.bitmod import FP3, FP4
+from hw.pe.weight_format import FLOATING_TERMS, MAGNITUDE_BITS, WeightFormat
 from hw.share import share
 
-
-class WeightFormat(enum.Enum, shape=3):
-    """What a weight's code means: two's complement, or sign and magnitude with a special value for -0."""
-
-    INT8 = 0
-    INT6 = 1
-    INT5 = 2
-    INT4 = 3
-    FP4 = 4
-    FP3 = 5
-
-    @property
-    def bits(self) -> int:
-        """Bits of a code."""
-        return int(self.name[-1])
-
-    @property
-    def floating(self) -> bool:
-        """Sign and magnitude; otherwise two's complement."""
-        return self.name.startswith("FP")
-
-    @property
-    def terms(self) -> int:
-        """Terms of a weight, and cycles that it takes: radix 4 Booth digits, or two leading ones."""
-        return FLOATING_TERMS if self.floating else (self.bits + 1) // 2
-
-    @property
-    def values(self) -> tuple[int, int]:
-        """Least and greatest weight: FP4 in halves, FP3 in ones, special values included."""
-        if self.floating:
-            return -MOST_SPECIAL, MOST_SPECIAL
-        half = 1 << self.bits - 1
-        return -half, half - 1
-
-
-FLOATING_TERMS = 2
-"""Ones that the magnitude of a floating-point weight may have, and terms that it takes."""
-MAGNITUDE_BITS = 5
-"""Of a floating-point weight: FP4 in halves, FP3 in ones."""
-MOST_SPECIAL = 0b11000
-"""Greatest magnitude with no more than two ones."""
 ENCODER = 2
 """Start of a weight at the encoder to its first term: the code's register, the term's."""
 MAGNITUDES = {WeightFormat.FP4: FP4, WeightFormat.FP3: FP3}

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.array.bit_serial.geometry import SPECIAL_VALUES, BitSerial
 from hw.delay import delayed
 from hw.pe.element_times import SCALE_BITS
-from hw.pe.terms import SPECIAL, TermEncoder
+from hw.pe.terms import SPECIAL, TERM, TermEncoder
 from hw.pe.weight_format import NIBBLE, WeightFormat
 from hw.timing import TERM_ENCODER
 
@@ -60,13 +60,12 @@ class Head(wiring.Component):
 
     def __init__(self, *, array: BitSerial) -> None:
         self._array = array
-        encoder = TermEncoder(lanes=array.lanes, formats=array.formats).signature.members
         super().__init__(
             {
                 "word": In(NIBBLE * array.lanes),
                 "steering": In(STEERING),
-                "terms": encoder["terms"],
-                "significance": encoder["significance"],
+                "terms": Out(data.ArrayLayout(TERM, array.lanes)),
+                "significance": Out(3),
                 "last": Out(1),
                 "bit": Out(1),
                 "finish": Out(1),
