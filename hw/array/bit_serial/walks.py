@@ -40,12 +40,14 @@ class ActivationWalk(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         row_0, first, further = (Signal.like(self.address) for _ in range(3))
+        # The next command may be under way before the last rows of this one have been read.
+        stride, tile_stride = Signal.like(self.stride), Signal.like(self.tile_stride)
         target = Mux(self.tile, Mux(self.again, further, self.base), row_0 + 1)
-        m.d.sync += [self.address.eq(self.address + self.stride), further.eq(first + self.tile_stride)]
+        m.d.sync += [self.address.eq(self.address + stride), further.eq(first + tile_stride)]
         with m.If(self.word):
             m.d.sync += [self.address.eq(target), row_0.eq(target)]
             with m.If(self.tile):
-                m.d.sync += first.eq(target)
+                m.d.sync += [first.eq(target), stride.eq(self.stride), tile_stride.eq(self.tile_stride)]
         return m
 
 
