@@ -23,7 +23,7 @@ def check(array, design, commands, visible, seed=1):
     print(f"seed {seed}")
     g = design.geometry
     activations, weights = contents(design, seed)
-    seen = run(design, core_of(array), activations, weights, commands, visible)
+    seen = run(design, core_of(array), activations, weights, commands, visible, patience=20000)
     model = BitSerialModel(array)
     law = model.law()
     expected = np.zeros((design.accumulator_rows, g.columns), np.int32)
@@ -129,7 +129,7 @@ def clear(design):
     return [command(row_tiles=tiles, activations_stride=0, accumulators_address=first) for first in firsts]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(programs())
 def test_any_sequence(program):
     array, design, commands, visible, seed = program
@@ -229,7 +229,7 @@ def test_up_to_the_end_is_no_fault(variant):
     check(array, design, [one], [0])
 
 
-@pytest.mark.parametrize("since", [*range(1, 60, 3), 77, 90])
+@pytest.mark.parametrize("since", [*range(1, 150, 3)])
 def test_halt_leaves_nothing_behind(since):
     array = array_for(rows=3, columns=2)
     design = design_for(array)

@@ -9,6 +9,7 @@ from amaranth.utils import exact_log2
 
 from hw.array.bit_serial.geometry import BitSerial
 from hw.array.bit_serial.plan import COUNT_BITS, DEPTH_BITS, plan
+from hw.delay import delayed
 from hw.design import Design
 
 
@@ -30,7 +31,7 @@ class Sequencer(wiring.Component):
     stop : In(1)
         End the command with the group under way.
     halt : In(1)
-        Stop at once. A sum so far is let out: ``group_last`` in the next cycle.
+        Stop at once. A sum so far is let out: ``group_last`` when its slice would have ended.
     current : Out(plan)
         The command under way.
     running : Out(1)
@@ -82,7 +83,8 @@ class Sequencer(wiring.Component):
         self._tiles(m, tile_end, load, final_tile)
         self._words(m, word_end, tile_end, load, final_word, group_final)
         m.d.sync += [
-            dropped.eq(self.halt & self.step),
+            # The encoder goes on to the last term of its slice.
+            dropped.eq(delayed(m, self.halt & self.step, max(one.terms for one in self._array.formats) - 1)),
             term.eq(Mux(slice_end, 0, term + self.step)),
             index.eq(index + slice_end),
             self.part.eq(Mux(begin, 0, self.part + slice_end)),
