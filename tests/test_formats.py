@@ -285,7 +285,9 @@ def test_operands_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="selectors of fp4-er-s8:g4 must be 0 to 1, not 0 to 2"):
         Operand(format=selected, selectors=np.array([[0, 2], [0, 1]], np.uint8), **options)
     with pytest.raises(ValueError, match=f"{several}fp4-er-s8:g4 has 2"):
-        Operand.weights(selected, codes.astype(np.int64), options["scales"])
+        Operand.weights(selected, np.full((8, 2), -10), options["scales"])
+    with pytest.raises(ValueError, match=f"{several}int8 has 1"):
+        Operand.activations(INT8, codes.astype(np.int64), None, np.zeros((8, 1), np.uint8))
     with pytest.raises(ValueError, match=r"selectors must be uint8 of shape \(2, 2\), not uint8 \(4, 2\)"):
         Operand.weights(selected, codes.astype(np.int64), options["scales"], np.zeros((4, 2), np.uint8))
     with pytest.raises(ValueError, match=r"codes of ternary must stand for numbers, not 0x2 at \[0, 1\]"):

@@ -120,16 +120,18 @@ class Operand:
         scales: np.ndarray | None,
         selectors: np.ndarray | None,
     ) -> Operand:
-        if selectors is None:
-            codes = format.encode(values, axis=depth_axis)
-            return cls(format=format, codes=codes, depth_axis=depth_axis, scales=scales)
-        codes = np.zeros(values.shape, format.code_type)
-        # Its selectors are sound before anything is encoded by them.
-        blank = cls(format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors)
-        each = np.broadcast_to(blank._spread(selectors), codes.shape)
+        several = len(format.tables) > 1
+        codes = (
+            np.zeros(values.shape, format.code_type) if several else format.encode(values, axis=depth_axis)
+        )
+        operand = cls(format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors)
+        if not several or selectors is None:
+            return operand
+        # The selectors are sound by now: each block is encoded by its own.
+        each = np.broadcast_to(operand._spread(selectors), codes.shape)
         for table in range(len(format.tables)):
             codes[each == table] = format.encode(values[each == table], table)
-        return replace(blank, codes=codes)
+        return replace(operand, codes=codes)
 
     @property
     def shape(self) -> tuple[int, int]:
