@@ -101,7 +101,7 @@ WAIT_WEIGHTS = 1 << Token.WEIGHTS_READY
         pytest.param(bytes(32), Error.OPCODE, id="zeroed memory"),
         pytest.param(b"\x09" + load()[1:], Error.OPCODE, id="unknown opcode"),
         pytest.param(load(Destination(0), variant=3), Error.OPCODE, id="unknown destination"),
-        pytest.param(execute(variant=2), Error.OPCODE, id="format that the array lacks"),
+        pytest.param(execute(variant=3), Error.OPCODE, id="format that the array lacks"),
         pytest.param(store(variant=2), Error.OPCODE, id="unknown output mode"),
         pytest.param(load()[:-1] + b"\x01", Error.FIELD, id="reserved bit of LOAD"),
         pytest.param(execute(reserved=1), Error.FIELD, id="reserved field"),
