@@ -363,6 +363,22 @@ def test_every_pair_at_a_depth_of_parts_of_tiles_and_blocks(
         verify(chip, family, compile_gemm(chip, family, 5, depth, 7, mode=mode, formats=names), seed=depth)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_rows_keep_apart_where_a_tile_takes_several_activation_words(rows: int) -> None:
+    """One step of K, in tiles of four: two words, of which LOAD fills one; the scratchpad holds no more than these."""
+    family = Reference(rows=4, columns=1, data_bytes=4, stationary=True)
+    chip = design(family, activations=8 * rows, accumulators=16)
+    program = compile_gemm(chip, family, rows, 1, 1, formats=("words", "selected"))
+    verify(chip, family, program)
+    assert {one.activations_stride for one in program.instructions if one.opcode is Opcode.EXECUTE} == {
+        2 * (rows > 1)
+    }
+    with pytest.raises(
+        DoesNotFit, match=r"memory.activations must be at least 8 bytes for this array, not 4"
+    ):
+        compile_gemm(design(family, activations=4), family, rows, 1, 1, formats=("words", "selected"))
+
+
 def test_formats_are_chosen_by_name() -> None:
     chip = design(STANDARD)
     assert compile_gemm(chip, STANDARD, 1, 1, 1).gemm.variant == 0
