@@ -121,7 +121,8 @@ def grouped(
         one.set_axisbelow(True)
         for side in ("top", "right"):
             one.spines[side].set_visible(False)
-    axes[0].legend(ncols=3, fontsize=8, frameon=False)
     figure.suptitle(title, x=0.02, ha="left")
     figure.tight_layout()
+    labels = axes[0].get_legend_handles_labels()
+    figure.legend(*labels, loc="upper right", ncols=len(labels[0]), fontsize=8, frameon=False)
     return svg(figure)

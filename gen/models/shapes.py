@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """``count`` matrix products Y[M, N] = X[M, K] · W[K, N] of one kind; M is tokens, N is output features."""
+    """``count`` matrix products Y[M, N] = X[M, K] · W[K, N] of one kind; M is tokens, N is output features.
+
+    W is ``cached`` when it is keys or values.
+    """
 
     kind: str
     M: int
     K: int
     N: int
     count: int = 1
+    cached: bool = False
 
     @property
     def multiplications(self) -> int:
@@ -74,8 +78,8 @@ class Shape:
         """Products of ``tokens`` queries with ``context`` keys and values; queries that share a key are rows of one product."""
         rows, count = tokens * (self.heads // self.key_heads), self.layers * self.key_heads
         return [
-            Product(kind="attn_scores", M=rows, K=self.head, N=context, count=count),
-            Product(kind="attn_values", M=rows, K=context, N=self.head, count=count),
+            Product(kind="attn_qk", M=rows, K=self.head, N=context, count=count, cached=True),
+            Product(kind="attn_pv", M=rows, K=context, N=self.head, count=count, cached=True),
         ]
 
 

@@ -1,13 +1,14 @@
 """BitMoD (HPCA 2025, arXiv 2411.11745): its simulator's cycle counts and speedups, its terms and overhead; and our own cycles.
 
-The simulator is ``bitmod_sim`` of abdelfattah-lab/BitMoD-HPCA-25 at 58d7bdb, ``gen.reproduce.analytic`` here; the counts that its
-authors published stand in their ``speedup_plot.ipynb``.
+The simulator is ``bitmod_sim`` of abdelfattah-lab/BitMoD-HPCA-25 at 58d7bdb, ``gen.reproduce.analytic`` here; the counts that
+its authors published stand in ``speedup_plot.ipynb`` of the same repository.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ PUBLISHED = {
     "bitmod_lossy/prefill": (233070592, 515194880, 946937856, 1202921472, 2601461760, 1273233408),
     "bitmod_lossy/decode": (15857750, 31959712, 69662944, 79493200, 154552560, 90099088),
 }
-"""Cycles in the authors' ``speedup_plot.ipynb``; of decode, those of one token."""
+"""Cycles that the authors published; of decode, those of one token."""
 
 SPEEDUPS = {
     "lossless": ("bitmod_lossless", "fp16", "lossless (INT6) over FP16", (1.99, 2.41, 2.2)),
@@ -99,18 +100,19 @@ SPEEDUPS = {
 TERMS = {"int8": 4, "int6": 3, "int5": 3, "fp4-mixed": 2, "fp3-mixed": 2}
 """Terms of a weight (section IV-A)."""
 
-AREAS = (
-    ("area of an element against an FP16 multiply-accumulate: smaller by", "24 %"),
-    ("area of the term encoders against the array's elements", "2.5 %"),
+AREAS: tuple[tuple[str, str, str | None], ...] = (
+    ("an element is smaller than an FP16 multiply-accumulate by", "24 %", None),
+    ("area of the term encoders against the array's elements", "2.5 %", None),
 )
-"""Claims that want synthesis (section V-C, 28 nm)."""
+"""Claims of area (section V-C, 28 nm): what, published, ours; None until it has been measured."""
 
 
 def operations(shape: Shape, *, tokens: int, weight_bits: float, by_heads: bool = False) -> list[Operation]:
     """The products of a model as the simulator has them; all have 16-bit activations.
 
-    The simulator takes the two products of attention over all heads at once, with wrong sizes: the features of all heads
-    for the depth of each one's scores, and the context for a head's features. ``by_heads`` has them as they are.
+    The simulator takes the two products of attention over all heads at once, with sizes that are not theirs: scores as deep
+    as all heads together, values as wide as the context, and neither meets the context in decode. ``by_heads`` has them
+    as they are, head by head.
     """
     linears = [
         Operation(tokens=one.M, depth=one.K, features=one.N, weight_bits=weight_bits, count=one.count)
@@ -165,34 +167,47 @@ def simulator(*, by_heads: bool = False) -> dict[str, list[Any]]:
     return arrays
 
 
-def over_fp16(arrays: Mapping[str, Sequence[int]], accelerator: str, decoded: int) -> list[float]:
-    """How much faster than FP16 each model runs with ``decoded`` tokens after its prompt."""
+def faster(arrays: Mapping[str, Sequence[int]], fast: str, slow: str, decoded: int) -> list[float]:
+    """By how much ``fast`` is faster than ``slow``, for each model with ``decoded`` tokens after its prompt."""
 
     def cycles(name: str) -> list[int]:
         pairs = zip(arrays[f"{name}/prefill/total"], arrays[f"{name}/decode/total"], strict=True)
         return [prefill + decoded * decode for prefill, decode in pairs]
 
-    return [slow / fast for slow, fast in zip(cycles("fp16"), cycles(accelerator), strict=True)]
+    return [a / b for a, b in zip(cycles(slow), cycles(fast), strict=True)]
+
+
+def arithmetic(arrays: Mapping[str, Sequence[int]], fast: str, slow: str, decoded: int) -> float:
+    """Mean over the models."""
+    return statistics.fmean(faster(arrays, fast, slow, decoded))
+
+
+def geometric(arrays: Mapping[str, Sequence[int]], fast: str, slow: str, decoded: int) -> float:
+    """Geometric mean over the models."""
+    return statistics.geometric_mean(faster(arrays, fast, slow, decoded))
+
+
+def quotient(arrays: Mapping[str, Sequence[int]], fast: str, slow: str, decoded: int) -> float:
+    """Mean of ``fast`` over FP16 by the mean of ``slow`` over FP16: what the figure's script prints."""
+    return arithmetic(arrays, fast, "fp16", decoded) / arithmetic(arrays, slow, "fp16", decoded)
+
+
+Mean = Callable[[Mapping[str, Sequence[int]], str, str, int], float]
 
 
 def speedups(
-    arrays: Mapping[str, Sequence[int]], *, decoded: int = DECODED, geometric: bool = False
+    arrays: Mapping[str, Sequence[int]], *, decoded: int = DECODED, mean: Mean = arithmetic
 ) -> dict[str, list[float]]:
-    """Those of ``SPEEDUPS``, discriminative and generative: the quotient of two means over the models, as the figure has it."""
-
-    def mean(values: Sequence[float]) -> float:
-        return math.prod(values) ** (1 / len(values)) if geometric else sum(values) / len(values)
-
+    """Those of ``SPEEDUPS``, discriminative and generative."""
     return {
-        key: [mean(over_fp16(arrays, fast, n)) / mean(over_fp16(arrays, slow, n)) for n in (0, decoded)]
+        key: [mean(arrays, fast, slow, tokens) for tokens in (0, decoded)]
         for key, (fast, slow, *_) in SPEEDUPS.items()
     }
 
 
-def claim(what: str, published: Any, ours: Any, why: str, *, holds: bool | None = None) -> dict[str, Any]:
-    """A row of ``claims``; it holds when both are equal, unless ``holds`` says so itself. Nothing is said of what is not measured."""
-    if ours is not None and holds is None:
-        holds = published == ours
+def claim(what: str, published: Any, ours: Any, why: str) -> dict[str, Any]:
+    """A row of ``claims``: it holds when both are equal; None when ours has not been measured."""
+    holds = None if ours is None else published == ours
     return {"claim": what, "published": published, "ours": ours, "holds": holds, "why": why}
 
 
@@ -218,7 +233,7 @@ def _speedup_claims(arrays: Mapping[str, Sequence[int]]) -> Iterable[dict[str, A
             f"{words}, discriminative",
             published[0],
             round(figure[key][0], 2),
-            f"{CONTEXT} tokens read; arithmetic mean of six models, though the figure says geometric",
+            f"{CONTEXT} tokens read; arithmetic mean of six models, which the figure calls geometric",
         )
         yield claim(
             f"{words}, generative",
@@ -270,35 +285,35 @@ def _format_claims() -> Iterable[dict[str, Any]]:
         "bits of scale and selector in a group of 128",
         10,
         round((format.bits_per_weight - format.bits) * 128),
-        "8 + 2, as fp4-mixed-s8 is stored; the simulator has 8 (0.0625 per weight); a row has one fp16 more",
+        "as fp4-mixed-s8 is stored; the simulator has 8; a row has one fp16 more",
     )
 
 
-def claims(arrays: Mapping[str, Sequence[int]], areas: Sequence[Any] = ()) -> list[dict[str, Any]]:
-    """All rows; ``areas`` are our figures for those of ``AREAS``, as far as they have been measured."""
-    measured = [*areas, *[None] * (len(AREAS) - len(areas))]
-    return [
-        *_count_claims(arrays),
-        *_speedup_claims(arrays),
-        *_format_claims(),
-        *(
-            claim(what, published, ours, "by synthesis, another technology" if ours else "not measured here")
-            for (what, published), ours in zip(AREAS, measured, strict=True)
-        ),
-    ]
+def claims(arrays: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
+    """All rows."""
+    rows = [*_count_claims(arrays), *_speedup_claims(arrays), *_format_claims()]
+    for what, published, ours in AREAS:
+        why = "by synthesis, in another technology" if ours else "not measured here yet"
+        rows.append(claim(what, published, ours, why))
+    return rows
 
 
 def variations(arrays: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
     """The speedups when one thing of the figure's script is done otherwise."""
     cases = {
-        f"as in the figure's script: {DECODED} generated tokens": speedups(arrays),
-        f"{STATED} generated tokens": speedups(arrays, decoded=STATED),
-        "geometric means": speedups(arrays, geometric=True),
-        "attention head by head, in its true sizes": speedups(simulator(by_heads=True)),
+        f"as published, {DECODED} tokens": speedups(arrays),
+        f"{STATED} tokens": speedups(arrays, decoded=STATED),
+        "geometric mean": speedups(arrays, mean=geometric),
+        "quotient of means over FP16": speedups(arrays, mean=quotient),
+        "attention in its true sizes": speedups(simulator(by_heads=True)),
     }
     return [
         {"what": what}
-        | {f"{key}/{task}": round(value, 4) for key in SPEEDUPS for task, value in zip(TASKS, found[key], strict=True)}
+        | {
+            f"{key}/{task}": round(value, 4)
+            for key in SPEEDUPS
+            for task, value in zip(TASKS, found[key], strict=True)
+        }
         for what, found in cases.items()
     ]
 
@@ -315,10 +330,6 @@ def document(progress: Progress) -> dict[str, Any]:
     }
 
 
-def _text(value: Any) -> str:
-    return "-" if value is None else str(value)
-
-
 def render(document: Mapping[str, Any]) -> Any:
     """Claims, speedups otherwise, and our own cycles beside the analytic model's."""
     from rich.console import Group
@@ -326,24 +337,30 @@ def render(document: Mapping[str, Any]) -> Any:
     from gen.report import table
 
     words = {True: "yes", False: "NO", None: "-"}
+    several = [
+        [
+            words[row["holds"]],
+            *("-" if row[key] is None else str(row[key]) for key in ("published", "ours")),
+            f"{row['claim']}\n  {row['why']}",
+        ]
+        for row in document["claims"]
+    ]
+    otherwise = [
+        [row["what"], *(" / ".join(f"{row[f'{key}/{task}']:.2f}" for task in TASKS) for key in SPEEDUPS)]
+        for row in document["variations"]
+    ]
     return Group(
+        table(["holds", "published", "ours", "claim"], several, title=document["paper"]),
         table(
-            ["claim", "published", "ours", "holds", "why"],
             [
-                [row["claim"], _text(row["published"]), _text(row["ours"]), words[row["holds"]], row["why"]]
-                for row in document["claims"]
+                "mean of six",
+                *(f"{fast} / {slow}".replace("bitmod_", "") for fast, slow, *_ in SPEEDUPS.values()),
             ],
-            title=document["paper"],
-        ),
-        table(
-            ["speedup, discriminative / generative", *(words for _, _, words, _ in SPEEDUPS.values())],
-            [
-                [row["what"], *(" / ".join(f"{row[f'{key}/{task}']:.2f}" for task in TASKS) for key in SPEEDUPS)]
-                for row in document["variations"]
-            ],
+            otherwise,
+            title="The same speedups, discriminative / generative, worked out otherwise",
             numbers=len(SPEEDUPS),
         ),
-        own.table(document["own_model"]),
+        *own.tables(document["own_model"]),
     )
 
 
@@ -351,9 +368,11 @@ def picture(document: Mapping[str, Any]) -> bytes:
     """Speedups over FP16 of every model, discriminative and generative: the paper's figure 7."""
     from gen.plots import grouped
 
-    arrays, short = document["published_simulator"], [name.rpartition("/")[2] for name in document["published_simulator"]["models"]]
+    arrays = document["published_simulator"]
+    places = [name.rpartition("/")[2] for name in arrays["models"]]
     panels = {}
     for task, decoded in zip(TASKS, (0, DECODED), strict=True):
-        several = {name: over_fp16(arrays, name, decoded) for name in ACCELERATORS}
-        panels[task] = {name: [*values, sum(values) / len(values)] for name, values in several.items()}
-    return grouped([*short, "mean"], panels, "faster than FP16 by", f"{document['paper']}, figure 7, worked out anew")
+        several = {name: faster(arrays, name, "fp16", decoded) for name in ACCELERATORS}
+        panels[task] = {name: [*values, statistics.fmean(values)] for name, values in several.items()}
+    title = f"{document['paper']}, figure 7, worked out anew"
+    return grouped([*places, "mean"], panels, "times as fast as FP16", title)
