@@ -110,9 +110,9 @@ AREAS: tuple[tuple[str, str, str | None], ...] = (
 def operations(shape: Shape, *, tokens: int, weight_bits: float, by_heads: bool = False) -> list[Operation]:
     """The products of a model as the simulator has them; all have 16-bit activations.
 
-    The simulator takes the two products of attention over all heads at once, with sizes that are not theirs: scores as deep
-    as all heads together, values as wide as the context, and neither meets the context in decode. ``by_heads`` has them
-    as they are, head by head.
+    The simulator takes the two products of attention over all heads at once, with sizes that are not theirs: a score is as
+    deep as all heads together, and there are as many keys, and as many features in a head's values, as there are
+    queries. ``by_heads`` has them as they are, head by head.
     """
     linears = [
         Operation(tokens=one.M, depth=one.K, features=one.N, weight_bits=weight_bits, count=one.count)
