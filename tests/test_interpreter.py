@@ -9,7 +9,7 @@ import pytest
 
 from hw.control.isa import Destination, Error, Opcode, OutputMode, Token, assemble
 from sim.interpreter import Outcome, run
-from tests.reference_array import Reference, design
+from tests.reference_array import PAIRS, Reference, design
 
 FAMILY = Reference(rows=2, columns=2, data_bytes=4, stationary=False)
 DESIGN = design(FAMILY, activations=64, weights=32, accumulators=16, parameters=4, address_width=32)
@@ -103,13 +103,13 @@ def test_a_setting_holds_from_its_configure_on() -> None:
     image = memory(
         load(memory_address=0x1400, row_bytes=1),
         load(Destination.WEIGHTS, memory_address=0x1500, row_bytes=2),
-        execute(variant=2, depth_tiles=1, activations_stride=0, accumulators_address=0),
+        execute(variant=3, depth_tiles=1, activations_stride=0, accumulators_address=0),
         configure(1, 5),
         configure(1, 2**32 - 9),
         configure(0, 11),
-        execute(variant=2, depth_tiles=1, activations_stride=0, accumulators_address=2),
+        execute(variant=3, depth_tiles=1, activations_stride=0, accumulators_address=2),
         configure(1, 1 << 31),
-        execute(variant=2, depth_tiles=1, activations_stride=0, accumulators_address=4),
+        execute(variant=3, depth_tiles=1, activations_stride=0, accumulators_address=4),
         *(store(accumulators_address=2 * i, memory_address=0x1600 + 4 * i) for i in range(3)),
     )
     image[0x400], image[0x500] = 3, 15
@@ -127,7 +127,7 @@ WAIT_WEIGHTS = 1 << Token.WEIGHTS_READY
         pytest.param(bytes(32), Error.OPCODE, id="zeroed memory"),
         pytest.param(b"\x09" + load()[1:], Error.OPCODE, id="unknown opcode"),
         pytest.param(load(Destination(0), variant=3), Error.OPCODE, id="unknown destination"),
-        pytest.param(execute(variant=3), Error.OPCODE, id="format that the array lacks"),
+        pytest.param(execute(variant=len(PAIRS)), Error.OPCODE, id="format that the array lacks"),
         pytest.param(store(variant=2), Error.OPCODE, id="unknown output mode"),
         pytest.param(configure(0, 1, variant=1), Error.OPCODE, id="variant of CONFIGURE"),
         pytest.param(configure(2, 1), Error.FIELD, id="setting that the array lacks"),

@@ -221,7 +221,7 @@ def plain(chip):
 
 def compiled(**memory):
     chip = design(FAMILY, **memory)
-    return chip, compile_gemm(chip, FAMILY, 5, 70, 30, formats=tuple(format.name for format in PAIRS[2]))
+    return chip, compile_gemm(chip, FAMILY, 5, 70, 30, formats=tuple(format.name for format in PAIRS[3]))
 
 
 @pytest.mark.parametrize("memory", [{}, {"activations": 256, "weights": 256, "accumulators": 16}], ids=str)
@@ -251,7 +251,7 @@ def test_results_depend_on_the_settings():
     """Another value, a later CONFIGURE, none at all: another product."""
     chip, program = compiled()
     generator = np.random.default_rng(4)
-    shapes = ((PAIRS[2][0], (5, 70), 1), (PAIRS[2][1], (70, 30), 0))
+    shapes = ((PAIRS[3][0], (5, 70), 1), (PAIRS[3][1], (70, 30), 0))
     x, w = (
         Operand(format=f, codes=generator.integers(0, 1 << f.bits, shape, np.uint8), depth_axis=axis)
         for f, shape, axis in shapes

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from gen.compiler.layout import MemoryMap
-from gen.compiler.tiling import FIELD_24, Gemm, Group, MTile, Rows, Span, Tiling
+from gen.compiler.tiling import FIELD_24, Gemm, Group, MTile, Rows, Span, Tiling, row_words
 from gen.families.contract import Family
 from hw.control.isa import PARAMETER_BYTES, Destination, Opcode, OutputMode
 from hw.design import Design, ceil_div
@@ -200,7 +200,7 @@ class Scheduler:
         """``step`` takes ``rows`` of an M tile, from step ``k`` on, of which ``span`` of K is loaded."""
         g = self._design.geometry
         width = g.activation_bytes
-        words = ceil_div(self._row_bytes(span), width)
+        words = row_words(g, self._model, self._gemm.variant, span[1] - span[0])
         stride = words * width // self._beat
         inside = (rows[0] - tile.whole[0]) * g.tile_rows * words + self._row_bytes((span[0], k)) // width
         step.fields["activations_stride"] = 0 if self._gemm.M == 1 else words
