@@ -7,6 +7,7 @@ from importlib import import_module
 from gen.families.contract import Family
 
 FAMILIES = {
+    "bit-serial": "gen.families.bit_serial:BitSerialFamily",
     "systolic": "gen.families.systolic:Systolic",
 }
 """Where each family's class is; imported when it is asked for."""

@@ -72,11 +72,17 @@ class Family(ABC):
         """Activations and weights, by ``variant``; as many as ``geometry.variants``."""
         return tuple(product(self.activations, self.weights))
 
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Further names for formats of ``pairs``, by which a user may ask for them."""
+        return {}
+
     def variant(self, activations: str | None = None, weights: str | None = None) -> int:
         """The first variant whose formats have these names; None stands for any.
 
         Raises ``RequestError`` when this array was not generated for them.
         """
+        activations, weights = (self.aliases.get(name or "", name) for name in (activations, weights))
         for number, pair in enumerate(self.pairs):
             if activations in (None, pair[0].name) and weights in (None, pair[1].name):
                 return number
