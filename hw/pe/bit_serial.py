@@ -55,7 +55,7 @@ def _sum_bits(lanes: int, negatives: int) -> int:
 def element_lanes(lanes: int) -> int:
     """``lanes``, if an element may have as many: 1 to 8, or a multiple of 8 up to 64; errors as of the element."""
     lanes = operator.index(lanes)
-    if not (1 <= lanes <= CHAIN or (lanes <= 8 * CHAIN and lanes % CHAIN == 0)):
+    if not (1 <= lanes <= CHAIN or (lanes % CHAIN == 0 and CHAIN <= lanes <= 8 * CHAIN)):
         raise ValueError(f"lanes must be 1 to {CHAIN}, or a multiple of {CHAIN} up to {8 * CHAIN}, not {lanes!r}")
     return lanes
 
