@@ -123,7 +123,7 @@ def cycles_of(groups, column, lanes):
         at(before, last=1)
         first = before + head + element.control_delay + element.scale_delay
         for bit in range(8):
-            at(first + bit, scale_bit=group.scale >> 7 - bit & 1)
+            at(first + bit, scale_bit=group.scale >> bit & 1)
         at(first + 7, finish=1)
         results.append(before + head + element.latency)
     return inputs, results

@@ -22,7 +22,7 @@ from hw.share import share
 CHAIN = 8
 """Most lanes whose sums are formed one after another; with more, several such chains stand side by side."""
 SCALE_BITS = 8
-"""Of a group's scale, 0 to 255: one bit a cycle, the highest first."""
+"""Of a group's scale, 0 to 255: one bit a cycle, the lowest first."""
 RESULT_BITS = 32
 GROUPS = (32, 64, 128, 256)
 """Weights that may share a scale."""
@@ -288,7 +288,7 @@ class BitSerialElement(wiring.Component):
     last : In(1)
         The same time after the last term of a group.
     scale_bit : In(1)
-        Of the scale, from ``scale_delay`` cycles after ``last`` on, the highest first.
+        Of the scale, from ``scale_delay`` cycles after ``last`` on, the lowest first: the adder is then no wider than a group's sum.
     finish : In(1)
         With the last bit of the scale.
     activations_next, terms_next, negatives_next, shift_next, last_next, scale_bit_next, finish_next : Out
@@ -368,7 +368,8 @@ class BitSerialElement(wiring.Component):
                 m.d.sync += getattr(self, f"{name}_next").eq(getattr(self, name))
         addend, far, last = self._aligned(m, self._sum(m))
         least, most = (self._group * product for product in _products(self._formats))
-        total, held = Signal(signed(_bits(least, most))), Signal(signed(_bits(least, most)))
+        # Sums are cleared by what ends them, which a reset does too: a reset of their own would need a gate before each.
+        total, held = (Signal(signed(_bits(least, most)), reset_less=True) for _ in range(2))
         added = Signal.like(total)
         if self._shift:
             m.submodules.accumulate = adder = share(
@@ -380,16 +381,32 @@ class BitSerialElement(wiring.Component):
         m.d.sync += total.eq(added)
         with m.If(last):
             m.d.sync += [held.eq(added), total.eq(0)]
-        most_bits = (1 << SCALE_BITS) - 1
-        width = _bits(least * most_bits, most * most_bits)
-        width += width % 2
-        m.submodules.scale = scale = share(GatedAdder, width=width, addend_width=width)
-        scaled = Signal(signed(width))
-        m.d.comb += [scale.total.eq(held), scale.keep.eq(self.scale_bit_next), scale.addend.eq(scaled << 1)]
-        m.d.sync += [scaled.eq(scale.sum), self.valid.eq(self.finish_next), self.result.eq(0)]
-        with m.If(self.finish_next):
-            m.d.sync += [scaled.eq(0), self.result.eq(scale.sum.as_signed())]
+        self._scale(m, held)
         return m
+
+    def _scale(self, m: Module, held: Signal) -> None:
+        """``held`` times the scale: what is below the adder is done and only moves on."""
+        width = len(held) + 1
+        m.submodules.scale = adder = share(GatedAdder, width=width + width % 2, addend_width=width)
+        upper, lower = Signal(signed(width), reset_less=True), Signal(SCALE_BITS - 1, reset_less=True)
+        clear, scaled = Signal(init=1), Signal(signed(width))
+        m.d.comb += [
+            adder.total.eq(held),
+            adder.keep.eq(self.scale_bit_next),
+            adder.addend.eq(upper >> 1),
+            scaled.eq(adder.sum),
+        ]
+        m.d.sync += [
+            clear.eq(self.finish),
+            upper.eq(scaled),
+            lower.eq(Cat(lower[1:], upper[0])),
+            self.valid.eq(self.finish_next),
+            self.result.eq(0),
+        ]
+        with m.If(clear):
+            m.d.sync += upper.eq(0)
+        with m.If(self.finish_next):
+            m.d.sync += self.result.eq(Cat(lower[1:], upper[0], scaled).as_signed())
 
     def _sum(self, m: Module) -> Signal:
         """The sum of all lanes, out of a register."""
@@ -422,13 +439,14 @@ class BitSerialElement(wiring.Component):
 
     def _aligned(self, m: Module, total: Signal) -> tuple[Signal, Signal, Signal]:
         """What is added to the accumulator, whether it is shifted there, and whether it is the group's last."""
-        shift, last = self.shift_next, self.last_next
+        shift, ends = self.shift_next, Signal(init=1)
         if not self._stages:
-            return total, shift.four if self._shift == 4 else shift.one, last
-        staged, far, staged_last = Signal(signed(len(total) + 1)), Signal(), Signal()
+            m.d.sync += ends.eq(self.last)
+            return total, shift.four if self._shift == 4 else shift.one, ends
+        staged, far = Signal(signed(len(total) + 1)), Signal()
         m.d.sync += [
             staged.eq(Mux(shift.one, total << 1, total)),
             far.eq(shift.four),
-            staged_last.eq(last),
+            ends.eq(self.last_next),
         ]
-        return staged, far, staged_last
+        return staged, far, ends
