@@ -42,14 +42,14 @@ _FARTHEST = 8
 """Most that an activation is multiplied by in a lane."""
 
 
-def _bits(least: int, most: int) -> int:
+def signed_bits(least: int, most: int) -> int:
     """Width of two's complement that holds both."""
     return max((~least).bit_length(), most.bit_length()) + 1
 
 
 def _sum_bits(lanes: int, negatives: int) -> int:
     """Bits of a sum of ``lanes`` addends, each as far as it may be and one too little when negative, and of ``negatives``."""
-    return _bits(lanes * _FARTHEST * _LEAST, lanes * (_FARTHEST * -_LEAST - 1) + negatives)
+    return signed_bits(lanes * _FARTHEST * _LEAST, lanes * (_FARTHEST * -_LEAST - 1) + negatives)
 
 
 def element_lanes(lanes: int) -> int:
@@ -259,6 +259,81 @@ class BitSerialChain(wiring.Component):
         return m
 
 
+class ScaledSum(wiring.Component):
+    """Sums up a group, then multiplies the sum by the group's scale, a bit a cycle, while the next group is summed up.
+
+    Parameters
+    ----------
+    addend_width : int
+        Bits of what is added in a cycle.
+    least, most : int
+        What a group's sum may be; on the way there it may be anything.
+    shift : int
+        How far an addend is shifted with ``far``; never with 0.
+
+    Members
+    -------
+    addend : In(signed(addend_width)), far : In(1)
+        Of this cycle.
+    last : In(1)
+        It is the last of the group. Also high during a reset.
+    scale_bit : In(1)
+        Of the scale of the group that has ended in an earlier cycle, the lowest first.
+    finish : In(1)
+        With the last of them.
+    clear : In(1)
+        As ``finish``, and during a reset.
+    result : Out(32), valid : Out(1)
+        One cycle after ``finish``, as of :class:`BitSerialElement`.
+    """
+
+    def __init__(self, *, addend_width: int, least: int, most: int, shift: int) -> None:
+        self._width, self._shift = signed_bits(least, most), shift
+        super().__init__(
+            {
+                "addend": In(signed(addend_width)),
+                "far": In(1),
+                "last": In(1),
+                "scale_bit": In(1),
+                "finish": In(1),
+                "clear": In(1),
+                "result": Out(RESULT_BITS),
+                "valid": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        # What ends a sum clears it, in a reset too: a reset of its own would need a gate before it.
+        total, held = (Signal(signed(self._width), name=name, reset_less=True) for name in ("total", "held"))
+        added = Signal.like(total)
+        if self._shift:
+            m.submodules.accumulate = adder = share(
+                ShiftedAdder,
+                width=self._width, total_width=self._width, addend_width=len(self.addend), shift=self._shift,
+            )  # fmt: skip
+            m.d.comb += [adder.total.eq(total), adder.addend.eq(self.addend), adder.far.eq(self.far)]
+            m.d.comb += added.eq(adder.sum)
+        else:
+            m.d.comb += added.eq(total + self.addend)
+        m.d.sync += total.eq(added)
+        with m.If(self.last):
+            m.d.sync += [held.eq(added), total.eq(0)]
+        # Bits below the adder are done and only move on.
+        width = self._width + 1
+        m.submodules.scale = scale = share(GatedAdder, width=width + width % 2, addend_width=width)
+        upper, lower = Signal(signed(width), reset_less=True), Signal(SCALE_BITS - 1, reset_less=True)
+        scaled, done = Signal(signed(width)), Cat(lower[1:], upper[0])
+        m.d.comb += [scale.total.eq(held), scale.keep.eq(self.scale_bit), scale.addend.eq(upper >> 1)]
+        m.d.comb += scaled.eq(scale.sum)
+        m.d.sync += [upper.eq(scaled), lower.eq(done), self.valid.eq(self.finish), self.result.eq(0)]
+        with m.If(self.clear):
+            m.d.sync += upper.eq(0)
+        with m.If(self.finish):
+            m.d.sync += self.result.eq(Cat(done, scaled).as_signed())
+        return m
+
+
 class BitSerialElement(wiring.Component):
     """The sum of ``lanes`` products a cycle, term by term, over a group of weights; then its product with the group's scale.
 
@@ -368,45 +443,22 @@ class BitSerialElement(wiring.Component):
                 m.d.sync += getattr(self, f"{name}_next").eq(getattr(self, name))
         addend, far, last = self._aligned(m, self._sum(m))
         least, most = (self._group * product for product in _products(self._formats))
-        # Sums are cleared by what ends them, which a reset does too: a reset of their own would need a gate before each.
-        total, held = (Signal(signed(_bits(least, most)), reset_less=True) for _ in range(2))
-        added = Signal.like(total)
-        if self._shift:
-            m.submodules.accumulate = adder = share(
-                ShiftedAdder, width=len(total), total_width=len(total), addend_width=len(addend), shift=self._shift
-            )
-            m.d.comb += [adder.total.eq(total), adder.addend.eq(addend), adder.far.eq(far), added.eq(adder.sum)]
-        else:
-            m.d.comb += added.eq(total + addend)
-        m.d.sync += total.eq(added)
-        with m.If(last):
-            m.d.sync += [held.eq(added), total.eq(0)]
-        self._scale(m, held)
-        return m
-
-    def _scale(self, m: Module, held: Signal) -> None:
-        """``held`` times the scale: what is below the adder is done and only moves on."""
-        width = len(held) + 1
-        m.submodules.scale = adder = share(GatedAdder, width=width + width % 2, addend_width=width)
-        upper, lower = Signal(signed(width), reset_less=True), Signal(SCALE_BITS - 1, reset_less=True)
-        clear, scaled = Signal(init=1), Signal(signed(width))
+        m.submodules.scaled = scaled = share(
+            ScaledSum, addend_width=len(addend), least=least, most=most, shift=self._shift
+        )
+        clear = Signal(init=1)
+        m.d.sync += clear.eq(self.finish)
         m.d.comb += [
-            adder.total.eq(held),
-            adder.keep.eq(self.scale_bit_next),
-            adder.addend.eq(upper >> 1),
-            scaled.eq(adder.sum),
+            scaled.addend.eq(addend),
+            scaled.far.eq(far),
+            scaled.last.eq(last),
+            scaled.scale_bit.eq(self.scale_bit_next),
+            scaled.finish.eq(self.finish_next),
+            scaled.clear.eq(clear),
+            self.result.eq(scaled.result),
+            self.valid.eq(scaled.valid),
         ]
-        m.d.sync += [
-            clear.eq(self.finish),
-            upper.eq(scaled),
-            lower.eq(Cat(lower[1:], upper[0])),
-            self.valid.eq(self.finish_next),
-            self.result.eq(0),
-        ]
-        with m.If(clear):
-            m.d.sync += upper.eq(0)
-        with m.If(self.finish_next):
-            m.d.sync += self.result.eq(Cat(lower[1:], upper[0], scaled).as_signed())
+        return m
 
     def _sum(self, m: Module) -> Signal:
         """The sum of all lanes, out of a register."""
