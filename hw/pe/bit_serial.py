@@ -321,7 +321,7 @@ class ScaledSum(wiring.Component):
             m.d.sync += [held.eq(added), total.eq(0)]
         # Bits below the adder are done and only move on.
         width = self._width + 1
-        m.submodules.scale = scale = share(GatedAdder, width=width + width % 2, addend_width=width)
+        m.submodules.scale = scale = share(GatedAdder, width=width, addend_width=width)
         upper, lower = Signal(signed(width), reset_less=True), Signal(SCALE_BITS - 1, reset_less=True)
         scaled, done = Signal(signed(width)), Cat(lower[1:], upper[0])
         m.d.comb += [scale.total.eq(held), scale.keep.eq(self.scale_bit), scale.addend.eq(upper >> 1)]
