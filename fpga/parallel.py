@@ -31,26 +31,29 @@ _GATED = 0x6A6A
 """A + (B & C)."""
 _SIGNED = 0x96AA
 """A + (B, or -B - 1 with C), where D is 1."""
+_FIRST = 0x0008
+"""The carry of A and B, and no sum, where D is 1."""
 _ZERO, _ONE = Const(0, 1), Const(1, 1)
 
 
-def carry_chain(m: Module, name: str, table: int, *inputs: Value, width: int) -> Signal:
-    """A register of the sum of ``inputs`` (A, B, C, D), which go on with their last bit where they are shorter."""
+def carry_chain(m: Module, name: str, table: int, *inputs: Value, width: int, first: tuple = (_ZERO, _ZERO)) -> Signal:
+    """A register of the sum of ``inputs`` (A, B, C, D), which go on with their last bit where they are shorter.
+
+    The first half of a cell gives the carry, where both of ``first`` are high.
+    """
     total, carry = Signal(signed(width), name=name), _ZERO
     register = Signal(signed(width), name=f"{name}_register")
     m.d.sync += register.eq(total)
-    for bit in range(0, width, 2):
-        pins = {}
-        for half in range(2):
-            for pin, values in zip("ABCD", inputs, strict=True):
-                pins[f"i_{pin}{half}"] = values[min(bit + half, len(values) - 1)]
-            if bit + half < width:
-                pins[f"o_S{half}"] = total[bit + half]
-        following = Signal(name=f"{name}_carry_{bit}")
-        m.submodules[f"{name}_{bit}"] = Instance(
-            "CCU2C",
-            p_INIT0=Const(table, 16), p_INIT1=Const(table, 16), p_INJECT1_0="NO", p_INJECT1_1="NO",
-            i_CIN=carry, o_COUT=following, **pins,
+    halves = [(_FIRST if first[0] is not _ZERO else 0, {"i_A": first[0], "i_B": first[1], "i_C": _ZERO, "i_D": _ONE})]
+    for bit in range(width):
+        pins = {f"i_{pin}": values[min(bit, len(values) - 1)] for pin, values in zip("ABCD", inputs, strict=True)}
+        halves.append((table, {**pins, "o_S": total[bit]}))
+    for place in range(0, len(halves), 2):
+        pair, following = halves[place : place + 2], Signal(name=f"{name}_carry_{place}")
+        m.submodules[f"{name}_{place}"] = Instance(
+            "CCU2C", i_CIN=carry, o_COUT=following, p_INJECT1_0="NO", p_INJECT1_1="NO",
+            **{f"p_INIT{half}": Const(table, 16) for half, (table, _) in enumerate(pair)},
+            **{f"{pin}{half}": value for half, (_, pins) in enumerate(pair) for pin, value in pins.items()},
         )  # fmt: skip
         carry = following
     return register
@@ -150,7 +153,7 @@ class ParallelElement(wiring.Component):
     def _product(self, m: Module, lane: int) -> Signal:
         """The lane's product without its sign, ``steps`` + 1 cycles after the weight; of integers less ``_missing``."""
         a, w = self.activations_next[lane], self.weights_next[lane]
-        twice, total, done = Cat(_ZERO, a), None, Const(0, 0)
+        total, done = None, Const(0, 0)
         for step, row in enumerate(range(0, self._bits, 2)):
             name = f"lane_{lane}_row_{row}"
             if row + 1 == self._bits:
@@ -158,10 +161,7 @@ class ParallelElement(wiring.Component):
                     m, name, _GATED, total, delayed(m, a, step), delayed(m, w[row], step), _ZERO, width=9
                 )
             else:
-                if not self._floating and row + 2 == self._bits:
-                    pair = carry_chain(m, name, _PAIR_LESS, twice, w[row + 1], a, w[row], width=10)
-                else:
-                    pair = carry_chain(m, name, _PAIR, a, w[row], twice, w[row + 1], width=10)
+                pair = self._pair(m, name, a, w[row : row + 2], less=not self._floating and row + 2 == self._bits)
                 total = pair if total is None else carry_chain(
                     m, f"{name}_sum", _SIGNED, total, delayed(m, pair, step - 1), _ZERO, _ONE, width=10
                 )  # fmt: skip
@@ -169,6 +169,17 @@ class ParallelElement(wiring.Component):
             if row + 2 < self._bits:
                 done, total = Cat(done, total[:2]), total[2:]
         return Cat(done, total).as_signed()
+
+    @staticmethod
+    def _pair(m: Module, name: str, a: Value, w: Value, *, less: bool) -> Value:
+        """A register of two rows of a product; the upper one is subtracted, less one, with ``less``."""
+        low = Signal(name=f"{name}_low")
+        m.d.sync += low.eq((a[0] & w[0]) ^ less)
+        if less:
+            upper = carry_chain(m, name, _PAIR_LESS, a, w[1], Cat(a[1:], a[-1]), w[0], width=9, first=(a[0], w[0]))
+        else:
+            upper = carry_chain(m, name, _PAIR, Cat(a[1:], a[-1]), w[0], a, w[1], width=9)
+        return Cat(low, upper)
 
     @property
     def _missing(self) -> int:
