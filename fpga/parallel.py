@@ -36,7 +36,9 @@ _FIRST = 0x0008
 _ZERO, _ONE = Const(0, 1), Const(1, 1)
 
 
-def carry_chain(m: Module, name: str, table: int, *inputs: Value, width: int, first: tuple = (_ZERO, _ZERO)) -> Signal:
+def carry_chain(
+    m: Module, name: str, table: int, *inputs: Value, width: int, first: tuple = (_ZERO, _ZERO)
+) -> Signal:
     """A register of the sum of ``inputs`` (A, B, C, D), which go on with their last bit where they are shorter.
 
     The first half of a cell gives the carry, where both of ``first`` are high.
@@ -44,10 +46,18 @@ def carry_chain(m: Module, name: str, table: int, *inputs: Value, width: int, fi
     total, carry = Signal(signed(width), name=name), _ZERO
     register = Signal(signed(width), name=f"{name}_register")
     m.d.sync += register.eq(total)
-    halves = [(_FIRST if first[0] is not _ZERO else 0, {"i_A": first[0], "i_B": first[1], "i_C": _ZERO, "i_D": _ONE})]
+    halves = [
+        (
+            _FIRST if first[0] is not _ZERO else 0,
+            {"i_A": first[0], "i_B": first[1], "i_C": _ZERO, "i_D": _ONE},
+        )
+    ]
     for bit in range(width):
-        pins = {f"i_{pin}": values[min(bit, len(values) - 1)] for pin, values in zip("ABCD", inputs, strict=True)}
+        pins = {
+            f"i_{pin}": values[min(bit, len(values) - 1)] for pin, values in zip("ABCD", inputs, strict=True)
+        }
         halves.append((table, {**pins, "o_S": total[bit]}))
+    halves += [(0, dict.fromkeys(("i_A", "i_B", "i_C", "i_D"), _ZERO))] * (len(halves) % 2)
     for place in range(0, len(halves), 2):
         pair, following = halves[place : place + 2], Signal(name=f"{name}_carry_{place}")
         m.submodules[f"{name}_{place}"] = Instance(
@@ -161,7 +171,9 @@ class ParallelElement(wiring.Component):
                     m, name, _GATED, total, delayed(m, a, step), delayed(m, w[row], step), _ZERO, width=9
                 )
             else:
-                pair = self._pair(m, name, a, w[row : row + 2], less=not self._floating and row + 2 == self._bits)
+                pair = self._pair(
+                    m, name, a, w[row : row + 2], less=not self._floating and row + 2 == self._bits
+                )
                 total = pair if total is None else carry_chain(
                     m, f"{name}_sum", _SIGNED, total, delayed(m, pair, step - 1), _ZERO, _ONE, width=10
                 )  # fmt: skip
@@ -176,7 +188,9 @@ class ParallelElement(wiring.Component):
         low = Signal(name=f"{name}_low")
         m.d.sync += low.eq((a[0] & w[0]) ^ less)
         if less:
-            upper = carry_chain(m, name, _PAIR_LESS, a, w[1], Cat(a[1:], a[-1]), w[0], width=9, first=(a[0], w[0]))
+            upper = carry_chain(
+                m, name, _PAIR_LESS, a, w[1], Cat(a[1:], a[-1]), w[0], width=9, first=(a[0], w[0])
+            )
         else:
             upper = carry_chain(m, name, _PAIR, Cat(a[1:], a[-1]), w[0], a, w[1], width=9)
         return Cat(low, upper)
@@ -189,9 +203,13 @@ class ParallelElement(wiring.Component):
     def _width(self, lanes: int, *, whole: bool) -> int:
         """Bits of a sum of ``lanes`` products, and of what they lack or how many are negative in the first chain."""
         if self._floating:
-            return signed_bits(-lanes * (128 * self._most + 1), lanes * 128 * self._most + whole * self._lanes)
+            return signed_bits(
+                -lanes * (128 * self._most + 1), lanes * 128 * self._most + whole * self._lanes
+            )
         less = 1 << self._bits - 2
-        return signed_bits(-lanes * (127 * self._most + less), lanes * (128 * self._most - less) + whole * self._missing)
+        return signed_bits(
+            -lanes * (127 * self._most + less), lanes * (128 * self._most - less) + whole * self._missing
+        )
 
     def _chain(self, m: Module, first: int) -> tuple[Signal, int]:
         """Sum of the lanes of a chain, and how many these are."""

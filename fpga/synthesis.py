@@ -170,7 +170,13 @@ def gated_adders(rtlil: str) -> str:
         cells = _carry_chain(
             "6CCC",
             [
-                {"A": f"total[{bit}]", "B": f"addend[{min(bit, last)}]", "C": "keep", "D": "1'b1", "S": f"sum[{bit}]"}
+                {
+                    "A": f"total[{bit}]",
+                    "B": f"addend[{min(bit, last)}]",
+                    "C": "keep",
+                    "D": "1'b1",
+                    "S": f"sum[{bit}]",
+                }
                 for bit in range(width["sum"])
             ],
         )
@@ -204,8 +210,8 @@ def shifted_adders(rtlil: str) -> str:
             ],
         )
         text.append(
-            f"module {name}(input [{width['total'] - 1}:0] total, input [{last}:0] addend, input far, input [{shift - 1}:0] fill, "
-            f"output [{width['sum'] - 1}:0] sum);\n{cells}endmodule\n"
+            f"module {name}(input [{width['total'] - 1}:0] total, input [{last}:0] addend, input far, "
+            f"input [{shift - 1}:0] fill, output [{width['sum'] - 1}:0] sum);\n{cells}endmodule\n"
         )
     return "".join(text)
 
@@ -218,7 +224,9 @@ def _carry_chain(table: str, bits: Sequence[dict[str, str]]) -> str:
     text = [f"wire [{len(halves) // 2}:0] carry;\nassign carry[0] = 1'b0;\n"]
     for place, pair in enumerate(zip(halves[::2], halves[1::2], strict=True)):
         tables = ", ".join(f".INIT{half}(16'h{table})" for half, (table, _) in enumerate(pair))
-        pins = ", ".join(f".{pin}{half}({what})" for half, (_, bit) in enumerate(pair) for pin, what in bit.items())
+        pins = ", ".join(
+            f".{pin}{half}({what})" for half, (_, bit) in enumerate(pair) for pin, what in bit.items()
+        )
         text.append(
             f'CCU2C #({tables}, .INJECT1_0("NO"), .INJECT1_1("NO")) bits_{place} '
             f"(.CIN(carry[{place}]), {pins}, .COUT(carry[{place + 1}]));\n"
@@ -237,7 +245,9 @@ def loosen_carries(netlist: dict) -> None:
             bits for cell in cells for port, bits in cell["connections"].items()
             if cell["port_directions"].get(port) != "output"
         )  # fmt: skip
-        read = {bit for bits in [*inputs, *(port["bits"] for port in module["ports"].values())] for bit in bits}
+        read = {
+            bit for bits in [*inputs, *(port["bits"] for port in module["ports"].values())] for bit in bits
+        }
         for cell in cells:
             if cell["type"] == "CCU2C":
                 pins = cell["connections"]

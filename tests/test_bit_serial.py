@@ -173,14 +173,19 @@ def test_random_groups(lanes):
     random = np.random.default_rng(lanes)
     groups = [
         random_group(
-            random, FORMATS[i % len(FORMATS)], lanes * int(random.integers(1, 5)), pause=int(random.integers(2) * 3)
+            random,
+            FORMATS[i % len(FORMATS)],
+            lanes * int(random.integers(1, 5)),
+            pause=int(random.integers(2) * 3),
         )
         for i in range(36)
     ]
     run(groups, lanes=lanes)
 
 
-@pytest.mark.parametrize("formats", [*([one] for one in FORMATS), FLOATS, (*FLOATS, WeightFormat.INT4), FORMATS])
+@pytest.mark.parametrize(
+    "formats", [*([one] for one in FORMATS), FLOATS, (*FLOATS, WeightFormat.INT4), FORMATS]
+)
 @pytest.mark.parametrize(("lanes", "size"), [(4, 32), (32, 64)])
 def test_extremes(formats, lanes, size):
     """Whole groups of the greatest and least products and scales: where a bit too few would show."""
@@ -209,7 +214,9 @@ def test_groups_without_a_gap(lanes):
 @given(
     lanes=st.sampled_from([1, 2, 4, 5, 8, 16]),
     seed=st.integers(0, 2**32 - 1),
-    shape=st.lists(st.tuples(st.sampled_from(FORMATS), st.integers(1, 4), st.integers(0, 9)), min_size=1, max_size=6),
+    shape=st.lists(
+        st.tuples(st.sampled_from(FORMATS), st.integers(1, 4), st.integers(0, 9)), min_size=1, max_size=6
+    ),
 )
 def test_sequences(lanes, seed, shape):
     """Groups of any formats, lengths and pauses."""
@@ -219,7 +226,7 @@ def test_sequences(lanes, seed, shape):
 
 @pytest.mark.parametrize(("formats", "shifted"), [(FORMATS, True), ((WeightFormat.INT4,), False)])
 def test_mapped(formats, shifted):
-    """The synthesised element does what the component does, with operands that mean nothing, and no gates but those of the lanes."""
+    """The synthesised element does what the component does, whatever the operands; its gates are those of the lanes."""
     sizes = {"lanes": 4, "formats": frozenset(formats), "group": 32}
     module, cells = synthesised(BitSerialElement(**sizes))
     random = np.random.default_rng(7)
@@ -260,5 +267,5 @@ def test_refused(change, error, message):
 
 
 def test_folder_refuses():
-    with pytest.raises(ValueError, match="lanes must be 1 to 8, .*, not 9"):
+    with pytest.raises(ValueError, match=r"lanes must be 1 to 8, .*, not 9"):
         TermFolder(lanes=CHAIN + 1)

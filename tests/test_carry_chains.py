@@ -28,7 +28,9 @@ def proved(component, *, change=("", "")):
         (folder / "design.il").write_text(rtlil)
         (folder / "blocks.v").write_text(blocks.replace(*change))
         (folder / "script.ys").write_text(script)
-        return tools.run([*tools.yowasp("yosys"), "-s", "script.ys"], folder=folder, name="yosys", timeout=120)
+        return tools.run(
+            [*tools.yowasp("yosys"), "-s", "script.ys"], folder=folder, name="yosys", timeout=120
+        )
 
 
 SHIFTED = [(12, 5, 9, 2), (13, 12, 9, 2), (15, 14, 9, 2), (24, 24, 15, 4), (9, 9, 3, 1), (3, 1, 3, 2)]
@@ -49,13 +51,19 @@ def test_gated_adder(width, addend):
 @pytest.mark.parametrize(
     ("component", "change"),
     [
-        (ShiftedAdder(width=12, total_width=5, addend_width=9, shift=2), (".INIT1(16'h665A)", ".INIT1(16'h66AA)")),
-        (ShiftedAdder(width=12, total_width=5, addend_width=9, shift=2), (".C1(addend[8])", ".C1(addend[7])")),
+        (
+            ShiftedAdder(width=12, total_width=5, addend_width=9, shift=2),
+            (".INIT1(16'h665A)", ".INIT1(16'h66AA)"),
+        ),
+        (
+            ShiftedAdder(width=12, total_width=5, addend_width=9, shift=2),
+            (".C1(addend[8])", ".C1(addend[7])"),
+        ),
         (GatedAdder(width=8, addend_width=4), ("6CCC", "6AAA")),
     ],
 )
 def test_a_wrong_cell_is_seen(component, change):
-    with pytest.raises(tools.ToolError, match="SAT proof finished|model found: FAIL"):
+    with pytest.raises(tools.ToolError, match=r"model found: FAIL|proof did fail"):
         proved(component, change=change)
 
 

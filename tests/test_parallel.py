@@ -38,7 +38,9 @@ def test_element(kind, lanes):
     result = synthesise(to_rtlil(element, name="top"), name="top", flow=Flow(dsp=False))
     slices, groups = -(-size // lanes), 8
     spacing = max(slices, 8)
-    begin = 40  # by then the registers have what zeros make, which the constant that integers need makes up for
+    begin = (
+        40  # by then the registers have what zeros make, which the constant that integers need makes up for
+    )
     inputs = [{} for _ in range(begin + groups * spacing + element.latency + 12)]
     inputs[begin + element.control_delay - 1]["last"] = 1
     expected = {}
@@ -58,7 +60,11 @@ def test_element(kind, lanes):
             cycle = begin + group * spacing + part
             for lane in range(lanes):
                 put(cycle + lane_skew(lane), "activations", packed([activations[part, lane]], 8) << 8 * lane)
-                put(cycle + lane_skew(lane), "weights", packed([codes[part, lane]], BITS[kind]) << BITS[kind] * lane)
+                put(
+                    cycle + lane_skew(lane),
+                    "weights",
+                    packed([codes[part, lane]], BITS[kind]) << BITS[kind] * lane,
+                )
             if kind == "fp4":
                 put(cycle + element.steps, "negatives", int((codes[part] >> 5).sum()))
         last = begin + group * spacing + slices - 1
@@ -76,5 +82,5 @@ def test_element(kind, lanes):
 def test_refused():
     with pytest.raises(ValueError, match="weights must be one of fp4, int4, int8, not 'int5'"):
         ParallelElement(lanes=4, weights="int5", group=32)
-    with pytest.raises(ValueError, match="lanes must be 1 to 8, .*, not 0"):
+    with pytest.raises(ValueError, match=r"lanes must be 1 to 8, .*, not 0"):
         ParallelElement(lanes=0, weights="int4", group=32)

@@ -22,19 +22,20 @@ MOST = 120
 """Most COMB for a product of FP4 or INT4 a cycle."""
 FLOW = Flow(dsp=False, device="25k", frequency=200)
 
-_FLOATS = frozenset({WeightFormat.FP4, WeightFormat.FP3})
+_FORMATS: Any = WeightFormat  # Amaranth has no types: its enumerations would be taken for integers
+_FLOATS = frozenset({_FORMATS.FP4, _FORMATS.FP3})
 SETS = {
-    "all": frozenset(WeightFormat),
-    "FP4, FP3, INT4": _FLOATS | {WeightFormat.INT4},
+    "all": frozenset(_FORMATS),
+    "FP4, FP3, INT4": _FLOATS | {_FORMATS.INT4},
     "FP4, FP3": _FLOATS,
-    "INT4": frozenset({WeightFormat.INT4}),
-    "INT8": frozenset({WeightFormat.INT8}),
+    "INT4": frozenset({_FORMATS.INT4}),
+    "INT8": frozenset({_FORMATS.INT8}),
 }
 """Formats of an element."""
-RIVALS: dict[WeightFormat, Weights] = {
-    WeightFormat.FP4: "fp4",
-    WeightFormat.INT4: "int4",
-    WeightFormat.INT8: "int8",
+RIVALS: dict[Any, Weights] = {
+    _FORMATS.FP4: "fp4",
+    _FORMATS.INT4: "int4",
+    _FORMATS.INT8: "int8",
 }
 """The parallel element for weights of a format; that of INT8 could take any."""
 
@@ -49,7 +50,9 @@ def _text(name: str, figures: dict[str, Any]) -> str:
     return f"{name}: {figures['comb']:,} COMB, {figures['ff']:,} FF, {figures['mhz']:.0f} MHz; {each}"
 
 
-def compare(serial: dict[str, Any], parallel: dict[Weights, dict[int, dict[str, Any]]], lanes: int) -> list[str]:
+def compare(
+    serial: dict[str, Any], parallel: dict[Weights, dict[int, dict[str, Any]]], lanes: int
+) -> list[str]:
     """Where an element of ``lanes`` lanes takes as much as a parallel one for a product a cycle, or more."""
     lost = []
     for format, weights in RIVALS.items():
@@ -76,9 +79,7 @@ def rows(notify: Notify) -> list[Row]:
         for name, formats in SETS.items():
             notify(f"bit-serial {name}, {lanes} lanes")
             figures = _figures(BitSerialElement(lanes=lanes, formats=formats, group=GROUP))
-            each = {
-                one.name: figures["comb"] * one.terms / lanes for one in WeightFormat if one in formats
-            }
+            each = {one.name: figures["comb"] * one.terms / lanes for one in _FORMATS if one in formats}
             serial[name] = {**figures, "each": each}
         table.append(_row(lanes, serial, parallel))
     return table
@@ -88,7 +89,9 @@ def _row(
     lanes: int, serial: dict[str, dict[str, Any]], parallel: dict[Weights, dict[int, dict[str, Any]]]
 ) -> Row:
     lost = {name: compare(figures, parallel, lanes) for name, figures in serial.items()}
-    loses = "\n".join(f"no less than parallel, {name}: {', '.join(what)}" for name, what in lost.items() if what)
+    loses = "\n".join(
+        f"no less than parallel, {name}: {', '.join(what)}" for name, what in lost.items() if what
+    )
     peers = "\n".join(
         f"parallel {weights}: {figures['each']:.1f} with {size} lanes ({figures['comb']:,} COMB, {figures['ff']:,} FF, "
         f"{figures['mhz']:.0f} MHz)"
@@ -96,8 +99,13 @@ def _row(
         for size, figures in parallel[weights].items()
         if size <= lanes
     )
-    few = [figures["each"][one] for figures in serial.values() for one in ("FP4", "INT4") if one in figures["each"]]
-    rival = parallel["fp4"][lanes // WeightFormat.FP4.terms]["each"]
+    few = [
+        figures["each"][one]
+        for figures in serial.values()
+        for one in ("FP4", "INT4")
+        if one in figures["each"]
+    ]
+    rival = parallel["fp4"][lanes // _FORMATS.FP4.terms]["each"]
     floats = [figures["each"]["FP4"] for figures in serial.values() if "FP4" in figures["each"]]
     return Row(
         key="elements",

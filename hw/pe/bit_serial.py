@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,7 +28,7 @@ GROUPS = (32, 64, 128, 256)
 """Weights that may share a scale."""
 
 ELEMENT_TERM = data.StructLayout({"zero": 1, "negative": 1, "fine": 1, "far": 1})
-"""A term as the element takes it: ``zero`` or not, ``negative`` only when it is not zero, ``fine``: twice, ``far``: four times."""
+"""A term as the element takes it; ``negative`` only when it is not ``zero``; twice with ``fine``, four times with ``far``."""
 SHIFT = data.StructLayout({"one": 1, "four": 1})
 """How far the sum of the lanes' terms is shifted: not at all, by one or by four."""
 
@@ -56,7 +56,9 @@ def element_lanes(lanes: int) -> int:
     """``lanes``, if an element may have as many: 1 to 8, or a multiple of 8 up to 64; errors as of the element."""
     lanes = operator.index(lanes)
     if not (1 <= lanes <= CHAIN or (lanes % CHAIN == 0 and CHAIN <= lanes <= 8 * CHAIN)):
-        raise ValueError(f"lanes must be 1 to {CHAIN}, or a multiple of {CHAIN} up to {8 * CHAIN}, not {lanes!r}")
+        raise ValueError(
+            f"lanes must be 1 to {CHAIN}, or a multiple of {CHAIN} up to {8 * CHAIN}, not {lanes!r}"
+        )
     return lanes
 
 
@@ -246,7 +248,11 @@ class BitSerialChain(wiring.Component):
                 m.d.sync += register.eq(Mux(unit.far, shifted, unit.addend))
             else:
                 m.submodules[f"adder_{lane}"] = adder = share(
-                    ShiftedAdder, width=width, total_width=len(total) + (lane == 0), addend_width=_ADDEND.width, shift=2
+                    ShiftedAdder,
+                    width=width,
+                    total_width=len(total) + (lane == 0),
+                    addend_width=_ADDEND.width,
+                    shift=2,
                 )
                 m.d.comb += [
                     adder.total.eq(total),
@@ -363,7 +369,8 @@ class BitSerialElement(wiring.Component):
     last : In(1)
         The same time after the last term of a group.
     scale_bit : In(1)
-        Of the scale, from ``scale_delay`` cycles after ``last`` on, the lowest first: the adder is then no wider than a group's sum.
+        Of the scale, from ``scale_delay`` cycles after ``last`` on, the lowest first: the adder is then hardly wider than a
+        group's sum.
     finish : In(1)
         With the last bit of the scale.
     activations_next, terms_next, negatives_next, shift_next, last_next, scale_bit_next, finish_next : Out
@@ -375,8 +382,8 @@ class BitSerialElement(wiring.Component):
 
     Timing
     ------
-    ``result`` comes ``result_delay`` cycles after ``finish``, ``latency`` cycles after the last term of lane 0. Groups follow each
-    other without a gap; two ``last`` must be 8 cycles or more apart. The design's reset must last two cycles or more.
+    ``result`` comes ``result_delay`` cycles after ``finish``, ``latency`` cycles after the last term of lane 0. Groups follow
+    each other without a gap; two ``last`` must be 8 cycles or more apart. The design's reset must last two cycles or more.
 
     Raises
     ------
@@ -482,10 +489,13 @@ class BitSerialElement(wiring.Component):
             joined = []
             for place in range(0, len(sums), 2):
                 pair = sums[place : place + 2]
-                lanes = sum(count for _, count in pair)
-                register = Signal(signed(_sum_bits(lanes, 0 if place else self._lanes)), name=f"joined_{lanes}_{place}")
+                together = sum(count for _, count in pair)
+                register = Signal(
+                    signed(_sum_bits(together, 0 if place else self._lanes)),
+                    name=f"joined_{together}_{place}",
+                )
                 m.d.sync += register.eq(sum(value for value, _ in pair))
-                joined.append((register, lanes))
+                joined.append((register, together))
             sums = joined
         return sums[0][0]
 

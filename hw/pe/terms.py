@@ -16,7 +16,7 @@ from hw.formats.bitmod import FP3, FP4
 from hw.share import share
 
 
-class WeightFormat(enum.Enum, shape=3):
+class WeightFormat(enum.Enum, shape=3):  # type: ignore[call-arg]
     """What a weight's code means: two's complement, or sign and magnitude with a special value for -0."""
 
     INT8 = 0
@@ -243,7 +243,10 @@ class TermEncoder(wiring.Component):
         index, floating = Signal(2), Signal()
         m.d.sync += self.significance.eq(Mux(floating, index == 0, index << 1))
         with m.If(self.start):
-            m.d.sync += [index.eq(0), floating.eq(_any(self.format == f for f in self._formats if f.floating))]
+            m.d.sync += [
+                index.eq(0),
+                floating.eq(_any(self.format == f for f in self._formats if f.floating)),
+            ]
         with m.Else():
             m.d.sync += index.eq(index + 1)
         for lane in range(self._lanes):
