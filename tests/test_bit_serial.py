@@ -269,3 +269,28 @@ def test_refused(change, error, message):
 def test_folder_refuses():
     with pytest.raises(ValueError, match=r"lanes must be 1 to 8, .*, not 9"):
         TermFolder(lanes=CHAIN + 1)
+
+
+@pytest.mark.parametrize(("lanes", "formats"), [(4, FORMATS), (16, FLOATS), (4, (WeightFormat.INT4,))])
+def test_reset(lanes, formats):
+    """Two cycles of reset leave nothing of what was under way."""
+    random = np.random.default_rng(lanes)
+
+    def stimulus(cycles):
+        return [
+            {
+                "activations": int.from_bytes(random.bytes(lanes), "little"), "negatives": int(random.integers(lanes + 1)),
+                "terms": int.from_bytes(random.bytes(lanes // 2), "little"), "shift": int(random.integers(4)),
+                "last": int(random.random() < 0.1), "scale_bit": int(random.integers(2)),
+                "finish": int(cycle > 8 and random.random() < 0.1),
+            }
+            for cycle in range(cycles)
+        ]  # fmt: skip
+
+    def element():
+        return BitSerialElement(lanes=lanes, formats=formats, group=64)
+
+    before, after = [one | {"finish": int(random.integers(2))} for one in stimulus(60)], stimulus(200)
+    seen = run_component(element(), [*before, {"rst": 1}, {"rst": 1}, *after])
+    assert seen[62:] == run_component(element(), after)
+    assert any(one["result"] for one in seen[62:])
