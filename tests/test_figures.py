@@ -148,20 +148,17 @@ def test_elements_say_where_they_lose(monkeypatch):
     """COMB made up: a parallel element takes 100 for a lane, a bit-serial one what is drawn here."""
     combs = {4: 199, 8: 401, 16: 700, 32: 2000}
 
-    def figures(component):
-        lanes = len(component.activations)
-        return {
-            "comb": 100 * lanes if isinstance(component, ParallelElement) else combs[lanes],
-            "ff": 1,
-            "mhz": 200.0,
-        }
+    def figures(arguments):
+        comb = 100 * arguments["lanes"] if "weights" in arguments else combs[arguments["lanes"]]
+        return {"comb": comb, "ff": 1, "mhz": 200.0}
 
     monkeypatch.setattr(elements, "_figures", figures)
+    monkeypatch.setattr(elements, "BitSerialElement", dict)
+    monkeypatch.setattr(elements, "ParallelElement", dict)
     rows = elements.rows(lambda _: None)
     assert [row.held for row in rows] == [True, False, True, False]
     assert rows[0].values["lost"]["FP4, FP3"] == []
     assert rows[0].values["lost"]["INT8"] == [
-        "INT8 at as many lanes (199.0 to 100.0)",
-        "INT8 at as many products (199.0 to 100.0)",
-    ]
+        "INT8 at as many lanes (199.0 to 100.0)", "INT8 at as many products (199.0 to 100.0)",
+    ]  # fmt: skip
     assert "no less than parallel, FP4, FP3: FP4 at as many lanes (100.2 to 100.0)" in rows[1].measured
