@@ -167,21 +167,22 @@ def gated_adders(rtlil: str) -> str:
     text = []
     for name, width, _ in _modules(rtlil, "gated_adder"):
         last = width["addend"] - 1
-        cells = []
-        for bit in range(0, width["sum"], 2):
-            halves = ", ".join(
-                f".A{half}(total[{bit + half}]), .B{half}(addend[{min(bit + half, last)}]), .C{half}(keep), .D{half}(1'b1), "
-                f".S{half}(sum[{bit + half}])"
-                for half in range(2)
-            )
-            carry = f"carry[{bit // 2 - 1}]" if bit else "1'b0"
-            cells.append(
-                f'CCU2C #(.INIT0(16\'h6CCC), .INIT1(16\'h6CCC), .INJECT1_0("NO"), .INJECT1_1("NO")) bits_{bit} '
-                f"(.CIN({carry}), {halves}, .COUT(carry[{bit // 2}]));\n"
-            )
+        cells = _carry_chain(
+            "6CCC",
+            [
+                {
+                    "A": f"total[{bit}]",
+                    "B": f"addend[{min(bit, last)}]",
+                    "C": "keep",
+                    "D": "1'b1",
+                    "S": f"sum[{bit}]",
+                }
+                for bit in range(width["sum"])
+            ],
+        )
         text.append(
             f"module {name}(input [{width['total'] - 1}:0] total, input keep, input [{last}:0] addend, "
-            f"output [{width['sum'] - 1}:0] sum);\nwire [{width['sum'] // 2 - 1}:0] carry;\n{''.join(cells)}endmodule\n"
+            f"output [{width['sum'] - 1}:0] sum);\n{cells}endmodule\n"
         )
     return "".join(text)
 
@@ -195,25 +196,65 @@ def shifted_adders(rtlil: str) -> str:
     text = []
     for name, width, _ in _modules(rtlil, "shifted_adder"):
         shift, last = width["fill"], width["addend"] - 1
-        cells = []
-        for bit in range(0, width["sum"], 2):
-            halves = ", ".join(
-                f".A{half}(total[{min(place, width['total'] - 1)}]), "
-                f".B{half}({f'fill[{place}]' if place < shift else f'addend[{min(place - shift, last)}]'}), "
-                f".C{half}(addend[{min(place, last)}]), .D{half}(far), "
-                f".S{half}({f'sum[{place}]' if place < width['sum'] else ''})"
-                for half, place in ((0, bit), (1, bit + 1))
-            )
-            carry = f"carry[{bit // 2 - 1}]" if bit else "1'b0"
-            cells.append(
-                f'CCU2C #(.INIT0(16\'h665A), .INIT1(16\'h665A), .INJECT1_0("NO"), .INJECT1_1("NO")) bits_{bit} '
-                f"(.CIN({carry}), {halves}, .COUT(carry[{bit // 2}]));\n"
-            )
+        cells = _carry_chain(
+            "665A",
+            [
+                {
+                    "A": f"total[{min(bit, width['total'] - 1)}]",
+                    "B": f"fill[{bit}]" if bit < shift else f"addend[{min(bit - shift, last)}]",
+                    "C": f"addend[{min(bit, last)}]",
+                    "D": "far",
+                    "S": f"sum[{bit}]",
+                }
+                for bit in range(width["sum"])
+            ],
+        )
         text.append(
-            f"module {name}(input [{width['total'] - 1}:0] total, input [{last}:0] addend, input far, input [{shift - 1}:0] fill, "
-            f"output [{width['sum'] - 1}:0] sum);\nwire [{(width['sum'] - 1) // 2}:0] carry;\n{''.join(cells)}endmodule\n"
+            f"module {name}(input [{width['total'] - 1}:0] total, input [{last}:0] addend, input far, "
+            f"input [{shift - 1}:0] fill, output [{width['sum'] - 1}:0] sum);\n{cells}endmodule\n"
         )
     return "".join(text)
+
+
+def _carry_chain(table: str, bits: Sequence[dict[str, str]]) -> str:
+    """Cells of a chain whose first half gives the carry 0: half a cell where nextpnr would spend one on a constant."""
+    nothing = dict.fromkeys("ABCD", "1'b0") | {"S": ""}
+    halves = [("0000", nothing), *((table, bit) for bit in bits)]
+    halves += [("0000", nothing)] * (len(halves) % 2)
+    text = [f"wire [{len(halves) // 2}:0] carry;\nassign carry[0] = 1'b0;\n"]
+    for place, pair in enumerate(zip(halves[::2], halves[1::2], strict=True)):
+        tables = ", ".join(f".INIT{half}(16'h{table})" for half, (table, _) in enumerate(pair))
+        pins = ", ".join(
+            f".{pin}{half}({what})" for half, (_, bit) in enumerate(pair) for pin, what in bit.items()
+        )
+        text.append(
+            f'CCU2C #({tables}, .INJECT1_0("NO"), .INJECT1_1("NO")) bits_{place} '
+            f"(.CIN(carry[{place}]), {pins}, .COUT(carry[{place + 1}]));\n"
+        )
+    return "".join(text)
+
+
+def loosen_carries(netlist: dict) -> None:
+    """Take carries from the netlist that nothing depends on: nextpnr spends a cell on each that enters or leaves a chain.
+
+    That is what goes out and is not read, and what goes into a first half whose table is 0.
+    """
+    for module in netlist["modules"].values():
+        cells = module["cells"].values()
+        inputs = (
+            bits for cell in cells for port, bits in cell["connections"].items()
+            if cell["port_directions"].get(port) != "output"
+        )  # fmt: skip
+        read = {
+            bit for bits in [*inputs, *(port["bits"] for port in module["ports"].values())] for bit in bits
+        }
+        for cell in cells:
+            if cell["type"] == "CCU2C":
+                pins = cell["connections"]
+                if not read.intersection(pins["COUT"]):
+                    pins["COUT"] = ["x"]
+                if not int(cell["parameters"]["INIT0"], 2):
+                    pins["CIN"] = ["x"]
 
 
 def _modules(rtlil: str, kind: str) -> list[tuple[str, dict[str, int], set[str]]]:
@@ -291,6 +332,7 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
             raise tools.ToolError("\n".join([str(error), *last])) from error
         netlist = _read(folder / "netlist.json")
     pack_output_registers(netlist)
+    loosen_carries(netlist)
     cells = count_cells(netlist, top=name)
     return Synthesised(netlist=json.dumps(netlist), cells=cells, flow=flow, name=name)
 

@@ -76,7 +76,12 @@ def term_value(term: Term) -> int:
 
 
 def group_result(
-    activations: Sequence[int] | np.ndarray, codes: Sequence[int] | np.ndarray, *, format: str, special: int, scale: int
+    activations: Sequence[int] | np.ndarray,
+    codes: Sequence[int] | np.ndarray,
+    *,
+    format: str,
+    special: int,
+    scale: int,
 ) -> int:
     """The scaled dot product of a group of weights with as many activations."""
     weights = [value(int(code), format, special) for code in codes]

@@ -32,7 +32,8 @@ class Cell:
 
     def put(self, port: str, value: int) -> None:
         for bit in self.connections.get(port, ()):
-            self.values[bit] = value & 1
+            if bit != "x":
+                self.values[bit] = value & 1
 
     def put_number(self, prefix: str, count: int, value: int) -> None:
         for i in range(count):
@@ -147,7 +148,7 @@ def run_mapped(module: Mapping[str, Any], stimulus: Sequence[Mapping[str, int]])
         for port, bits in cell["connections"].items():
             values |= {bit: 0 for bit in bits if isinstance(bit, int)}
             if cell["port_directions"][port] == "output" and cell["type"] in COMBINATIONAL:
-                drivers |= dict.fromkeys(bits, name)
+                drivers |= dict.fromkeys((bit for bit in bits if bit != "x"), name)
     for port in module["ports"].values():
         values |= {bit: 0 for bit in port["bits"] if isinstance(bit, int)}
     order = TopologicalSorter(

@@ -9,6 +9,10 @@ from amaranth.hdl import Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mapped import run_component, run_mapped
+from test_block_ram import synthesised
 
 from hw.delay import delayed
 from hw.pe.bit_serial import CHAIN, FOLDER, BitSerialElement, TermFolder, deepest, lane_skew
@@ -169,8 +173,124 @@ def test_random_groups(lanes):
     random = np.random.default_rng(lanes)
     groups = [
         random_group(
-            random, FORMATS[i % len(FORMATS)], lanes * int(random.integers(1, 5)), pause=int(random.integers(2) * 3)
+            random,
+            FORMATS[i % len(FORMATS)],
+            lanes * int(random.integers(1, 5)),
+            pause=int(random.integers(2) * 3),
         )
         for i in range(36)
     ]
     run(groups, lanes=lanes)
+
+
+@pytest.mark.parametrize(
+    "formats", [*([one] for one in FORMATS), FLOATS, (*FLOATS, WeightFormat.INT4), FORMATS]
+)
+@pytest.mark.parametrize(("lanes", "size"), [(4, 32), (32, 64)])
+def test_extremes(formats, lanes, size):
+    """Whole groups of the greatest and least products and scales: where a bit too few would show."""
+    groups = []
+    for format in formats:
+        least, most = (0x80 >> 8 - format.bits), (1 << format.bits - 1) - 1
+        specials = (24, -24) if format.floating else (0,)
+        for special in specials:
+            for code in (least, most):
+                for activation in (-128, 127):
+                    groups.append(Group(format, np.full(size, code), np.full(size, activation), special))
+    run(groups, lanes=lanes, formats=formats, group=size)
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 32])
+def test_groups_without_a_gap(lanes):
+    """The least distance: 8 cycles from group to group, whatever the format; zero activations and zero weights among them."""
+    random = np.random.default_rng(lanes)
+    groups = [random_group(random, one, lanes * 8 // one.terms) for one in FORMATS * 4 if 8 % one.terms == 0]
+    groups += [Group(one, np.zeros(lanes * 4, int), np.full(lanes * 4, -128)) for one in FORMATS]
+    groups += [random_group(random, one, lanes * 4) for one in FORMATS]
+    run(groups, lanes=lanes)
+
+
+@settings(max_examples=25)
+@given(
+    lanes=st.sampled_from([1, 2, 4, 5, 8, 16]),
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.lists(
+        st.tuples(st.sampled_from(FORMATS), st.integers(1, 4), st.integers(0, 9)), min_size=1, max_size=6
+    ),
+)
+def test_sequences(lanes, seed, shape):
+    """Groups of any formats, lengths and pauses."""
+    random = np.random.default_rng(seed)
+    run([random_group(random, one, lanes * slices, pause=pause) for one, slices, pause in shape], lanes=lanes)
+
+
+@pytest.mark.parametrize(("formats", "shifted"), [(FORMATS, True), ((WeightFormat.INT4,), False)])
+def test_mapped(formats, shifted):
+    """The synthesised element does what the component does, whatever the operands; its gates are those of the lanes."""
+    sizes = {"lanes": 4, "formats": frozenset(formats), "group": 32}
+    module, cells = synthesised(BitSerialElement(**sizes))
+    random = np.random.default_rng(7)
+    stimulus = [
+        {
+            "rst": int(cycle % 97 < 2), "activations": int(random.integers(1 << 32)), "terms": int(random.integers(1 << 16)),
+            "negatives": int(random.integers(5)), "shift": int(random.integers(4)), "last": int(random.random() < 0.1),
+            "scale_bit": int(random.integers(2)), "finish": int(random.random() < 0.1),
+        }
+        for cycle in range(500)
+    ]  # fmt: skip
+    assert run_mapped(module, stimulus) == run_component(BitSerialElement(**sizes), stimulus)
+    # Nine tables for a lane and three resets; with both kinds of shift one more for each bit that is shifted by one.
+    assert cells["LUT4"] <= 4 * 9 + 3 + (16 if shifted else 0)
+
+
+def test_bits_of_the_accumulator():
+    """What the element's docstring says of K."""
+    assert deepest(FORMATS) == 514
+    assert deepest([WeightFormat.INT4]) == 8224
+    assert deepest(FLOATS) == 2741
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"lanes": 0}, ValueError, "lanes must be 1 to 8, or a multiple of 8 up to 64, not 0"),
+        ({"lanes": 12}, ValueError, "lanes must be 1 to 8, .*, not 12"),
+        ({"lanes": 4.0}, TypeError, "integer"),
+        ({"group": 100}, ValueError, "group must be one of 32, 64, 128, 256, not 100"),
+        ({"lanes": 64, "group": 32}, ValueError, "lanes must be at most group = 32, not 64"),
+        ({"formats": []}, ValueError, "formats must be at least one"),
+    ],
+)
+def test_refused(change, error, message):
+    with pytest.raises(error, match=message):
+        BitSerialElement(**{"lanes": 8, "formats": FORMATS, "group": 32} | change)
+
+
+def test_folder_refuses():
+    with pytest.raises(ValueError, match=r"lanes must be 1 to 8, .*, not 9"):
+        TermFolder(lanes=CHAIN + 1)
+
+
+@pytest.mark.parametrize(("lanes", "formats"), [(4, FORMATS), (16, FLOATS), (4, (WeightFormat.INT4,))])
+def test_reset(lanes, formats):
+    """Two cycles of reset leave nothing of what was under way."""
+    random = np.random.default_rng(lanes)
+
+    def stimulus(cycles):
+        return [
+            {
+                "activations": int.from_bytes(random.bytes(lanes), "little"), "negatives": int(random.integers(lanes + 1)),
+                "terms": int.from_bytes(random.bytes(lanes // 2), "little"), "shift": int(random.integers(4)),
+                "last": int(random.random() < 0.1), "scale_bit": int(random.integers(2)),
+                "finish": int(cycle > 8 and random.random() < 0.1),
+            }
+            for cycle in range(cycles)
+        ]  # fmt: skip
+
+    def element():
+        return BitSerialElement(lanes=lanes, formats=formats, group=64)
+
+    before, after = [one | {"finish": int(random.integers(2))} for one in stimulus(60)], stimulus(200)
+    seen = run_component(element(), [*before, {"rst": 1}, {"rst": 1}, *after])
+    assert seen[62:] == run_component(element(), after)
+    assert any(one["result"] for one in seen[62:])

@@ -7,13 +7,15 @@ import json
 import pytest
 from rich.console import Console
 
+from fpga.parallel import ParallelElement
 from fpga.synthesis import synthesise
 from gen import cases, config
 from gen.bench import __main__ as bench
-from gen.bench import simulation, throughput
+from gen.bench import elements, simulation, throughput
 from gen.bench.figures import Row, table
 from gen.rtlil import split, to_rtlil
 from hw.array.output_stationary import OutputStationaryArray
+from hw.pe.bit_serial import BitSerialElement
 
 
 def predicted(sizes):
@@ -126,3 +128,37 @@ def test_table_marks_what_is_missed():
     console.print(table([Row(key="a", what="b", measured="c", must="2", aim="4", held=False)]))
     assert "MISSED" in console.file.getvalue()
     assert "2 (4)" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("lanes", [4, 32])
+def test_area_of_a_bit_serial_element(lanes):
+    """For a product of FP4 a cycle, all formats at hand, against parallel multipliers of FP4 alone: synthesis without placing."""
+
+    def area(component):
+        result = synthesise(to_rtlil(component, name="top"), name="top", flow=elements.FLOW)
+        return result.count("LUT4") + 2 * result.count("CCU2C")
+
+    serial = area(BitSerialElement(lanes=lanes, formats=elements.SETS["all"], group=elements.GROUP))
+    parallel = area(ParallelElement(lanes=lanes // 2, weights="fp4", group=elements.GROUP))
+    assert serial < parallel
+    assert serial / (lanes / 2) <= elements.MOST
+
+
+def test_elements_say_where_they_lose(monkeypatch):
+    """COMB made up: a parallel element takes 100 for a lane, a bit-serial one what is drawn here."""
+    combs = {4: 199, 8: 401, 16: 700, 32: 2000}
+
+    def figures(arguments):
+        comb = 100 * arguments["lanes"] if "weights" in arguments else combs[arguments["lanes"]]
+        return {"comb": comb, "ff": 1, "mhz": 200.0}
+
+    monkeypatch.setattr(elements, "_figures", figures)
+    monkeypatch.setattr(elements, "BitSerialElement", dict)
+    monkeypatch.setattr(elements, "ParallelElement", dict)
+    rows = elements.rows(lambda _: None)
+    assert [row.held for row in rows] == [True, False, True, False]
+    assert rows[0].values["lost"]["FP4, FP3"] == []
+    assert rows[0].values["lost"]["INT8"] == [
+        "INT8 at as many lanes (199.0 to 100.0)", "INT8 at as many products (199.0 to 100.0)",
+    ]  # fmt: skip
+    assert "no less than parallel, FP4, FP3: FP4 at as many lanes (100.2 to 100.0)" in rows[1].measured

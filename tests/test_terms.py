@@ -111,7 +111,12 @@ def test_encoder(format, alone):
         codes = list(range(1 << format.bits))
         rows = [[(c, s) for c in (codes * lanes)[:lanes]] for s in SPECIALS]
     weights = [
-        (1 + i * format.terms, [c | int(random.integers(256)) << format.bits & 255 for c, _ in row], format, row[0][1])
+        (
+            1 + i * format.terms,
+            [c | int(random.integers(256)) << format.bits & 255 for c, _ in row],
+            format,
+            row[0][1],
+        )
         for i, row in enumerate(rows)
     ]
     seen = encoded(TermEncoder(lanes=lanes, formats=[format] if alone else FORMATS), weights)

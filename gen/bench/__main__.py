@@ -66,6 +66,12 @@ def _clock(notify: Notify) -> list[Row]:
     return implementation.rows(notify)
 
 
+def _elements(notify: Notify) -> list[Row]:
+    from gen.bench import elements
+
+    return elements.rows(notify)
+
+
 FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "cycles": _cycles,
     "utilisation": _utilisation,
@@ -75,8 +81,9 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "speed": _speed,
     "quantise": _quantise,
     "clock": _clock,
+    "elements": _elements,
 }
-SLOW = ("clock",)
+SLOW = ("clock", "elements")
 """Place and route: minutes each."""
 
 

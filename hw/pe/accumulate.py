@@ -18,7 +18,7 @@ class GatedAdder(wiring.Component):
     Parameters
     ----------
     width, addend_width : int
-        Bits of the sum, 2 or more and even, and of the addend, at most as many.
+        Bits of the sum, 2 or more, and of the addend, at most as many.
 
     Members
     -------
@@ -32,8 +32,8 @@ class GatedAdder(wiring.Component):
 
     def __init__(self, *, width: int, addend_width: int) -> None:
         width, addend_width = operator.index(width), operator.index(addend_width)
-        if width < 2 or width % 2:
-            raise ValueError(f"width must be even and 2 or more, not {width!r}")
+        if width < 2:
+            raise ValueError(f"width must be 2 or more, not {width!r}")
         if not 1 <= addend_width <= width:
             raise ValueError(f"addend_width must be 1 to {width}, not {addend_width!r}")
         super().__init__(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -28,7 +28,7 @@ GROUPS = (32, 64, 128, 256)
 """Weights that may share a scale."""
 
 ELEMENT_TERM = data.StructLayout({"zero": 1, "negative": 1, "fine": 1, "far": 1})
-"""A term as the element takes it: ``zero`` or not, ``negative`` only when it is not zero, ``fine``: twice, ``far``: four times."""
+"""A term as the element takes it; ``negative`` only when it is not ``zero``; twice with ``fine``, four times with ``far``."""
 SHIFT = data.StructLayout({"one": 1, "four": 1})
 """How far the sum of the lanes' terms is shifted: not at all, by one or by four."""
 
@@ -42,21 +42,23 @@ _FARTHEST = 8
 """Most that an activation is multiplied by in a lane."""
 
 
-def _bits(least: int, most: int) -> int:
+def signed_bits(least: int, most: int) -> int:
     """Width of two's complement that holds both."""
     return max((~least).bit_length(), most.bit_length()) + 1
 
 
 def _sum_bits(lanes: int, negatives: int) -> int:
     """Bits of a sum of ``lanes`` addends, each as far as it may be and one too little when negative, and of ``negatives``."""
-    return _bits(lanes * _FARTHEST * _LEAST, lanes * (_FARTHEST * -_LEAST - 1) + negatives)
+    return signed_bits(lanes * _FARTHEST * _LEAST, lanes * (_FARTHEST * -_LEAST - 1) + negatives)
 
 
 def element_lanes(lanes: int) -> int:
     """``lanes``, if an element may have as many: 1 to 8, or a multiple of 8 up to 64; errors as of the element."""
     lanes = operator.index(lanes)
-    if not (1 <= lanes <= CHAIN or (lanes <= 8 * CHAIN and lanes % CHAIN == 0)):
-        raise ValueError(f"lanes must be 1 to {CHAIN}, or a multiple of {CHAIN} up to {8 * CHAIN}, not {lanes!r}")
+    if not (1 <= lanes <= CHAIN or (lanes % CHAIN == 0 and CHAIN <= lanes <= 8 * CHAIN)):
+        raise ValueError(
+            f"lanes must be 1 to {CHAIN}, or a multiple of {CHAIN} up to {8 * CHAIN}, not {lanes!r}"
+        )
     return lanes
 
 
@@ -246,7 +248,11 @@ class BitSerialChain(wiring.Component):
                 m.d.sync += register.eq(Mux(unit.far, shifted, unit.addend))
             else:
                 m.submodules[f"adder_{lane}"] = adder = share(
-                    ShiftedAdder, width=width, total_width=len(total) + (lane == 0), addend_width=_ADDEND.width, shift=2
+                    ShiftedAdder,
+                    width=width,
+                    total_width=len(total) + (lane == 0),
+                    addend_width=_ADDEND.width,
+                    shift=2,
                 )
                 m.d.comb += [
                     adder.total.eq(total),
@@ -256,6 +262,79 @@ class BitSerialChain(wiring.Component):
                 ]
                 m.d.sync += register.eq(adder.sum)
             total = register
+        return m
+
+
+class ScaledSum(wiring.Component):
+    """Sums up a group, then multiplies the sum by the group's scale, a bit a cycle, while the next group is summed up.
+
+    Parameters
+    ----------
+    addend_width : int
+        Bits of what is added in a cycle.
+    least, most : int
+        What a group's sum may be; on the way there it may be anything.
+    shift : int
+        How far an addend is shifted with ``far``; never with 0.
+
+    Members
+    -------
+    addend : In(signed(addend_width)), far : In(1)
+        Of this cycle.
+    last : In(1)
+        It is the last of the group. Also high during a reset.
+    scale_bit : In(1)
+        Of the scale of the group that has ended in an earlier cycle, the highest first.
+    finish : In(1)
+        With the last of them.
+    clear : In(1)
+        As ``finish``, and during a reset.
+    result : Out(32), valid : Out(1)
+        One cycle after ``finish``, as of :class:`BitSerialElement`.
+    """
+
+    def __init__(self, *, addend_width: int, least: int, most: int, shift: int) -> None:
+        self._width, self._shift = signed_bits(least, most), shift
+        self._scaled = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most)))
+        super().__init__(
+            {
+                "addend": In(signed(addend_width)),
+                "far": In(1),
+                "last": In(1),
+                "scale_bit": In(1),
+                "finish": In(1),
+                "clear": In(1),
+                "result": Out(RESULT_BITS),
+                "valid": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        # What ends a sum clears it, in a reset too: a reset of its own would need a gate before it.
+        total, held = (Signal(signed(self._width), name=name, reset_less=True) for name in ("total", "held"))
+        added = Signal.like(total)
+        if self._shift:
+            m.submodules.accumulate = adder = share(
+                ShiftedAdder,
+                width=self._width, total_width=self._width, addend_width=len(self.addend), shift=self._shift,
+            )  # fmt: skip
+            m.d.comb += [adder.total.eq(total), adder.addend.eq(self.addend), adder.far.eq(self.far)]
+            m.d.comb += added.eq(adder.sum)
+        else:
+            m.d.comb += added.eq(total + self.addend)
+        m.d.sync += total.eq(added)
+        with m.If(self.last):
+            m.d.sync += [held.eq(added), total.eq(0)]
+        width = self._scaled + self._scaled % 2
+        m.submodules.scale = scale = share(GatedAdder, width=width, addend_width=width)
+        scaled = Signal(signed(width), reset_less=True)
+        m.d.comb += [scale.total.eq(held), scale.keep.eq(self.scale_bit), scale.addend.eq(scaled << 1)]
+        m.d.sync += [scaled.eq(scale.sum), self.valid.eq(self.finish), self.result.eq(0)]
+        with m.If(self.clear):
+            m.d.sync += scaled.eq(0)
+        with m.If(self.finish):
+            m.d.sync += self.result.eq(scale.sum.as_signed())
         return m
 
 
@@ -300,8 +379,8 @@ class BitSerialElement(wiring.Component):
 
     Timing
     ------
-    ``result`` comes ``result_delay`` cycles after ``finish``, ``latency`` cycles after the last term of lane 0. Groups follow each
-    other without a gap; two ``last`` must be 8 cycles or more apart. The design's reset must last two cycles or more.
+    ``result`` comes ``result_delay`` cycles after ``finish``, ``latency`` cycles after the last term of lane 0. Groups follow
+    each other without a gap; two ``last`` must be 8 cycles or more apart. The design's reset must last two cycles or more.
 
     Raises
     ------
@@ -368,27 +447,21 @@ class BitSerialElement(wiring.Component):
                 m.d.sync += getattr(self, f"{name}_next").eq(getattr(self, name))
         addend, far, last = self._aligned(m, self._sum(m))
         least, most = (self._group * product for product in _products(self._formats))
-        total, held = Signal(signed(_bits(least, most))), Signal(signed(_bits(least, most)))
-        added = Signal.like(total)
-        if self._shift:
-            m.submodules.accumulate = adder = share(
-                ShiftedAdder, width=len(total), total_width=len(total), addend_width=len(addend), shift=self._shift
-            )
-            m.d.comb += [adder.total.eq(total), adder.addend.eq(addend), adder.far.eq(far), added.eq(adder.sum)]
-        else:
-            m.d.comb += added.eq(total + addend)
-        m.d.sync += total.eq(added)
-        with m.If(last):
-            m.d.sync += [held.eq(added), total.eq(0)]
-        most_bits = (1 << SCALE_BITS) - 1
-        width = _bits(least * most_bits, most * most_bits)
-        width += width % 2
-        m.submodules.scale = scale = share(GatedAdder, width=width, addend_width=width)
-        scaled = Signal(signed(width))
-        m.d.comb += [scale.total.eq(held), scale.keep.eq(self.scale_bit_next), scale.addend.eq(scaled << 1)]
-        m.d.sync += [scaled.eq(scale.sum), self.valid.eq(self.finish_next), self.result.eq(0)]
-        with m.If(self.finish_next):
-            m.d.sync += [scaled.eq(0), self.result.eq(scale.sum.as_signed())]
+        m.submodules.scaled = scaled = share(
+            ScaledSum, addend_width=len(addend), least=least, most=most, shift=self._shift
+        )
+        clear = Signal(init=1)
+        m.d.sync += clear.eq(self.finish)
+        m.d.comb += [
+            scaled.addend.eq(addend),
+            scaled.far.eq(far),
+            scaled.last.eq(last),
+            scaled.scale_bit.eq(self.scale_bit_next),
+            scaled.finish.eq(self.finish_next),
+            scaled.clear.eq(clear),
+            self.result.eq(scaled.result),
+            self.valid.eq(scaled.valid),
+        ]
         return m
 
     def _sum(self, m: Module) -> Signal:
@@ -413,22 +486,26 @@ class BitSerialElement(wiring.Component):
             joined = []
             for place in range(0, len(sums), 2):
                 pair = sums[place : place + 2]
-                lanes = sum(count for _, count in pair)
-                register = Signal(signed(_sum_bits(lanes, 0 if place else self._lanes)), name=f"joined_{lanes}_{place}")
+                together = sum(count for _, count in pair)
+                register = Signal(
+                    signed(_sum_bits(together, 0 if place else self._lanes)),
+                    name=f"joined_{together}_{place}",
+                )
                 m.d.sync += register.eq(sum(value for value, _ in pair))
-                joined.append((register, lanes))
+                joined.append((register, together))
             sums = joined
         return sums[0][0]
 
     def _aligned(self, m: Module, total: Signal) -> tuple[Signal, Signal, Signal]:
         """What is added to the accumulator, whether it is shifted there, and whether it is the group's last."""
-        shift, last = self.shift_next, self.last_next
+        shift, ends = self.shift_next, Signal(init=1)
         if not self._stages:
-            return total, shift.four if self._shift == 4 else shift.one, last
-        staged, far, staged_last = Signal(signed(len(total) + 1)), Signal(), Signal()
+            m.d.sync += ends.eq(self.last)
+            return total, shift.four if self._shift == 4 else shift.one, ends
+        staged, far = Signal(signed(len(total) + 1)), Signal()
         m.d.sync += [
             staged.eq(Mux(shift.one, total << 1, total)),
             far.eq(shift.four),
-            staged_last.eq(last),
+            ends.eq(self.last_next),
         ]
-        return staged, far, staged_last
+        return staged, far, ends

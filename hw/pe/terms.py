@@ -203,7 +203,10 @@ class TermEncoder(wiring.Component):
         index, floating = Signal(2), Signal()
         m.d.sync += self.significance.eq(Mux(floating, index == 0, index << 1))
         with m.If(self.start):
-            m.d.sync += [index.eq(0), floating.eq(_any(self.format == f for f in self._formats if f.floating))]
+            m.d.sync += [
+                index.eq(0),
+                floating.eq(_any(self.format == f for f in self._formats if f.floating)),
+            ]
         with m.Else():
             m.d.sync += index.eq(index + 1)
         for lane in range(self._lanes):
