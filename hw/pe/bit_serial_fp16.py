@@ -211,6 +211,7 @@ class GroupSum(wiring.Component):
         nearest = self._rounding == "nearest"
         coming, exponent, addend, empty = self._addend(m)
         apart, greater = Signal(EXPONENT, reset_less=True), Signal(init=1)
+        distance, near = Signal(4, reset_less=True), Signal()
         total, held = Signal(signed(SUM + 1)), Signal(signed(SUM))
         outgrown, halve, empty_now = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -219,12 +220,10 @@ class GroupSum(wiring.Component):
             empty_now.eq(empty),
             halve.eq(outgrown & ~greater),
         ]
-        # The smaller operand, with a bit below its lowest. The sum moves one place more than ``apart``.
-        distance, smaller = Signal(EXPONENT), Signal(signed(SUM + 1))
-        m.d.comb += distance.eq(apart ^ (~greater).replicate(EXPONENT))
-        with m.If(~(self.first | distance[4:].any())):
-            m.d.comb += smaller.eq(Mux(greater, total, addend << 1))
-        moved, lost = shifted(m, smaller, distance[:4], sticky=nearest)
+        # The smaller operand, with a bit below its lowest. The sum moves one place more than ``distance``.
+        smaller = Signal(signed(SUM + 1))
+        m.d.comb += smaller.eq(Mux(near, Mux(greater, total, addend << 1), 0))
+        moved, lost = shifted(m, smaller, distance, sticky=nearest)
         little, below, up = Signal(signed(SUM)), Signal(), Signal()
         m.d.comb += [
             Cat(below, little).eq(Mux(halve, moved >> 1, moved)),
@@ -242,7 +241,14 @@ class GroupSum(wiring.Component):
             difference.keep.eq(~greater),
             difference.addend.eq(Cat(C(1, 1), (coming + ~Cat(exponent, C(0, 1)))[: EXPONENT + 1])),
         ]
-        m.d.sync += [apart.eq(difference.sum[1:]), greater.eq(~difference.sum[EXPONENT + 1] | self.before)]
+        below_it, far = difference.sum[EXPONENT + 1], Signal(3)
+        m.d.comb += far.eq(difference.sum[5 : EXPONENT + 1] ^ below_it.replicate(3))
+        m.d.sync += [
+            apart.eq(difference.sum[1:]),
+            distance.eq(difference.sum[1:5] ^ below_it.replicate(4)),
+            near.eq(~(far.any() | self.before)),
+            greater.eq(~below_it | self.before),
+        ]
         m.d.comb += [
             self.value.eq(held[3:]),
             self.up.eq(held[2] & (held[:2].any() | held[3]) & nearest),
@@ -259,10 +265,9 @@ class GroupSum(wiring.Component):
         places, room = Signal(4), Signal(4)
         # As far to the left as there is room, but no further than the bits of the extra ones and the significance.
         limit = significance + extra
-        redundant = [
-            (product[-1 - n :] == product[-1].replicate(n + 1)) & (limit >= n) for n in range(1, extra + 7)
-        ]
-        m.d.comb += room.eq(sum(redundant))
+        for n in range(1, extra + 7):
+            with m.If((product[-1 - n :] == product[-1].replicate(n + 1)) & (limit >= n)):
+                m.d.comb += room.eq(n)
         nothing = Signal()
         m.d.comb += nothing.eq(product == 0)
         held, coming = Signal.like(product, reset_less=True), Signal(EXPONENT, reset_less=True)
