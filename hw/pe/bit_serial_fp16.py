@@ -211,7 +211,7 @@ class GroupSum(wiring.Component):
         nearest = self._rounding == "nearest"
         coming, exponent, addend, empty = self._addend(m)
         apart, greater = Signal(EXPONENT, reset_less=True), Signal(init=1)
-        distance, near = Signal(4, reset_less=True), Signal()
+        distance, move_total, move_addend = Signal(4, reset_less=True), Signal(), Signal()
         total, held = Signal(signed(SUM + 1)), Signal(signed(SUM))
         outgrown, halve, empty_now = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -222,7 +222,7 @@ class GroupSum(wiring.Component):
         ]
         # The smaller operand, with a bit below its lowest. The sum moves one place more than ``distance``.
         smaller = Signal(signed(SUM + 1))
-        m.d.comb += smaller.eq(Mux(near, Mux(greater, total, addend << 1), 0))
+        m.d.comb += smaller.eq(Mux(move_total, total, 0) | Mux(move_addend, addend << 1, 0))
         moved, lost = shifted(m, smaller, distance, sticky=nearest)
         little, below, up = Signal(signed(SUM)), Signal(), Signal()
         m.d.comb += [
@@ -246,7 +246,8 @@ class GroupSum(wiring.Component):
         m.d.sync += [
             apart.eq(difference.sum[1:]),
             distance.eq(difference.sum[1:5] ^ below_it.replicate(4)),
-            near.eq(~(far.any() | self.before)),
+            move_total.eq(~(below_it | far.any() | self.before)),
+            move_addend.eq(below_it & ~(far.any() | self.before)),
             greater.eq(~below_it | self.before),
         ]
         m.d.comb += [
