@@ -7,8 +7,9 @@ one significance. Four steps:
 2. Each lane's 11-bit significand gets three more bits and moves right by its distance from that exponent; the sum of the lanes
    is the slice's dot product.
 3. The dot product, times two to the power of the significance, is halved until it fits into 15 bits, and added to the group's
-   sum, which has an exponent of its own: that with the smaller exponent moves right to the other. The sum has 15 bits and three more.
-   What has outgrown the 15 bits is halved before the next addition; it never moves left. A dot product of zero changes nothing.
+   sum, which has an exponent of its own: that with the smaller exponent moves right to the other. The sum has 15 bits and three
+   more. What has outgrown the 15 bits is halved before the next addition; it never moves left. A dot product of zero changes
+   nothing.
 4. The group's sum, rounded to 15 bits, is multiplied by the scale and becomes a float32; both are exact.
 
 Rounding ``nearest``: what moves right is rounded to the nearest even of its lowest bit, in step 2 (magnitudes) as in 3; but where
@@ -38,7 +39,7 @@ MANTISSA = 14
 FAR = 16
 """Places below the sum from which on an addend counts as zero."""
 UNIT = 28
-"""A sum ``mantissa`` with exponent ``e`` is ``mantissa * 2**(e - 28)``: 15 is the bias of fp16, 10 its fraction, 3 the more bits."""
+"""A mantissa ``m`` with exponent ``e`` is ``m * 2**(e - 28)``: the bias of fp16, 15, its fraction, 10, and ``EXTRA``."""
 
 
 class Sum(NamedTuple):

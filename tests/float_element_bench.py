@@ -44,7 +44,9 @@ def run(groups: list[Group], *, lanes: int, rounding: str) -> list[int]:
     for group in groups:
         for step in group.schedule():
             if step is not None:
-                due["significance"][len(cycles) + dut.significance_delay(lanes)] = int(group.significance[step])
+                due["significance"][len(cycles) + dut.significance_delay(lanes)] = int(
+                    group.significance[step]
+                )
             cycles.append(None if step is None else (group, step))
         last = len(cycles) - 1 + dut.last_delay(lanes)
         due["last"][last] = 1
@@ -74,10 +76,16 @@ def run(groups: list[Group], *, lanes: int, rounding: str) -> list[int]:
                 ctx.set(getattr(dut, name), values.get(now, idle))
             names = ("activations", "terms", *due)
             if before:
-                assert [ctx.get(getattr(dut, f"{name}_next").as_value()) if name in names[:2]
-                        else ctx.get(getattr(dut, f"{name}_next")) for name in names] == before
-            before = [ctx.get(getattr(dut, name).as_value()) if name in names[:2]
-                      else ctx.get(getattr(dut, name)) for name in names]
+                assert [
+                    ctx.get(getattr(dut, f"{name}_next").as_value())
+                    if name in names[:2]
+                    else ctx.get(getattr(dut, f"{name}_next"))
+                    for name in names
+                ] == before
+            before = [
+                ctx.get(getattr(dut, name).as_value()) if name in names[:2] else ctx.get(getattr(dut, name))
+                for name in names
+            ]
             assert ctx.get(dut.valid) == (now in results), now
             if now in results:
                 seen.append(ctx.get(dut.result))

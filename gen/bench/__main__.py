@@ -66,6 +66,12 @@ def _clock(notify: Notify) -> list[Row]:
     return implementation.rows(notify)
 
 
+def _fp16_element(notify: Notify) -> list[Row]:
+    from gen.bench import fp16_element
+
+    return fp16_element.rows(notify)
+
+
 FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "cycles": _cycles,
     "utilisation": _utilisation,
@@ -75,8 +81,9 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "speed": _speed,
     "quantise": _quantise,
     "clock": _clock,
+    "fp16-element": _fp16_element,
 }
-SLOW = ("clock",)
+SLOW = ("clock", "fp16-element")
 """Place and route: minutes each."""
 
 

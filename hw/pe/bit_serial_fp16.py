@@ -122,7 +122,9 @@ class DotProduct(wiring.Component):
         m.d.comb += self.exponent.eq(delayed(m, greatest, tree_cycles(self._lanes)))
         values = [self._lane(m, lane, places[lane], greatest) for lane in range(self._lanes)]
         for _ in range(tree_cycles(self._lanes)):
-            sums = [a + b for a, b in zip(values[::2], values[1::2], strict=True)] if len(values) > 1 else values
+            sums = (
+                [a + b for a, b in zip(values[::2], values[1::2], strict=True)] if len(values) > 1 else values
+            )
             values = [Signal(signed(len(total)), name="total", reset_less=True) for total in sums]
             m.d.sync += [register.eq(total) for register, total in zip(values, sums, strict=True)]
         m.d.comb += self.product.eq(values[0])
@@ -156,7 +158,11 @@ class DotProduct(wiring.Component):
         window, lost = shifted(m, Cat(Value.cast(0).replicate(4), held), distance[:4], sticky=nearest)
         magnitude = Signal(WINDOW, name=f"magnitude_{lane}", reset_less=True)
         up, minus = (Signal(name=f"{name}_{lane}", reset_less=True) for name in ("up", "minus"))
-        m.d.sync += [magnitude.eq(window[1:]), up.eq(window[0] & (lost | window[1]) & nearest), minus.eq(negative)]
+        m.d.sync += [
+            magnitude.eq(window[1:]),
+            up.eq(window[0] & (lost | window[1]) & nearest),
+            minus.eq(negative),
+        ]
         with m.If(~man | distance[4:].any()):
             m.d.sync += [magnitude.eq(0), up.eq(0), minus.eq(0)]
         addend = Signal(signed(WINDOW + 1), name=f"addend_{lane}")
@@ -349,9 +355,13 @@ class Dequantiser(wiring.Component):
         return m
 
     def _normalised(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
-        """Magnitude without ``fill``, which is to be added to it, sign and exponent: ready ``NORMALISE`` cycles after ``capture``."""
+        """Magnitude but for ``fill``, which is to be added, ``fill``, sign and exponent, ``NORMALISE`` cycles after ``capture``."""
         magnitude = Signal(WINDOW, reset_less=True)
-        fill, sign, exponent = Signal(reset_less=True), Signal(reset_less=True), Signal(EXPONENT, reset_less=True)
+        fill, sign, exponent = (
+            Signal(reset_less=True),
+            Signal(reset_less=True),
+            Signal(EXPONENT, reset_less=True),
+        )
         one, two = Signal(), Signal()
         m.d.comb += [one.eq(~magnitude[-1]), two.eq(~magnitude[-2:].any())]
         with m.If(self.capture):
