@@ -59,6 +59,16 @@ def tree_cycles(lanes: int) -> int:
     return max(1, extra_bits(lanes))
 
 
+Addend = tuple[Value, Value]
+"""A value, and what must be added to it: 0 or 1."""
+
+
+def plus(a: Value, b: Value, one: Value) -> Value:
+    """``a + b + one`` in one carry chain, a bit longer than ``a``: signed."""
+    total = Cat(C(1, 1), a).as_signed() + Cat(one, b).as_signed()
+    return total[1:].as_signed()
+
+
 def shifted(m: Module, value: Value, places: Value, *, sticky: bool) -> tuple[Value, Value]:
     """``value >> places``, and whether a one was lost on the way (0 without ``sticky``)."""
     lost: Value = Value.cast(0)
@@ -120,15 +130,25 @@ class DotProduct(wiring.Component):
         greatest = Signal(6, reset_less=True)
         m.d.sync += greatest.eq(self._greatest(m, places))
         m.d.comb += self.exponent.eq(delayed(m, greatest, tree_cycles(self._lanes)))
-        values = [self._lane(m, lane, places[lane], greatest) for lane in range(self._lanes)]
-        for _ in range(tree_cycles(self._lanes)):
-            sums = (
-                [a + b for a, b in zip(values[::2], values[1::2], strict=True)] if len(values) > 1 else values
-            )
-            values = [Signal(signed(len(total)), name="total", reset_less=True) for total in sums]
-            m.d.sync += [register.eq(total) for register, total in zip(values, sums, strict=True)]
-        m.d.comb += self.product.eq(values[0])
+        addends = [self._lane(m, lane, places[lane], greatest) for lane in range(self._lanes)]
+        for stage in range(tree_cycles(self._lanes)):
+            addends = self._add(m, addends, first=stage == 0)
+        m.d.comb += self.product.eq(addends[0][0])
         return m
+
+    @staticmethod
+    def _add(m: Module, addends: list[Addend], *, first: bool) -> list[Addend]:
+        """Sums of pairs. Each takes the one that its left addend lacks; that of the last addend goes in on its own."""
+        if first:
+            (*others, (value, one)) = addends
+            addends = [*others, (plus(value, C(0, 1), one), C(0, 1))]
+        sums = [(plus(a, b, a_one), b_one) for (a, a_one), (b, b_one) in zip(addends[::2], addends[1::2])]
+        result: list[Addend] = []
+        for value, one in sums or addends:
+            held = Signal(signed(len(value)), name="held_value", reset_less=True)
+            m.d.sync += held.eq(value)
+            result.append((held, delayed(m, one, 1)))
+        return result
 
     @staticmethod
     def _greatest(m: Module, values: list[Signal]) -> Signal:
@@ -139,7 +159,7 @@ class DotProduct(wiring.Component):
             values = winners
         return values[0]
 
-    def _lane(self, m: Module, lane: int, places: Signal, greatest: Signal) -> Signal:
+    def _lane(self, m: Module, lane: int, places: Signal, greatest: Signal) -> Addend:
         """The lane's addend, from ``places`` of the cycle before ``greatest``."""
         activation, term = self.activations_next[lane], self.terms_next[lane]
         nearest = self._rounding == "nearest"
@@ -156,20 +176,14 @@ class DotProduct(wiring.Component):
         m.d.comb += distance.eq(greatest - own)
         # One bit below the window decides, with what was lost below it.
         window, lost = shifted(m, Cat(Value.cast(0).replicate(4), held), distance[:4], sticky=nearest)
-        magnitude = Signal(WINDOW, name=f"magnitude_{lane}", reset_less=True)
-        up, minus = (Signal(name=f"{name}_{lane}", reset_less=True) for name in ("up", "minus"))
-        m.d.sync += [
-            magnitude.eq(window[1:]),
-            up.eq(window[0] & (lost | window[1]) & nearest),
-            minus.eq(negative),
-        ]
-        with m.If(~man | distance[4:].any()):
-            m.d.sync += [magnitude.eq(0), up.eq(0), minus.eq(0)]
-        addend = Signal(signed(WINDOW + 1), name=f"addend_{lane}")
+        up = window[0] & (lost | window[1]) & nearest
+        value = Signal(signed(WINDOW + 1), name=f"value_{lane}", reset_less=True)
+        one = Signal(name=f"one_{lane}", reset_less=True)
         # -(magnitude + up) is ~magnitude + 1 - up.
-        flipped = Cat(up ^ minus, magnitude ^ minus.replicate(WINDOW), minus).as_signed()
-        m.d.comb += addend.eq((flipped + 1) >> 1)
-        return addend
+        m.d.sync += [value.eq(Cat(window[1:] ^ negative.replicate(WINDOW), negative)), one.eq(negative ^ up)]
+        with m.If(~man | distance[4:].any()):
+            m.d.sync += [value.eq(0), one.eq(0)]
+        return value, one
 
 
 class GroupSum(wiring.Component):
@@ -236,9 +250,7 @@ class GroupSum(wiring.Component):
             up.eq(below & (lost | (halve & moved[0]) | little[0]) & nearest),
         ]
         with m.If(self.first | ~empty_now):
-            m.d.sync += total.eq(
-                (Cat(C(1, 1), Mux(greater, addend, held)).as_signed() + Cat(up, little).as_signed()) >> 1
-            )
+            m.d.sync += total.eq(plus(Mux(greater, addend, held), little, up))
         # One more than how far the next addend's exponent is above this sum's: both are that of this addend, or less by what
         # there was between them.
         m.submodules.difference = difference = share(GatedAdder, width=10, addend_width=9)
