@@ -7,16 +7,20 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from float_element_bench import Group, run
+from float_element_bench import Group, check, stimulus
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mapped import run_component, run_mapped
 
+from fpga.synthesis import Flow, synthesise
+from gen.rtlil import to_rtlil
 from hw.pe.bit_serial_fp16 import LANES, DotProduct, FloatElement, tree_cycles
 from sim import bit_serial_fp16 as golden
 from sim.bit_serial_fp16 import ROUNDINGS, Sum
@@ -223,9 +227,14 @@ def test_float32_is_exact():
         assert not np.any(bits[wanted == 0])
 
 
+def wanted(groups, rounding):
+    return [int(golden.group_result(*g.operands, g.scale, rounding=rounding)) for g in groups]
+
+
 def compare(groups, *, lanes=4, rounding="nearest"):
-    wanted = [int(golden.group_result(*g.operands, g.scale, rounding=rounding)) for g in groups]
-    assert run(groups, lanes=lanes, rounding=rounding) == wanted
+    inputs, due = stimulus(groups, lanes=lanes)
+    outputs = run_component(FloatElement(lanes=lanes, rounding=rounding), inputs)
+    assert check(inputs, outputs, due) == wanted(groups, rounding)
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
@@ -311,6 +320,29 @@ def drawn_groups(draw):
 @given(drawn_groups(), st.sampled_from(ROUNDINGS))
 def test_hardware_on_drawn_groups(groups, rounding):
     compare(groups, rounding=rounding)
+
+
+@pytest.fixture(scope="module")
+def netlist():
+    """Of the element that rounds to nearest, as in the table of figures."""
+    rtlil = to_rtlil(FloatElement(), name="top")
+    return synthesise(rtlil, name="top", flow=Flow(dsp=False))
+
+
+def test_netlist(netlist):
+    """Synthesis puts the gated adders into carry cells of ours."""
+    random = np.random.default_rng(8)
+    groups = [random_group(random, lanes=4, slices=8, kind=kind) for kind in KINDS for _ in range(3)]
+    inputs, due = stimulus(groups, lanes=4)
+    outputs = run_mapped(json.loads(netlist.netlist)["modules"]["top"], inputs)
+    assert check(inputs, outputs, due) == wanted(groups, "nearest")
+
+
+def test_area(netlist):
+    """Less than the published blocks take, and less than 2.4 of the MACs that it does the work of."""
+    luts, carries = netlist.count("LUT4"), netlist.count("CCU2C")
+    assert luts + 2 * carries <= 939
+    assert 2.4 * luts / 2 <= 1159
 
 
 def test_definition_takes_many_groups_at_once():
