@@ -142,7 +142,8 @@ class DotProduct(wiring.Component):
         if first:
             (*others, (value, one)) = addends
             addends = [*others, (plus(value, C(0, 1), one), C(0, 1))]
-        sums = [(plus(a, b, a_one), b_one) for (a, a_one), (b, b_one) in zip(addends[::2], addends[1::2])]
+        pairs = zip(addends[::2], addends[1::2], strict=len(addends) > 1)
+        sums = [(plus(a, b, a_one), b_one) for (a, a_one), (b, b_one) in pairs]
         result: list[Addend] = []
         for value, one in sums or addends:
             held = Signal(signed(len(value)), name="held_value", reset_less=True)
@@ -230,50 +231,56 @@ class GroupSum(wiring.Component):
         m = Module()
         nearest = self._rounding == "nearest"
         coming, exponent, addend, empty = self._addend(m)
-        apart, greater = Signal(EXPONENT, reset_less=True), Signal(init=1)
-        distance, move_total, move_addend = Signal(4, reset_less=True), Signal(), Signal()
-        total, held = Signal(signed(SUM + 1)), Signal(signed(SUM))
-        outgrown, halve, empty_now = Signal(), Signal(), Signal()
+        total, held, outgrown = Signal(signed(SUM + 1)), Signal(signed(SUM)), Signal()
         m.d.comb += [
             outgrown.eq(total[-1] ^ total[-2]),
             held.eq(Mux(outgrown, Cat(total[1] | (total[0] & nearest), total[2:]), total).as_signed()),
-            empty_now.eq(empty),
-            halve.eq(outgrown & ~greater),
         ]
-        # The smaller operand, with a bit below its lowest. The sum moves one place more than ``distance``.
-        smaller = Signal(signed(SUM + 1))
+        # The addend's exponent is greater than the sum's, or the sum is another group's.
+        greater = Signal(init=1)
+        apart, below = self._apart(m, coming, exponent, greater, outgrown, empty)
+        distance, move_total, move_addend = Signal(4, reset_less=True), Signal(), Signal()
+        near = (apart[4:EXPONENT] == below.replicate(EXPONENT - 4)) & ~self.before
+        m.d.sync += [
+            greater.eq(~below | self.before),
+            distance.eq(apart[:4] ^ below.replicate(4)),
+            move_total.eq(near & ~below),
+            move_addend.eq(near & below),
+        ]
+        # The smaller operand with a bit below its lowest: the sum moves one place more than ``distance``, the addend ``halve``.
+        smaller, halve, little = Signal(signed(SUM + 1)), outgrown & ~greater, Signal(signed(SUM + 1))
         m.d.comb += smaller.eq(Mux(move_total, total, 0) | Mux(move_addend, addend << 1, 0))
         moved, lost = shifted(m, smaller, distance, sticky=nearest)
-        little, below, up = Signal(signed(SUM)), Signal(), Signal()
-        m.d.comb += [
-            Cat(below, little).eq(Mux(halve, moved >> 1, moved)),
-            up.eq(below & (lost | (halve & moved[0]) | little[0]) & nearest),
-        ]
-        with m.If(self.first | ~empty_now):
-            m.d.sync += total.eq(plus(Mux(greater, addend, held), little, up))
-        # One more than how far the next addend's exponent is above this sum's: both are that of this addend, or less by what
-        # there was between them.
-        m.submodules.difference = difference = share(GatedAdder, width=10, addend_width=9)
-        m.d.comb += [
-            difference.total.eq(Cat(empty_now | ~outgrown, apart, C(0b11, 2))),
-            difference.keep.eq(~greater),
-            difference.addend.eq(Cat(C(1, 1), (coming + ~Cat(exponent, C(0, 1)))[: EXPONENT + 1])),
-        ]
-        below_it, far = difference.sum[EXPONENT + 1], Signal(3)
-        m.d.comb += far.eq(difference.sum[5 : EXPONENT + 1] ^ below_it.replicate(3))
-        m.d.sync += [
-            apart.eq(difference.sum[1:]),
-            distance.eq(difference.sum[1:5] ^ below_it.replicate(4)),
-            move_total.eq(~(below_it | far.any() | self.before)),
-            move_addend.eq(below_it & ~(far.any() | self.before)),
-            greater.eq(~below_it | self.before),
-        ]
+        m.d.comb += little.eq(Mux(halve, moved >> 1, moved))
+        up = little[0] & (lost | (halve & moved[0]) | little[1]) & nearest
+        with m.If(self.first | ~empty):
+            m.d.sync += total.eq(plus(Mux(greater, addend, held), little[1:].as_signed(), up))
         m.d.comb += [
             self.value.eq(held[3:]),
             self.up.eq(held[2] & (held[:2].any() | held[3]) & nearest),
-            self.sum_exponent.eq(exponent + ~apart + outgrown),
         ]
         return m
+
+    def _apart(
+        self, m: Module, coming: Signal, exponent: Signal, greater: Signal, outgrown: Signal, empty: Signal
+    ) -> tuple[Value, Value]:
+        """How far the next addend's exponent is above the sum's, less one, and whether that is less than 0.
+
+        The sum's exponent is this addend's, if that is ``greater``; otherwise as much more as there is between them, and one
+        more when the sum has ``outgrown`` its bits; an ``empty`` addend changes nothing.
+        """
+        apart = Signal(EXPONENT, reset_less=True)
+        m.submodules.difference = difference = share(
+            GatedAdder, width=EXPONENT + 3, addend_width=EXPONENT + 2
+        )
+        m.d.comb += [
+            difference.total.eq(Cat(empty | ~outgrown, apart, C(0b11, 2))),
+            difference.keep.eq(~greater),
+            difference.addend.eq(Cat(C(1, 1), (coming + ~Cat(exponent, C(0, 1)))[: EXPONENT + 1])),
+            self.sum_exponent.eq(exponent + ~apart + outgrown),
+        ]
+        m.d.sync += apart.eq(difference.sum[1:])
+        return difference.sum[1 : EXPONENT + 1], difference.sum[EXPONENT + 1]
 
     def _addend(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
         """Exponents of the next addend and this one, this addend in 18 bits, and whether it is nothing."""
@@ -367,7 +374,7 @@ class Dequantiser(wiring.Component):
         return m
 
     def _normalised(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
-        """Magnitude but for ``fill``, which is to be added, ``fill``, sign and exponent, ``NORMALISE`` cycles after ``capture``."""
+        """Magnitude without ``fill``, which is to be added, sign, exponent: ready ``NORMALISE`` cycles after ``capture``."""
         magnitude = Signal(WINDOW, reset_less=True)
         fill, sign, exponent = (
             Signal(reset_less=True),
