@@ -38,7 +38,7 @@ SPECIAL = np.array([0, 0x8000, 1, 0x8001, 0x3FF, 0x400, 0x3C00, 0x7BFF, 0xFBFF, 
 
 
 def published(path):
-    """Operands for :func:`golden.dot`, exponents and sums; exponents are one higher: the vectors have hidden ones with exponent 0."""
+    """Operands for :func:`golden.dot`, exponents and sums; exponents one higher: the vectors have hidden ones with exponent 0."""
     with np.load(path) as data:
         inputs, outputs = data["pe/in"].astype(np.int64), data["pe/out"]
     field, negative, significand, exponent, sign, man = np.split(inputs, 6, axis=1)

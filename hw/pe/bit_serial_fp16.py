@@ -63,9 +63,9 @@ Addend = tuple[Value, Value]
 """A value, and what must be added to it: 0 or 1."""
 
 
-def plus(a: Value, b: Value, one: Value) -> Value:
-    """``a + b + one`` in one carry chain, a bit longer than ``a``: signed."""
-    total = Cat(C(1, 1), a).as_signed() + Cat(one, b).as_signed()
+def plus(a: Value, b: Value, one: Value, also: Value | None = None) -> Value:
+    """``a + b + one`` in one carry chain, signed; with ``also``, both must be 1 to count."""
+    total = Cat(C(1, 1) if also is None else also, a).as_signed() + Cat(one, b).as_signed()
     return total[1:].as_signed()
 
 
@@ -252,9 +252,9 @@ class GroupSum(wiring.Component):
         m.d.comb += smaller.eq(Mux(move_total, total, 0) | Mux(move_addend, addend << 1, 0))
         moved, lost = shifted(m, smaller, distance, sticky=nearest)
         m.d.comb += little.eq(Mux(halve, moved >> 1, moved))
-        up = little[0] & (lost | (halve & moved[0]) | little[1]) & nearest
+        up = (lost | (halve & moved[0]) | little[1]) & nearest
         with m.If(self.first | ~empty):
-            m.d.sync += total.eq(plus(Mux(greater, addend, held), little[1:].as_signed(), up))
+            m.d.sync += total.eq(plus(Mux(greater, addend, held), little[1:].as_signed(), up, little[0]))
         m.d.comb += [
             self.value.eq(held[3:]),
             self.up.eq(held[2] & (held[:2].any() | held[3]) & nearest),
