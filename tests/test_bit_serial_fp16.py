@@ -293,6 +293,22 @@ def test_hardware_over_all_distances(rounding):
     compare(groups, rounding=rounding)
 
 
+def test_hardware_where_an_addend_is_halved_with_the_sum():
+    """Two slices that outgrow the sum, and then one with few ones: of what it loses, all that is lost decides a tie."""
+    random = np.random.default_rng(9)
+    groups = []
+    for _ in range(250):
+        group = random_group(random, lanes=4, slices=8, kind="bits")
+        group.activations = 25 << 10 | random.integers(0, 1024, (8, 4))
+        ones, place = random.integers(8), random.integers(9)
+        group.activations[2:] = 25 - random.integers(3, 16) << 10 | ones << place & 1023
+        group.sign[:2] = 0
+        group.exponent[:], group.significance[:], group.scale, group.gaps = 0, 0, 1, ()
+        group.man[:], group.man[2, 1:], group.man[3:] = 1, 0, 0
+        groups.append(group)
+    compare(groups)
+
+
 @st.composite
 def drawn_groups(draw):
     groups = []
