@@ -72,6 +72,12 @@ def _elements(notify: Notify) -> list[Row]:
     return elements.rows(notify)
 
 
+def _fp16_element(notify: Notify) -> list[Row]:
+    from gen.bench import fp16_element
+
+    return fp16_element.rows(notify)
+
+
 FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "cycles": _cycles,
     "utilisation": _utilisation,
@@ -82,8 +88,9 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "quantise": _quantise,
     "clock": _clock,
     "elements": _elements,
+    "fp16-element": _fp16_element,
 }
-SLOW = ("clock", "elements")
+SLOW = ("clock", "elements", "fp16-element")
 """Place and route: minutes each."""
 
 
