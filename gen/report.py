@@ -151,7 +151,9 @@ def _result(document: Mapping[str, Any]) -> str:
         at = ", ".join(map(str, wrong["index"]))
         got, wanted = str(wrong["got"]), str(wrong["wanted"])
         if "patterns" in wrong:
-            got, wanted = (f"{text} ({pattern})" for text, pattern in zip((got, wanted), wrong["patterns"], strict=True))
+            got, wanted = (
+                f"{text} ({pattern})" for text, pattern in zip((got, wanted), wrong["patterns"], strict=True)
+            )
         return f"differs at ({at}): got {got}, wanted {wanted}; {wrong['count']} results in all"
     return "equal to the golden model, bit for bit"
 

@@ -132,7 +132,11 @@ class Bench:
         for row in self.accumulators:
             row[:] = [pattern(120, 130, generator.getrandbits(23)) for _ in row]
         self.parameters = [
-            (pattern(110, 130, generator.getrandbits(23)), pattern(95, 145, generator.getrandbits(17) << 6), 0)
+            (
+                pattern(110, 130, generator.getrandbits(23)),
+                pattern(95, 145, generator.getrandbits(17) << 6),
+                0,
+            )
             for _ in self.parameters
         ]
 

@@ -46,9 +46,7 @@ def test_random_results_and_reads(columns, seed, sums, latency):
     async def bench(ctx):
         half, adds = 0, -columns
         for now in range(CYCLES):
-            quiet = (
-                now % 50 > 49 - columns - latency - 1
-            )  # nothing on its way when the halves change places
+            quiet = now % 50 > 49 - columns - latency - 1  # nothing on its way when the halves change places
             if now % 50 == 0:
                 half ^= 1
             row = 8 * half + int(random.integers(8))

@@ -62,7 +62,9 @@ def test_edges():
             for large in (0, 1, 2, 0x400000, 0x7FFFFE, 0x7FFFFF):
                 for small in (0, 1, 0x3FFFFF, 0x400000, 0x400001, 0x7FFFFF):
                     # From the top, so that the distance finds room; no sum beyond the greatest.
-                    pairs.append((number(0, GREATEST - 1, large), number(sign, GREATEST - 1 - distance, small)))
+                    pairs.append(
+                        (number(0, GREATEST - 1, large), number(sign, GREATEST - 1 - distance, small))
+                    )
         for place in range(24):
             for fraction in (0, 1, 0x2AAAAA, 0x555555, 0x7FFFFF):
                 other = (fraction + (1 << place >> 1)) & 0x7FFFFF
@@ -121,6 +123,9 @@ def test_multiples_of_a_unit_stay_multiples(unit, a, b):
 def test_minus_zero_leaves_every_pattern_alone():
     """Also such as are no numbers: what overwrites an accumulator passes the adder."""
     random = np.random.default_rng(SEED)
-    a = random.integers(1 << 23, 1 << 31, 500, dtype=np.uint32) | random.integers(0, 2, 500, dtype=np.uint32) << 31
+    a = (
+        random.integers(1 << 23, 1 << 31, 500, dtype=np.uint32)
+        | random.integers(0, 2, 500, dtype=np.uint32) << 31
+    )
     a[:4] = 0, MINUS_ZERO, 0x7F800000, 0xFFC00001
     np.testing.assert_array_equal(added(a, np.full(500, MINUS_ZERO, np.uint32)), a)

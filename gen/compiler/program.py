@@ -141,7 +141,11 @@ class Program:
         start, size = self.regions["output"]
         data = memory[start - self.base :][:size].tobytes()
         raw, requantised = ("<i4", "i1") if self.family.geometry.sums == "int32" else ("<f4", "<f2")
-        return np.frombuffer(data, raw if self.gemm.mode is OutputMode.RAW else requantised).reshape(self.gemm.M, self.gemm.N).copy()
+        return (
+            np.frombuffer(data, raw if self.gemm.mode is OutputMode.RAW else requantised)
+            .reshape(self.gemm.M, self.gemm.N)
+            .copy()
+        )
 
     def guards(self) -> list[Span]:
         """First and one past the last address of every stretch of guard bytes; all hold ``GUARD``, before and after a run."""

@@ -61,8 +61,7 @@ class FloatAdder(wiring.Component):
         # A number in a name is the stage behind which the value stands.
         large_2, small_2, far_2, amount_2, subtract_2 = self._order(m)
         addend_3, lost_3 = self._align(m, small_2, far_2, amount_2, subtract_2)
-        large_3, subtract_3 = delayed(m, large_2, 1), delayed(m, subtract_2, 1)
-        large_3 = data.View(FLOAT32, large_3)
+        large_3, subtract_3 = data.View(FLOAT32, delayed(m, large_2, 1)), delayed(m, subtract_2, 1)
 
         # The sum, with a bit above for a carry; never negative.
         whole = Cat(Const(0, _GUARDS + 1), large_3.fraction, large_3.exponent.any(), 0)
@@ -70,7 +69,7 @@ class FloatAdder(wiring.Component):
         m.d.sync += total_4.eq(_sum(whole, Cat(lost_3.any() ^ subtract_3, addend_3, subtract_3), subtract_3))
 
         digits_6, exponent_6, places_6 = self._normalise(m, total_4, delayed(m, large_3.exponent, 2))
-        sign_6, subtract_6 = delayed(m, large_3.sign, 3), delayed(m, subtract_3, 3)
+        sign_6, subtract_6 = (delayed(m, value, FLOAT_ADD - 4) for value in (large_3.sign, subtract_3))
 
         # The last one and all below it are rounded off. Above, the leading one is left out: with no digit it is missing.
         digits, last, half, lower = digits_6[4:-1], digits_6[4], digits_6[3], digits_6[:3]

@@ -18,7 +18,7 @@ from hw.output.walk import parameter_groups, step_layout
 from hw.timing import ACCUMULATOR_READ, SCRATCHPAD, STORE_SELECT
 
 PARAMETER = data.StructLayout({"bias": 32, "multiplier": 32, "shift": 8, "zeros": 56})
-"""A parameter entry as it lies in the scratchpad. Where sums are float32, so are bias and multiplier, and ``shift`` is not used."""
+"""A parameter entry as it lies in the scratchpad. Where sums are float32, so are bias and multiplier; ``shift`` is not used."""
 
 
 class ResultPath(wiring.Component):

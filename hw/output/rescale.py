@@ -85,7 +85,8 @@ class Rescale(wiring.Component):
             up_6.eq(kept_5[0] & (kept_5[1] | lower_5) & (number != GREATEST)),
         ]
         half = Cat(Mux(over_6, GREATEST, (number_6 + up_6)[:15]), sign_6)
-        raw_6, passed_6 = delayed(m, self.raw, FLOAT_REQUANTISE - 1), delayed(m, adder.sum, 6)
+        raw_6 = delayed(m, self.raw, FLOAT_REQUANTISE - 1)
+        passed_6 = delayed(m, adder.sum, FLOAT_REQUANTISE - 1 - FLOAT_ADD)
         m.d.sync += self.result.eq(Mux(raw_6, passed_6, half))
         return m
 
