@@ -113,7 +113,7 @@ def results(design: Design) -> Signature:
     """Results as they leave an array, seen from the array.
 
     ``valid``, ``address`` (accumulator row), ``accumulate`` and ``last`` (last result of an EXECUTE) are those of
-    column 0; ``data[c]`` comes ``c`` cycles later. Never stalled.
+    column 0; ``data[c]``, int32 or the pattern of a float32 (``Geometry.sums``), comes ``c`` cycles later. Never stalled.
     """
     return Signature(
         {

@@ -137,15 +137,12 @@ class Program:
         memory[start : start + data.size] = data
 
     def read_output(self, memory: np.ndarray) -> np.ndarray:
-        """Y [M, N] as it lies in ``memory``: int32, or int8 when requantised; of a design of float32 sums these or fp16."""
+        """Y [M, N] as it lies in ``memory``: int32, or int8 when requantised; float32 or fp16 where sums are float32."""
         start, size = self.regions["output"]
         data = memory[start - self.base :][:size].tobytes()
         raw, requantised = ("<i4", "i1") if self.family.geometry.sums == "int32" else ("<f4", "<f2")
-        return (
-            np.frombuffer(data, raw if self.gemm.mode is OutputMode.RAW else requantised)
-            .reshape(self.gemm.M, self.gemm.N)
-            .copy()
-        )
+        dtype = np.dtype(raw if self.gemm.mode is OutputMode.RAW else requantised)
+        return np.frombuffer(data, dtype).reshape(self.gemm.M, self.gemm.N).copy()
 
     def guards(self) -> list[Span]:
         """First and one past the last address of every stretch of guard bytes; all hold ``GUARD``, before and after a run."""
