@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from gen.commands import demo, formats, generate, models, presets, quantize, show, simulate
+from gen.commands import demo, formats, generate, models, presets, quantize, reproduce, show, simulate
 from gen.errors import RequestError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command("generate")(generate.generate)
 app.command("simulate")(simulate.simulate)
 app.command("formats")(formats.formats)
 app.command("quantize")(quantize.quantize)
+app.command("reproduce")(reproduce.reproduce)
 app.add_typer(models.app, name="models")
 app.command("demo")(demo.demo)
 

@@ -100,3 +100,29 @@ def quality(
     figure.suptitle(title, x=0.02, ha="left")
     figure.tight_layout()
     return svg(figure)
+
+
+def grouped(
+    places: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[float]]], unit: str, title: str
+) -> bytes:
+    """A panel above the other, by its name; in each, a group of bars for every place, a bar for every name."""
+    figure = Figure(figsize=(11, 0.6 + 2.8 * len(panels)))
+    axes: Any = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for one, (panel, several) in zip(axes, panels.items(), strict=True):
+        width = 0.84 / len(several)
+        for number, (name, values) in enumerate(several.items()):
+            left = [place - 0.42 + (number + 0.5) * width for place in range(len(places))]
+            bars = one.bar(left, values, width, label=name, color=COLOURS[number % len(COLOURS)])
+            one.bar_label(bars, fmt="%.2f", fontsize=6)
+        one.set_xticks(range(len(places)), places)
+        one.set_ylabel(unit)
+        one.set_title(panel, loc="left", fontsize=10)
+        one.grid(axis="y", alpha=0.3)
+        one.set_axisbelow(True)
+        for side in ("top", "right"):
+            one.spines[side].set_visible(False)
+    figure.suptitle(title, x=0.02, ha="left")
+    figure.tight_layout()
+    labels = axes[0].get_legend_handles_labels()
+    figure.legend(*labels, loc="upper right", ncols=len(labels[0]), fontsize=8, frameon=False)
+    return svg(figure)

@@ -13,6 +13,7 @@ from gen.compiler.compile import MOST_SIZE
 from gen.errors import RequestError
 from gen.families.contract import Family
 from hw.control.isa import OutputMode
+from hw.design import ceil_div
 from hw.formats import INT8, Format, Operand
 from sim import golden
 from sim.quantise import quantise
@@ -122,15 +123,19 @@ def random(
     formats: tuple[Format, Format] = (INT8, INT8),
     family: Family | None = None,
 ) -> Workload:
-    """Operands over the whole of their ``formats``, bias and scale such that about every output value occurs."""
+    """Operands over the whole of their ``formats``, bias and scale such that about every output value occurs.
+
+    Scales of blocks, selectors and half-precision numbers are drawn too (see ``_random``). Sums of int32 may wrap, in the golden
+    model as in the hardware.
+    """
     m, k, n = sizes
     generator = np.random.default_rng(seed)
     x = _random(generator, formats[0], (m, k), 1)
     w = _random(generator, formats[1], (k, n), 0)
     # About the standard deviation of a result.
-    powers = [np.mean(np.square(operand.integers(), dtype=float)) for operand in (x, w)]
+    powers = [np.mean(np.square(_summed(operand))) for operand in (x, w)]
     floats = family is not None and family.geometry.sums == "float32"
-    spread = 1.0 if floats else math.sqrt(k * powers[0] * powers[1])
+    spread = 1.0 if floats else max(math.sqrt(k * powers[0] * powers[1]), 1.0)
     multiplier, shift = golden.dyadics(generator.uniform(40, 80, n) / spread)
     load = Workload(
         title=f"random GEMM, {m} x {k} x {n}",
@@ -161,8 +166,43 @@ def _of_floats(load: Workload, generator: np.random.Generator) -> Workload:
 def _random(
     generator: np.random.Generator, format: Format, shape: tuple[int, int], depth_axis: int
 ) -> Operand:
-    codes = generator.integers(0, 1 << format.bits, shape, dtype=format.code_type)
-    return Operand(format=format, codes=codes, depth_axis=depth_axis)
+    """Any code that stands for a number; one scale in 17 is 0. Half precision is drawn otherwise (see ``_halves``)."""
+    if format.rule == "cast":
+        return Operand(format=format, codes=_halves(generator, format, shape), depth_axis=depth_axis)
+    codes = _any_code(generator, format, shape)
+    blocks = list(shape)
+    blocks[depth_axis] = ceil_div(shape[depth_axis], format.block) if format.block else 1
+    scales = selectors = None
+    if format.scale == "int8":
+        scales = generator.integers(0, 256, blocks) * (generator.random(blocks) >= 1 / 17)
+    if len(format.tables) > 1:
+        selectors = generator.integers(0, len(format.tables), blocks, dtype=np.uint8)
+    return Operand(format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors)
+
+
+def _any_code(generator: np.random.Generator, format: Format, shape: tuple[int, int]) -> np.ndarray:
+    numbers = [code for code, value in enumerate(format.values) if value is not None]
+    return np.array(numbers, format.code_type)[
+        generator.integers(0, len(numbers), shape, dtype=format.code_type)
+    ]
+
+
+def _halves(generator: np.random.Generator, format: Format, shape: tuple[int, int]) -> np.ndarray:
+    """Rows by chance of normal numbers, of such and one code in eight that is any, or of any codes; one in 17 is a zero.
+
+    Among all codes every exponent is as frequent, that of subnormal numbers included.
+    """
+    moderate = generator.standard_normal(shape).astype(np.float16).view(format.code_type)
+    wide = generator.random(shape) < generator.choice([0, 1 / 8, 1], (shape[0], 1))
+    codes = np.where(wide, _any_code(generator, format, shape), moderate)
+    # The sign stays: there are zeros of both.
+    return np.where(generator.random(shape) < 1 / 17, codes & 0x8000, codes)
+
+
+def _summed(operand: Operand) -> np.ndarray:
+    """float64: what enters the sums. Integers, exact up to 2**53; the values of a format without a scale, which are floats."""
+    unit = 1.0 if operand.format.scale else 2.0**operand.format.unit
+    return operand.integers() * unit
 
 
 def of_layer(
@@ -176,12 +216,14 @@ def of_layer(
 ) -> Workload:
     """What a layer of a fetched model computes for the last ``tokens`` tokens of ``prompt``, quantised to ``formats``.
 
-    Activations have one scale for all in the mode ``requantised``, whose output scale makes the largest result 127.
+    Activations have one scale for all in the mode ``requantised``, whose output scale makes the largest result 127. Those in
+    half precision are rounded to it and have none.
 
     Raises
     ------
     RequestError
-        When the model has not been fetched or is damaged, has no such layer, or the prompt is too short.
+        When the model has not been fetched or is damaged, has no such layer, or the prompt is too short; when sums might not fit
+        32 bits (see ``check_width``).
     """
     from gen.models.fetch import find
     from gen.models.file import ModelFile, ModelFileError
@@ -204,11 +246,15 @@ def of_layer(
         raise RequestError(f"--model {model!r}: {path} must be a model that can be read ({error})") from None
     x, x_scales = _quantised(entering, formats[0], 1, one_scale=mode != "raw")
     w, w_scales = _quantised(weights.T, formats[1], 0)
+    if x.format.scale:
+        check_width(layer, x, w)
     scales = np.ones(w.shape[1])
     floats = family is not None and family.geometry.sums == "float32"
     if mode != "raw" and not floats:
-        largest = float(np.abs(golden.gemm(x.integers(), w.integers()) * (x_scales * w_scales)).max()) or 1.0
+        largest = float(np.abs(_summed(x) @ _summed(w) * (x_scales * w_scales)).max()) or 1.0
         scales = x_scales * w_scales * 127 / largest
+        # What is smaller has no multiplier, and leaves 0 of any sum of 32 bits.
+        scales = np.where(scales < 2.0**-33, 0.0, scales)
     multiplier, shift = golden.dyadics(scales)
     m, k, n = *x.shape, w.shape[1]
     load = Workload(
@@ -231,11 +277,30 @@ def of_layer(
 def _quantised(
     matrix: np.ndarray, format: Format, depth_axis: int, *, one_scale: bool = False
 ) -> tuple[Operand, np.ndarray]:
-    """The operand whose rows are those of ``matrix``, and the scale of each, or the only one."""
-    result = quantise(matrix, format.shared_by("tensor") if one_scale else format)
+    """The operand whose rows are those of ``matrix``, and the scale of each, or the only one: 1 for a format without any."""
+    result = quantise(matrix, format.shared_by("tensor") if one_scale and format.scale else format)
     # Who shares the scale does not matter to an array: it knows the format by its codes.
     operand = replace(result.operand(depth_axis=depth_axis), format=format)
-    return operand, result.scales[:, 0] * 2.0**format.unit
+    return operand, result.row_scales if format.scale else np.ones(1)
+
+
+def check_width(layer: str, x: Operand, w: Operand) -> None:
+    """That no sum of integers, whole or in part, can leave int32, whatever the signs of the activations.
+
+    The bound of a feature is ``max |x| * sum over k of |w[k]| * scale[k]``, and must be below 2**31. With activations of 8 bits
+    (up to 127) and blocks whose scales are 255 it is so up to a K of 2**31 / (127 * 255 * largest |w|): 522 for ``int8-s8``,
+    2139 for ``int6-s8``, 4420 for ``int5-s8``, 9473 for ``int4-s8``, 4144 for ``fp4-mixed-s8``, 11051 for ``fp3-mixed-s8``.
+    Real weights are mostly far from the largest, so that most layers of a larger K pass.
+
+    Raises ``RequestError``, which names the first feature and its bound.
+    """
+    bounds = np.abs(w.integers()).sum(axis=0) * int(np.abs(x.integers()).max())
+    wide = np.flatnonzero(bounds >= 1 << 31)
+    if wide.size:
+        raise RequestError(
+            f"--layer {layer!r}: sums in {w.format.name} must stay below 2**31, but those of feature {wide[0]} "
+            f"could reach {bounds[wide[0]]}"
+        )
 
 
 def _mode(name: str) -> OutputMode:

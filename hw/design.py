@@ -46,6 +46,8 @@ class Geometry:
     """Weight words of a depth tile (block scales that travel with them are counted by the family, not here)."""
     variants: int = 1
     """Values that the ``variant`` of an EXECUTE may take: the formats that the array was generated for."""
+    settings: int = 0
+    """Settings of the array, of 32 bits each, that CONFIGURE changes; with none there is no such instruction."""
     sums: Sums = "int32"
     """What results are: int32, which wrap, or float32, added in the order in which they come (``hw.memory.float_add``)."""
 

@@ -21,7 +21,13 @@ def write_port(*, beats: int, width: int) -> Signature:
 
 
 def execute_command(design: Design) -> data.StructLayout:
-    """An EXECUTE whose tokens have come, range-checked as far as one field alone can be."""
+    """An EXECUTE whose tokens have come, range-checked as far as one field alone can be.
+
+    For an array with settings also a CONFIGURE, when ``configure`` is 1: then ``setting`` and ``value`` are its fields, and the
+    other members mean nothing. When it is 0, these two mean nothing.
+    """
+    settings = design.geometry.settings
+    configure = {"configure": 1, "setting": ceil_log2(settings), "value": 32} if settings else {}
     return data.StructLayout(
         {
             "activations_address": ceil_log2(design.activation_words),
@@ -33,6 +39,7 @@ def execute_command(design: Design) -> data.StructLayout:
             "depth_tiles": 24,
             "accumulate": 1,
             "variant": 8,
+            **configure,
         }
     )
 
@@ -112,8 +119,9 @@ def accumulators_read(design: Design) -> Signature:
 def results(design: Design) -> Signature:
     """Results as they leave an array, seen from the array.
 
-    ``valid``, ``address`` (accumulator row), ``accumulate`` and ``last`` (last result of an EXECUTE) are those of
-    column 0; ``data[c]``, int32 or the pattern of a float32 (``Geometry.sums``), comes ``c`` cycles later. Never stalled.
+    ``valid``, ``address`` (accumulator row), ``accumulate`` and ``last`` are those of column 0; ``data[c]``, int32 or
+    the pattern of a float32 (``Geometry.sums``), comes ``c`` cycles later. ``last``: a command has ended; an EXECUTE with its
+    last result, a CONFIGURE without a result, hence without ``valid``. Never stalled.
     """
     return Signature(
         {

@@ -2,7 +2,7 @@
 
 Written from docs/architecture.md and the instruction table; it shares no code with the compiler, so that a fault there
 cannot hide here. Instructions take effect one after the other in program order, which every correct program allows:
-the three queues may only change when something happens, never what.
+the three queues may only change when something happens, never what. Each run is the first after a reset: all settings are zero.
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ class _Machine:
         }
         kind = np.dtype(g.sums)
         self._accumulators = np.full((design.accumulator_rows, g.columns), UNTOUCHED, np.int32).view(kind)
+        self._settings = [0] * g.settings
         self._tokens = [0] * len(Token)
         self._limits = _implemented_bits(design)
 
@@ -127,6 +128,7 @@ class _Machine:
             Opcode.LOAD: self._load,
             Opcode.EXECUTE: self._execute,
             Opcode.STORE: self._store,
+            Opcode.CONFIGURE: self._configure,
         }
         action[f.opcode](f)
         for token in Token:
@@ -138,7 +140,9 @@ class _Machine:
     def _decode(self, word: int) -> Instruction:
         if word & 0xFF not in list(Opcode):
             raise _Fault(Error.OPCODE)
-        opcode = Opcode(word & 0xFF)
+        opcode, settings = Opcode(word & 0xFF), self._design.geometry.settings
+        if opcode is Opcode.CONFIGURE and not settings:
+            raise _Fault(Error.OPCODE)
         values: dict[str, int] = {}
         place, malformed = 0, False
         for field in FIELDS[opcode]:
@@ -146,8 +150,9 @@ class _Machine:
             place += field.bits
             values[field.name] = value
             malformed |= field.range is Range.COUNT and value == 0
+            malformed |= field.range is Range.SETTING and value >= settings
             malformed |= value >> self._limits.get((opcode, field.name), field.bits) != 0
-        variants = {Opcode.LOAD: len(Destination), Opcode.STORE: len(OutputMode)}
+        variants = {Opcode.LOAD: len(Destination), Opcode.STORE: len(OutputMode), Opcode.CONFIGURE: 1}
         if values["variant"] >= variants.get(opcode, self._design.geometry.variants):
             raise _Fault(Error.OPCODE)
         foreign = any(values["wait"] >> t & 1 for t in Token if t.waiter is not opcode.queue)
@@ -191,7 +196,10 @@ class _Machine:
         if f.accumulators_address // half != last_row // half:
             raise _Fault(Error.LOCAL)
         results = self._model.execute(
-            f.values, self._scratchpads[Destination.ACTIVATIONS], self._scratchpads[Destination.WEIGHTS]
+            f.values,
+            self._scratchpads[Destination.ACTIVATIONS],
+            self._scratchpads[Destination.WEIGHTS],
+            self._settings,
         ).reshape(-1, rows, f.column_tiles * g.columns)
         for n in range(f.column_tiles):
             start = f.accumulators_address + n * rows
@@ -201,6 +209,9 @@ class _Machine:
                 # int32 wraps, float32 is rounded after every addition.
                 accumulators[:] = accumulators + result if accumulate else result
                 accumulate = 1
+
+    def _configure(self, f: Instruction) -> None:
+        self._settings[f.setting] = f.value
 
     def _store(self, f: Instruction) -> None:
         g, d = self._design.geometry, self._design

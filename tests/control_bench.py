@@ -5,7 +5,7 @@ from amaranth.sim import Simulator
 from hw.design import Design, Geometry
 
 
-def design(data_bytes=8, address_width=32):
+def design(data_bytes=8, address_width=32, settings=0):
     geometry = Geometry(
         tile_rows=4,
         columns=4,
@@ -13,6 +13,7 @@ def design(data_bytes=8, address_width=32):
         activation_bytes=data_bytes,
         weight_bytes=data_bytes,
         weight_words=1,
+        settings=settings,
     )
     return Design(
         geometry=geometry,

@@ -6,7 +6,7 @@ Like ``reference_array``, whose packing it has: written from docs/architecture.m
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -30,7 +30,13 @@ def result(sums: np.ndarray) -> np.ndarray:
 class FloatModel(Model):
     """As its base, but the products of each group are a result of their own."""
 
-    def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def execute(
+        self,
+        fields: Mapping[str, int],
+        activations: np.ndarray,
+        weights: np.ndarray,
+        settings: Sequence[int] = (),
+    ) -> np.ndarray:
         g = self._shape
         depth, words = fields["depth_tiles"], self.weight_words(0, fields["depth_tiles"])
         each = GROUP // g.tile_depth
@@ -57,10 +63,13 @@ class FloatReference(Reference):
     pairs = ((INT8, INT8),)
 
     def _geometry(self) -> Geometry:
-        return replace(self._shape, variants=1, sums="float32")
+        return replace(self._shape, variants=1, settings=0, sums="float32")
 
     def depth_granule(self, variant: int) -> int:
         return math.lcm(self.geometry.activation_bytes, self.geometry.tile_depth, GROUP)
+
+    def settings(self, variant: int) -> tuple[tuple[int, int], ...]:
+        return ()
 
     def model(self) -> FloatModel:
         return FloatModel(self.geometry)

@@ -51,7 +51,8 @@ def test_random_results_and_reads(columns, seed, sums, latency):
                 half ^= 1
             row = 8 * half + int(random.integers(8))
             valid = not quiet and random.random() < 0.8 and now - touched.get(row, -99) > latency
-            add, last = bool(random.integers(2)), valid and random.random() < 0.2
+            # A command that has no result ends all the same.
+            add, last = bool(random.integers(2)), random.random() < 0.2
             ctx.set(dut.results.valid, valid)
             ctx.set(dut.results.address, row)
             ctx.set(dut.results.accumulate, add)

@@ -33,10 +33,15 @@ def operands(program: Program, seed: int) -> tuple[Any, ...]:
     g, generator = program.gemm, np.random.default_rng(seed)
     activations, weights = program.family.pairs[g.variant]
     x = Operand(format=activations, codes=codes(generator, activations, (g.M, g.K)), depth_axis=1)
-    scales = None
+    scales = selectors = None
     if weights.block:
-        scales = generator.integers(-128, 128, (-(-g.K // weights.block), g.N))
-    w = Operand(format=weights, codes=codes(generator, weights, (g.K, g.N)), depth_axis=0, scales=scales)
+        blocks = (-(-g.K // weights.block), g.N)
+        scales = generator.integers(*((0, 256) if weights.scale == "int8" else (-128, 128)), blocks)
+        if len(weights.tables) > 1:
+            selectors = generator.integers(0, len(weights.tables), blocks, dtype=np.uint8)
+    w = Operand(
+        format=weights, codes=codes(generator, weights, (g.K, g.N)), depth_axis=0, scales=scales, selectors=selectors
+    )  # fmt: skip
     if g.mode is RAW:
         return x, w
     bias = generator.integers(-(2**31), 2**31, g.N, dtype=np.int32)
@@ -345,12 +350,44 @@ def test_wrong_operands() -> None:
         program.image(x, w, np.zeros(4, np.int32), np.zeros(4, np.uint32), np.full(4, 64, np.uint8))
 
 
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[1].name)
+@pytest.mark.parametrize("depth", [1, 5, 16, 17, 50])
+@pytest.mark.parametrize("stationary", [False, True])
+def test_every_pair_at_a_depth_of_parts_of_tiles_and_blocks(
+    pair: tuple[Format, Format], depth: int, stationary: bool
+) -> None:
+    family = Reference(rows=4, columns=3, data_bytes=8, stationary=stationary)
+    chip = design(family)
+    names = (pair[0].name, pair[1].name)
+    for mode in OutputMode:
+        verify(chip, family, compile_gemm(chip, family, 5, depth, 7, mode=mode, formats=names), seed=depth)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_rows_keep_apart_where_a_tile_takes_several_activation_words(rows: int) -> None:
+    """One step of K, in tiles of four: two words, of which LOAD fills one; the scratchpad holds no more than these."""
+    family = Reference(rows=4, columns=1, data_bytes=4, stationary=True)
+    chip = design(family, activations=8 * rows, accumulators=16)
+    program = compile_gemm(chip, family, rows, 1, 1, formats=("words", "selected"))
+    verify(chip, family, program)
+    assert {one.activations_stride for one in program.instructions if one.opcode is Opcode.EXECUTE} == {
+        2 * (rows > 1)
+    }
+    with pytest.raises(
+        DoesNotFit, match=r"memory.activations must be at least 8 bytes for this array, not 4"
+    ):
+        compile_gemm(design(family, activations=4), family, rows, 1, 1, formats=("words", "selected"))
+
+
 def test_formats_are_chosen_by_name() -> None:
     chip = design(STANDARD)
     assert compile_gemm(chip, STANDARD, 1, 1, 1).gemm.variant == 0
     assert compile_gemm(chip, STANDARD, 1, 1, 1, formats=(None, "blocks")).gemm.variant == 1
     assert compile_gemm(chip, STANDARD, 1, 1, 1, formats=("nibbles", None)).gemm.variant == 1
-    message = r"formats int8 x blocks .*: must be one of int8 x int8, nibbles x blocks for this array"
+    assert compile_gemm(chip, STANDARD, 1, 1, 1, formats=(None, "selected")).gemm.variant == 2
+    assert compile_gemm(chip, STANDARD, 1, 1, 1, formats=(None, "specials")).gemm.variant == 3
+    pairs = "int8 x int8, nibbles x blocks, words x selected, int8 x specials"
+    message = f"formats int8 x blocks .*: must be one of {pairs} for this array"
     with pytest.raises(RequestError, match=message):
         compile_gemm(chip, STANDARD, 1, 1, 1, formats=("int8", "blocks"))
 
@@ -387,7 +424,7 @@ def test_the_systolic_family_agrees_with_the_reference(
     kind = load_family("systolic")
     array = kind(kind.Config(rows=rows, columns=columns, dataflow=dataflow), data_bytes=width)
     same = Reference(rows=rows, columns=columns, data_bytes=width, stationary=dataflow == "weight-stationary")
-    assert replace(array.geometry, variants=2) == same.geometry
+    assert replace(array.geometry, variants=len(PAIRS), settings=2) == same.geometry
     assert array.model().weight_words(0, 5) == same.model().weight_words(0, 5)
     drawn = codes(np.random.default_rng(0), INT8, (13, 2 * columns + 1))
     w = Operand(format=INT8, codes=drawn, depth_axis=0)

@@ -226,7 +226,8 @@ MALFORMED = (
     malformed(
         Error.OPCODE,
         zeros=bytes(INSTRUCTION_BYTES),
-        opcode=spoil(load(), 0, 8, 4),
+        opcode=spoil(load(), 0, 8, 5),
+        configure=assemble(Opcode.CONFIGURE),
         all_ones=b"\xff" * INSTRUCTION_BYTES,
         load_variant=load(variant=3),
         execute_variant=execute(variant=1),

@@ -16,16 +16,22 @@ from hw.control.isa import Error, Opcode, Queue, Token
 from hw.timing import DECODE, PROGRAM_CHECK
 
 
-def random_word(draw):
-    """A well-formed instruction of the design above, as values."""
-    opcode = draw(st.sampled_from(list(Opcode)))
+def known(count):
+    """The operations of a design with so many settings."""
+    return list(Opcode) if count else [Opcode.LOAD, Opcode.EXECUTE, Opcode.STORE]
+
+
+def random_word(draw, count):
+    """A well-formed instruction of the design with ``count`` settings, as values."""
+    opcode = draw(st.sampled_from(known(count)))
     own = sum(1 << token for token in Token if token.waiter is opcode.queue)
     small = {
         "memory_address": (1 << 32) - 1, "memory_stride": (1 << 32) - 1, "row_bytes": (1 << 24) - 1, "rows": 65535,
         "local_stride": 65535, "local_address": 1023, "activations_address": 1023, "weights_address": 1023,
         "accumulators_address": 63, "activations_stride": 65535, "row_tiles": 65535, "column_tiles": 65535,
         "accumulate": 1, "depth_tiles": (1 << 24) - 1, "accumulators_stride": 65535, "columns": 65535,
-        "parameters_address": 31, "post": 255, "variant": {Opcode.LOAD: 2, Opcode.EXECUTE: 0, Opcode.STORE: 1}[opcode],
+        "parameters_address": 31, "post": 255, "variant": {Opcode.LOAD: 2, Opcode.STORE: 1}.get(opcode, 0),
+        "setting": count - 1, "value": (1 << 32) - 1,
     }  # fmt: skip
     values = {"wait": draw(st.integers(0, 255)) & own}
     for item in isa.FIELDS[opcode]:
@@ -36,11 +42,12 @@ def random_word(draw):
 
 
 class TestDecoder:
-    @settings(max_examples=40)
+    @settings(max_examples=60)
     @given(st.data())
     def test_fields_reach_their_queue(self, data):
-        words = [random_word(data.draw) for _ in range(4)]
-        dut = Decoder(design=design())
+        count = data.draw(st.sampled_from([0, 1, 3, 4]))
+        words = [random_word(data.draw, count) for _ in range(4)]
+        dut = Decoder(design=design(settings=count))
 
         async def bench(ctx):
             for index, (opcode, values) in enumerate(words):
@@ -62,7 +69,9 @@ class TestDecoder:
                 assert ctx.get(entry.wait) == values["wait"] >> own[0]
                 assert ctx.get(entry.command.index) == index
                 assert ctx.get(entry.command.post) == values["post"]
-                target = entry.command.operands if opcode is Opcode.EXECUTE else entry.command
+                target = entry.command.operands if opcode.queue is Queue.EXECUTE else entry.command
+                if count and opcode.queue is Queue.EXECUTE:
+                    assert ctx.get(target.configure) == (opcode is Opcode.CONFIGURE)
                 for name in target.shape().members:
                     if name in values:
                         assert ctx.get(target[name]) == values[name], name
@@ -72,19 +81,16 @@ class TestDecoder:
 
         simulate(dut, bench)
 
-    @settings(max_examples=60)
+    @settings(max_examples=80)
     @given(st.data())
     def test_one_wrong_field_is_refused(self, data):
-        opcode, values = random_word(data.draw)
-        wrong = data.draw(st.sampled_from(["opcode", "variant", "reserved", "wait", "zero", "range"]))
+        count = data.draw(st.sampled_from([0, 1, 3, 4]))
+        opcode, values = random_word(data.draw, count)
+        kinds = ["opcode", "variant", "reserved", "wait", "range", "zero"]
+        wrong = data.draw(st.sampled_from(kinds[:-1] if opcode is Opcode.CONFIGURE else kinds))
         code = Error.OPCODE if wrong in ("opcode", "variant") else Error.FIELD
         if wrong == "variant":
-            values["variant"] = data.draw(
-                st.integers(values["variant"] + 1 if opcode is not Opcode.LOAD else 3, 255)
-            )
-            values["variant"] = max(
-                values["variant"], {Opcode.LOAD: 3, Opcode.EXECUTE: 1, Opcode.STORE: 2}[opcode]
-            )
+            values["variant"] = data.draw(st.integers({Opcode.LOAD: 3, Opcode.STORE: 2}.get(opcode, 1), 255))
         if wrong == "wait":
             values["wait"] |= 1 << data.draw(
                 st.sampled_from([t for t in Token if t.waiter is not opcode.queue])
@@ -94,18 +100,19 @@ class TestDecoder:
                 data.draw(st.sampled_from([f.name for f in isa.FIELDS[opcode] if f.range is isa.Range.COUNT]))
             ] = 0
         if wrong == "range":
-            name = {
-                Opcode.LOAD: "local_address",
-                Opcode.EXECUTE: "depth_tiles",
-                Opcode.STORE: "parameters_address",
-            }
-            values[name[opcode]] = 1 << (24 if opcode is Opcode.EXECUTE else 11)
+            name, least, bits = {
+                Opcode.LOAD: ("local_address", 1 << 10, 32),
+                Opcode.EXECUTE: ("depth_tiles", 1 << 24, 32),
+                Opcode.STORE: ("parameters_address", 1 << 5, 16),
+                Opcode.CONFIGURE: ("setting", count, 16),
+            }[opcode]
+            values[name] = data.draw(st.integers(least, (1 << bits) - 1))
         word = int.from_bytes(isa.assemble(opcode, **values), "little")
         if wrong == "opcode":
-            word = word & ~0xFF | data.draw(st.integers(0, 255).filter(lambda b: b not in list(Opcode)))
+            word = word & ~0xFF | data.draw(st.integers(0, 255).filter(lambda b: b not in known(count)))
         if wrong == "reserved":
             word |= 1 << data.draw(st.integers(224, 255))
-        dut = Decoder(design=design())
+        dut = Decoder(design=design(settings=count))
 
         async def bench(ctx):
             ctx.set(dut.i.payload, {"word": word, "index": 77})

@@ -45,7 +45,7 @@ class PatternLaw(OutputStationaryLaw):
 class PatternModel(SystolicModel):
     """A result per EXECUTE."""
 
-    def execute(self, fields, activations, weights):
+    def execute(self, fields, activations, weights, settings=()):
         assert fields["depth_tiles"] <= GRANULE
         return super().execute(fields, activations, weights).view(np.float32)[None]
 

@@ -69,6 +69,7 @@ def test_tables_that_cannot_be(changes, message) -> None:
         ("q4_0:g64", "block of format q4_0:g64 must be 32, not 64"),
         ("q4_1:row", "block of format q4_1:row must be 32, not 0"),
         ("q8_0:tensor", "block of format q8_0:tensor must be 32, not 0"),
+        ("int4-s8:row", "block of format int4-s8:row must be 1 or more, not 0"),
         ("fp3-er-s8:row", "block of format fp3-er-s8:row must be 1 or more, not 0"),
     ],
 )
@@ -127,6 +128,127 @@ def test_parts_of_blocks(depth: int, others: int, seed: int, weights: bool) -> N
     assert np.array_equal(part.integers(), wanted)
 
 
+SECOND_LEVEL = [name for name, format in FORMATS.items() if format.scale == "int8"]
+
+
+def test_second_levels_are_there() -> None:
+    kinds = ("er", "ea", "mixed")
+    wanted = [f"int{bits}-s8" for bits in (4, 5, 6, 8)]
+    wanted += [f"fp{bits}-{kind}-s8" for bits in (3, 4) for kind in kinds]
+    assert wanted == SECOND_LEVEL
+
+
+@given(
+    st.sampled_from(SECOND_LEVEL),
+    st.integers(1, 14),
+    st.integers(1, 5),
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+)
+def test_operands_with_scales_and_selectors(
+    name: str, depth: int, others: int, seed: int, weights: bool
+) -> None:
+    """Every code, those of special values included, times the scale of its block; a part of it; and from values back."""
+    generator, format = np.random.default_rng(seed), find(f"{name}:g4")
+    codes = generator.integers(0, 1 << format.bits, (depth, others), dtype=np.uint8)
+    scales = generator.integers(0, 256, (-(-depth // 4), others))
+    tables = len(format.tables)
+    selectors = generator.integers(0, tables, scales.shape, dtype=np.uint8)
+    each = [[format.tables[selectors[k // 4, n]][codes[k, n]] for n in range(others)] for k in range(depth)]
+    values = np.array(each, dtype=np.int64)
+    exact = np.array([[values[k, n] * scales[k // 4, n] for n in range(others)] for k in range(depth)])
+    turned = (lambda array: array) if weights else (lambda array: np.ascontiguousarray(array.T))
+    whole = Operand(
+        format=format, codes=turned(codes), depth_axis=0 if weights else 1, scales=turned(scales),
+        selectors=turned(selectors) if tables > 1 else None,
+    )  # fmt: skip
+    assert np.array_equal(turned(whole.integers()), exact)
+    first, last = 4 * (depth // 8), max(4 * (depth // 8) + 1, depth - 1)
+    part = whole.part((first, last), (others // 2, others))
+    assert np.array_equal(turned(part.integers()), exact[first:last, others // 2 :])
+    made = (Operand.weights if weights else Operand.activations)(
+        format, turned(values), turned(scales), whole.selectors
+    )
+    assert np.array_equal(made.integers(), whole.integers())
+    assert np.array_equal(made.codes, whole.codes)
+
+
+def test_special_values_are_written_under_their_selector() -> None:
+    format = find("fp3-mixed-s8:g2")
+    values, selectors = np.array([[3], [-4], [-6], [6]]), np.array([[0], [3]], np.uint8)
+    with pytest.raises(ValueError, match="values must be those of fp3-mixed-s8:g2, not 6"):
+        Operand.weights(format, values, np.ones((2, 1), np.int64), selectors)
+    made = Operand.weights(format, values[:3], np.ones((2, 1), np.int64), selectors)
+    assert made.codes.tolist() == [[4], [7], [4]]
+    with pytest.raises(ValueError, match="values must be those of fp3-mixed-s8:g2, not -6"):
+        Operand.weights(format, values, np.ones((2, 1), np.int64), selectors[::-1].copy())
+
+
+@pytest.mark.parametrize("depth_axis", [0, 1])
+@pytest.mark.parametrize(
+    "name", [*SECOND_LEVEL, "int8", "int4:tensor", "fp4-mixed:row", "fp3-ea:tensor", "fp16", "nvfp4:row"]
+)
+def test_operands_of_quantised_matrices(name: str, depth_axis: int) -> None:
+    """Integers of the operand times what rows share are the values, bit for bit; K is no multiple of the block."""
+    matrix = np.random.default_rng(4).standard_t(3, (6, 300))
+    matrix[1], matrix[2, :128] = 0, 0
+    quantised = quantise(matrix, name)
+    operand = quantised.operand(depth_axis=depth_axis)
+    integers = operand.integers() if depth_axis else operand.integers().T
+    assert (operand.format, operand.depth) == (quantised.format, 300)
+    assert np.array_equal(integers * quantised.row_scales[:, None], quantised.values())
+    part = operand.part((128, 299), (1, 4)).integers()
+    assert np.array_equal(part if depth_axis else part.T, integers[1:4, 128:299])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mxfp4", "blocks of mxfp4 must be turned into integers by an array family that takes them"),
+        ("int4:g128", "blocks of int4:g128 must be turned into integers by an array family"),
+        ("int4-asym:row", "offset of int4-asym:row must be none for an operand, not 'zero'"),
+        ("kivi2:row", "offset of kivi2:row must be none for an operand, not 'minimum'"),
+    ],
+)
+def test_quantised_matrices_that_are_no_operands(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        quantise(np.ones((2, 200)), name).operand(depth_axis=0)
+
+
+def test_half_precision_is_exact_in_its_smallest_number() -> None:
+    """2**-24: what codes stand for are whole numbers of it, below 2**41, hence exact in float64 too."""
+    format = find("fp16")
+    codes = np.arange(1 << 16, dtype=np.uint16)
+    finite = codes[np.isfinite(codes.view(np.float16))].reshape(2, -1)
+    x = Operand(format=format, codes=finite, depth_axis=1)
+    assert not format.complete
+    assert (format.unit, format.maximum) == (-24, 65504 << 24)
+    assert np.array_equal(x.integers() * 2.0**-24, finite.view(np.float16).astype(np.float64))
+    again = Operand.activations(format, x.integers())
+    assert np.array_equal(again.codes, np.where(finite == 0x8000, 0, finite))
+
+
+@pytest.mark.parametrize("code", [0x7C00, 0xFC00, 0x7E00, 0xFFFF])
+def test_infinities_and_what_is_no_number_are_refused(code: int) -> None:
+    codes = np.full((3, 4), 0x3C00, np.uint16)
+    codes[1, 2] = codes[2, 0] = code
+    with pytest.raises(
+        ValueError, match=rf"codes of fp16 must stand for numbers, not {code:#x} at \[1, 2\]$"
+    ):
+        Operand(format=find("fp16"), codes=codes, depth_axis=1)
+
+
+def test_pairs_lie_along_k() -> None:
+    """An outlier beside its victim, in either matrix; an operand of two victims cannot be."""
+    format, values = find("ovp4-int4"), np.array([[96, 0, 3], [0, -12, -7]])
+    x, w = Operand.activations(format, values[:, :2]), Operand.weights(format, values.T[:2])
+    assert np.array_equal(x.integers(), values[:, :2])
+    assert np.array_equal(w.integers(), values.T[:2])
+    assert np.array_equal(w.codes, x.codes.T)
+    with pytest.raises(ValueError, match="a pair of ovp4-int4 must have one victim at most, not two"):
+        Operand(format=format, codes=np.full((2, 1), 8, np.uint8), depth_axis=0)
+
+
 def test_operands_that_cannot_be() -> None:
     codes = np.zeros((8, 2), np.uint8)
     with pytest.raises(TypeError, match="codes must be an array of uint8, not dtype"):
@@ -141,6 +263,35 @@ def test_operands_that_cannot_be() -> None:
         Operand(format=INT8, codes=codes, depth_axis=0, scales=np.ones((2, 2), np.int64))
     with pytest.raises(ValueError, match=r"scales must be int64 of shape \(2, 2\), not int64 \(3, 2\)"):
         Operand(format=BLOCKS, codes=codes, depth_axis=0, scales=np.ones((3, 2), np.int64))
+    with pytest.raises(ValueError, match=r"scales must be int64 of shape \(2, 2\), not uint8 \(2, 2\)"):
+        Operand(format=BLOCKS, codes=codes, depth_axis=0, scales=np.ones((2, 2), np.uint8))
+    for scale in (-1, 256):
+        scales = np.array([[7, scale]])
+        low, high = sorted((7, scale))
+        with pytest.raises(ValueError, match=f"scales of int4-s8 must be 0 to 255, not {low} to {high}"):
+            Operand(format=find("int4-s8"), codes=codes, depth_axis=0, scales=scales)
+    selected = find("fp4-er-s8:g4")
+    options = {"codes": codes, "depth_axis": 0, "scales": np.ones((2, 2), np.int64)}
+    selectors = np.zeros((2, 2), np.uint8)
+    several = "selectors must be given for a format with several tables alone, "
+    with pytest.raises(ValueError, match=f"{several}fp4-er-s8:g4 has 2"):
+        Operand(format=selected, **options)
+    with pytest.raises(ValueError, match=f"{several}blocks has 1"):
+        Operand(format=BLOCKS, selectors=selectors, **options)
+    with pytest.raises(ValueError, match=r"selectors must be uint8 of shape \(2, 2\), not uint8 \(1, 2\)"):
+        Operand(format=selected, selectors=selectors[:1], **options)
+    with pytest.raises(ValueError, match=r"selectors must be uint8 of shape \(2, 2\), not int64 \(2, 2\)"):
+        Operand(format=selected, selectors=selectors.astype(np.int64), **options)
+    with pytest.raises(ValueError, match="selectors of fp4-er-s8:g4 must be 0 to 1, not 0 to 2"):
+        Operand(format=selected, selectors=np.array([[0, 2], [0, 1]], np.uint8), **options)
+    with pytest.raises(ValueError, match=f"{several}fp4-er-s8:g4 has 2"):
+        Operand.weights(selected, np.full((8, 2), -10), options["scales"])
+    with pytest.raises(ValueError, match=f"{several}int8 has 1"):
+        Operand.activations(INT8, codes.astype(np.int64), None, np.zeros((8, 1), np.uint8))
+    with pytest.raises(ValueError, match=r"selectors must be uint8 of shape \(2, 2\), not uint8 \(4, 2\)"):
+        Operand.weights(selected, codes.astype(np.int64), options["scales"], np.zeros((4, 2), np.uint8))
+    with pytest.raises(ValueError, match=r"codes of ternary must stand for numbers, not 0x2 at \[0, 1\]"):
+        Operand(format=find("ternary"), codes=np.array([[1, 2]], np.uint8), depth_axis=0)
     whole = Operand(format=BLOCKS, codes=codes, depth_axis=0, scales=np.ones((2, 2), np.int64))
     with pytest.raises(ValueError, match="a part must begin at a multiple of 4 steps, not at 2"):
         whole.part((2, 8), (0, 2))

@@ -56,7 +56,8 @@ def test_a_family_takes_formats_as_they_are(name) -> None:
     ("name", "per_weight", "per_row"),
     [
         ("int8", 8, 16), ("int8:tensor", 8, 0), ("int4:g64", 4.25, 0), ("int4-asym:row", 4, 20), ("fp4-mixed:row", 4, 18),
-        ("kivi2:row", 2, 32), ("if4", 4.5, 0), ("if4:row", 4, 8), ("fp4-er-s8", 4.0703, 32), ("nvfp4", 4.5, 0), ("fp16", 16, 0),
+        ("kivi2:row", 2, 32), ("if4", 4.5, 0), ("if4:row", 4, 8), ("fp4-er-s8", 4.0703, 32), ("int6-s8", 6.0625, 32),
+        ("nvfp4", 4.5, 0), ("fp16", 16, 0),
     ],
 )  # fmt: skip
 def test_bits_of_weights_and_rows(name, per_weight, per_row) -> None:
@@ -67,7 +68,8 @@ def test_bits_of_weights_and_rows(name, per_weight, per_row) -> None:
 @pytest.mark.parametrize(
     ("name", "low", "high"),
     [
-        ("int8", -127, 127), ("int4", -7, 7), ("int2:g8", -1, 1), ("mxint8", -127 / 64, 127 / 64), ("mxint2", -1, 1),
+        ("int8", -127, 127), ("int4", -7, 7), ("int2:g8", -1, 1), ("int5-s8", -15, 15),
+        ("mxint8", -127 / 64, 127 / 64), ("mxint2", -1, 1),
         ("nvint4", -7, 7), ("q8_0", -127, 127), ("q4_0", -8, 7), ("if4", -6, 6), ("ovp4-int4", -96, 96), ("fp4-ea", -8, 8),
     ],
 )  # fmt: skip
@@ -127,7 +129,7 @@ def test_many_codes_are_not_printed(formats, name, codes) -> None:
     ("name", "end"),
     [
         ("nvpf4", "not 'nvpf4'; did you mean nvfp4?\n"),
-        ("in8:g64", "not 'in8:g64'; did you mean int8 or mxint8?\n"),
+        ("in8:g64", "not 'in8:g64'; did you mean int8 or mxint8 or int8-s8?\n"),
         ("zzzz", "not 'zzzz'\n"),
         ("int4:x", "not 'int4:x'\n"),
     ],

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hw.control.isa import Destination, Error, Opcode, OutputMode, Token, assemble
 from sim.interpreter import Outcome, run
-from tests.reference_array import Reference, design
+from tests.reference_array import PAIRS, Reference, design
 
 FAMILY = Reference(rows=2, columns=2, data_bytes=4, stationary=False)
 DESIGN = design(FAMILY, activations=64, weights=32, accumulators=16, parameters=4, address_width=32)
 BASE, SIZE, DATA = 0x1000, 0x800, 0x1400
-LOAD, EXECUTE, STORE = Opcode.LOAD, Opcode.EXECUTE, Opcode.STORE
+LOAD, EXECUTE, STORE, CONFIGURE = Opcode
 
 
 def load(destination: Destination = Destination.ACTIVATIONS, **fields: int) -> bytes:
@@ -29,6 +31,10 @@ def execute(**fields: int) -> bytes:
 
 def store(**fields: int) -> bytes:
     return assemble(STORE, **{"memory_address": 0x1600, "rows": 1, "columns": 1} | fields)
+
+
+def configure(setting: int, value: int, **fields: int) -> bytes:
+    return assemble(CONFIGURE, setting=setting, value=value, **fields)
 
 
 def memory(*instructions: bytes) -> np.ndarray:
@@ -92,6 +98,26 @@ def test_requantised_store_takes_its_parameters() -> None:
     assert image[0x600:0x602].copy().view(np.int8).tolist() == [38, -128]
 
 
+def test_a_setting_holds_from_its_configure_on() -> None:
+    """One weight that is setting 1, before and after it changes; the last to be told counts, and setting 0 is another one."""
+    image = memory(
+        load(memory_address=0x1400, row_bytes=1),
+        load(Destination.WEIGHTS, memory_address=0x1500, row_bytes=2),
+        execute(variant=3, depth_tiles=1, activations_stride=0, accumulators_address=0),
+        configure(1, 5),
+        configure(1, 2**32 - 9),
+        configure(0, 11),
+        execute(variant=3, depth_tiles=1, activations_stride=0, accumulators_address=2),
+        configure(1, 1 << 31),
+        execute(variant=3, depth_tiles=1, activations_stride=0, accumulators_address=4),
+        *(store(accumulators_address=2 * i, memory_address=0x1600 + 4 * i) for i in range(3)),
+    )
+    image[0x400], image[0x500] = 3, 15
+    assert run(DESIGN, FAMILY.model(), image, BASE, 12, (BASE, BASE + SIZE - 1), base=BASE).passed
+    # -3 * 2**31 wraps to -2**31.
+    assert image[0x600:0x60C].copy().view("<i4").tolist() == [0, -27, -(1 << 31)]
+
+
 WAIT_WEIGHTS = 1 << Token.WEIGHTS_READY
 
 
@@ -101,8 +127,13 @@ WAIT_WEIGHTS = 1 << Token.WEIGHTS_READY
         pytest.param(bytes(32), Error.OPCODE, id="zeroed memory"),
         pytest.param(b"\x09" + load()[1:], Error.OPCODE, id="unknown opcode"),
         pytest.param(load(Destination(0), variant=3), Error.OPCODE, id="unknown destination"),
-        pytest.param(execute(variant=2), Error.OPCODE, id="format that the array lacks"),
+        pytest.param(execute(variant=len(PAIRS)), Error.OPCODE, id="format that the array lacks"),
         pytest.param(store(variant=2), Error.OPCODE, id="unknown output mode"),
+        pytest.param(configure(0, 1, variant=1), Error.OPCODE, id="variant of CONFIGURE"),
+        pytest.param(configure(2, 1), Error.FIELD, id="setting that the array lacks"),
+        pytest.param(configure(1 << 15, 1), Error.FIELD, id="setting far off"),
+        pytest.param(configure(0, 1)[:-1] + b"\x01", Error.FIELD, id="reserved bit of CONFIGURE"),
+        pytest.param(configure(0, 1, wait=1), Error.FIELD, id="foreign wait of CONFIGURE"),
         pytest.param(load()[:-1] + b"\x01", Error.FIELD, id="reserved bit of LOAD"),
         pytest.param(execute(reserved=1), Error.FIELD, id="reserved field"),
         pytest.param(execute(accumulate=2), Error.FIELD, id="flag of 2"),
@@ -142,7 +173,19 @@ def test_errors_name_the_instruction(instruction: bytes, error: Error) -> None:
     assert outcome(load(), instruction, load()) == Outcome(error, 1)
 
 
+def test_an_array_without_settings_has_no_configure() -> None:
+    plain = replace(DESIGN, geometry=replace(DESIGN.geometry, settings=0))
+    image = memory(load(), configure(0, 0))
+    result = run(plain, FAMILY.model(), image, BASE, 2, (BASE, BASE + SIZE - 1), base=BASE)
+    assert result == Outcome(Error.OPCODE, 1)
+
+
 def test_tokens_are_counted() -> None:
+    assert outcome(
+        load(post=WAIT_WEIGHTS),
+        configure(0, 1, wait=WAIT_WEIGHTS, post=WAIT_WEIGHTS),
+        execute(wait=WAIT_WEIGHTS),
+    ).passed
     post = load(post=WAIT_WEIGHTS)
     take = execute(wait=WAIT_WEIGHTS)
     assert outcome(*[post] * 15, *[take] * 15).passed

@@ -59,6 +59,11 @@ def test_encoding_of_a_load_by_hand() -> None:
     assert data == expected + bytes([3, 0]) + bytes(10)
 
 
+def test_encoding_of_a_configure_by_hand() -> None:
+    data = assemble(Opcode.CONFIGURE, wait=8, post=64, setting=0x0123, value=0x89ABCDEF)
+    assert data == bytes([4, 8, 64, 0]) + bytes.fromhex("2301efcdab89") + bytes(22)
+
+
 @pytest.mark.parametrize("opcode", Opcode)
 def test_every_value_too_large_is_refused(opcode: Opcode) -> None:
     for field in FIELDS[opcode]:
@@ -94,7 +99,7 @@ def test_a_missing_field_is_an_attribute_error() -> None:
 
 def test_each_token_has_one_waiter() -> None:
     assert {token.waiter for token in Token} == set(Queue)
-    assert [opcode.queue for opcode in Opcode] == [Queue.LOAD, Queue.EXECUTE, Queue.STORE]
+    assert [opcode.queue for opcode in Opcode] == [Queue.LOAD, Queue.EXECUTE, Queue.STORE, Queue.EXECUTE]
     assert names(0b1001) == ["activations_free", "activations_ready"]
 
 

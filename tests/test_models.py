@@ -19,6 +19,9 @@ from gen.models import fetch
 from gen.models.file import ModelFile, ModelFileError
 from gen.models.llama import LINEARS, Llama
 from gen.models.tokenizer import Tokenizer
+from hw import formats
+from hw.control.isa import OutputMode
+from sim.quantise import quantise
 
 WIDTH, HIDDEN, HEADS, KEY_HEADS, BLOCKS, TOKENS = 64, 96, 4, 2, 2, 300
 
@@ -351,6 +354,85 @@ def test_quantised_layer_is_close_to_the_real_one(real):
     scales = np.abs(x).max(axis=1, keepdims=True) / 127 * np.abs(w).max(axis=0) / 127
     wanted, got = x @ w, load.golden() * scales
     assert np.linalg.norm(got - wanted) < 0.03 * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize("weights", ["fp4-mixed-s8", "fp3-mixed-s8", "int6-s8", "int8-s8:g32"])
+@pytest.mark.parametrize("activations", ["int8", "fp16"])
+@pytest.mark.parametrize("layer", ["blk.0.attn_q", "blk.3.ffn_down"])
+def test_a_layer_with_scales_of_blocks(real, layer, activations, weights):
+    """The integers of the operands times what rows share are the quantised layer, bit for bit."""
+    numbers = real.tokenizer.encode(workload.PROMPT)
+    entering, matrix = real.entering(layer, numbers)[-8:], real.weights(layer)
+    pair = (formats.find(activations), formats.find(weights))
+    load = workload.of_layer("smollm2", layer, 8, "raw", formats=pair)
+    assert load.formats == (activations, weights)
+    assert (load.mode, load.scaling) == (OutputMode.RAW, ())
+    x, w = quantise(entering, pair[0]), quantise(matrix.T, pair[1])
+    np.testing.assert_array_equal(load.x.integers() * x.row_scales[:, None], x.values())
+    np.testing.assert_array_equal(load.w.integers() * w.row_scales, w.values().T)
+    if activations == "fp16":
+        np.testing.assert_array_equal(load.x.codes.view(np.float16), entering.astype(np.float16))
+    else:
+        wanted = (load.x.integers() @ load.w.integers()) * x.row_scales[:, None] * w.row_scales
+        got = load.golden() * x.row_scales[:, None] * w.row_scales
+        np.testing.assert_array_equal(got, wanted)
+        assert np.linalg.norm(got - entering @ matrix) < 0.3 * np.linalg.norm(entering @ matrix)
+
+
+@pytest.mark.parametrize("weights", ["int8", "fp4-mixed-s8"])
+@pytest.mark.parametrize("activations", ["int8", "fp16"])
+def test_the_largest_requantised_result_is_127(real, activations, weights):
+    """Half precision has no scale: a sum is of its numbers, times the weights' integers."""
+    del real
+    pair = (formats.find(activations), formats.find(weights))
+    load = workload.of_layer("smollm2", "blk.0.ffn_up", 3, "requantised", formats=pair)
+    x = load.x.codes.view(np.float16).astype(np.float64) if activations == "fp16" else load.x.integers()
+    scaled = x @ load.w.integers() * load.multiplier / 2.0 ** load.shift.astype(float)
+    assert float(np.abs(scaled).max()) == pytest.approx(127, rel=1e-6)
+    if activations == "int8":
+        assert int(np.abs(load.golden().astype(int)).max()) == 127
+
+
+def test_blocks_whose_scales_are_no_whole_numbers_are_refused(real):
+    del real
+    pair = (formats.INT8, formats.find("fp4-mixed"))
+    with pytest.raises(
+        ValueError, match="blocks of fp4-mixed must be turned into integers by an array family"
+    ):
+        workload.of_layer("smollm2", "blk.0.attn_q", 1, "raw", formats=pair)
+
+
+@pytest.mark.parametrize(("activations", "refused"), [("int8", True), ("fp16", False)])
+def test_a_layer_whose_sums_might_not_fit_is_refused(real, monkeypatch, activations, refused):
+    """Sums of half precision are not of 32 bits."""
+    matrix = np.sign(real.weights("blk.0.ffn_down"))
+    entering = real.entering("blk.0.ffn_down", real.tokenizer.encode(workload.PROMPT))
+    monkeypatch.setattr(Llama, "weights", lambda *_: matrix)
+    monkeypatch.setattr(Llama, "entering", lambda *_: entering)
+    pair = (formats.find(activations), formats.find("int8-s8"))
+    if not refused:
+        load = workload.of_layer("smollm2", "blk.0.ffn_down", 1, "raw", formats=pair)
+        assert load.formats == ("fp16", "int8-s8")
+        return
+    with pytest.raises(RequestError) as caught:
+        workload.of_layer("smollm2", "blk.0.ffn_down", 1, "raw", formats=pair)
+    # Every weight is the largest, every scale 255.
+    reached = 127 * 127 * 255 * int(np.abs(matrix[:, 0]).sum())
+    assert str(caught.value) == (
+        "--layer 'blk.0.ffn_down': sums in int8-s8 must stay below 2**31, "
+        f"but those of feature 0 could reach {reached}"
+    )
+
+
+def test_a_feature_without_weights_has_no_multiplier(real, monkeypatch):
+    """Its row's scale is the smallest there is, which no multiplier reaches."""
+    matrix = real.weights("blk.0.attn_k").copy()
+    matrix[:, 5] = 0
+    monkeypatch.setattr(Llama, "weights", lambda *_: matrix)
+    pair = (formats.INT8, formats.find("int4-s8"))
+    load = workload.of_layer("smollm2", "blk.0.attn_k", 2, "requantised", formats=pair)
+    assert np.flatnonzero(load.multiplier == 0).tolist() == [5]
+    assert not load.golden()[:, 5].any()
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_scales_shared_otherwise_come_back(format: Format) -> None:
         same(unpack(other, pack(quantised), (4, 21)), quantised)
 
 
-@pytest.mark.parametrize("name", ["int4-asym", "fp4-mixed", "fp3-mixed-s8"])
+@pytest.mark.parametrize("name", ["int4-asym", "fp4-mixed", "fp3-mixed-s8", "int6-s8"])
 def test_half_precision_arithmetic_comes_back(name: str) -> None:
     quantised = quantise(matrix(5, 70), name, arithmetic="fp16")
     same(unpack(find(name), pack(quantised), (5, 70)), quantised)
@@ -128,7 +128,9 @@ def test_minima_are_half_precision_numbers(name: str) -> None:
     assert np.array_equal(packed.offsets.view("<f2").reshape(5, 3), quantised.offsets)
 
 
-@pytest.mark.parametrize("name", ["nvfp4", "if4", "bipolar4", "binary", "q4_0", "fp4-mixed-s8", "kivi4"])
+@pytest.mark.parametrize(
+    "name", ["nvfp4", "if4", "bipolar4", "binary", "q4_0", "fp4-mixed-s8", "int8-s8", "kivi4"]
+)
 def test_scales_of_zero_come_back(name: str) -> None:
     quantised = quantise(np.zeros((2, 40)), name)
     assert not quantised.scales.any()

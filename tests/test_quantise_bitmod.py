@@ -21,6 +21,7 @@ from hw.formats.olive import FLINT4
 from hw.formats.packing import pack, row_bytes, unpack
 from hw.formats.scales import encode
 from sim.quantise import bitmod, half, quantise
+from sim.quantise.integers import symmetric
 
 FILES = [
     path
@@ -184,6 +185,19 @@ def test_second_level_of_the_development_code(path: Path, key: str) -> None:
         else:
             got = half.least_error(blocks, map(candidate, levels_of(3)))
         same_bits(got, data[key])
+
+
+@pytest.mark.parametrize(("path", "key"), vectors("", first="dev_double_int6_sb8"))
+def test_integers_with_two_levels_are_those_of_the_development_code(path: Path, key: str) -> None:
+    """But for the sign of zero, which integers do not have."""
+    with np.load(path) as data:
+        blocks = input_of(data, key)
+        matrix = blocks.reshape(len(blocks), -1).astype(np.float64)
+        result = symmetric(FORMATS["int6-s8"], matrix, arithmetic="fp16")
+        assert result.outer is not None
+        scales = (each.astype(np.float16) for each in (result.outer, result.scales))
+        got = half.times(result.levels().reshape(blocks.shape), *scales)
+        same_bits(got, np.where(data[key] == 0x8000, 0, data[key]))
 
 
 def test_the_vectors_are_there() -> None:

@@ -36,7 +36,10 @@ BITMOD = present(HERE / "integers.npz", BESIDE / "bitmod_quant.npz")
 HAWQ = [path for path in KV if "hawq_out" in np.load(path)]
 
 RULES = ("symmetric", "asymmetric", "bipolar", "nearest")
-NAMES = [name for name, format in FORMATS.items() if format.rule in RULES]
+NAMES = [name for name, format in FORMATS.items() if format.rule in RULES and format.scale != "int8"]
+TWO_LEVELS = [
+    name for name, format in FORMATS.items() if format.rule == "symmetric" and format.scale == "int8"
+]
 SUFFIXES = ("", ":g5", ":row", ":tensor")
 SMALLEST = 2.0**-24
 """Scale in half precision."""
@@ -180,6 +183,90 @@ def test_symmetric_by_hand() -> None:
     assert quantised.levels().tolist() == [[7, -4, 2, 0, -7]]  # ties to even
     assert quantise(np.array([[1.0, -1.0]]), "int2").levels().tolist() == [[1, -1]]
     assert quantise(np.array([[31.0, 0.4]]), "int6:g2").levels().tolist() == [[31, 0]]
+
+
+def test_two_levels_by_hand() -> None:
+    """The codes are those of the scale before it is rounded: 0.25 is 1 in units of 0.25, not of 64/255."""
+    quantised = quantise(np.array([[7.0, -3.5, 1.75, 0.25, 0.0, 0.0], [0.0] * 6]), "int4-s8:g2")
+    assert quantised.levels().tolist() == [[7, -4, 7, 1, 0, 0], [0] * 6]
+    assert quantised.scales.tolist() == [[255, 64, 0], [0, 0, 0]]  # 63.75 to 64
+    assert quantised.outer is not None
+    assert quantised.outer.shape == (2, 1)
+    assert quantised.outer[0, 0] == np.float32(1 / 255)
+    # Half a unit is 0, ties to even; a little more is 1.
+    for peak, multiple in ((0.5, 0), (0.51, 1), (1.5, 2), (2.5, 2)):
+        matrix = np.array([[255.0 * 31, 0.0, 31 * peak, 0.0]])
+        assert quantise(matrix, "int6-s8:g2").scales.tolist() == [[255, multiple]]
+
+
+def test_two_levels_are_there() -> None:
+    assert TWO_LEVELS == ["int4-s8", "int5-s8", "int6-s8", "int8-s8"]
+    for name in TWO_LEVELS:
+        format, single = FORMATS[name], find(name.removesuffix("-s8") + ":g128")
+        assert (format.tables, format.block, format.least) == (single.tables, 128, single.least)
+        assert (format.scale, format.outer, format.outer_shared) == ("int8", "fp32", "row")
+        assert (format.bits_per_weight, format.bits_per_row) == (format.bits + 8 / 128, 32)
+        assert find(name + ":g32").block == 32
+
+
+@pytest.mark.parametrize("name", TWO_LEVELS)
+@given(matrices(), st.sampled_from(["", ":g5"]))
+def test_two_levels_of_anything(name: str, matrix: np.ndarray, suffix: str) -> None:
+    format = find(name + suffix)
+    once = quantise(matrix, format)
+    encode("int8", once.scales)
+    values = once.values()
+    assert np.isfinite(values).all()
+    np.testing.assert_array_equal(quantise(values, format).values(), values)
+    assert (once.levels() >= (format.least or 0)).all()
+    # Codes know nothing of the row; the outermost is used in each block that has anything.
+    for first in range(0, matrix.shape[1], format.block):
+        span = slice(first, first + format.block)
+        alone = quantise(matrix[:, span], format)
+        np.testing.assert_array_equal(alone.codes, once.codes[:, span])
+        peaks = np.abs(alone.levels()).max(axis=1)
+        np.testing.assert_array_equal(peaks, format.maximum * matrix[:, span].any(axis=1))
+        order = np.argsort(matrix[:, span], axis=1)
+        assert (np.diff(np.take_along_axis(values[:, span], order, axis=1), axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("name", TWO_LEVELS)
+def test_two_levels_lose_half_a_unit_of_the_row(name: str) -> None:
+    matrix = np.random.default_rng(3).standard_normal((16, 8 * 128)) * 0.02
+    matrix[3, 128:] *= 1000
+    quantised, ideal = (
+        quantise(matrix, name),
+        np.abs(matrix.reshape(16, 8, 128)).max(axis=-1) / find(name).maximum,
+    )
+    assert quantised.outer is not None
+    assert (quantised.scales.max(axis=1) == 255).all()
+    assert quantised.scales[3, 0] == 0
+    # Half a unit, and what single precision takes from 255 of them.
+    assert (
+        np.abs(quantised.scales * quantised.outer - ideal) <= quantised.outer * (0.5 + 255 * 2.0**-24)
+    ).all()
+    np.testing.assert_array_equal(
+        quantised.levels().reshape(16, 8, 128), np.rint(matrix.reshape(16, 8, 128) / ideal[..., None])
+    )
+
+
+@pytest.mark.parametrize("name", TWO_LEVELS)
+@pytest.mark.parametrize("arithmetic", ["exact", "fp16"])
+def test_two_levels_of_zeros_of_tiny_and_of_huge_elements(name: str, arithmetic: str) -> None:
+    format = find(name + ":g3")
+    matrix = np.zeros((3, 6))
+    matrix[1, :3], matrix[2, 3:] = 6e-8, -60000
+    quantised = symmetric(format, matrix, arithmetic=arithmetic)
+    assert not quantised.codes[0].any()
+    assert not quantised.values()[:2, 3:].any()
+    assert quantised.scales[[0, 2]].tolist() == [[0, 0], [0, 255]]
+    assert quantised.levels()[2, 3:].tolist() == [-format.maximum] * 3
+    # The smallest number of half precision is more than it can hold a scale of.
+    assert quantised.scales[1].tolist() == [255 if arithmetic == "exact" else 0, 0]
+    if arithmetic == "exact":
+        huge = quantise(np.array([[1.7e308, -1.7e308, 0.0, 1.0, 1.0, 1.0]]), format)
+        assert huge.levels().tolist() == [[format.maximum, -format.maximum, 0, *[format.maximum] * 3]]
+        assert huge.scales.tolist() == [[255, 0]]
 
 
 def test_asymmetric_by_hand() -> None:

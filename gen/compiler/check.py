@@ -69,7 +69,12 @@ class _Checker:
         queue, place = one.opcode.queue, len(self._queues[one.opcode.queue])
         known = self._start(index, one, queue, place)
         self._queues[queue].append(known)
-        action = {Opcode.LOAD: self._load, Opcode.EXECUTE: self._execute, Opcode.STORE: self._store}
+        action = {
+            Opcode.LOAD: self._load,
+            Opcode.EXECUTE: self._execute,
+            Opcode.STORE: self._store,
+            Opcode.CONFIGURE: self._configure,
+        }
         for complaint in action[one.opcode](one, place, known.ended):
             self.found.append(f"instruction {index}: {complaint}")
         for token in Token:
@@ -159,6 +164,10 @@ class _Checker:
             bad.append("adds to accumulators that nothing has written")
         self._accumulators.writer[first:last] = place
         return bad
+
+    def _configure(self, one: Instruction, place: int, ended: np.ndarray) -> list[str]:
+        settings = self._design.geometry.settings
+        return [] if one.setting < settings else [f"sets setting {one.setting} of an array with {settings}"]
 
     def _store(self, one: Instruction, place: int, ended: np.ndarray) -> list[str]:
         g, d, bad = self._design.geometry, self._design, []

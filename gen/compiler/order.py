@@ -12,7 +12,8 @@ def interleave(queues: Queues, queue_depth: int) -> list[Step]:
     """One order for all steps: whoever waits comes after whoever is waited for.
 
     LOADs come as early as that allows, but only so many before the EXECUTE that needs them as a queue holds: the rest
-    of them would keep that EXECUTE from being handed out.
+    of them would keep that EXECUTE from being handed out. Settings come just before the first EXECUTE, behind the LOADs that it
+    waits for: these are fetched first.
     """
     ahead = max(1, queue_depth - 2)
     program: list[Step] = []
@@ -32,6 +33,8 @@ def interleave(queues: Queues, queue_depth: int) -> list[Step]:
                 break
             append(load)
             emitted += 1
+        if execute is queues.executes[0]:
+            program += queues.settings
         append(execute)
         if id(execute) in stores:
             append(stores[id(execute)])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from gen.compiler.layout import MemoryMap
-from gen.compiler.tiling import FIELD_24, Gemm, Group, MTile, Rows, Span, Tiling
+from gen.compiler.tiling import FIELD_24, Gemm, Group, MTile, Rows, Span, Tiling, row_words
 from gen.families.contract import Family
 from hw.control.isa import PARAMETER_BYTES, Destination, Opcode, OutputMode
 from hw.design import Design, ceil_div
@@ -30,7 +30,7 @@ class Step:
     fields: dict[str, int]
     after: list[Step] = field(default_factory=list)
     index: int = -1
-    """Place in its queue."""
+    """Place among those of its opcode."""
 
 
 @dataclass
@@ -61,8 +61,12 @@ class Fill:
 
 @dataclass(frozen=True)
 class Queues:
-    """The steps of the three queues, each in order; ``wanted[i]`` is the EXECUTE before which LOAD i should be there."""
+    """The steps of the three queues, each in order.
 
+    ``settings`` go before all ``executes``; ``wanted[i]`` is the EXECUTE before which LOAD i should be there.
+    """
+
+    settings: list[Step]
     loads: list[Step]
     executes: list[Step]
     stores: list[Step]
@@ -110,6 +114,10 @@ class Scheduler:
     ):
         self._design, self._gemm, self._tiling = design, gemm, tiling
         self._model = family.model()
+        self._settings = [
+            Step(Opcode.CONFIGURE, {"setting": setting, "value": value})
+            for setting, value in family.settings(gemm.variant)
+        ]
         self._memory, self._blocks = memory, block_address
         self._beat = design.data_bytes
         self._executes: list[Step] = []
@@ -125,7 +133,11 @@ class Scheduler:
                     self._result(tile, group, rows)
         order = sorted(self._fills.values(), key=lambda fill: fill.position)
         return Queues(
-            self._place_loads(order), self._executes, self._stores, [fill.position for fill in order]
+            settings=self._settings,
+            loads=self._place_loads(order),
+            executes=self._executes,
+            stores=self._stores,
+            wanted=[fill.position for fill in order],
         )
 
     # EXECUTE and STORE ------------------------------------------------------------------------------------------
@@ -189,7 +201,7 @@ class Scheduler:
         """``step`` takes ``rows`` of an M tile, from step ``k`` on, of which ``span`` of K is loaded."""
         g = self._design.geometry
         width = g.activation_bytes
-        words = ceil_div(self._row_bytes(span), width)
+        words = row_words(g, self._model, self._gemm.variant, span[1] - span[0])
         stride = words * width // self._beat
         inside = (rows[0] - tile.whole[0]) * g.tile_rows * words + self._row_bytes((span[0], k)) // width
         step.fields["activations_stride"] = 0 if self._gemm.M == 1 else words

@@ -17,7 +17,8 @@ from itertools import pairwise
 from gen.errors import RequestError
 from gen.families.contract import Family
 from hw.control.isa import INSTRUCTION_BYTES, PARAMETER_BYTES, OutputMode
-from hw.design import Design, ceil_div
+from hw.design import Design, Geometry, ceil_div
+from sim.families.contract import ArrayModel
 
 RING_BLOCKS = 3
 """Weight blocks that the scratchpad should hold: one in use, one ready, one on its way."""
@@ -116,6 +117,12 @@ def split(total: int, parts: int, unit: int = 1, first: int = 0) -> tuple[Span, 
     return tuple(pairwise(edges))
 
 
+def row_words(geometry: Geometry, model: ArrayModel, variant: int, steps: int) -> int:
+    """Activation words of ``steps`` of K of a row: to the end of the last tile, since EXECUTE reads whole tiles."""
+    depth = ceil_div(steps, geometry.tile_depth) * geometry.tile_depth
+    return ceil_div(model.activation_bytes(variant, depth), geometry.activation_bytes)
+
+
 class Tiler:
     """Finds the tiling of ``gemm`` that a simple estimate of the time says is best.
 
@@ -146,7 +153,7 @@ class Tiler:
     def activation_words(self, row_tiles: int, steps: int) -> int:
         """Activation words of a part of X. A single row is read by every element row of its tile: its padding takes no space."""
         rows = 1 if self.gemm.M == 1 else row_tiles * self.geometry.tile_rows
-        return rows * ceil_div(self.row_bytes(steps), self.geometry.activation_bytes)
+        return rows * row_words(self.geometry, self.model, self.gemm.variant, steps)
 
     def _check_least(self) -> None:
         d, g, least = self.design, self.geometry, min(self.granule, self.gemm.K)
@@ -222,7 +229,7 @@ class Tiler:
     def _chunk_allowed(self, steps: int) -> bool:
         """The fields of LOAD and EXECUTE can express a chunk of that length."""
         d, g = self.design, self.geometry
-        beats = ceil_div(self.row_bytes(steps), g.activation_bytes) * g.activation_bytes // d.data_bytes
+        beats = row_words(g, self.model, self.gemm.variant, steps) * g.activation_bytes // d.data_bytes
         return beats <= FIELD_16 and ceil_div(steps, g.tile_depth) <= FIELD_24
 
     def _cost(self, candidate: tuple[int, int]) -> tuple[int, int]:

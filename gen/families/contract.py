@@ -108,6 +108,13 @@ class Family(ABC):
             raise NotImplementedError(f"family {self.name} must say what its {self.geometry.sums} sums are")
         return golden.gemm(x.integers(), w.integers())
 
+    def settings(self, variant: int) -> tuple[tuple[int, int], ...]:
+        """Settings that programs of ``variant`` need, with their values (unsigned, 32 bits): CONFIGUREs before all EXECUTEs.
+
+        Empty for an array without settings.
+        """
+        return ()
+
     @abstractmethod
     def depth_granule(self, variant: int) -> int:
         """A GEMM may be cut along K at multiples of this: where tile, activation word and block of shared scale all end."""

@@ -17,6 +17,11 @@ def own_tokens(queue: Queue) -> list[Token]:
     return [token for token in Token if token.waiter is queue]
 
 
+def opcodes(design: Design) -> list[Opcode]:
+    """The operations that ``design`` knows."""
+    return [opcode for opcode in Opcode if opcode is not Opcode.CONFIGURE or design.geometry.settings]
+
+
 def command_layout(design: Design, queue: Queue) -> data.StructLayout:
     """What goes from a queue to its unit; always with ``post`` and ``index``."""
     if queue is Queue.LOAD:
@@ -74,7 +79,7 @@ class Decoder(wiring.Component):
         held = Signal(instruction_word(), reset_less=True)
         valid, fresh, looked, checked = Signal(), Signal(), Signal(), Signal()
         offered, accepted = Signal(len(Queue)), Signal(len(Queue))
-        known, good = Signal(len(Opcode)), Signal(len(Opcode))
+        known, good = (Signal(len(opcodes(self._design))) for _ in range(2))
         with m.If(~valid):  # empty: no queue's ready goes through to fetch in its own cycle
             m.d.sync += [valid.eq(self.i.valid), held.eq(self.i.payload)]
         with m.If(accepted.any() | self.clear):
@@ -86,22 +91,27 @@ class Decoder(wiring.Component):
             self.fault.eq((self.fault | (checked & ~offered.any())) & ~self.clear),
             self.code.eq(Mux(known.any(), Error.FIELD, Error.OPCODE)),
         ]
-        for place, opcode in enumerate(Opcode):
-            port = getattr(self, opcode.queue.name.lower())
+        goods = {queue: [] for queue in Queue}
+        for place, opcode in enumerate(opcodes(self._design)):
             flaws = self._flaws(m, opcode, held.word, known[place])
+            m.d.comb += good[place].eq(known[place] & ~flaws.any())
+            goods[opcode.queue].append(good[place])
+            self._extract(m, opcode, held, known[place], getattr(self, opcode.queue.name.lower()).payload)
+        for queue in Queue:
+            port = getattr(self, queue.name.lower())
+            stays = offered[queue] & ~port.ready
             m.d.comb += [
-                good[place].eq(known[place] & ~flaws.any()),
-                port.valid.eq(offered[opcode.queue]),
-                accepted[opcode.queue].eq(offered[opcode.queue] & port.ready),
+                port.valid.eq(offered[queue]),
+                accepted[queue].eq(offered[queue] & port.ready),
             ]
-            stays = offered[opcode.queue] & ~port.ready
-            m.d.sync += offered[opcode.queue].eq(((looked & good[place]) | stays) & ~self.clear)
-            self._extract(m, opcode, held, port.payload)
+            m.d.sync += offered[queue].eq(((looked & Cat(goods[queue]).any()) | stays) & ~self.clear)
         m.d.comb += [self.held.eq(valid), self.i.ready.eq(~valid), self.index.eq(held.index)]
         return m
 
-    def _extract(self, m: Module, opcode: Opcode, held: data.View, entry: data.View) -> None:
-        """Cut the fields of ``opcode`` to what this design implements."""
+    def _extract(
+        self, m: Module, opcode: Opcode, held: data.View, known: ValueLike, entry: data.View
+    ) -> None:
+        """Cut the fields of ``opcode`` to what this design implements; what EXECUTE and CONFIGURE share lies at the same bits."""
         place = offsets(opcode)
         own = own_tokens(opcode.queue)
         command = entry.command
@@ -110,20 +120,28 @@ class Decoder(wiring.Component):
             command.index.eq(held.index),
             command.post.eq(held.word[16:24]),
         ]
-        target = command.operands if opcode is Opcode.EXECUTE else command
+        target = command.operands if opcode.queue is Queue.EXECUTE else command
         for name in target.shape().members:
             if name in place and name != "post":
                 m.d.comb += target[name].eq(held.word[place[name][0] :][: place[name][1]])
+        if opcode is Opcode.CONFIGURE:
+            m.d.comb += target.configure.eq(known)
 
     def _flaws(self, m: Module, opcode: Opcode, word: ValueLike, known: ValueLike) -> Signal:
         """What may be wrong with an ``opcode``, from the table: each field's unused bits, counts of zero, foreign tokens.
 
         All of it and ``known``, its opcode and variant, are registers.
         """
-        variants = {Opcode.LOAD: len(Destination), Opcode.STORE: len(OutputMode)}
+        geometry = self._design.geometry
+        variants = {
+            Opcode.LOAD: len(Destination),
+            Opcode.EXECUTE: geometry.variants,
+            Opcode.STORE: len(OutputMode),
+            Opcode.CONFIGURE: 1,
+        }
         layout = command_layout(self._design, opcode.queue)
         members = dict(layout.members)
-        if opcode is Opcode.EXECUTE:
+        if opcode.queue is Queue.EXECUTE:
             members.update(members["operands"].members)
         zeros, flaws, end = [], [], 0
         for field in FIELDS[opcode]:
@@ -133,11 +151,15 @@ class Decoder(wiring.Component):
                 flaws.append(~value.any())
             if field.name == "wait":
                 zeros += [value[t] for t in Token if t.waiter is not opcode.queue]
+            elif field.range is Range.SETTING:
+                flaws.append(value >= geometry.settings)
             elif field.range not in (Range.OPCODE, Range.TOKENS, Range.VARIANT):
                 zeros += list(value[Shape.cast(members.get(field.name, 0)).width :])
         zeros += list(word[end:])
         flaws += [Cat(zeros[i : i + ZEROS]).any() for i in range(0, len(zeros), ZEROS)]
         found = Signal(len(flaws), name=f"flaws_{opcode.name.lower()}", reset_less=True)
-        limit = variants.get(opcode, self._design.geometry.variants)
-        m.d.sync += [found.eq(Cat(flaws)), known.eq((word[:8] == opcode) & (word[24:32] < limit))]
+        m.d.sync += [
+            found.eq(Cat(flaws)),
+            known.eq((word[:8] == opcode) & (word[24:32] < variants[opcode])),
+        ]
         return found

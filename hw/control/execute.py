@@ -1,4 +1,4 @@
-"""Between the execute queue and the core: keeps what each EXECUTE posts until its last result is in the accumulators."""
+"""Between the execute queue and the core: keeps what each command posts until its last result is in the accumulators."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hw.design import Design
 from hw.interfaces import execute_command
 
 IN_FLIGHT = 32
-"""EXECUTEs that may be between the core's front end and their last result; no core has more, whatever its size up to 64 × 64."""
+"""Commands that may be between the core's front end and their last result; no core has more, whatever its size up to 64 × 64."""
 
 
 class ExecuteUnit(wiring.Component):
-    """Hands EXECUTE commands to the core and says when each has ended.
+    """Hands commands, EXECUTE and CONFIGURE alike, to the core and says when each has ended.
 
     Members
     -------
@@ -26,7 +26,7 @@ class ExecuteUnit(wiring.Component):
     halt : In(1)
         Hand over nothing more, and forget what was handed over: a stopped core does not end it.
     ended : In(1)
-        The accumulators hold the last result of the oldest command.
+        The oldest command has ended: the accumulators hold its last result, if it has any.
     wrong : In(1)
         The command that ends in the next cycle met an address past the end of a scratchpad.
     pending : Out(1)

@@ -73,11 +73,21 @@ class Opcode(enum.IntEnum):
     LOAD = 1
     EXECUTE = 2
     STORE = 3
+    CONFIGURE = 4
+    """Changes a setting of the array; only where it has any (``Geometry.settings``)."""
 
     @property
     def queue(self) -> Queue:
         """The queue that carries this operation out."""
-        return {Opcode.LOAD: Queue.LOAD, Opcode.EXECUTE: Queue.EXECUTE, Opcode.STORE: Queue.STORE}[self]
+        return _QUEUES[self]
+
+
+_QUEUES = {
+    Opcode.LOAD: Queue.LOAD,
+    Opcode.EXECUTE: Queue.EXECUTE,
+    Opcode.STORE: Queue.STORE,
+    Opcode.CONFIGURE: Queue.EXECUTE,
+}
 
 
 class Destination(enum.IntEnum):
@@ -133,6 +143,7 @@ class Range(enum.Enum):
     STRIDE = "byte distance in memory"
     COUNT = "count, at least 1"
     SMALL = "unsigned"
+    SETTING = "number of a setting"
     FLAG = "0 or 1"
 
 
@@ -154,7 +165,7 @@ _HEADER = (
         name="variant",
         bits=8,
         range=Range.VARIANT,
-        doc="LOAD: destination; EXECUTE: format; STORE: output mode",
+        doc="LOAD: destination; EXECUTE: format; STORE: output mode; CONFIGURE: 0",
     ),
 )
 
@@ -226,6 +237,11 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
             range=Range.SMALL,
             doc="parameter entry of the first feature (REQUANTISED)",
         ),
+    ),
+    Opcode.CONFIGURE: (
+        *_HEADER,
+        Field(name="setting", bits=16, range=Range.SETTING, doc="which setting of the array"),
+        Field(name="value", bits=32, range=Range.SMALL, doc="what it is from the next EXECUTE on"),
     ),
 }
 

@@ -5,9 +5,7 @@ Reference: BitMoD, Chen et al., HPCA 2025, table IV and section III.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from hw.formats.format import Format
+from hw.formats.format import Format, second_level
 
 FP3 = (0, 1, 2, 4)
 """Magnitudes by code."""
@@ -21,14 +19,6 @@ KINDS = {"er": ("er",), "ea": ("ea",), "mixed": ("er", "ea")}
 def table(magnitudes: tuple[int, ...], special: int | None) -> tuple[int | None, ...]:
     """By code, sign bit first; the place of -0 is the special value's."""
     return (*magnitudes, special, *(-v for v in magnitudes[1:]))
-
-
-def second_level(format: Format) -> Format:
-    """The same whose blocks have whole numbers, 0 to 255, for scales, in units of a scale of the row (section III-C)."""
-    return replace(
-        format, name=f"{format.name}-s8", scale="int8", outer="fp32", outer_shared="row",
-        sharings=("block",), summary=f"{format.summary}; 8-bit scales below one of the row",
-    )  # fmt: skip
 
 
 def _format(bits: int, kind: str) -> Format:

@@ -207,6 +207,11 @@ class Format:
     def _numbers(self) -> np.ndarray:
         return np.array([[v is not None for v in table] for table in self.tables])
 
+    @property
+    def complete(self) -> bool:
+        """Every code stands for a number, under every selector."""
+        return bool(self._numbers.all())
+
     def levels(self, selector: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """The integers that there are, rising, and a code of each: the lowest when several share it (two zeros, say)."""
         numbers = np.flatnonzero(self._numbers[selector])
@@ -224,16 +229,18 @@ class Format:
             raise ValueError(
                 f"codes of {self.name} must be 0 to {(1 << self.bits) - 1}, not {codes.min()} to {codes.max()}"
             )
-        if not self._numbers.all():
-            numbers = self._numbers[selectors, codes]
-            if not numbers.all():
+        if not self.complete:
+            wrong = np.argwhere(~self._numbers[selectors, codes])
+            if len(wrong):
+                place = tuple(map(int, wrong[0]))
                 raise ValueError(
-                    f"codes of {self.name} must stand for numbers, not {codes[~numbers].reshape(-1)[0]:#x}"
+                    f"codes of {self.name} must stand for numbers, not {codes[place]:#x} at {list(place)}"
                 )
         return self._table[selectors, codes]
 
-    def encode(self, values: np.ndarray, selector: int = 0) -> np.ndarray:
-        """The codes (``code_type``) of integers, each of which must be one that the format has."""
+    def encode(self, values: np.ndarray, selector: int = 0, *, axis: int = -1) -> np.ndarray:
+        """The codes (``code_type``) of integers, each of which must be one that the format has; ``axis`` as in ``decode``."""
+        del axis
         values = np.asarray(values)
         known, codes = self.levels(selector)
         place = np.minimum(np.searchsorted(known, values), len(known) - 1)
@@ -241,3 +248,16 @@ class Format:
         if missing.any():
             raise ValueError(f"values must be those of {self.name}, not {values[missing].reshape(-1)[0]}")
         return codes[place]
+
+
+def second_level(format: Format) -> Format:
+    """The same whose blocks have whole numbers, 0 to 255, for scales, in units of a scale of the row.
+
+    Reference
+    ---------
+    BitMoD, Chen et al., HPCA 2025, section III-C, after VS-Quant.
+    """
+    return replace(
+        format, name=f"{format.name}-s8", scale="int8", outer="fp32", outer_shared="row",
+        sharings=("block",), summary=f"{format.summary}; 8-bit scales below one of the row",
+    )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hw.formats.format import Format
+from dataclasses import replace
+
+from hw.formats.format import Format, second_level
 
 
 def signed(bits: int) -> tuple[int, ...]:
@@ -16,6 +18,11 @@ def _symmetric(bits: int) -> Format:
         name=f"int{bits}", bits=bits, tables=(signed(bits),), rule="symmetric", scale="fp16", least=1 - (1 << bits - 1),
         summary=f"two's complement from -{(1 << bits - 1) - 1}, a scale for a row",
     )  # fmt: skip
+
+
+def _two_levels(bits: int) -> Format:
+    summary = f"two's complement from -{(1 << bits - 1) - 1}"
+    return second_level(replace(_symmetric(bits), shared="block", block=128, summary=summary))
 
 
 def _asymmetric(bits: int) -> Format:
@@ -43,6 +50,7 @@ def _kivi(bits: int) -> Format:
 INT8 = _symmetric(8)
 INTEGERS = (
     *(_symmetric(bits) for bits in range(2, 8)), INT8,
+    *(_two_levels(bits) for bits in (4, 5, 6, 8)),
     *(_asymmetric(bits) for bits in range(2, 9)),
     *(_bipolar(bits) for bits in range(1, 9)),
     *(_kivi(bits) for bits in (2, 4)),

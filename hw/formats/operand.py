@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,18 +26,24 @@ class Operand:
         The axis that runs along K: 1 for X, 0 for W.
     scales : array of int64, optional
         What each block of ``format.block`` steps of K is multiplied by, the last block perhaps a short one. The shape of
-        ``codes`` with blocks instead of steps. Must be given for a format with blocks, and only for one.
+        ``codes`` with blocks instead of steps. Must be given for a format with blocks, and only for one. Those of a format
+        whose type of scale is ``int8`` are 0 to 255.
+    selectors : array of uint8, optional
+        The table of each block, in the shape of ``scales``; of each row of X or feature of W where the format has no blocks.
+        Must be given for a format with several tables, and only for one.
 
     Raises
     ------
     TypeError, ValueError
-        Arrays of another type or shape, a code that the format does not have, scales without blocks or the reverse.
+        Arrays of another type or shape, a code that the format does not have or that stands for no number (infinity, say),
+        scales without blocks, selectors without tables, or the reverse.
     """
 
     format: Format
     codes: np.ndarray
     depth_axis: int
     scales: np.ndarray | None = None
+    selectors: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         wanted = self.format.code_type
@@ -58,23 +64,74 @@ class Operand:
             raise ValueError(
                 f"scales must be given for a format with blocks alone, {self.format.name} has {self.format.block}"
             )
-        if self.scales is not None:
-            shape = list(self.codes.shape)
-            shape[self.depth_axis] = ceil_div(self.depth, self.format.block)
-            if self.scales.dtype != np.int64 or list(self.scales.shape) != shape:
-                raise ValueError(
-                    f"scales must be int64 of shape {tuple(shape)}, not {self.scales.dtype} {self.scales.shape}"
-                )
+        tables = len(self.format.tables)
+        if (self.selectors is None) != (tables == 1):
+            raise ValueError(
+                f"selectors must be given for a format with several tables alone, {self.format.name} has {tables}"
+            )
+        self._check_blocks("scales", self.scales, np.int64, 256 if self.format.scale == "int8" else None)
+        self._check_blocks("selectors", self.selectors, np.uint8, tables)
+        if not self.format.complete:
+            self._values()
+
+    def _check_blocks(self, what: str, each: np.ndarray | None, dtype: type, limit: int | None) -> None:
+        """That ``each``, if there, has a number of that type for each block, from 0 to below ``limit`` if there is one."""
+        if each is None:
+            return
+        shape = list(self.codes.shape)
+        shape[self.depth_axis] = ceil_div(self.depth, self.format.block) if self.format.block else 1
+        if each.dtype != dtype or list(each.shape) != shape:
+            raise ValueError(
+                f"{what} must be {np.dtype(dtype)} of shape {tuple(shape)}, not {each.dtype} {each.shape}"
+            )
+        if limit is not None and each.size and not 0 <= int(each.min()) <= int(each.max()) < limit:
+            raise ValueError(
+                f"{what} of {self.format.name} must be 0 to {limit - 1}, not {each.min()} to {each.max()}"
+            )
 
     @classmethod
-    def activations(cls, format: Format, values: np.ndarray, scales: np.ndarray | None = None) -> Operand:
+    def activations(
+        cls,
+        format: Format,
+        values: np.ndarray,
+        scales: np.ndarray | None = None,
+        selectors: np.ndarray | None = None,
+    ) -> Operand:
         """X [M, K] from what its codes stand for."""
-        return cls(format=format, codes=format.encode(values), depth_axis=1, scales=scales)
+        return cls._of(format, values, 1, scales, selectors)
 
     @classmethod
-    def weights(cls, format: Format, values: np.ndarray, scales: np.ndarray | None = None) -> Operand:
+    def weights(
+        cls,
+        format: Format,
+        values: np.ndarray,
+        scales: np.ndarray | None = None,
+        selectors: np.ndarray | None = None,
+    ) -> Operand:
         """W [K, N] from what its codes stand for."""
-        return cls(format=format, codes=format.encode(values), depth_axis=0, scales=scales)
+        return cls._of(format, values, 0, scales, selectors)
+
+    @classmethod
+    def _of(
+        cls,
+        format: Format,
+        values: np.ndarray,
+        depth_axis: int,
+        scales: np.ndarray | None,
+        selectors: np.ndarray | None,
+    ) -> Operand:
+        several = len(format.tables) > 1
+        codes = (
+            np.zeros(values.shape, format.code_type) if several else format.encode(values, axis=depth_axis)
+        )
+        operand = cls(format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors)
+        if not several or selectors is None:
+            return operand
+        # The selectors are sound by now: each block is encoded by its own.
+        each = np.broadcast_to(operand._spread(selectors), codes.shape)
+        for table in range(len(format.tables)):
+            codes[each == table] = format.encode(values[each == table], table)
+        return replace(operand, codes=codes)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -88,11 +145,20 @@ class Operand:
 
     def integers(self) -> np.ndarray:
         """The exact values (int64), scales of blocks included."""
-        values = self.format.decode(self.codes, axis=self.depth_axis)
-        if self.scales is None:
-            return values
-        each = self.scales.repeat(self.format.block, axis=self.depth_axis)
-        return values * (each[: self.depth] if self.depth_axis == 0 else each[:, : self.depth])
+        values = self._values()
+        return values if self.scales is None else values * self._spread(self.scales)
+
+    def _values(self) -> np.ndarray:
+        """What the codes stand for, without scales."""
+        selectors = 0 if self.selectors is None else self._spread(self.selectors)
+        return self.format.decode(self.codes, selectors, axis=self.depth_axis)
+
+    def _spread(self, each: np.ndarray) -> np.ndarray:
+        """What blocks have, step by step of K; as it is where there are none."""
+        if not self.format.block:
+            return each
+        each = each.repeat(self.format.block, axis=self.depth_axis)
+        return each[: self.depth] if self.depth_axis == 0 else each[:, : self.depth]
 
     def part(self, steps: Span, others: Span) -> Operand:
         """``steps`` of K, from a block's edge on, of the rows of X or features of W that are ``others``."""
@@ -107,9 +173,11 @@ class Operand:
                 else array[slice(*others), slice(*along)]
             )
 
-        scales = self.scales
-        if scales is not None:
-            scales = cut(scales, (steps[0] // block, ceil_div(steps[1], block)))
+        blocks = (steps[0] // block, ceil_div(steps[1], block)) if block else (0, 1)
         return Operand(
-            format=self.format, codes=cut(self.codes, steps), depth_axis=self.depth_axis, scales=scales
+            format=self.format,
+            codes=cut(self.codes, steps),
+            depth_axis=self.depth_axis,
+            scales=None if self.scales is None else cut(self.scales, blocks),
+            selectors=None if self.selectors is None else cut(self.selectors, blocks),
         )

@@ -115,8 +115,8 @@ class Accumulators(wiring.Component):
     results : In(``hw.interfaces.results``)
     read : In(``hw.interfaces.accumulators_read``)
     finished : Out(1)
-        One cycle: the last result of an EXECUTE is in every bank, and STORE may ask for it from the next cycle on.
-        ``columns - 1 + design.geometry.accumulate + 1`` cycles after ``results.valid`` with ``results.last``.
+        One cycle: the last result of a command, if it has any, is in every bank, and STORE may ask for it from the next cycle
+        on. ``columns - 1 + design.geometry.accumulate + 1`` cycles after ``results.last``.
     conflict : Out(1)
         One cycle: a result came for the half that STORE is active in.
     """
@@ -152,7 +152,7 @@ class Accumulators(wiring.Component):
                 read.data[column].eq(bank.read_data),
             ]
             control = (bank.valid_next, bank.address_next, bank.accumulate_next)
-        last = delayed(m, incoming.valid & incoming.last, geometry.columns - 1 + geometry.accumulate)
+        last = delayed(m, incoming.last, geometry.columns - 1 + geometry.accumulate)
         m.d.sync += [
             self.finished.eq(last),
             self.conflict.eq(incoming.valid & read.active & (incoming.address[-1] == read.address[-1])),

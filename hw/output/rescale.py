@@ -107,8 +107,8 @@ class Rescale(wiring.Component):
         return product, lower
 
     def _normalise(self, m, product, lower, exponents):
-        """Stages 3 and 4: the product's first ``_KEPT`` bits, whether one below is set, and 1 less the exponent field that the number
-        has: as many places, if more than 0, a subnormal one is to be shifted down."""
+        """Stages 3 and 4: the product's first ``_KEPT`` bits, whether one below is set, and 1 less the number's exponent field:
+        as many places, if more than 0, a subnormal one is to be shifted down."""
         # Significands are 1 to 2 and so their product is 1 to 4: with its top bit set it is one place higher.
         below_3, higher_3 = Signal(signed(10)), Signal(signed(10))
         m.d.sync += [below_3.eq(240 - exponents), higher_3.eq(239 - exponents)]

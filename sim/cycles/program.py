@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 from hw.control.isa import (
     FETCH_BATCH,
@@ -34,7 +35,7 @@ from sim.cycles import store
 from sim.cycles.kernel import Kernel, Process, Signal
 from sim.cycles.load import Load, LoadUnit
 from sim.cycles.memory import MemoryTiming, ReadArbiter, ReadMemory, WriteMemory
-from sim.families.contract import CycleLaw
+from sim.families.contract import CycleLaw, SettingsLaw
 
 
 @dataclass
@@ -194,7 +195,10 @@ class _Machine:
         kernel = self.kernel
         visible = kernel.now + 1
         if queue is Queue.EXECUTE:
-            times = self.law.execute(visible, values)
+            if self.program[index].opcode is Opcode.CONFIGURE:
+                times = cast(SettingsLaw, self.law).configure(visible, values)
+            else:
+                times = self.law.execute(visible, values)
             self.result.array_steps += times.steps
             kernel.late(lambda: self._finish(index), at=times.finished)
             yield times.taken

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 
 class ExecuteTimes(Protocol):
-    """Cycles of one EXECUTE."""
+    """Cycles of one command."""
 
     @property
     def taken(self) -> int:
@@ -17,7 +17,7 @@ class ExecuteTimes(Protocol):
 
     @property
     def finished(self) -> int:
-        """The accumulators say that the last result is there."""
+        """The accumulators say that the command has ended."""
 
     @property
     def steps(self) -> int:
@@ -29,6 +29,13 @@ class CycleLaw(Protocol):
 
     def execute(self, visible: int, fields: Mapping[str, int]) -> ExecuteTimes:
         """A command is valid at the core from cycle ``visible`` on; ``fields`` are those of the instruction."""
+
+
+class SettingsLaw(CycleLaw, Protocol):
+    """Of a core that has settings."""
+
+    def configure(self, visible: int, fields: Mapping[str, int]) -> ExecuteTimes:
+        """The same for a CONFIGURE, which takes no step."""
 
 
 class ArrayModel(Protocol):
@@ -49,8 +56,15 @@ class ArrayModel(Protocol):
     def tile_cycles(self, variant: int, row_tiles: int, depth_tiles: int) -> int:
         """About how long a column tile takes when nothing waits; for the compiler to choose by."""
 
-    def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """The results that an EXECUTE sends to its accumulators, from the bytes (uint8) of both scratchpads.
+    def execute(
+        self,
+        fields: Mapping[str, int],
+        activations: np.ndarray,
+        weights: np.ndarray,
+        settings: Sequence[int] = (),
+    ) -> np.ndarray:
+        """The results that an EXECUTE sends to its accumulators, from the bytes (uint8) of both scratchpads and the array's
+        settings in force.
 
         [row_tiles * tile_rows, column_tiles * columns] of ``geometry.sums``. int32 in whatever parts they come: their sum,
         which wraps. float32 [results, rows, features], as many for each accumulator as the array sends to it, in order: their
@@ -58,4 +72,4 @@ class ArrayModel(Protocol):
         """
 
     def law(self) -> CycleLaw:
-        """A fresh cycle law, at the start of a run."""
+        """A fresh cycle law, at the start of a run; a ``SettingsLaw`` if the array has settings."""

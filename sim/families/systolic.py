@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,10 +150,16 @@ class SystolicModel:
         """The cycle law of a core that has just been reset; ask it for one EXECUTE after the other."""
         return self._law(self._geometry)
 
-    def execute(self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def execute(
+        self,
+        fields: Mapping[str, int],
+        activations: np.ndarray,
+        weights: np.ndarray,
+        settings: Sequence[int] = (),
+    ) -> np.ndarray:
         """What an EXECUTE adds to its accumulators: int32 [row_tiles * tile_rows, column_tiles * columns].
 
-        ``activations`` and ``weights`` are the bytes (uint8) of the scratchpads.
+        ``activations`` and ``weights`` are the bytes (uint8) of the scratchpads; the array has no settings.
         """
         g = self._geometry
         rows, depth = fields["row_tiles"] * g.tile_rows, fields["depth_tiles"] * g.tile_depth

@@ -25,6 +25,7 @@ from hw.formats import Format
 from hw.formats.scales import rounded
 from sim.quantise import half
 from sim.quantise.quantised import Quantised, by_blocks, largest
+from sim.quantise.second_level import multiples
 
 Candidate = Callable[[np.ndarray, np.ndarray, str], tuple[np.ndarray, np.ndarray, np.ndarray]]
 """(levels, blocks, type of scale) to the places of the nearest levels, scales, errors."""
@@ -65,7 +66,7 @@ def quantise(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -
     scales, outer = found.scales, None
     if format.scale == "int8":
         # of integer levels, since half precision is not the same for twice a tiny unit
-        scales, outer = _second_level(scales * 2.0**format.unit, arithmetic)
+        scales, outer = multiples(scales * 2.0**format.unit, arithmetic)
         outer = outer * 2.0**-format.unit
     selectors = np.maximum(found.chosen, 0).astype(np.uint8)
     return Quantised(format=format, codes=found.codes, scales=scales, selectors=selectors, outer=outer)
@@ -157,15 +158,6 @@ def _fp16(levels: np.ndarray, blocks: np.ndarray, scale: str) -> tuple[np.ndarra
     scales = half.scales(blocks, int(np.abs(levels).max()), kept=scale == "fp16")
     places = half.places(levels, blocks, scales)
     return places, scales, half.error(half.times(levels[places], scales), blocks)
-
-
-def _second_level(scales: np.ndarray, arithmetic: str) -> tuple[np.ndarray, np.ndarray]:
-    """Multiples, and what they count [rows, 1]. A row in which nothing was chosen has none of either."""
-    if arithmetic == "exact":
-        outer = rounded("fp32", scales.max(axis=1, keepdims=True) / 255)
-        return np.clip(np.rint(scales / outer), 0, 255), outer
-    multiples, unit = half.second_level(8, scales.astype(np.float16))
-    return np.where(unit > 0, multiples, 0).astype(np.float64), unit.astype(np.float64)
 
 
 ARITHMETICS: dict[str, tuple[Candidate, float | np.float16]] = {

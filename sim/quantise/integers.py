@@ -15,6 +15,7 @@ from hw.formats import Format
 from hw.formats.scales import decode, encode, rounded
 from sim.quantise import half
 from sim.quantise.quantised import Quantised, by_blocks, largest, nearest
+from sim.quantise.second_level import multiples
 
 ARITHMETICS = ("exact", "fp16")
 
@@ -24,30 +25,42 @@ def symmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") 
 
     The most negative code is not used. A block of zeros has scale 1. FlexQ's INT6 is this, in groups.
 
+    A format with 8-bit scales has codes chosen by scales that are neither kept within limits nor rounded. Each then becomes a
+    multiple of the row's largest over 255, ties to even: 0, if it is half of that or less, or the block is zeros.
+
     Parameters
     ----------
     arithmetic : str
         "exact", or "fp16" for that of BitMoD's code: every operation in half precision (``ValueError`` for what is beyond),
-        the scale kept from 1e-5 to 1e4.
+        the scale kept from 1e-5 to 1e4, but for 8-bit scales.
 
     Reference
     ---------
-    BitMoD, Chen et al., HPCA 2025, equation 1; its code's ``quant_int``. FlexQ (arXiv 2508.04405).
+    BitMoD, Chen et al., HPCA 2025, equation 1 and section III-C; its code's ``quant_int``. FlexQ (arXiv 2508.04405).
     """
-    most = format.maximum
+    most, two_levels = format.maximum, format.scale == "int8"
 
     def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
         if arithmetic == "fp16":
-            integers, scales = half.symmetric(format.bits, blocks)
+            integers, scales = half.symmetric(format.bits, blocks, kept=not two_levels)
+            # 0/0 in a block of zeros
+            integers = np.where(np.isnan(integers), 0, integers)
         else:
             peak = largest(blocks)
-            scales = _scales(format, peak / most, lambda scales: np.rint(peak / scales) >= most)
-            integers = np.clip(np.rint(blocks / scales[..., None]), -most, most)
+            if two_levels:
+                scales = peak / most
+            else:
+                scales = _scales(format, peak / most, lambda scales: np.rint(peak / scales) >= most)
+            integers = np.rint(blocks / np.where(scales > 0, scales, 1)[..., None])
+            integers = np.clip(integers, -most, most)
         return format.encode(integers), scales.astype(np.float64)
 
     matrix = _prepared(arithmetic, matrix)
     codes, scales = by_blocks(format, matrix, work)
-    return Quantised(format=format, codes=codes, scales=scales)
+    outer = None
+    if two_levels:
+        scales, outer = multiples(scales, arithmetic)
+    return Quantised(format=format, codes=codes, scales=scales, outer=outer)
 
 
 def asymmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -> Quantised:

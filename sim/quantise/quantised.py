@@ -50,16 +50,37 @@ class Quantised:
         return integers
 
     def operand(self, *, depth_axis: int) -> Operand:
-        """The codes as an array takes them: X [M, K] with ``depth_axis`` 1, W [K, N] with 0. What rows share is left out.
+        """The codes as an array takes them: X [M, K] with ``depth_axis`` 1, W [K, N] with 0. ``row_scales`` are left out.
 
-        Raises ``ValueError`` for a format whose blocks have scales of their own.
+        Raises ``ValueError`` for a format whose blocks have scales that are no whole numbers, or with zero points or minima.
         """
-        if self.format.block:
+        format = self.format
+        if format.block and format.scale != "int8":
             raise ValueError(
-                f"blocks of {self.format.name} must be turned into integers by an array family that takes them"
+                f"blocks of {format.name} must be turned into integers by an array family that takes them"
             )
-        codes = self.codes if depth_axis == 1 else np.ascontiguousarray(self.codes.T)
-        return Operand(format=self.format, codes=codes, depth_axis=depth_axis)
+        if format.offset:
+            raise ValueError(f"offset of {format.name} must be none for an operand, not {format.offset!r}")
+
+        def turned(each: np.ndarray) -> np.ndarray:
+            return each if depth_axis == 1 else np.ascontiguousarray(each.T)
+
+        def of_blocks(each: np.ndarray) -> np.ndarray:
+            return turned(np.broadcast_to(each, (self.shape[0], each.shape[1])))
+
+        return Operand(
+            format=format,
+            codes=turned(self.codes),
+            depth_axis=depth_axis,
+            scales=of_blocks(self.scales).astype(np.int64) if format.block else None,
+            selectors=None if self.selectors is None else of_blocks(self.selectors),
+        )
+
+    @property
+    def row_scales(self) -> np.ndarray:
+        """float64 [rows or 1], for formats that have an ``operand``: its integers times these are the ``values``, exactly."""
+        scales = np.ones((1, 1)) if self.format.block else self.scales
+        return (scales if self.outer is None else scales * self.outer)[:, 0] * 2.0**self.format.unit
 
     def values(self) -> np.ndarray:
         """What it stands for: float64 [rows, K]. Exact but for the addition of a minimum, which rounds once."""
