@@ -81,9 +81,10 @@ def rescaled(sums: np.ndarray, bias: np.ndarray, scale: np.ndarray) -> np.ndarra
 
 
 def short(scales: np.ndarray) -> np.ndarray:
-    """The nearest float32 whose significands have ``SCALE_BITS`` bits, ties to even."""
+    """The nearest float32 whose significands have ``SCALE_BITS`` bits, ties to even; 0 for what is below 2**-126."""
     mantissa, exponent = np.frexp(np.asarray(scales, np.float64))
-    return np.ldexp(np.rint(np.ldexp(mantissa, SCALE_BITS)), exponent - SCALE_BITS).astype(np.float32)
+    short = np.ldexp(np.rint(np.ldexp(mantissa, SCALE_BITS)), exponent - SCALE_BITS)
+    return np.where(np.abs(short) < 2.0**-126, 0, short).astype(np.float32)
 
 
 def dyadic(scale: float) -> tuple[int, int]:

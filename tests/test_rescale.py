@@ -119,6 +119,11 @@ def test_short_is_the_nearest_of_18_bits(scale: float, negative: bool) -> None:
     np.testing.assert_array_equal(golden.short(short), short)
 
 
+def test_short_knows_no_subnormal_numbers() -> None:
+    scales = np.ldexp([1.0, 1 - 2.0**-18, 1 - 2.0**-19, -0.5], -126)
+    assert golden.short(scales).tolist() == [2.0**-126, 0, 2.0**-126, 0]
+
+
 def test_a_scale_that_is_too_long_is_refused():
     sums, bias = np.ones((1, 1), np.float32), np.zeros(1, np.float32)
     with pytest.raises(ValueError, match="scale must have significands of 18 bits at most"):
