@@ -131,7 +131,7 @@ class Prepared:
 def prepare(config: Config, case: Case) -> Prepared:
     """Compile ``case`` for ``config`` and make its memory image."""
     family = config.instance
-    load = workload.random(case.sizes, case.mode.name.lower(), case.seed, family.pairs[case.variant])
+    load = workload.random(case.sizes, case.mode.name.lower(), case.seed, family.pairs[case.variant], family)
     program = compile_gemm(
         config.design(),
         family,

@@ -149,7 +149,12 @@ def _result(document: Mapping[str, Any]) -> str:
         return f"a byte outside of the output was written, at {document['stray_write']:#x}"
     if wrong := document["mismatch"]:
         at = ", ".join(map(str, wrong["index"]))
-        return f"differs at ({at}): got {wrong['got']}, wanted {wrong['wanted']}; {wrong['count']} results in all"
+        got, wanted = str(wrong["got"]), str(wrong["wanted"])
+        if "patterns" in wrong:
+            got, wanted = (
+                f"{text} ({pattern})" for text, pattern in zip((got, wanted), wrong["patterns"], strict=True)
+            )
+        return f"differs at ({at}): got {got}, wanted {wanted}; {wrong['count']} results in all"
     return "equal to the golden model, bit for bit"
 
 

@@ -126,19 +126,27 @@ def document(
 
 
 def mismatch(got: np.ndarray, wanted: np.ndarray) -> dict[str, Any] | None:
-    """The first place at which two matrices differ and in how many they do; None when they are equal."""
+    """The first place at which two matrices differ and in how many they do; None when they are equal, bit for bit.
+
+    Floats are told as such, with their patterns: zeros of both signs look alike.
+    """
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
         raise ValueError(f"output must be {wanted.dtype} {wanted.shape}, not {got.dtype} {got.shape}")
-    places = np.argwhere(got != wanted)
+    patterns = [np.ascontiguousarray(array).view(f"u{array.itemsize}") for array in (got, wanted)]
+    places = np.argwhere(patterns[0] != patterns[1])
     if not len(places):
         return None
     row, column = map(int, places[0])
-    return {
+    told = {
         "index": [row, column],
-        "got": int(got[row, column]),
-        "wanted": int(wanted[row, column]),
+        "got": got[row, column].item(),
+        "wanted": wanted[row, column].item(),
         "count": len(places),
     }
+    if got.dtype.kind == "f":
+        digits = 2 * got.itemsize
+        told["patterns"] = [f"{int(pattern[row, column]):#0{digits + 2}x}" for pattern in patterns]
+    return told
 
 
 def _error(result: simulate.RunResult) -> dict[str, Any] | None:

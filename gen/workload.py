@@ -11,6 +11,7 @@ import numpy as np
 
 from gen.compiler.compile import MOST_SIZE
 from gen.errors import RequestError
+from gen.families.contract import Family
 from hw.control.isa import OutputMode
 from hw.design import ceil_div
 from hw.formats import INT8, Format, Operand
@@ -37,7 +38,8 @@ PROMPT = (
 class Workload:
     """A GEMM ``Y[M, N] = X[M, K] W[K, N]`` with its operands.
 
-    ``bias``, ``multiplier`` and ``shift`` have a value per feature; the mode ``RAW`` uses none.
+    ``bias``, ``multiplier`` and ``shift`` have a value per feature; the mode ``RAW`` uses none. Where sums are float32, bias and
+    multiplier are so, too, and ``shift`` is not used.
     """
 
     title: str
@@ -48,6 +50,13 @@ class Workload:
     bias: np.ndarray
     multiplier: np.ndarray
     shift: np.ndarray
+    family: Family | None = None
+    """Whose golden sums count; without one they are int32 of integers."""
+
+    @property
+    def floats(self) -> bool:
+        """Sums are float32."""
+        return self.family is not None and self.family.geometry.sums == "float32"
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -62,15 +71,23 @@ class Workload:
     @property
     def scaling(self) -> tuple[np.ndarray, ...]:
         """What a program's image takes beside the operands."""
-        return (self.bias, self.multiplier, self.shift) if self.mode is OutputMode.REQUANTISED else ()
+        if self.mode is OutputMode.RAW:
+            return ()
+        return (self.bias, self.multiplier) if self.floats else (self.bias, self.multiplier, self.shift)
+
+    def sums(self) -> np.ndarray:
+        """What is added up: int32, or float32."""
+        if self.family is None:
+            return golden.gemm(self.x.integers(), self.w.integers())
+        return self.family.golden(self.x, self.w)
 
     def golden(self) -> np.ndarray:
         """What comes out: the mathematical model, which knows nothing of the hardware."""
         if self.mode is OutputMode.RAW:
-            return golden.gemm(self.x.integers(), self.w.integers())
-        return golden.requantised_gemm(
-            self.x.integers(), self.w.integers(), self.bias, self.multiplier, self.shift
-        )
+            return self.sums()
+        if self.floats:
+            return golden.rescaled(self.sums(), self.bias, self.multiplier)
+        return golden.requantised(self.sums(), self.bias, self.multiplier, self.shift)
 
     def describe(self) -> dict[str, Any]:
         """The workload as plain data."""
@@ -100,7 +117,11 @@ def parse_gemm(text: str) -> tuple[int, int, int]:
 
 
 def random(
-    sizes: tuple[int, int, int], mode: str, seed: int, formats: tuple[Format, Format] = (INT8, INT8)
+    sizes: tuple[int, int, int],
+    mode: str,
+    seed: int,
+    formats: tuple[Format, Format] = (INT8, INT8),
+    family: Family | None = None,
 ) -> Workload:
     """Operands over the whole of their ``formats``, bias and scale such that about every output value occurs.
 
@@ -113,9 +134,10 @@ def random(
     w = _random(generator, formats[1], (k, n), 0)
     # About the standard deviation of a result.
     powers = [np.mean(np.square(_summed(operand))) for operand in (x, w)]
-    spread = max(math.sqrt(k * powers[0] * powers[1]), 1.0)
+    floats = family is not None and family.geometry.sums == "float32"
+    spread = 1.0 if floats else max(math.sqrt(k * powers[0] * powers[1]), 1.0)
     multiplier, shift = golden.dyadics(generator.uniform(40, 80, n) / spread)
-    return Workload(
+    load = Workload(
         title=f"random GEMM, {m} x {k} x {n}",
         layer=None,
         x=x,
@@ -124,6 +146,20 @@ def random(
         bias=generator.integers(-int(spread), int(spread) + 1, n, dtype=np.int32),
         multiplier=multiplier,
         shift=shift,
+        family=family,
+    )
+    return _of_floats(load, generator) if load.floats else load
+
+
+def _of_floats(load: Workload, generator: np.random.Generator) -> Workload:
+    """``load`` with bias and multiplier of floats: results from the least fp16 to those beyond the greatest."""
+    n = load.sizes[2]
+    spread = math.sqrt(float(np.mean(np.square(load.sums(), dtype=float)))) or 1.0
+    scales = generator.choice([-1, 1], n) * 2.0 ** generator.uniform(-26, 18, n)
+    return replace(
+        load,
+        bias=(spread * generator.uniform(-1, 1, n)).astype(np.float32),
+        multiplier=golden.short(scales / spread),
     )
 
 
@@ -176,6 +212,7 @@ def of_layer(
     mode: str,
     prompt: str = PROMPT,
     formats: tuple[Format, Format] = (INT8, INT8),
+    family: Family | None = None,
 ) -> Workload:
     """What a layer of a fetched model computes for the last ``tokens`` tokens of ``prompt``, quantised to ``formats``.
 
@@ -212,23 +249,29 @@ def of_layer(
     if x.format.scale:
         check_width(layer, x, w)
     scales = np.ones(w.shape[1])
-    if mode != "raw":
+    floats = family is not None and family.geometry.sums == "float32"
+    if mode != "raw" and not floats:
         largest = float(np.abs(_summed(x) @ _summed(w) * (x_scales * w_scales)).max()) or 1.0
         scales = x_scales * w_scales * 127 / largest
         # What is smaller has no multiplier, and leaves 0 of any sum of 32 bits.
         scales = np.where(scales < 2.0**-33, 0.0, scales)
     multiplier, shift = golden.dyadics(scales)
     m, k, n = *x.shape, w.shape[1]
-    return Workload(
+    load = Workload(
         title=f"{layer}, {m} x {k} x {n}",
         layer=layer,
         x=x,
         w=w,
         mode=_mode(mode),
-        bias=np.zeros(n, dtype=np.int32),
+        bias=np.zeros(n, dtype=np.float32 if floats else np.int32),
         multiplier=multiplier,
         shift=shift,
+        family=family,
     )
+    if floats and load.mode is OutputMode.REQUANTISED:
+        # fp16 holds the layer's own values.
+        load = replace(load, multiplier=golden.short(np.broadcast_to(x_scales * w_scales, n)))
+    return load
 
 
 def _quantised(

@@ -6,11 +6,17 @@ No Amaranth here. Bounds on what a user may ask for live in ``gen.config``; this
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from hw.control.isa import PARAMETER_BYTES
+from hw.control.isa import PARAMETER_BYTES, OutputMode
+from hw.timing import ACCUMULATE, FLOAT_ACCUMULATE, FLOAT_REQUANTISE, REQUANTISE, STORE_PIPELINE
 
 PAGE_BYTES = 4096
 """No AXI burst crosses a multiple of this."""
+
+
+Sums = Literal["int32", "float32"]
+"""What an array's results are, and so what the accumulators hold and add."""
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -42,6 +48,33 @@ class Geometry:
     """Values that the ``variant`` of an EXECUTE may take: the formats that the array was generated for."""
     settings: int = 0
     """Settings of the array, of 32 bits each, that CONFIGURE changes; with none there is no such instruction."""
+    sums: Sums = "int32"
+    """What results are: int32, which wrap, or float32, added in the order in which they come (``hw.memory.float_add``)."""
+
+    def __post_init__(self) -> None:
+        if self.sums not in get_args(Sums):
+            raise ValueError(f"sums must be one of {', '.join(get_args(Sums))}, not {self.sums!r}")
+
+    @property
+    def accumulate(self) -> int:
+        """A result at its accumulator bank to the cycle of its write: ``ACCUMULATE``, or what floating point makes of it."""
+        return ACCUMULATE if self.sums == "int32" else FLOAT_ACCUMULATE
+
+    @property
+    def requantise(self) -> int:
+        """Accumulator and parameters to the result that STORE packs: ``REQUANTISE``, or what floating point makes of it."""
+        return REQUANTISE if self.sums == "int32" else FLOAT_REQUANTISE
+
+    @property
+    def store_pipeline(self) -> int:
+        """A step that completes a beat to the cycle in which the beat is put into the beat FIFO: ``STORE_PIPELINE``, or so."""
+        return STORE_PIPELINE - REQUANTISE + self.requantise
+
+    def result_bytes(self, mode: OutputMode) -> int:
+        """Bytes of a result that STORE writes: int32 or int8, float32 or fp16."""
+        if mode == OutputMode.RAW:
+            return 4
+        return 1 if self.sums == "int32" else 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,9 +119,9 @@ def accumulators_read(design: Design) -> Signature:
 def results(design: Design) -> Signature:
     """Results as they leave an array, seen from the array.
 
-    ``valid``, ``address`` (accumulator row), ``accumulate`` and ``last`` are those of column 0; ``data[c]`` comes ``c`` cycles
-    later. ``last``: a command has ended; an EXECUTE with its last result, a CONFIGURE without a result, hence without ``valid``.
-    Never stalled.
+    ``valid``, ``address`` (accumulator row), ``accumulate`` and ``last`` are those of column 0; ``data[c]``, int32 or
+    the pattern of a float32 (``Geometry.sums``), comes ``c`` cycles later. ``last``: a command has ended; an EXECUTE with its
+    last result, a CONFIGURE without a result, hence without ``valid``. Never stalled.
     """
     return Signature(
         {

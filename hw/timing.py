@@ -126,6 +126,18 @@ ACCUMULATE = 5
 the half, sum. A row that is read to be added to must have been written before: results of the same row are more than this
 apart."""
 
+# Where sums are float32 (hw/memory/float_add.py, hw/output/rescale.py)
+
+FLOAT_ADD = 7
+"""Operands at a float32 adder to their sum: comparison, order, shift down, sum, shift up in two, rounding."""
+
+FLOAT_ACCUMULATE = ACCUMULATE - 1 + FLOAT_ADD
+"""``ACCUMULATE`` of a design whose sums are float32: the adder takes ``FLOAT_ADD`` cycles instead of one."""
+
+FLOAT_REQUANTISE = FLOAT_ADD + 7
+"""``REQUANTISE`` of such a design, whose ``STORE_PIPELINE`` is longer by the difference: bias, product (limbs in two, sum),
+normalisation, place, rounding in two."""
+
 # Bit-serial arrays (hw/array/bit_serial)
 
 BIT_SERIAL_SETUP = 5

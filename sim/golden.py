@@ -10,6 +10,9 @@ import math
 import numpy as np
 
 INT8_MAXIMUM = 127
+FP16_MAXIMUM = 65504
+SCALE_BITS = 18
+"""Bits of the significand of a scale of float32 results."""
 EXACT_FLOAT64 = 1 << 53
 """Integers up to this, and so all sums that stay below it, are exact in float64."""
 
@@ -44,15 +47,44 @@ def requantised_gemm(
     ``bias`` is int32 [N], ``multiplier`` uint32 [N], ``shift`` uint8 [N] of 0 to 63. Only the accumulator wraps; all that
     follows is exact, in integers without bound.
     """
+    return requantised(gemm(x, w), bias, multiplier, shift)
+
+
+def requantised(sums: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """The same of ``sums``, int32 [M, N]."""
+    _check("sums", sums, np.int32, 2)
     _check("bias", bias, np.int32, 1)
     _check("multiplier", multiplier, np.uint32, 1)
     _check("shift", shift, np.uint8, 1)
     if shift.size and int(shift.max()) > 63:
         raise ValueError(f"shift must be 0 to 63, not {int(shift.max())}")
-    scaled = (gemm(x, w).astype(object) + bias.astype(object)) * multiplier.astype(object)
+    scaled = (sums.astype(object) + bias.astype(object)) * multiplier.astype(object)
     divisor = np.array([2 ** int(s) for s in shift], dtype=object)
     rounded = (2 * scaled + divisor) // (2 * divisor)  # floor(v + 1/2): half up, towards plus infinity
     return np.clip(rounded, -INT8_MAXIMUM - 1, INT8_MAXIMUM).astype(np.int8)
+
+
+def rescaled(sums: np.ndarray, bias: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """fp16 [M, N]: ``(sums + bias) * scale`` per feature, the sum rounded to float32, the product once to fp16, saturated.
+
+    All are float32: ``sums`` [M, N], ``bias`` and ``scale`` [N], each scale with a significand of ``SCALE_BITS`` bits at
+    most: its product with one of 24 is exact in float64.
+    """
+    _check("sums", sums, np.float32, 2)
+    _check("bias", bias, np.float32, 1)
+    _check("scale", scale, np.float32, 1)
+    if not np.array_equal(scale, short(scale)):
+        raise ValueError(f"scale must have significands of {SCALE_BITS} bits at most")
+    product = (sums + bias).astype(np.float64) * scale.astype(np.float64)
+    # Clipped before rounding: what lies between the greatest fp16 and infinity would be rounded to either.
+    return np.clip(product, -FP16_MAXIMUM, FP16_MAXIMUM).astype(np.float16)
+
+
+def short(scales: np.ndarray) -> np.ndarray:
+    """The nearest float32 whose significands have ``SCALE_BITS`` bits, ties to even; 0 for what is below 2**-126."""
+    mantissa, exponent = np.frexp(np.asarray(scales, np.float64))
+    short = np.ldexp(np.rint(np.ldexp(mantissa, SCALE_BITS)), exponent - SCALE_BITS)
+    return np.where(np.abs(short) < 2.0**-126, 0, short).astype(np.float32)
 
 
 def dyadic(scale: float) -> tuple[int, int]:

@@ -29,6 +29,7 @@ from hw.control.isa import (
 from hw.design import Design
 from sim.families.contract import ArrayModel
 from sim.requantise import requantise
+from sim.rescale import rescale
 
 UNTOUCHED = 0xC3
 """What scratchpads hold before anything was loaded: a program that depends on it computes something else than hardware."""
@@ -109,7 +110,8 @@ class _Machine:
             Destination.WEIGHTS: np.full(design.weight_words * g.weight_bytes, UNTOUCHED, np.uint8),
             Destination.PARAMETERS: np.full(design.parameter_entries * PARAMETER_BYTES, UNTOUCHED, np.uint8),
         }
-        self._accumulators = np.full((design.accumulator_rows, g.columns), UNTOUCHED, np.int32)
+        kind = np.dtype(g.sums)
+        self._accumulators = np.full((design.accumulator_rows, g.columns), UNTOUCHED, np.int32).view(kind)
         self._settings = [0] * g.settings
         self._tokens = [0] * len(Token)
         self._limits = _implemented_bits(design)
@@ -193,17 +195,20 @@ class _Machine:
             raise _Fault(Error.LOCAL)
         if f.accumulators_address // half != last_row // half:
             raise _Fault(Error.LOCAL)
-        result = self._model.execute(
+        results = self._model.execute(
             f.values,
             self._scratchpads[Destination.ACTIVATIONS],
             self._scratchpads[Destination.WEIGHTS],
             self._settings,
-        )
+        ).reshape(-1, rows, f.column_tiles * g.columns)
         for n in range(f.column_tiles):
             start = f.accumulators_address + n * rows
-            old = self._accumulators[start : start + rows].astype(np.int64) * f.accumulate
-            new = old + result[:, n * g.columns : (n + 1) * g.columns]
-            self._accumulators[start : start + rows] = new.astype(np.int32)
+            accumulators = self._accumulators[start : start + rows]
+            accumulate = f.accumulate
+            for result in results[:, :, n * g.columns : (n + 1) * g.columns]:
+                # int32 wraps, float32 is rounded after every addition.
+                accumulators[:] = accumulators + result if accumulate else result
+                accumulate = 1
 
     def _configure(self, f: Instruction) -> None:
         self._settings[f.setting] = f.value
@@ -221,20 +226,21 @@ class _Machine:
             bank_rows = f.accumulators_address + tiles * f.accumulators_stride + row
             values = self._accumulators[bank_rows, features % g.columns]
             if requantised:
-                bias, multiplier, shift = self._parameters(f.parameters_address, f.columns)
-                data = requantise(values, bias, multiplier, shift).view(np.uint8)
+                data = self._scaled(values, f.parameters_address).view(np.uint8)
             else:
-                data = values.astype("<i4").view(np.uint8)
+                data = values.astype(values.dtype.newbyteorder("<")).view(np.uint8)
             place = self._place(f.memory_address + row * f.memory_stride, data.size)
             self._memory[place : place + data.size] = data
 
-    def _parameters(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _scaled(self, values: np.ndarray, first: int) -> np.ndarray:
+        """The results of a row as they are written: of a feature each, whose parameters stand from entry ``first`` on."""
         entries = self._scratchpads[Destination.PARAMETERS].reshape(-1, PARAMETER_BYTES)[
-            first : first + count
+            first : first + values.size
         ]
-        bias = entries[:, 0:4].copy().view("<i4")[:, 0]
-        multiplier = entries[:, 4:8].copy().view("<u4")[:, 0]
-        return bias, multiplier, entries[:, 8] & 63
+        bias, multiplier = entries[:, 0:4].copy(), entries[:, 4:8].copy()
+        if self._design.geometry.sums == "float32":
+            return rescale(values, bias.view("<f4")[:, 0], multiplier.view("<f4")[:, 0])
+        return requantise(values, bias.view("<i4")[:, 0], multiplier.view("<u4")[:, 0], entries[:, 8] & 63)
 
 
 def _implemented_bits(design: Design) -> dict[tuple[Opcode, str], int]:

@@ -4,6 +4,7 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
+import numpy as np
 from amaranth.sim import Simulator
 
 from hw.control.isa import OutputMode
@@ -12,10 +13,20 @@ from hw.dma.store import StoreUnit
 from hw.timing import ACCUMULATOR_READ, SCRATCHPAD
 from sim.cycles.memory import MemoryTiming
 from sim.requantise import requantise
+from sim.rescale import rescale
 
 
 def design(
-    *, columns=8, data_bytes=8, lanes=2, address_width=32, outstanding=4, burst_beats=16, rows=64, entries=64
+    *,
+    columns=8,
+    data_bytes=8,
+    lanes=2,
+    address_width=32,
+    outstanding=4,
+    burst_beats=16,
+    rows=64,
+    entries=64,
+    sums="int32",
 ):
     """A design of which only what STORE uses matters."""
     geometry = Geometry(
@@ -25,6 +36,7 @@ def design(
         activation_bytes=data_bytes,
         weight_bytes=data_bytes,
         weight_words=1,
+        sums=sums,
     )
     return Design(
         geometry=geometry,
@@ -100,6 +112,8 @@ class Bench:
             (generator.randint(-3000, 3000), generator.randrange(1 << 32), generator.randint(24, 63))
             for _ in range(d.parameter_entries)
         ]
+        if d.geometry.sums == "float32":
+            self._make_floats(generator)
         self.written = {}
         self.bursts = []
         self.outcomes = []
@@ -108,6 +122,33 @@ class Bench:
         self._groups = deque([0] * SCRATCHPAD)
         self.read = set()
         """Rows of the accumulators read while ``active`` said so."""
+
+    def _make_floats(self, generator):
+        """Patterns instead: accumulators and biases about 1, multipliers that lead to any fp16 and beyond."""
+
+        def pattern(least, most, fraction):
+            return generator.getrandbits(1) << 31 | generator.randint(least, most) << 23 | fraction
+
+        for row in self.accumulators:
+            row[:] = [pattern(120, 130, generator.getrandbits(23)) for _ in row]
+        self.parameters = [
+            (
+                pattern(110, 130, generator.getrandbits(23)),
+                pattern(95, 145, generator.getrandbits(17) << 6),
+                0,
+            )
+            for _ in self.parameters
+        ]
+
+    def _result(self, value, entry, mode):
+        """The bytes of a result."""
+        if mode == OutputMode.RAW:
+            return (value & 0xFFFFFFFF).to_bytes(4, "little")
+        parameters = self.parameters[entry]
+        if self.design.geometry.sums == "int32":
+            return requantise(value, *parameters).tobytes()
+        value, bias, multiplier = np.array([value, *parameters[:2]], np.uint32).view(np.float32)[:, None]
+        return rescale(value, bias, multiplier).astype("<f2").tobytes()
 
     def expected(self, fields):
         """Bytes by address that a command must write; the golden model of STORE."""
@@ -119,11 +160,7 @@ class Bench:
                 value = self.accumulators[
                     fields["accumulators_address"] + n // columns * fields["accumulators_stride"] + row
                 ][n % columns]
-                if fields["variant"] == OutputMode.RAW:
-                    string = value.to_bytes(4, "little", signed=True)
-                else:
-                    string = requantise(value, *self.parameters[fields["parameters_address"] + n]).tobytes()
-                for byte in string:
+                for byte in self._result(value, fields["parameters_address"] + n, fields["variant"]):
                     result[place] = byte
                     place += 1
         return result

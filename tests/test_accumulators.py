@@ -1,53 +1,70 @@
 """Accumulators: sums, the skew of the columns, STORE's reads meanwhile, ``finished`` and ``conflict`` in their cycles."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
 from systolic_bench import design_for
 
 from hw.memory.accumulators import Accumulators
-from hw.timing import ACCUMULATE, ACCUMULATOR_READ
+from hw.timing import ACCUMULATE, ACCUMULATOR_READ, FLOAT_ACCUMULATE, FLOAT_ADD
 
 CYCLES = 300
 
 
-@pytest.mark.parametrize("columns", [1, 3])
-@pytest.mark.parametrize("seed", range(4))
-def test_random_results_and_reads(columns, seed):
-    """Results go to one half, adding to a row as soon as it may be; STORE reads the other; now and then they change places."""
+def accumulators(columns, sums):
     design = design_for(
         rows=1, columns=columns, data_bytes=4, dataflow="output-stationary", accumulator_rows=16
     )
-    dut = Accumulators(design=design)
+    return Accumulators(design=replace(design, geometry=replace(design.geometry, sums=sums)))
+
+
+def any_results(random, columns, sums):
+    """Of a row: any int32, or floats not far from one another, zeros of both signs among them."""
+    if sums == "int32":
+        return random.integers(-(1 << 31), 1 << 31, columns, dtype=np.int32)
+    values = np.ldexp(random.integers(-(1 << 24), 1 << 24, columns), random.integers(-30, -20, columns))
+    return (values * random.choice([1, 0, -0.0], columns, p=[0.9, 0.05, 0.05])).astype(np.float32)
+
+
+def test_latency_of_a_sum():
+    assert FLOAT_ACCUMULATE - ACCUMULATE == FLOAT_ADD - 1
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("sums", "latency"), [("int32", ACCUMULATE), ("float32", FLOAT_ACCUMULATE)])
+def test_random_results_and_reads(columns, seed, sums, latency):
+    """Results go to one half, adding to a row as soon as it may be; STORE reads the other; now and then they change places."""
+    dut = accumulators(columns, sums)
     random = np.random.default_rng(seed)
-    table = np.zeros((16, columns), np.int64)
+    table = np.zeros((16, columns), sums)
     skewed = [[None] * (CYCLES + columns + 1) for _ in range(columns)]
     reads, lasts, conflicts, touched = {}, [], [], {}
 
     async def bench(ctx):
         half, adds = 0, -columns
         for now in range(CYCLES):
-            quiet = (
-                now % 50 > 49 - columns - ACCUMULATE - 1
-            )  # nothing on its way when the halves change places
+            quiet = now % 50 > 49 - columns - latency - 1  # nothing on its way when the halves change places
             if now % 50 == 0:
                 half ^= 1
             row = 8 * half + int(random.integers(8))
-            valid = not quiet and random.random() < 0.8 and now - touched.get(row, -9) > ACCUMULATE
+            valid = not quiet and random.random() < 0.8 and now - touched.get(row, -99) > latency
             # A command that has no result ends all the same.
             add, last = bool(random.integers(2)), random.random() < 0.2
             ctx.set(dut.results.valid, valid)
             ctx.set(dut.results.address, row)
             ctx.set(dut.results.accumulate, add)
             ctx.set(dut.results.last, last)
-            values = random.integers(-(1 << 31), 1 << 31, columns)
+            values = any_results(random, columns, sums)
             if valid:
                 touched[row] = now
                 for c in range(columns):
-                    skewed[c][now + c] = int(values[c]) & 0xFFFFFFFF
-                table[row] = (values + (table[row] if add else 0)).astype(np.int32)
+                    skewed[c][now + c] = int(values.view(np.uint32)[c])
+                table[row] = table[row] + values if add else values
             if last:
-                lasts.append(now + columns - 1 + ACCUMULATE + 1)
+                lasts.append(now + columns - 1 + latency + 1)
             for c in range(columns):
                 ctx.set(dut.results.data[c], skewed[c][now] if skewed[c][now] is not None else 0xDEADBEEF)
             active = bool(random.integers(2))
@@ -62,9 +79,8 @@ def test_random_results_and_reads(columns, seed):
             if active and not wrong:
                 reads[now + ACCUMULATOR_READ] = table[address].copy()
             if now in reads:
-                assert [ctx.get(dut.read.data[c]) for c in range(columns)] == [
-                    int(v) & 0xFFFFFFFF for v in reads[now]
-                ]
+                got = [ctx.get(dut.read.data[c]) for c in range(columns)]
+                assert got == reads[now].view(np.uint32).tolist()
             assert ctx.get(dut.finished) == (now in lasts), now
             assert ctx.get(dut.conflict) == (now in conflicts), now
             await ctx.tick()
@@ -78,18 +94,18 @@ def test_random_results_and_reads(columns, seed):
 
 
 @pytest.mark.parametrize("columns", [1, 4])
-def test_readable_from_the_cycle_after_finished(columns):
-    design = design_for(
-        rows=1, columns=columns, data_bytes=4, dataflow="output-stationary", accumulator_rows=16
-    )
-    dut = Accumulators(design=design)
+@pytest.mark.parametrize("sums", ["int32", "float32"])
+def test_readable_from_the_cycle_after_finished(columns, sums):
+    """The smallest patterns, too: what overwrites is not changed."""
+    dut = accumulators(columns, sums)
+    first = 100 if sums == "int32" else 0x80000000
 
     async def bench(ctx):
         ctx.set(dut.results.valid, 1)
         ctx.set(dut.results.last, 1)
         ctx.set(dut.results.address, 5)
         for c in range(columns):
-            ctx.set(dut.results.data[c], 100 + c)
+            ctx.set(dut.results.data[c], first + (c << 23))
             await ctx.tick()
             ctx.set(dut.results.valid, 0)
         while not ctx.get(dut.finished):
@@ -100,7 +116,9 @@ def test_readable_from_the_cycle_after_finished(columns):
         await ctx.tick()
         ctx.set(dut.read.address, 0)
         await ctx.tick().repeat(ACCUMULATOR_READ - 1)
-        assert [ctx.get(dut.read.data[c]) for c in range(columns)] == [100 + c for c in range(columns)]
+        assert [ctx.get(dut.read.data[c]) for c in range(columns)] == [
+            first + (c << 23) for c in range(columns)
+        ]
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)

@@ -22,6 +22,7 @@ from gen.models.tokenizer import Tokenizer
 from hw import formats
 from hw.control.isa import OutputMode
 from sim.quantise import quantise
+from tests.float_array import FloatReference
 
 WIDTH, HIDDEN, HEADS, KEY_HEADS, BLOCKS, TOKENS = 64, 96, 4, 2, 2, 300
 
@@ -391,6 +392,29 @@ def test_the_largest_requantised_result_is_127(real, activations, weights):
     assert float(np.abs(scaled).max()) == pytest.approx(127, rel=1e-6)
     if activations == "int8":
         assert int(np.abs(load.golden().astype(int)).max()) == 127
+
+
+def test_float_results_are_the_layers_own_values(real, monkeypatch):
+    """Sums of float32 leave as fp16, times what rows share; a feature without weights has no multiplier here either."""
+    matrix = real.weights("blk.0.attn_k").copy()
+    matrix[:, 5] = 0
+    monkeypatch.setattr(Llama, "weights", lambda *_: matrix)
+    pair, family = (
+        (formats.find("fp16"), formats.find("int8-s8")),
+        FloatReference(rows=2, columns=2, data_bytes=4, stationary=False),
+    )
+    monkeypatch.setattr(
+        family,
+        "golden",
+        lambda x, w: (x.codes.view(np.float16) @ w.integers().astype(np.float32)).astype(np.float32),
+    )
+    load = workload.of_layer("smollm2", "blk.0.attn_k", 3, "requantised", formats=pair, family=family)
+    assert [array.dtype for array in load.scaling] == [np.float32] * 2
+    result = load.golden()
+    assert result.dtype == np.float16
+    wanted = real.entering("blk.0.attn_k", real.tokenizer.encode(workload.PROMPT))[-3:] @ matrix
+    assert np.linalg.norm(result - wanted) < 0.03 * np.linalg.norm(wanted)
+    assert not result[:, 5].any()
 
 
 def test_blocks_whose_scales_are_no_whole_numbers_are_refused(real):

@@ -42,11 +42,13 @@ def check_clean(bench, outcome, fields=AFTER):
     assert (outcome.ended, outcome.beats) == (predicted.finished, predicted.beats)
 
 
-@pytest.mark.parametrize("mode", list(OutputMode))
+@pytest.mark.parametrize(
+    ("sums", "mode"), [("int32", RAW), ("int32", REQUANTISED), ("float32", RAW), ("float32", REQUANTISED)]
+)
 @pytest.mark.parametrize("offset", range(8))
-def test_alignment(mode, offset):
+def test_alignment(sums, mode, offset):
     """Every first byte, with every last byte, in rows that follow one another at odd distances."""
-    bench = Bench(design(), seed=SEED)
+    bench = Bench(design(sums=sums), seed=SEED)
     commands = [
         command(
             variant=mode,
@@ -66,8 +68,9 @@ def test_alignment(mode, offset):
 @pytest.mark.parametrize(
     ("data_bytes", "lanes", "columns"), [(4, 1, 1), (4, 1, 3), (16, 4, 4), (32, 4, 16), (64, 16, 32)]
 )
-def test_bus_widths(data_bytes, lanes, columns):
-    d = design(data_bytes=data_bytes, lanes=lanes, columns=columns)
+@pytest.mark.parametrize("sums", ["int32", "float32"])
+def test_bus_widths(data_bytes, lanes, columns, sums):
+    d = design(data_bytes=data_bytes, lanes=lanes, columns=columns, sums=sums)
     bench = Bench(d, seed=SEED)
     commands = [
         command(
@@ -121,13 +124,14 @@ def test_top_of_the_address_space():
     rows=st.integers(1, 4),
     mode=st.sampled_from(OutputMode),
     address=st.integers(0x1000, 0x1040),
+    sums=st.sampled_from(["int32", "float32"]),
 )
-def test_window(first, last, rows, mode, address):
+def test_window(first, last, rows, mode, address, sums):
     """Rows inside the window are written, the first one that is not ends the command."""
     fields = command(variant=mode, rows=rows, columns=5, memory_address=address, memory_stride=45, index=9)
-    size = 5 * (4 if mode == RAW else 1)
+    size = 5 * (4 if mode == RAW else {"int32": 1, "float32": 2}[sums])
     end = address + (rows - 1) * 45 + size - 1
-    bench = Bench(design(), window=(address + first, end + last), seed=SEED)
+    bench = Bench(design(sums=sums), window=(address + first, end + last), seed=SEED)
     outcome = bench.run([fields])[0]
     good = 0 if first > 0 else rows if last >= 0 else rows - 1
     assert outcome.finished == (good == rows)

@@ -48,6 +48,7 @@ def cases(draw):
         burst_beats=draw(st.sampled_from([1, 2, 3, 8, 16, 256])),
         rows=draw(st.sampled_from([64, 96])),
         entries=lanes * draw(st.sampled_from([8, 11, 64])),
+        sums=draw(st.sampled_from(["int32", "float32"])),
     )
     memory = MemoryTiming(
         write_latency=draw(st.sampled_from([1, 2, 20, 100])),

@@ -22,6 +22,7 @@ from gen.commands.common import (
 from gen.errors import RequestError
 
 if TYPE_CHECKING:
+    from gen.families import Family
     from gen.options import Options
     from gen.workload import Workload
     from hw.formats import Format
@@ -83,6 +84,7 @@ def simulate(
         mode=mode,
         seed=seed,
         formats=formats,
+        family=family,
     )
     from gen import run
 
@@ -132,9 +134,12 @@ def _workload(
     mode: str,
     seed: int,
     formats: tuple[Format, Format],
+    family: Family,
 ) -> Workload:
     from gen import workload
 
     if gemm is not None:
-        return workload.random(workload.parse_gemm(gemm), mode, seed, formats)
-    return workload.of_layer(model or "", layer or "", tokens, mode, prompt or workload.PROMPT, formats)
+        return workload.random(workload.parse_gemm(gemm), mode, seed, formats, family)
+    return workload.of_layer(
+        model or "", layer or "", tokens, mode, prompt or workload.PROMPT, formats, family
+    )

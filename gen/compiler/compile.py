@@ -69,7 +69,7 @@ def compile_gemm(
     blocks = _weight_blocks(design, family, gemm, tiling, memory)
     if gemm.mode is OutputMode.REQUANTISED:
         memory.add("parameters", gemm.N * PARAMETER_BYTES, offsets["parameters"])
-    memory.add("output", gemm.M * gemm.N * gemm.result_bytes, offsets["output"])
+    memory.add("output", gemm.M * gemm.N * design.geometry.result_bytes(gemm.mode), offsets["output"])
     steps = interleave(Scheduler(design, family, gemm, tiling, memory, blocks).build(), design.queue_depth)
     if len(steps) >= MOST_INSTRUCTIONS:
         raise DoesNotFit(

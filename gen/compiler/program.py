@@ -11,7 +11,12 @@ from gen.compiler.tiling import Gemm, Span, Tiling
 from gen.families.contract import Family
 from hw.control.isa import INSTRUCTION_BYTES, PARAMETER_BYTES, Instruction, OutputMode, disassemble, names
 from hw.formats import Format, Operand
+from sim.golden import SCALE_BITS, short
 
+BIASES = (2.0**-100, 2.0**100)
+"""Magnitudes of a float32 bias: with it the sum obeys the law of ``hw.memory.float_add``."""
+MULTIPLIERS = (2.0**-126, float(np.finfo(np.float32).max))
+"""Magnitudes of a float32 multiplier: the normal numbers."""
 UNWRITTEN = 0x5A
 """What the output holds in a fresh image."""
 
@@ -95,7 +100,9 @@ class Program:
     ) -> np.ndarray:
         """The memory (uint8) from ``base`` on, ready to run: ``x`` [M, K] and ``w`` [K, N] in its formats.
 
-        Requantised programs take ``bias`` (int32), ``multiplier`` (uint32) and ``shift`` (0 to 63), [N] each.
+        Requantised programs take ``bias`` (int32), ``multiplier`` (uint32) and ``shift`` (0 to 63), [N] each; where sums are
+        float32, ``bias`` and ``multiplier`` (float32) alone: a bias 0 or of a magnitude from 2**-100 to 2**100, a multiplier 0
+        or a normal number, its significand of 18 bits at most (``sim.golden.short``).
 
         Raises
         ------
@@ -121,7 +128,8 @@ class Program:
             if any(value is not None for value in given.values()):
                 raise ValueError("bias, multiplier and shift must be left out in raw mode")
             return memory
-        self._put(memory, "parameters", _parameters(gemm.N, given).reshape(-1))
+        make = _parameters if self.family.geometry.sums == "int32" else _float_parameters
+        self._put(memory, "parameters", make(gemm.N, given).reshape(-1))
         return memory
 
     def _put(self, memory: np.ndarray, name: str, data: np.ndarray) -> None:
@@ -129,10 +137,11 @@ class Program:
         memory[start : start + data.size] = data
 
     def read_output(self, memory: np.ndarray) -> np.ndarray:
-        """Y [M, N] as it lies in ``memory``: int32, or int8 when requantised."""
+        """Y [M, N] as it lies in ``memory``: int32, or int8 when requantised; float32 or fp16 where sums are float32."""
         start, size = self.regions["output"]
         data = memory[start - self.base :][:size].tobytes()
-        dtype = np.int8 if self.gemm.mode is OutputMode.REQUANTISED else np.dtype("<i4")
+        raw, requantised = ("<i4", "i1") if self.family.geometry.sums == "int32" else ("<f4", "<f2")
+        dtype = np.dtype(raw if self.gemm.mode is OutputMode.RAW else requantised)
         return np.frombuffer(data, dtype).reshape(self.gemm.M, self.gemm.N).copy()
 
     def guards(self) -> list[Span]:
@@ -199,4 +208,23 @@ def _parameters(features: int, given: dict[str, np.ndarray | None]) -> np.ndarra
     entries[:, 0:4] = bias.astype("<i4").view(np.uint8).reshape(-1, 4)
     entries[:, 4:8] = multiplier.astype("<u4").view(np.uint8).reshape(-1, 4)
     entries[:, 8] = shift
+    return entries
+
+
+def _float_parameters(features: int, given: dict[str, np.ndarray | None]) -> np.ndarray:
+    """The same where sums are float32."""
+    entries = np.zeros((features, PARAMETER_BYTES), np.uint8)
+    bias = _check("bias", given["bias"], np.float32, (features,))
+    multiplier = _check("multiplier", given["multiplier"], np.float32, (features,))
+    if given["shift"] is not None:
+        raise ValueError("shift must be left out where sums are float32")
+    for name, values, (least, most) in (("bias", bias, BIASES), ("multiplier", multiplier, MULTIPLIERS)):
+        sizes = np.abs(values)
+        wrong = ~((sizes == 0) | ((sizes >= least) & (sizes <= most)))
+        if wrong.any():
+            raise ValueError(f"{name} must be 0 or {least} to {most} in magnitude, not {values[wrong][0]!r}")
+    if not np.array_equal(multiplier, short(multiplier)):
+        raise ValueError(f"multiplier must have significands of {SCALE_BITS} bits at most")
+    entries[:, 0:4] = bias.astype("<f4").view(np.uint8).reshape(-1, 4)
+    entries[:, 4:8] = multiplier.astype("<f4").view(np.uint8).reshape(-1, 4)
     return entries

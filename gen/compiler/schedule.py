@@ -172,10 +172,11 @@ class Scheduler:
             min(group.tiles[1] * g.columns, gemm.N) - group.tiles[0] * g.columns,
         )
         m, last_m = rows[0] * g.tile_rows, min(rows[1] * g.tile_rows, gemm.M)
+        size = g.result_bytes(gemm.mode)
         store.fields = {
             "variant": int(gemm.mode),
-            "memory_address": self._memory.regions["output"][0] + (m * gemm.N + first) * gemm.result_bytes,
-            "memory_stride": gemm.N * gemm.result_bytes,
+            "memory_address": self._memory.regions["output"][0] + (m * gemm.N + first) * size,
+            "memory_stride": gemm.N * size,
             "accumulators_address": half,
             "accumulators_stride": height,
             "rows": last_m - m,

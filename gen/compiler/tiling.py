@@ -56,11 +56,6 @@ class Gemm:
     variant: int = 0
     """The pair of formats: EXECUTE's."""
 
-    @property
-    def result_bytes(self) -> int:
-        """Bytes of a result in memory."""
-        return 1 if self.mode is OutputMode.REQUANTISED else 4
-
 
 class Rows(enum.Enum):
     """In what parts a group is computed and stored, M tile by M tile."""

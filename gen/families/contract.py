@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from gen.errors import RequestError
 from hw.design import Design, Geometry
 from hw.formats import Format, Operand
+from sim import golden
 from sim.families.contract import ArrayModel
 
 
@@ -101,6 +102,17 @@ class Family(ABC):
     @abstractmethod
     def model(self) -> ArrayModel:
         """The simulation model: golden execute, cycle law, and what operands take of memory."""
+
+    def golden(self, x: Operand, w: Operand) -> np.ndarray:
+        """What the accumulators hold of a GEMM when all is added, [M, N] of ``geometry.sums``; mathematics, not the model's code.
+
+        int32: the exact sum, wrapped. A family whose sums are float32 says in its own method what they are: which parts of K
+        are results of their own, how each is rounded, and that they are added in rising order of K, in float32. Parts end where
+        ``depth_granule`` allows K to be cut, so that the order is the same however the compiler cuts.
+        """
+        if self.geometry.sums != "int32":
+            raise NotImplementedError(f"family {self.name} must say what its {self.geometry.sums} sums are")
+        return golden.gemm(x.integers(), w.integers())
 
     def settings(self, variant: int) -> tuple[tuple[int, int], ...]:
         """Settings that programs of ``variant`` need, with their values (unsigned, 32 bits): CONFIGUREs before all EXECUTEs.

@@ -102,9 +102,9 @@ class OutputMode(enum.IntEnum):
     """``variant`` of STORE: what is written for each result."""
 
     RAW = 0
-    """int32, four bytes, little endian."""
+    """int32, four bytes, little endian; float32 where sums are (``Geometry.sums``)."""
     REQUANTISED = 1
-    """int8 after bias, dyadic scaling, round half up, saturation."""
+    """int8 after bias, dyadic scaling, round half up, saturation; fp16 after bias and scaling where sums are float32."""
 
 
 class Error(enum.IntEnum):
@@ -246,7 +246,8 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
 }
 
 PARAMETER_BYTES = 16
-"""One output feature's parameters in memory and scratchpad: int32 bias, uint32 multiplier, uint8 shift, 7 zero bytes."""
+"""One output feature's parameters in memory and scratchpad: int32 bias, uint32 multiplier, uint8 shift, 7 zero bytes; where sums
+are float32: float32 bias, float32 multiplier, 8 zero bytes."""
 
 
 def offsets(opcode: Opcode) -> dict[str, tuple[int, int]]:

@@ -13,11 +13,7 @@ from hw.dma.bursts import BurstSplitter, run_layout
 from hw.dma.writer import Writer, most_beats
 from hw.interfaces import accumulators_read, axi_write, mover_members, read_port, store_command
 from hw.output.path import ResultPath
-from hw.output.walk import GroupWalker, parameter_groups
-from hw.timing import STORE_PIPELINE
-
-_DRAIN = 1 << ceil_log2(STORE_PIPELINE + 1)
-"""Cycles after which a step taken in the first one has left its beat in the FIFO; a power of two."""
+from hw.output.walk import GroupWalker, parameter_groups, row_bytes_of
 
 
 class _State(enum.Enum, shape=2):
@@ -30,7 +26,7 @@ class _State(enum.Enum, shape=2):
 
 
 def row_length_width(design: Design) -> int:
-    """Bits of the beats behind the first that a row of 65535 int32 may touch."""
+    """Bits of the beats behind the first that a row of 65535 results of four bytes may touch."""
     return 19 - exact_log2(design.data_bytes)
 
 
@@ -132,7 +128,7 @@ class RowAddresses(wiring.Component):
                 following_wraps.eq(0),
                 address_wraps.eq(0),
                 rows_left.eq(command.rows),
-                to_last.eq(Mux(command.variant == OutputMode.RAW, command.columns << 2, command.columns) - 1),
+                to_last.eq(row_bytes_of(self._design, command) - 1),
                 state.eq(_State.ADD),
             ]
         return m
@@ -260,7 +256,9 @@ class StoreUnit(wiring.Component):
     def _control(self, m, command, start, run, *, walker, rows, writer):
         """From the command's handshake to its end."""
         fault = Signal()
-        drained = Signal(range(_DRAIN + 1))
+        # Cycles (a power of two) after which a step taken in the first one has left its beat in the FIFO.
+        drain = 1 << ceil_log2(self._design.geometry.store_pipeline + 1)
+        drained = Signal(range(drain + 1))
         m.d.comb += [
             fault.eq(writer.failed | rows.fault | walker.fault),
             self.post.eq(command.post),

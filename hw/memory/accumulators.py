@@ -1,4 +1,4 @@
-"""Where results are kept and added up until STORE takes them: one bank of int32 per column, in two halves."""
+"""Where results are kept and added up until STORE takes them: one bank of int32 or float32 per column, in two halves."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from amaranth.utils import ceil_log2
 from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import accumulators_read, results
+from hw.memory.float_add import MINUS_ZERO, FloatAdder
 from hw.memory.registered import RegisteredMemory
 from hw.share import share
-from hw.timing import ACCUMULATE, ACCUMULATOR_READ
+from hw.timing import ACCUMULATE, ACCUMULATOR_READ, FLOAT_ACCUMULATE
 
 
 class AccumulatorBank(wiring.Component):
@@ -22,11 +23,14 @@ class AccumulatorBank(wiring.Component):
     ----------
     rows : int
         Rows of both halves together; a power of two, 2 or more.
+    floats : bool
+        Results are float32; otherwise int32, whose sums wrap.
 
     Members
     -------
     valid, address, accumulate, data : In
-        A result; it is written ``ACCUMULATE`` cycles later.
+        A result; it is written ``ACCUMULATE`` cycles later, or ``FLOAT_ACCUMULATE``. Without ``accumulate`` it is written as it
+        is.
     valid_next, address_next, accumulate_next : Out
         The same one cycle later, for the next column.
     read_address : In, read_active : In, read_data : Out(32)
@@ -35,8 +39,8 @@ class AccumulatorBank(wiring.Component):
     Each half has one read port: STORE's while it is active in that half, otherwise EXECUTE's.
     """
 
-    def __init__(self, *, rows: int) -> None:
-        self._rows = rows
+    def __init__(self, *, rows: int, floats: bool = False) -> None:
+        self._rows, self._floats = rows, floats
         width = ceil_log2(rows)
         super().__init__(
             {
@@ -65,7 +69,8 @@ class AccumulatorBank(wiring.Component):
         half, accumulate = (
             delayed(m, signal, ACCUMULATE - 2) for signal in (self.address[-1], self.accumulate)
         )
-        target = delayed(m, self.address, ACCUMULATE)
+        latency = FLOAT_ACCUMULATE if self._floats else ACCUMULATE
+        target = delayed(m, self.address, latency)
         old, total, write = Signal(32), Signal(32), Signal(2)
         halves = []
         for index in range(2):
@@ -82,11 +87,16 @@ class AccumulatorBank(wiring.Component):
                 storage.write_enable.eq(write[index]),
             ]
             halves.append(storage.read_data)
-        valid, upper = (delayed(m, signal, ACCUMULATE - 1) for signal in (self.valid, self.address[-1]))
+        valid, upper = (delayed(m, signal, latency - 1) for signal in (self.valid, self.address[-1]))
         read_half = delayed(m, self.read_address[-1], ACCUMULATOR_READ - 1)
+        nothing = MINUS_ZERO if self._floats else 0
+        m.d.sync += old.eq(Mux(accumulate, Mux(half, halves[1], halves[0]), nothing))
+        if self._floats:
+            m.submodules.adder = adder = share(FloatAdder)
+            m.d.comb += [adder.a.eq(value), adder.b.eq(old), total.eq(adder.sum)]
+        else:
+            m.d.sync += total.eq(value + old)
         m.d.sync += [
-            old.eq(Mux(accumulate, Mux(half, halves[1], halves[0]), 0)),
-            total.eq(value + old),
             write.eq(Cat(valid & ~upper, valid & upper)),
             self.read_data.eq(Mux(read_half, halves[1], halves[0])),
         ]
@@ -106,7 +116,7 @@ class Accumulators(wiring.Component):
     read : In(``hw.interfaces.accumulators_read``)
     finished : Out(1)
         One cycle: the last result of a command, if it has any, is in every bank, and STORE may ask for it from the next cycle
-        on. ``columns - 1 + ACCUMULATE + 1`` cycles after ``results.last``.
+        on. ``columns - 1 + design.geometry.accumulate + 1`` cycles after ``results.last``.
     conflict : Out(1)
         One cycle: a result came for the half that STORE is active in.
     """
@@ -126,8 +136,11 @@ class Accumulators(wiring.Component):
         m = Module()
         incoming, read = self.results, self.read
         control = (incoming.valid, incoming.address, incoming.accumulate)
-        for column in range(self._design.geometry.columns):
-            bank = share(AccumulatorBank, rows=self._design.accumulator_rows)
+        geometry = self._design.geometry
+        for column in range(geometry.columns):
+            bank = share(
+                AccumulatorBank, rows=self._design.accumulator_rows, floats=geometry.sums == "float32"
+            )
             m.submodules[f"bank_{column}"] = bank
             m.d.comb += [
                 bank.valid.eq(control[0]),
@@ -139,7 +152,7 @@ class Accumulators(wiring.Component):
                 read.data[column].eq(bank.read_data),
             ]
             control = (bank.valid_next, bank.address_next, bank.accumulate_next)
-        last = delayed(m, incoming.last, self._design.geometry.columns - 1 + ACCUMULATE)
+        last = delayed(m, incoming.last, geometry.columns - 1 + geometry.accumulate)
         m.d.sync += [
             self.finished.eq(last),
             self.conflict.eq(incoming.valid & read.active & (incoming.address[-1] == read.address[-1])),

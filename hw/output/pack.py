@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from hw.control.isa import OutputMode
 from hw.design import Design
 from hw.timing import PACK
 
@@ -46,7 +47,7 @@ class Packer(wiring.Component):
     Members
     -------
     results : ``output_lanes`` words
-    raw : each result has four bytes (else one, the lowest)
+    raw : each result has four bytes (else the lowest ones, as many as ``Geometry.result_bytes`` says)
     place : ``place_layout``
     clear : forget what has been gathered
     valid, data, strobe : a beat
@@ -112,7 +113,8 @@ class Packer(wiring.Component):
     def _rotate(self, m):
         """The group's bytes, rotated so that its first stands at byte ``first`` modulo the group's greatest size."""
         lanes = self._design.output_lanes
-        group = Mux(self.raw, self.results.as_value(), Cat(result[:8] for result in self.results))
+        narrow = 8 * self._design.geometry.result_bytes(OutputMode.REQUANTISED)
+        group = Mux(self.raw, self.results.as_value(), Cat(result[:narrow] for result in self.results))
         amounts = self.place.first[: exact_log2(4 * lanes)]
         split = len(amounts) // _ROTATIONS
         later = Signal(len(amounts) - split)

@@ -13,11 +13,12 @@ from hw.design import Design
 from hw.interfaces import accumulators_read
 from hw.output.pack import Packer, beat_members
 from hw.output.requantise import Requantise
+from hw.output.rescale import Rescale
 from hw.output.walk import parameter_groups, step_layout
-from hw.timing import ACCUMULATOR_READ, REQUANTISE, SCRATCHPAD, STORE_SELECT
+from hw.timing import ACCUMULATOR_READ, SCRATCHPAD, STORE_SELECT
 
 PARAMETER = data.StructLayout({"bias": 32, "multiplier": 32, "shift": 8, "zeros": 56})
-"""A parameter entry as it lies in the scratchpad."""
+"""A parameter entry as it lies in the scratchpad. Where sums are float32, so are bias and multiplier; ``shift`` is not used."""
 
 
 class ResultPath(wiring.Component):
@@ -39,7 +40,7 @@ class ResultPath(wiring.Component):
 
     Timing
     ------
-    ``STORE_PIPELINE`` cycles from a step that completes a beat to the beat.
+    ``Geometry.store_pipeline`` cycles from a step that completes a beat to the beat.
     """
 
     def __init__(self, *, design):
@@ -62,7 +63,7 @@ class ResultPath(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        lanes = self._design.output_lanes
+        lanes, geometry = self._design.output_lanes, self._design.geometry
         chosen_at = ACCUMULATOR_READ + STORE_SELECT
 
         # The parameters meet the accumulators where these have been chosen.
@@ -75,18 +76,19 @@ class ResultPath(wiring.Component):
 
         m.submodules.packer = packer = Packer(design=self._design)
         for lane in range(lanes):
-            m.submodules[f"requantise_{lane}"] = requantise = Requantise()
+            integers = geometry.sums == "int32"
+            m.submodules[f"requantise_{lane}"] = requantise = Requantise() if integers else Rescale()
             parameter = self.parameters[lane]
             m.d.comb += [
                 requantise.accumulator.eq(chosen[lane]),
                 requantise.bias.eq(parameter.bias),
                 requantise.multiplier.eq(parameter.multiplier),
-                requantise.shift.eq(parameter.shift),
+                *([requantise.shift.eq(parameter.shift)] if integers else []),
                 requantise.raw.eq(self.raw),
                 packer.results[lane].eq(requantise.result),
             ]
         m.d.comb += [
-            packer.place.eq(self._later(m, "place", self.step.place, chosen_at + REQUANTISE)),
+            packer.place.eq(self._later(m, "place", self.step.place, chosen_at + geometry.requantise)),
             packer.raw.eq(self.raw),
             packer.clear.eq(self.clear),
             self.coming.eq(packer.coming),

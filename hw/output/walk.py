@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
@@ -17,6 +17,17 @@ from hw.timing import STORE_FIFO, STORE_START
 def parameter_groups(design: Design) -> int:
     """Words of the parameter scratchpad: ``output_lanes`` entries each."""
     return design.parameter_entries // design.output_lanes
+
+
+def _times(value: ValueLike, size: int) -> Value:
+    """``value`` times a power of two."""
+    return value if size == 1 else value << exact_log2(size)
+
+
+def row_bytes_of(design: Design, command: data.View) -> Value:
+    """Bytes of a row that a ``store_command`` writes."""
+    narrow = design.geometry.result_bytes(OutputMode.REQUANTISED)
+    return Mux(command.variant == OutputMode.RAW, command.columns << 2, _times(command.columns, narrow))
 
 
 def step_layout(design: Design) -> data.StructLayout:
@@ -81,7 +92,10 @@ class RowPlaces(wiring.Component):
         command, lanes = self.command, self._design.output_lanes
         bits = len(self.first)
         raw = command.variant == OutputMode.RAW
-        final = Mux(raw, (command.columns - 1) % lanes * 4 + 4, (command.columns - 1) % lanes + 1)
+        narrow = self._design.geometry.result_bytes(OutputMode.REQUANTISED)
+        final = Mux(
+            raw, (command.columns - 1) % lanes * 4 + 4, _times((command.columns - 1) % lanes, narrow) + narrow
+        )
 
         row_bytes, last_bytes = Signal(bits), Signal(bits + 1)
         far, middle, middle_end = Signal(bits), Signal(bits), Signal(bits)
@@ -89,12 +103,12 @@ class RowPlaces(wiring.Component):
         m.d.sync += advance.eq(Mux(self.start, 0b11, advance >> 1 | self.next))
         with m.If(self.start):
             m.d.sync += [
-                row_bytes.eq(Mux(raw, command.columns << 2, command.columns)),
+                row_bytes.eq(row_bytes_of(self._design, command)),
                 last_bytes.eq(final),
                 self.single.eq(command.columns <= lanes),
                 self.pair.eq((command.columns > lanes) & (command.columns <= 2 * lanes)),
                 self.behind.eq((command.columns - (3 * lanes + 1)) >> exact_log2(lanes)),
-                self.step_bytes.eq(Mux(raw, 4 * lanes, lanes)),
+                self.step_bytes.eq(Mux(raw, 4 * lanes, narrow * lanes)),
                 far.eq(command.memory_address),
             ]
         with m.Elif(advance[0]):

@@ -22,7 +22,6 @@ from hw.timing import (
     STORE_FIFO,
     STORE_FIRST_ROW,
     STORE_NEXT_ROW,
-    STORE_PIPELINE,
     STORE_POP,
     STORE_START,
 )
@@ -71,7 +70,7 @@ def timing(start: int, design: Design, memory: WriteMemory, fields: Mapping[str,
             count = min(most, beats - done, (PAGE_BYTES - address % PAGE_BYTES) // size)
             done += count
             total += count
-            there = steps.complete(done, total, writer) + STORE_PIPELINE
+            there = steps.complete(done, total, writer) + design.geometry.store_pipeline
             writer.burst(taken + SPLIT, there, count)
             taken = writer.taken
             address += count * size
@@ -82,7 +81,7 @@ class _Steps:
     """The walker: in which cycle the step is taken that completes a beat."""
 
     def __init__(self, start: int, design: Design, fields: Mapping[str, int]):
-        each = 4 if fields["variant"] == OutputMode.RAW else 1
+        each = design.geometry.result_bytes(OutputMode(fields["variant"]))
         self._size = design.data_bytes
         self._row_bytes = fields["columns"] * each
         self._group = design.output_lanes * each

@@ -63,9 +63,12 @@ class ArrayModel(Protocol):
         weights: np.ndarray,
         settings: Sequence[int] = (),
     ) -> np.ndarray:
-        """What an EXECUTE adds to its accumulators, from the bytes (uint8) of both scratchpads and the array's settings in force.
+        """The results that an EXECUTE sends to its accumulators, from the bytes (uint8) of both scratchpads and the array's
+        settings in force.
 
-        int32 [row_tiles * tile_rows, column_tiles * columns].
+        [row_tiles * tile_rows, column_tiles * columns] of ``geometry.sums``. int32 in whatever parts they come: their sum,
+        which wraps. float32 [results, rows, features], as many for each accumulator as the array sends to it, in order: their
+        sum depends on it. The first one overwrites, unless the command accumulates.
         """
 
     def law(self) -> CycleLaw:
