@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -71,6 +72,51 @@ def _products(formats: Iterable[WeightFormat]) -> tuple[int, int]:
 def deepest(formats: Iterable[WeightFormat]) -> int:
     """Most weights along K whose scaled sum fits an accumulator whatever they are."""
     return ((1 << RESULT_BITS - 1) - 1) // (max(map(abs, _products(formats))) * ((1 << SCALE_BITS) - 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElementDelays:
+    """Of a :class:`BitSerialElement`, without one: for what feeds elements that are shared.
+
+    Parameters
+    ----------
+    lanes : int
+    formats : frozenset of WeightFormat
+        As of the element.
+    """
+
+    lanes: int
+    formats: frozenset[WeightFormat]
+
+    @property
+    def joins(self) -> int:
+        """Stages in which the sums of the chains are joined."""
+        return (-(-self.lanes // CHAIN) - 1).bit_length()
+
+    @property
+    def stages(self) -> int:
+        """Stages between the lanes' sum and the accumulator: its adder takes one shift, a second one is made before it."""
+        return int(any(one.floating for one in self.formats) and any(one.terms > 2 for one in self.formats))
+
+    @property
+    def control(self) -> int:
+        """Cycles from a term at lane 0 to its ``shift`` and ``last``: operands, addend and the chain, less their own register."""
+        return 2 + min(self.lanes, CHAIN) + self.joins - 1
+
+    @property
+    def scale(self) -> int:
+        """Cycles from ``last`` to the first bit of the scale."""
+        return 1 + self.stages
+
+    @property
+    def result(self) -> int:
+        """Cycles from ``finish`` to the result."""
+        return 2
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the last term of a group at lane 0 to the result."""
+        return self.control + self.scale + SCALE_BITS - 1 + self.result
 
 
 def lane_skew(lane: int) -> int:
@@ -379,8 +425,9 @@ class BitSerialElement(wiring.Component):
 
     Timing
     ------
-    ``result`` comes ``result_delay`` cycles after ``finish``, ``latency`` cycles after the last term of lane 0. Groups follow
-    each other without a gap; two ``last`` must be 8 cycles or more apart. The design's reset must last two cycles or more.
+    The delays are also those of :class:`ElementDelays`. ``result`` comes ``result_delay`` cycles after ``finish``, ``latency``
+    cycles after the last term of lane 0. Groups follow each other without a gap; two ``last`` must be 8 cycles or more apart.
+    The design's reset must last two cycles or more.
 
     Raises
     ------
@@ -395,10 +442,9 @@ class BitSerialElement(wiring.Component):
             raise ValueError(f"group must be one of {', '.join(map(str, GROUPS))}, not {group!r}")
         if self._lanes > self._group:
             raise ValueError(f"lanes must be at most group = {self._group}, not {self._lanes}")
-        # The adder at the accumulator takes one shift; a second one has a stage before it.
+        self._delays = ElementDelays(lanes=self._lanes, formats=self._formats)
         four = any(one.terms > 2 for one in self._formats)
-        one = any(one.floating for one in self._formats)
-        self._stages, self._shift = int(one and four), 4 if four else int(one)
+        self._shift = 4 if four else int(any(one.floating for one in self._formats))
         operands = {
             "activations": data.ArrayLayout(signed(8), self._lanes),
             "terms": data.ArrayLayout(ELEMENT_TERM, self._lanes),
@@ -416,29 +462,24 @@ class BitSerialElement(wiring.Component):
         )
 
     @property
-    def _joins(self) -> int:
-        """Stages in which the sums of the chains are joined."""
-        return (-(-self._lanes // CHAIN) - 1).bit_length()
-
-    @property
     def control_delay(self) -> int:
-        """Cycles from a term at lane 0 to its ``shift`` and ``last``: operands, addend and the chain, less their own register."""
-        return 2 + min(self._lanes, CHAIN) + self._joins - 1
+        """Cycles from a term at lane 0 to its ``shift`` and ``last``."""
+        return self._delays.control
 
     @property
     def scale_delay(self) -> int:
         """Cycles from ``last`` to the first bit of the scale."""
-        return 1 + self._stages
+        return self._delays.scale
 
     @property
     def result_delay(self) -> int:
         """Cycles from ``finish`` to the result."""
-        return 2
+        return self._delays.result
 
     @property
     def latency(self) -> int:
         """Cycles from the last term of a group at lane 0 to the result."""
-        return self.control_delay + self.scale_delay + SCALE_BITS - 1 + self.result_delay
+        return self._delays.latency
 
     def elaborate(self, platform):
         m = Module()
@@ -499,7 +540,7 @@ class BitSerialElement(wiring.Component):
     def _aligned(self, m: Module, total: Signal) -> tuple[Signal, Signal, Signal]:
         """What is added to the accumulator, whether it is shifted there, and whether it is the group's last."""
         shift, ends = self.shift_next, Signal(init=1)
-        if not self._stages:
+        if not self._delays.stages:
             m.d.sync += ends.eq(self.last)
             return total, shift.four if self._shift == 4 else shift.one, ends
         staged, far = Signal(signed(len(total) + 1)), Signal()
