@@ -18,8 +18,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.delay import delayed
-from hw.pe.bit_serial import CHAIN, RESULT_BITS, ScaledSum, element_lanes, signed_bits
-from hw.pe.terms import MAGNITUDE_BITS, MOST_SPECIAL
+from hw.pe.bit_serial import RESULT_BITS, ScaledSum, element_lanes, signed_bits
+from hw.pe.element_times import CHAIN, chain_joins
+from hw.pe.weight_format import MAGNITUDE_BITS, MOST_SPECIAL
 
 Weights = Literal["fp4", "int4", "int8"]
 
@@ -89,7 +90,7 @@ class ParallelElement(wiring.Component):
     negatives : In(range(lanes + 1))
         Weights with a sign bit, of "fp4" alone, ``steps`` cycles after lane 0's.
     last, scale_bit, finish, result, valid
-        As of :class:`hw.pe.bit_serial.BitSerialElement`; ``last`` ``control_delay`` cycles after lane 0's last weight.
+        As of :class:`hw.pe.bit_serial.BitSerialElement`; ``last`` ``control`` cycles after lane 0's last weight.
     activations_next, weights_next, negatives_next, last_next, scale_bit_next, finish_next : Out
         The same, one cycle later.
 
@@ -127,14 +128,14 @@ class ParallelElement(wiring.Component):
         return (self._bits + 1) // 2
 
     @property
-    def control_delay(self) -> int:
+    def control(self) -> int:
         """Cycles from a weight at lane 0 to its ``last``."""
-        return self.steps + min(self._lanes, CHAIN) + (-(-self._lanes // CHAIN) - 1).bit_length()
+        return self.steps + min(self._lanes, CHAIN) + chain_joins(self._lanes)
 
     @property
     def latency(self) -> int:
         """Cycles from the last weight at lane 0 to the result: the scale's first bit comes a cycle after ``last``."""
-        return self.control_delay + 1 + 7 + 2
+        return self.control + 1 + 7 + 2
 
     def elaborate(self, platform):
         m = Module()

@@ -145,3 +145,6 @@ BIT_SERIAL_SETUP = 5
 
 TERM_ENCODER = 2
 """Start of a slice at the encoder to its first terms: the codes' register, the terms'."""
+
+TERM_FOLDER = 1
+"""Terms of the encoder to those that an element with int8 activations takes."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.pe.bit_serial_fp16 import FloatElement
+from hw.pe.element_times import SCALE_BITS, fp16_times
 
 CONTROLS = ("significance", "last", "scale_bit", "finish")
 
@@ -51,16 +51,16 @@ def stimulus(groups: list[Group], *, lanes: int) -> tuple[list[dict[str, int]], 
                 nothing = sum(int(random.integers(8)) << 4 * lane for lane in range(lanes))
                 activations = int.from_bytes(random.bytes(2 * lanes), "little")
                 slices.append({"activations": activations, "terms": nothing})
-            cycle = len(slices) + FloatElement.significance_delay(lanes)
+            cycle = len(slices) + fp16_times(lanes).significance
             due.setdefault(cycle, {})["significance"] = int(power)
             slices.append(group.lanes(step))
-        last = len(slices) - 1 + FloatElement.last_delay(lanes)
+        last = len(slices) - 1 + fp16_times(lanes).last
         due.setdefault(last, {})["last"] = 1
-        first = last + FloatElement.scale_delay
+        first = last + fp16_times(lanes).scale
         for bit in range(8):
             due.setdefault(first + bit, {})["scale_bit"] = group.scale >> (7 - bit) & 1
         due[first + 7]["finish"] = 1
-        results.append(first + FloatElement.result_delay)
+        results.append(first + SCALE_BITS - 1 + fp16_times(lanes).result)
     slices += [{}] * (results[-1] + 2 - len(slices))
     return [inputs | due.get(cycle, {}) for cycle, inputs in enumerate(slices)], results
 

@@ -134,7 +134,9 @@ def run(design, core, activations, weights, commands, visible, *, halt=range(0),
             ctx.set(core.halt, cycle in halt)
             if valid:
                 fields = vars(commands[offered])
-                ctx.set(core.command.payload, {name: fields.get(name, 0) for name, _ in execute_command(design)})
+                ctx.set(
+                    core.command.payload, {name: fields.get(name, 0) for name, _ in execute_command(design)}
+                )
                 if ctx.get(core.command.ready):
                     seen.taken.append(cycle)
                     offered += 1

@@ -15,8 +15,11 @@ from mapped import run_component, run_mapped
 from test_block_ram import synthesised
 
 from hw.delay import delayed
-from hw.pe.bit_serial import CHAIN, FOLDER, BitSerialElement, TermFolder, deepest, lane_skew
-from hw.pe.terms import ENCODER, SPECIAL, TermEncoder, WeightFormat, special_value
+from hw.pe.bit_serial import BitSerialElement, TermFolder, deepest
+from hw.pe.element_times import CHAIN
+from hw.pe.terms import SPECIAL, TermEncoder, special_value
+from hw.pe.weight_format import WeightFormat
+from hw.timing import TERM_ENCODER, TERM_FOLDER
 from sim import bit_serial
 
 FORMATS = tuple(WeightFormat)
@@ -26,7 +29,7 @@ FLOATS = (WeightFormat.FP4, WeightFormat.FP3)
 class Column(wiring.Component):
     """One element below its column's head, with the delays that an array's edge would have.
 
-    ``activations`` are due with the terms at the element, ``ENCODER + FOLDER`` cycles after ``start``; ``last`` with ``start``,
+    ``activations`` are due with the terms at the element, ``TERM_ENCODER + TERM_FOLDER`` cycles after ``start``; ``last`` with ``start``,
     ``scale_bit`` and ``finish`` as the element wants them.
     """
 
@@ -61,8 +64,8 @@ class Column(wiring.Component):
             folder.terms.eq(encoder.terms),
             folder.significance.eq(encoder.significance),
             element.negatives.eq(folder.negatives),
-            element.shift.eq(delayed(m, folder.shift, element.control_delay)),
-            element.last.eq(delayed(m, self.last, ENCODER + FOLDER + element.control_delay)),
+            element.shift.eq(delayed(m, folder.shift, element.times.last)),
+            element.last.eq(delayed(m, self.last, TERM_ENCODER + TERM_FOLDER + element.times.last)),
             element.scale_bit.eq(self.scale_bit),
             element.finish.eq(self.finish),
             self.result.eq(element.result),
@@ -70,8 +73,8 @@ class Column(wiring.Component):
         ]
         for lane in range(self._lanes):
             m.d.comb += [
-                element.terms[lane].eq(delayed(m, folder.elements[lane], lane_skew(lane))),
-                element.activations[lane].eq(delayed(m, self.activations[lane], lane_skew(lane))),
+                element.terms[lane].eq(delayed(m, folder.elements[lane], element.times.skew[lane])),
+                element.activations[lane].eq(delayed(m, self.activations[lane], element.times.skew[lane])),
             ]
         return m
 
@@ -101,7 +104,7 @@ class Group:
 def cycles_of(groups, column, lanes):
     """Inputs by cycle, and the cycle of each group's result. Groups are put 8 cycles apart where they are shorter."""
     inputs, results, cycle, before = {}, [], 0, -8
-    element, head = column.element, ENCODER + FOLDER
+    element, head = column.element, TERM_ENCODER + TERM_FOLDER
 
     def at(when, **values):
         inputs.setdefault(when, {}).update(values)
@@ -121,11 +124,11 @@ def cycles_of(groups, column, lanes):
             cycle += terms
         before = cycle - 1
         at(before, last=1)
-        first = before + head + element.control_delay + element.scale_delay
+        first = before + head + element.times.last + element.times.scale
         for bit in range(8):
             at(first + bit, scale_bit=group.scale >> 7 - bit & 1)
         at(first + 7, finish=1)
-        results.append(before + head + element.latency)
+        results.append(before + head + element.times.latency)
     return inputs, results
 
 

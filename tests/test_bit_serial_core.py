@@ -64,7 +64,10 @@ def special_values(values=SPECIALS):
 def test_each_format(format):
     array = array_for(rows=2, columns=2)
     design = design_for(array)
-    commands = [*special_values(), command(depth_tiles=4, row_tiles=2, column_tiles=2, activations_stride=4, variant=format)]
+    commands = [
+        *special_values(),
+        command(depth_tiles=4, row_tiles=2, column_tiles=2, activations_stride=4, variant=format),
+    ]
     check(array, design, commands, [0] * len(commands))
 
 
@@ -145,14 +148,30 @@ def test_shapes(shape):
     commands = special_values() if array.geometry.settings else []
     for variant in range(len(array.variants)):
         commands += [
-            command(row_tiles=2, column_tiles=2, depth_tiles=words + 1, activations_stride=words + 2, variant=variant),
+            command(
+                row_tiles=2,
+                column_tiles=2,
+                depth_tiles=words + 1,
+                activations_stride=words + 2,
+                variant=variant,
+            ),
             command(depth_tiles=1, accumulators_address=64, weights_address=7, variant=variant),
-            command(depth_tiles=words, activations_stride=8, accumulators_address=64, accumulate=1, variant=variant),
-            command(depth_tiles=1, activations_stride=0, accumulators_address=64, accumulate=1, variant=variant),
+            command(
+                depth_tiles=words,
+                activations_stride=8,
+                accumulators_address=64,
+                accumulate=1,
+                variant=variant,
+            ),
+            command(
+                depth_tiles=1, activations_stride=0, accumulators_address=64, accumulate=1, variant=variant
+            ),
         ]
     seen, times = check(array, design, commands, [0] * len(commands))
     # Group follows group without a gap, and command follows command.
-    assert all(after.end - after.steps >= before.end - 1 for before, after in zip(times, times[1:], strict=False))
+    assert all(
+        after.end - after.steps >= before.end - 1 for before, after in zip(times, times[1:], strict=False)
+    )
 
 
 def test_long_groups_leave_no_gap():
@@ -234,11 +253,19 @@ def test_halt_leaves_nothing_behind(since):
     array = array_for(rows=3, columns=2)
     design = design_for(array)
     activations, weights = contents(design, since)
-    dropped = command(row_tiles=2, column_tiles=2, depth_tiles=6, activations_stride=6, variant=1, accumulators_address=64)
+    dropped = command(
+        row_tiles=2, column_tiles=2, depth_tiles=6, activations_stride=6, variant=1, accumulators_address=64
+    )
     kept = command(row_tiles=2, depth_tiles=5, activations_stride=5, variant=2)
     commands = [*special_values([]), dropped, dropped, kept]
     seen = run(
-        design, core_of(array), activations, weights, commands, [0, 0, since + 80], halt=range(since, since + 60)
+        design,
+        core_of(array),
+        activations,
+        weights,
+        commands,
+        [0, 0, since + 80],
+        halt=range(since, since + 60),
     )
     expected = BitSerialModel(array).execute(vars(kept), activations, weights, [0] * 4)
     np.testing.assert_array_equal(seen.accumulators[: len(expected)], expected)

@@ -21,7 +21,8 @@ from mapped import run_component, run_mapped
 
 from fpga.synthesis import Flow, synthesise
 from gen.rtlil import to_rtlil
-from hw.pe.bit_serial_fp16 import LANES, DotProduct, FloatElement, tree_cycles
+from hw.pe.bit_serial_fp16 import LANES, DotProduct, FloatElement
+from hw.pe.element_times import tree_cycles
 from sim import bit_serial_fp16 as golden
 from sim.bit_serial_fp16 import ROUNDINGS, Sum
 

@@ -10,7 +10,7 @@ from mapped import run_mapped
 from fpga.parallel import ParallelElement
 from fpga.synthesis import Flow, synthesise
 from gen.rtlil import to_rtlil
-from hw.pe.bit_serial import lane_skew
+from hw.pe.element_times import CHAIN
 
 BITS = {"fp4": 6, "int4": 4, "int8": 8}
 
@@ -42,7 +42,7 @@ def test_element(kind, lanes):
         40  # by then the registers have what zeros make, which the constant that integers need makes up for
     )
     inputs = [{} for _ in range(begin + groups * spacing + element.latency + 12)]
-    inputs[begin + element.control_delay - 1]["last"] = 1
+    inputs[begin + element.control - 1]["last"] = 1
     expected = {}
 
     def put(cycle, name, number):
@@ -59,20 +59,20 @@ def test_element(kind, lanes):
         for part in range(slices):
             cycle = begin + group * spacing + part
             for lane in range(lanes):
-                put(cycle + lane_skew(lane), "activations", packed([activations[part, lane]], 8) << 8 * lane)
+                put(cycle + lane % CHAIN, "activations", packed([activations[part, lane]], 8) << 8 * lane)
                 put(
-                    cycle + lane_skew(lane),
+                    cycle + lane % CHAIN,
                     "weights",
                     packed([codes[part, lane]], BITS[kind]) << BITS[kind] * lane,
                 )
             if kind == "fp4":
                 put(cycle + element.steps, "negatives", int((codes[part] >> 5).sum()))
         last = begin + group * spacing + slices - 1
-        put(last + element.control_delay, "last", 1)
+        put(last + element.control, "last", 1)
         scale = 255 if group % 2 else int(random.integers(256))
         for bit in range(8):
-            put(last + element.control_delay + 1 + bit, "scale_bit", scale >> bit & 1)
-        put(last + element.control_delay + 8, "finish", 1)
+            put(last + element.control + 1 + bit, "scale_bit", scale >> 7 - bit & 1)
+        put(last + element.control + 8, "finish", 1)
         expected[last + element.latency] = scale * int((weights * activations).sum()) % (1 << 32)
     seen = run_mapped(json.loads(result.netlist)["modules"]["top"], inputs)
     assert {cycle: out["result"] for cycle, out in enumerate(seen) if out["valid"]} == expected

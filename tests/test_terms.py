@@ -13,7 +13,9 @@ from amaranth.sim import Simulator
 from mapped import run_component, run_mapped
 from test_block_ram import synthesised
 
-from hw.pe.terms import ENCODER, LaneEncoder, TermEncoder, WeightFormat, format_set, special_value
+from hw.pe.terms import LaneEncoder, TermEncoder, format_set, special_value
+from hw.pe.weight_format import WeightFormat
+from hw.timing import TERM_ENCODER
 from sim import bit_serial
 
 FORMATS = tuple(WeightFormat)
@@ -80,7 +82,7 @@ def encoded(encoder, weights):
     seen = []
 
     async def bench(ctx):
-        for cycle in range(max(starts) + ENCODER + 6):
+        for cycle in range(max(starts) + TERM_ENCODER + 6):
             ctx.set(encoder.start, cycle in starts)
             codes, format, special = starts.get(cycle, ([0x5A] * len(encoder.codes), FORMATS[0], -3))
             sign, magnitude = special_value(special)
@@ -121,9 +123,11 @@ def test_encoder(format, alone):
     ]
     seen = encoded(TermEncoder(lanes=lanes, formats=[format] if alone else FORMATS), weights)
     for (cycle, *_), row in zip(weights, rows, strict=True):
-        got = list(zip(*seen[cycle + ENCODER : cycle + ENCODER + format.terms], strict=True))
+        got = list(zip(*seen[cycle + TERM_ENCODER : cycle + TERM_ENCODER + format.terms], strict=True))
         assert got == [tuple(bit_serial.terms(code, name(format), special)) for code, special in row]
-    assert all(term[2] == 0 for cycle in seen[weights[-1][0] + ENCODER + format.terms :] for term in cycle)
+    assert all(
+        term[2] == 0 for cycle in seen[weights[-1][0] + TERM_ENCODER + format.terms :] for term in cycle
+    )
 
 
 def test_encoder_changes_formats():
@@ -137,7 +141,7 @@ def test_encoder_changes_formats():
     for cycle, codes, format, special in weights:
         for lane, code in enumerate(codes):
             terms = bit_serial.terms(code % (1 << format.bits), name(format), special)
-            assert [seen[cycle + ENCODER + i][lane] for i in range(format.terms)] == terms
+            assert [seen[cycle + TERM_ENCODER + i][lane] for i in range(format.terms)] == terms
 
 
 def test_encoder_mapped():

@@ -12,7 +12,7 @@ from fpga.parallel import ParallelElement, Weights
 from fpga.synthesis import Flow
 from gen.bench.figures import Row
 from hw.pe.bit_serial import BitSerialElement
-from hw.pe.terms import WeightFormat
+from hw.pe.weight_format import WeightFormat
 
 Notify = Callable[[str], None]
 

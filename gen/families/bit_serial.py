@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from gen.families.contract import ArrayConfig, Family
-from hw.array.bit_serial.geometry import GROUPS, LANES, SPECIAL_VALUES, BitSerial
+from hw.array.bit_serial.geometry import GROUPS, LANES, BitSerial
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand
 from hw.pe.weight_format import NIBBLE, WeightFormat
@@ -35,6 +35,9 @@ class BitSerialConfig(ArrayConfig):
     lanes: Annotated[Literal[LANES], Field(description="products of an element per cycle, a term each")] = 4
     group: Annotated[Literal[GROUPS], Field(description="weights along K that share a scale")] = 128
     activations: Annotated[Literal["int8", "fp16"], Field(description="format of the activations")] = "int8"
+    rounding: Annotated[
+        Literal["nearest", "truncate"], Field(description="of sums of fp16; truncate as the published draft")
+    ] = "nearest"
     weights: Annotated[
         list[str], Field(min_length=1, description="formats of the weights that it is generated for")
     ] = list(KINDS)
@@ -44,7 +47,9 @@ class BitSerialConfig(ArrayConfig):
     def _known(cls, names: list[str]) -> list[str]:
         wrong = [name for name in names if name not in KINDS]
         if wrong or len(set(names)) < len(names):
-            raise ValueError(f"weights must be different ones of {', '.join(KINDS)}, not {', '.join(wrong or names)}")
+            raise ValueError(
+                f"weights must be different ones of {', '.join(KINDS)}, not {', '.join(wrong or names)}"
+            )
         return names
 
 
@@ -68,7 +73,8 @@ class BitSerialFamily(Family):
         c = self.config
         return BitSerial(
             rows=c.rows, columns=c.columns, lanes=c.lanes, group=c.group, data_bytes=self.data_bytes,
-            variants=[KINDS[name] for name in c.weights], activation_bytes=1 if c.activations == "int8" else 2,
+            variants=[KINDS[name] for name in c.weights], activations=c.activations,
+            rounding=c.rounding,
         )  # fmt: skip
 
     @property
@@ -112,9 +118,21 @@ class BitSerialFamily(Family):
         """Whole groups, which are whole words of activations."""
         return self.config.group
 
+    def golden(self, x: Operand, w: Operand) -> np.ndarray:
+        """int32: exact. float32: groups as BitMoD's element adds them up, in rising order (``sim.bit_serial_gemm``)."""
+        if self.geometry.sums == "int32":
+            return super().golden(x, w)
+        from sim.bit_serial_gemm import gemm
+
+        c, taken = self.config, self.array.variants[self.variant(weights=w.format.name)]
+        return gemm(x, w, lanes=c.lanes, group=c.group, floating=taken.floating, rounding=c.rounding)
+
     def pack_activations(self, x: Operand) -> np.ndarray:
-        """One or two bytes per step of K."""
-        return x.codes.astype(x.codes.dtype.newbyteorder("<"), copy=False).view(np.uint8)
+        """A byte per step of K; or two, with zeros to whole words, since no fp16 activation is without effect on the rounding."""
+        codes = x.codes
+        if self.config.activations == "fp16":
+            codes = np.pad(codes, ((0, 0), (0, -x.depth % self.array.word_steps))).astype("<u2")
+        return np.ascontiguousarray(codes).view(np.uint8)
 
     def pack_weights(self, w: Operand) -> np.ndarray:
         """Group by group: scales, then weights in their order; zeros to whole tiles."""

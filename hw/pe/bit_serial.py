@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.pe.accumulate import GatedAdder, ShiftedAdder
-from hw.pe.terms import TERM, WeightFormat, format_set
+from hw.pe.element_times import CHAIN, SCALE_BITS, int8_times, shift_stages
+from hw.pe.terms import TERM, format_set
+from hw.pe.weight_format import WeightFormat
 from hw.share import share
 
-CHAIN = 8
-"""Most lanes whose sums are formed one after another; with more, several such chains stand side by side."""
-SCALE_BITS = 8
-"""Of a group's scale, 0 to 255: one bit a cycle, the highest first."""
 RESULT_BITS = 32
 GROUPS = (32, 64, 128, 256)
 """Weights that may share a scale."""
@@ -33,8 +30,6 @@ ELEMENT_TERM = data.StructLayout({"zero": 1, "negative": 1, "fine": 1, "far": 1}
 SHIFT = data.StructLayout({"one": 1, "four": 1})
 """How far the sum of the lanes' terms is shifted: not at all, by one or by four."""
 
-FOLDER = 1
-"""Terms at :class:`TermFolder` to those of the elements."""
 
 _LEAST, _MOST = -128, 127
 _ADDEND = signed(9)
@@ -74,56 +69,6 @@ def deepest(formats: Iterable[WeightFormat]) -> int:
     return ((1 << RESULT_BITS - 1) - 1) // (max(map(abs, _products(formats))) * ((1 << SCALE_BITS) - 1))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ElementDelays:
-    """Of a :class:`BitSerialElement`, without one: for what feeds elements that are shared.
-
-    Parameters
-    ----------
-    lanes : int
-    formats : frozenset of WeightFormat
-        As of the element.
-    """
-
-    lanes: int
-    formats: frozenset[WeightFormat]
-
-    @property
-    def joins(self) -> int:
-        """Stages in which the sums of the chains are joined."""
-        return (-(-self.lanes // CHAIN) - 1).bit_length()
-
-    @property
-    def stages(self) -> int:
-        """Stages between the lanes' sum and the accumulator: its adder takes one shift, a second one is made before it."""
-        return int(any(one.floating for one in self.formats) and any(one.terms > 2 for one in self.formats))
-
-    @property
-    def control(self) -> int:
-        """Cycles from a term at lane 0 to its ``shift`` and ``last``: operands, addend and the chain, less their own register."""
-        return 2 + min(self.lanes, CHAIN) + self.joins - 1
-
-    @property
-    def scale(self) -> int:
-        """Cycles from ``last`` to the first bit of the scale."""
-        return 1 + self.stages
-
-    @property
-    def result(self) -> int:
-        """Cycles from ``finish`` to the result."""
-        return 2
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the last term of a group at lane 0 to the result."""
-        return self.control + self.scale + SCALE_BITS - 1 + self.result
-
-
-def lane_skew(lane: int) -> int:
-    """Cycles that the activation and the term of ``lane`` come after those of lane 0."""
-    return lane % CHAIN
-
-
 class TermFolder(wiring.Component):
     """At a column's head: terms as the elements take them, and how many of them are negative.
 
@@ -139,15 +84,15 @@ class TermFolder(wiring.Component):
     terms : In(ArrayLayout(TERM, lanes)), significance : In(3)
         As of :class:`hw.pe.terms.TermEncoder`.
     elements : Out(ArrayLayout(ELEMENT_TERM, lanes))
-        For the elements' ``terms``, of all lanes in the same cycle: lane i is still to be delayed by ``lane_skew(i)``.
+        For the elements' ``terms``, of all lanes in the same cycle: lane i is still to be delayed by its skew.
     shift : Out(SHIFT)
-        For the elements' ``shift``, in the same cycle; still to be delayed by the elements' ``control_delay``.
+        For the elements' ``shift``, in the same cycle; still to be delayed by the elements' ``times.significance``.
     negatives : Out(range(lanes + 1))
         For the elements' ``negatives``, one cycle later, as they are due.
 
     Timing
     ------
-    ``elements`` and ``shift`` come ``FOLDER`` cycles after ``terms``.
+    ``elements`` and ``shift`` come ``hw.timing.TERM_FOLDER`` cycles after ``terms``.
 
     Raises
     ------
@@ -405,15 +350,15 @@ class BitSerialElement(wiring.Component):
     Members
     -------
     activations : In(ArrayLayout(signed(8), lanes)), terms : In(ArrayLayout(ELEMENT_TERM, lanes))
-        Lane i's ``lane_skew(i)`` cycles after lane 0's. A lane whose activation or term is zero adds nothing.
+        Lane i's ``times.skew[i]`` cycles after lane 0's. A lane whose activation or term is zero adds nothing.
     negatives : In(range(lanes + 1))
         Terms that are negative, one cycle after lane 0's.
     shift : In(SHIFT)
-        Of the sum of the lanes, ``control_delay`` cycles after lane 0's term.
+        Of the sum of the lanes, ``times.significance`` cycles after lane 0's term.
     last : In(1)
         The same time after the last term of a group.
     scale_bit : In(1)
-        Of the scale, from ``scale_delay`` cycles after ``last`` on, the highest first.
+        Of the scale, from ``times.scale`` cycles after ``last`` on, the highest first.
     finish : In(1)
         With the last bit of the scale.
     activations_next, terms_next, negatives_next, shift_next, last_next, scale_bit_next, finish_next : Out
@@ -425,9 +370,9 @@ class BitSerialElement(wiring.Component):
 
     Timing
     ------
-    The delays are also those of :class:`ElementDelays`. ``result`` comes ``result_delay`` cycles after ``finish``, ``latency``
-    cycles after the last term of lane 0. Groups follow each other without a gap; two ``last`` must be 8 cycles or more apart.
-    The design's reset must last two cycles or more.
+    ``times`` (``hw.pe.element_times``) says when what is due; ``result`` comes ``times.latency`` cycles after the last term of
+    lane 0. Groups follow each other without a gap; two ``last`` must be 8 cycles or more apart. The design's reset must last two
+    cycles or more.
 
     Raises
     ------
@@ -442,7 +387,7 @@ class BitSerialElement(wiring.Component):
             raise ValueError(f"group must be one of {', '.join(map(str, GROUPS))}, not {group!r}")
         if self._lanes > self._group:
             raise ValueError(f"lanes must be at most group = {self._group}, not {self._lanes}")
-        self._delays = ElementDelays(lanes=self._lanes, formats=self._formats)
+        self.times = int8_times(self._lanes, self._formats)
         four = any(one.terms > 2 for one in self._formats)
         self._shift = 4 if four else int(any(one.floating for one in self._formats))
         operands = {
@@ -460,26 +405,6 @@ class BitSerialElement(wiring.Component):
             | {f"{name}_next": Out(shape) for name, shape in operands.items()}
             | {"result": Out(RESULT_BITS), "valid": Out(1)}
         )
-
-    @property
-    def control_delay(self) -> int:
-        """Cycles from a term at lane 0 to its ``shift`` and ``last``."""
-        return self._delays.control
-
-    @property
-    def scale_delay(self) -> int:
-        """Cycles from ``last`` to the first bit of the scale."""
-        return self._delays.scale
-
-    @property
-    def result_delay(self) -> int:
-        """Cycles from ``finish`` to the result."""
-        return self._delays.result
-
-    @property
-    def latency(self) -> int:
-        """Cycles from the last term of a group at lane 0 to the result."""
-        return self._delays.latency
 
     def elaborate(self, platform):
         m = Module()
@@ -540,7 +465,7 @@ class BitSerialElement(wiring.Component):
     def _aligned(self, m: Module, total: Signal) -> tuple[Signal, Signal, Signal]:
         """What is added to the accumulator, whether it is shifted there, and whether it is the group's last."""
         shift, ends = self.shift_next, Signal(init=1)
-        if not self._delays.stages:
+        if not shift_stages(self._formats):
             m.d.sync += ends.eq(self.last)
             return total, shift.four if self._shift == 4 else shift.one, ends
         staged, far = Signal(signed(len(total) + 1)), Signal()

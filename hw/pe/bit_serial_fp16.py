@@ -20,6 +20,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.delay import delayed
 from hw.pe.accumulate import GatedAdder
+from hw.pe.element_times import FLOAT_NORMALISE, fp16_times, tree_cycles
 from hw.pe.terms import TERM
 from hw.share import share
 
@@ -35,8 +36,6 @@ EXPONENT = 7
 """Bits of a group's exponent with its offset."""
 OFFSET = 55
 """In all exponents but those of the lanes: that of the float32 is then 64 more than what is left of it."""
-NORMALISE = 8
-"""Cycles from a group's sum to its normalised magnitude."""
 
 
 def check(lanes: int, rounding: str) -> int:
@@ -52,11 +51,6 @@ def check(lanes: int, rounding: str) -> int:
 def extra_bits(lanes: int) -> int:
     """Bits that a sum of ``lanes`` has more than each of them."""
     return (lanes - 1).bit_length()
-
-
-def tree_cycles(lanes: int) -> int:
-    """From the lanes to their sum."""
-    return max(1, extra_bits(lanes))
 
 
 Addend = tuple[Value, Value]
@@ -345,7 +339,7 @@ class Dequantiser(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         magnitude, fill, sign, exponent = self._normalised(m)
-        load = delayed(m, self.capture, NORMALISE)
+        load = delayed(m, self.capture, FLOAT_NORMALISE)
         # The magnitude is one more than its bits say where ``more``; what is moved in on the right keeps that so.
         factor, more, minus = Signal(21, reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
         places, product, started = Signal(EXPONENT, reset_less=True), Signal(22), Signal()
@@ -374,7 +368,7 @@ class Dequantiser(wiring.Component):
         return m
 
     def _normalised(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
-        """Magnitude without ``fill``, which is to be added, sign, exponent: ready ``NORMALISE`` cycles after ``capture``."""
+        """Magnitude without ``fill``, which is to be added, sign, exponent: ready ``FLOAT_NORMALISE`` cycles after ``capture``."""
         magnitude = Signal(WINDOW, reset_less=True)
         fill, sign, exponent = (
             Signal(reset_less=True),
@@ -416,24 +410,25 @@ class FloatElement(wiring.Component):
     terms : In(ArrayLayout(TERM, lanes))
         All with ``man`` 0 when there is no slice: such a cycle changes nothing, wherever it comes.
     significance : In(3)
-        0 to 6, ``significance_delay`` cycles after the terms that it belongs to.
+        0 to 6, ``times.significance`` cycles after the terms that it belongs to.
     last : In(1)
-        ``last_delay`` cycles after the last terms of a group.
+        ``times.last`` cycles after the last terms of a group.
     scale_bit : In(1)
-        Of the scale, the highest of 8 ``scale_delay`` cycles after ``last``, one in each cycle; 0 in all other cycles.
+        Of the scale, the highest of 8 ``times.scale`` cycles after ``last``, one in each cycle; 0 in all other cycles.
     finish : In(1)
         With the lowest bit.
     activations_next, terms_next, significance_next, last_next, scale_bit_next, finish_next : Out
         The same, one cycle later, for the neighbours.
     result : Out(32)
-        float32, ``result_delay`` cycles after the first bit of the scale; zero in all other cycles, so that results may be joined
+        float32, ``times.latency`` cycles after the last terms of a group; zero in all other cycles, so that results may be joined
         by OR. In units of the format's integers times the activation.
     valid : Out(1)
         ``result`` is a result.
 
     Timing
     ------
-    One slice per cycle without a gap, also between groups; 8 cycles or more from one ``last`` to the next. Lanes have no skew.
+    One slice per cycle without a gap, also between groups; 8 cycles or more from one ``last`` to the next. Lanes have no skew; ``times`` are those
+    of ``hw.pe.element_times.fp16_times``.
 
     Raises
     ------
@@ -445,13 +440,9 @@ class FloatElement(wiring.Component):
     BitMoD (Chen et al., HPCA 2025), section IV-B, figure 5.
     """
 
-    scale_delay = NORMALISE + 1
-    """Cycles from ``last`` to the first bit of the scale."""
-    result_delay = 9
-    """Cycles from the first bit of the scale to the result."""
-
     def __init__(self, *, lanes: int = 4, rounding: str = "nearest") -> None:
         self._lanes, self._rounding = check(lanes, rounding), rounding
+        self.times = fp16_times(self._lanes)
         controls = {"significance": 3, "last": 1, "scale_bit": 1, "finish": 1}
         operands = {"activations": ArrayLayout(FP16, self._lanes), "terms": ArrayLayout(TERM, self._lanes)}
         members = {**operands, **controls}
@@ -463,22 +454,6 @@ class FloatElement(wiring.Component):
                 "valid": Out(1),
             }
         )
-
-    @staticmethod
-    def skew(lane: int) -> int:
-        """Cycles that lane ``lane`` comes after lane 0."""
-        del lane
-        return 0
-
-    @staticmethod
-    def significance_delay(lanes: int) -> int:
-        """Cycles from the terms to their significance."""
-        return 1 + tree_cycles(lanes)
-
-    @staticmethod
-    def last_delay(lanes: int) -> int:
-        """Cycles from the last terms of a group to ``last``."""
-        return 5 + tree_cycles(lanes)
 
     def elaborate(self, platform):
         m = Module()

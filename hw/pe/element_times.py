@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hw.pe.weight_format import WeightFormat
+from hw.timing import TERM_FOLDER
 
 SCALE_BITS = 8
-"""Of a group's scale: one a cycle, the highest first."""
+"""Of a group's scale, 0 to 255: one bit a cycle, the highest first."""
 CHAIN = 8
-"""Most lanes of an int8 element whose sums are formed one after another."""
+"""Most lanes of an int8 element whose sums are formed one after another; with more, several such chains stand side by side."""
+FLOAT_NORMALISE = 8
+"""Last terms' ``last`` at a ``FloatElement`` to its sum being rounded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,34 +26,55 @@ class ElementTimes:
         From the encoder's terms to those of lane 0 at the element.
     skew : tuple of int
         Of each lane behind lane 0.
-    control : int
-        From a term at lane 0 to its ``shift`` and ``last``.
+    significance, last : int
+        From a term at lane 0 to its significance or shift; from the last term of a group to ``last``.
     scale : int
         From ``last`` to the first bit of the scale.
     result : int
-        From ``finish`` to the result.
+        From ``finish``, which comes with its last bit, to the result.
     """
 
     feed: int
     skew: tuple[int, ...]
-    control: int
+    significance: int
+    last: int
     scale: int
     result: int
 
     @property
     def latency(self) -> int:
         """From the last term of a group at lane 0 to the result."""
-        return self.control + self.scale + SCALE_BITS - 1 + self.result
+        return self.last + self.scale + SCALE_BITS - 1 + self.result
+
+
+def chain_joins(lanes: int) -> int:
+    """Stages in which the sums of the chains of an int8 element are joined."""
+    return (-(-lanes // CHAIN) - 1).bit_length()
+
+
+def shift_stages(formats: Iterable[WeightFormat]) -> int:
+    """Stages between the lanes' sum and the accumulator: its adder takes one shift, a second one is made before it."""
+    formats = set(formats)
+    return int(any(one.floating for one in formats) and any(one.terms > 2 for one in formats))
 
 
 def int8_times(lanes: int, formats: Iterable[WeightFormat]) -> ElementTimes:
-    """Of ``hw.pe.bit_serial.BitSerialElement``: two registers before its chain of adders, one for every lane of that, and one for
-    each stage in which several chains are joined; one more where sums may be shifted by one and by four.
-    """
-    formats = set(formats)
-    joins = (-(-lanes // CHAIN) - 1).bit_length()
-    staged = any(one.floating for one in formats) and any(one.terms > 2 for one in formats)
+    """Of ``hw.pe.bit_serial.BitSerialElement``: two registers before its chain, one for every lane of that, the joins."""
+    control = 2 + min(lanes, CHAIN) + chain_joins(lanes) - 1
     return ElementTimes(
-        feed=1, skew=tuple(lane % CHAIN for lane in range(lanes)), control=1 + min(lanes, CHAIN) + joins,
-        scale=1 + staged, result=2,
+        feed=TERM_FOLDER, skew=tuple(lane % CHAIN for lane in range(lanes)), significance=control, last=control,
+        scale=1 + shift_stages(formats), result=2,
     )  # fmt: skip
+
+
+def tree_cycles(lanes: int) -> int:
+    """Stages in which the lanes of a ``FloatElement`` are added."""
+    return max(1, (lanes - 1).bit_length())
+
+
+def fp16_times(lanes: int) -> ElementTimes:
+    """Of ``hw.pe.bit_serial_fp16.FloatElement``."""
+    tree = tree_cycles(lanes)
+    return ElementTimes(
+        feed=0, skew=(0,) * lanes, significance=1 + tree, last=5 + tree, scale=FLOAT_NORMALISE + 1, result=2
+    )

@@ -16,8 +16,6 @@ from hw.formats.bitmod import FP3, FP4
 from hw.pe.weight_format import FLOATING_TERMS, MAGNITUDE_BITS, WeightFormat
 from hw.share import share
 
-ENCODER = 2
-"""Start of a weight at the encoder to its first term: the code's register, the term's."""
 MAGNITUDES = {WeightFormat.FP4: FP4, WeightFormat.FP3: FP3}
 """By code without its sign, in the units of the format."""
 
@@ -170,7 +168,7 @@ class TermEncoder(wiring.Component):
 
     Timing
     ------
-    Term 0 comes ``ENCODER`` cycles after ``start``, the others follow cycle by cycle; ``start`` at least ``format.terms`` cycles
+    Term 0 comes ``hw.timing.TERM_ENCODER`` cycles after ``start``, the others follow cycle by cycle; ``start`` at least ``format.terms`` cycles
     apart. Terms are zero after the last, until the next.
 
     Raises

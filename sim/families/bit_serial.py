@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.array.bit_serial.geometry import BitSerial
+from hw.design import ceil_div
 from hw.pe.weight_format import NIBBLE, WeightFormat
-from hw.timing import ACCUMULATE, BIT_SERIAL_SETUP
+from hw.timing import BIT_SERIAL_SETUP
+from sim.bit_serial_gemm import group_results, terms_of
 
 FP3 = (0, 1, 2, 4)
 FP4 = (0, 1, 2, 3, 4, 6, 8, 12)
@@ -69,13 +71,17 @@ class BitSerialLaw:
             taken=taken,
             begin=taken + 1,
             end=self._end,
-            finished=self._end - 1 + self._array.result_latency + self._array.columns + ACCUMULATE,
+            finished=self._end
+            - 1
+            + self._array.result_latency
+            + self._array.columns
+            + self._array.geometry.accumulate,
             steps=steps,
         )
 
 
 class BitSerialModel:
-    """A bit-serial array of int8 activations.
+    """A bit-serial array.
 
     Parameters
     ----------
@@ -86,8 +92,10 @@ class BitSerialModel:
         self._array = array
 
     def activation_bytes(self, variant: int, steps: int) -> int:
-        """A byte or two per step."""
-        return steps * self._array.activation_bytes
+        """A byte per step; or two, in whole words: what an fp16 activation beside zero weights is counts for the rounding."""
+        if self._array.activations == "int8":
+            return steps
+        return ceil_div(steps, self._array.word_steps) * self._array.geometry.activation_bytes
 
     def weight_words(self, variant: int, depth_tiles: int) -> int:
         """Weight words of one column tile that is ``depth_tiles`` deep, those of scales included."""
@@ -110,38 +118,60 @@ class BitSerialModel:
         return BitSerialLaw(self._array)
 
     def execute(
-        self, fields: Mapping[str, int], activations: np.ndarray, weights: np.ndarray, settings: Sequence[int]
+        self,
+        fields: Mapping[str, int],
+        activations: np.ndarray,
+        weights: np.ndarray,
+        settings: Sequence[int] = (),
     ) -> np.ndarray:
-        """What an EXECUTE adds to its accumulators: int32 [row_tiles * tile_rows, column_tiles * columns].
+        """What an EXECUTE adds to its accumulators: int32 [row_tiles * tile_rows, column_tiles * columns], or float32 of each group.
 
         ``activations`` and ``weights`` are the bytes (uint8) of the scratchpads, ``settings`` the special values in force.
         """
         array, g = self._array, self._array.geometry
-        rows, depth = fields["row_tiles"] * g.tile_rows, fields["depth_tiles"] * g.tile_depth
+        rows, size = fields["row_tiles"] * g.tile_rows, fields["depth_tiles"] * g.activation_bytes
         starts = (
             fields["activations_address"] + np.arange(rows) * fields["activations_stride"]
         ) * g.activation_bytes
-        x = activations[starts[:, None] + np.arange(depth)].view(np.int8).astype(np.int64)
+        x = activations[starts[:, None] + np.arange(size)]
         words = self.weight_words(fields["variant"], fields["depth_tiles"])
-        format = array.variants[fields["variant"]]
+        unpacker = Unpacker(array, array.variants[fields["variant"]], settings)
         result = []
         for tile in range(fields["column_tiles"]):
             first = fields["weights_address"] + tile * words
             content = weights.reshape(-1, g.weight_bytes)[first : first + words]
-            w = Unpacker(array, format, settings).tile(content, fields["depth_tiles"])
-            result.append(x @ w)
-        return np.concatenate(result, axis=1).astype(np.int32)
+            groups = unpacker.tile(content, fields["depth_tiles"])
+            result.append(
+                self._floats(x, groups, unpacker) if g.sums == "float32" else self._integers(x, groups)
+            )
+        return np.concatenate(result, axis=-1)
+
+    def _integers(self, x: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        w = np.concatenate([values * scale for values, scale in groups])
+        return (x.view(np.int8).astype(np.int64) @ w).astype(np.int32)
+
+    def _floats(
+        self, x: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]], unpacker: Unpacker
+    ) -> np.ndarray:
+        array, format, place, results = self._array, unpacker.format, 0, []
+        codes = x.view("<u2")
+        for values, scale in groups:
+            steps = codes[:, place : place + len(values)]
+            place += len(values)
+            terms = terms_of(values, format.bits, floating=format.floating)
+            results.append(group_results(steps, terms, scale, lanes=array.lanes, rounding=array.rounding))
+        return np.stack(results)
 
 
 class Unpacker:
-    """From the words of a column tile to the integers that they stand for, scales multiplied in."""
+    """From the words of a column tile to the integers that they stand for, and their scales."""
 
     def __init__(self, array: BitSerial, format: WeightFormat, settings: Sequence[int]):
-        self._array, self._format, self._settings = array, format, settings
+        self._array, self.format, self._settings = array, format, settings
 
-    def tile(self, words: np.ndarray, depth_tiles: int) -> np.ndarray:
-        """int64 [depth, columns] from uint8 [words, weight_bytes]."""
-        array, way = self._array, self._format.way
+    def tile(self, words: np.ndarray, depth_tiles: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each group int64 [steps, columns] and [columns], from uint8 [words, weight_bytes]."""
+        array, way = self._array, self.format.way
         full, last = array.groups(depth_tiles)
         # Every byte is two nibbles, the lower one first: nibble [word, column, lane].
         nibbles = np.stack([words & 15, words >> 4], axis=-1).reshape(len(words), -1)
@@ -165,12 +195,12 @@ class Unpacker:
                     low, place = nibbles[place], place + 1
                 codes[index] |= low >> way.low * (index % each) & (1 << way.low) - 1
             values = self._values(codes.transpose(0, 2, 1).reshape(-1, array.columns), selector)
-            parts.append(values * scale)
-        return np.concatenate(parts)
+            parts.append((values, scale))
+        return parts
 
     def _values(self, codes: np.ndarray, selector: np.ndarray) -> np.ndarray:
-        bits = self._format.bits
-        if not self._format.floating:
+        bits = self.format.bits
+        if not self.format.floating:
             return codes - ((codes >> bits - 1) << bits)
         magnitudes = np.array(FP3 if bits == 3 else FP4)
         negative, magnitude = codes >> bits - 1, codes & (1 << bits - 1) - 1

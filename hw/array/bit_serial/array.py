@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.array.bit_serial.feed import Feeder, element
+from hw.array.bit_serial.feed import CONTROL, Feeder, element
 from hw.array.bit_serial.geometry import BitSerial
 from hw.array.bit_serial.head import STEERING, Head
 from hw.array.output_stationary import Drain
@@ -62,12 +62,12 @@ class Column(wiring.Component):
         m.d.comb += [
             head.word.eq(self.word),
             head.steering.eq(self.steering),
-            *(getattr(feed, name).eq(getattr(head, name)) for name in ("terms", "significance", "last", "bit", "finish")),
+            *(getattr(feed, name).eq(getattr(head, name)) for name in ("terms", "significance", *CONTROL)),
             self.result.eq(results.top),
             self.valid.eq(valids.top),
         ]
         m.d.sync += self.steering_next.eq(self.steering)
-        above = feed.drive
+        above = {name: getattr(feed.drive, name) for name in feed.drive.signature.members}
         for row in range(array.rows):
             m.submodules[f"element_{row}"] = one = element(array)
             m.d.comb += [

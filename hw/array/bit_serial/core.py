@@ -16,7 +16,7 @@ from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
 from hw.pe.weight_format import NIBBLE
-from hw.timing import ACCUMULATE, DRAIN_ROWS, SCRATCHPAD
+from hw.timing import SCRATCHPAD
 
 TO_ARRAY = LOWER_WORD + SCRATCHPAD + 1
 """A step to its place in the columns' ``steering``."""
@@ -138,7 +138,9 @@ class BitSerialCore(wiring.Component):
             walk.read.eq(scale | high | low),
             walk.base.eq(current.command.weights_address),
             self.weights.address.eq(walk.address),
-            Cat(steering.scale, steering.high, steering.low).eq(delayed(m, Cat(scale, high, low), SCRATCHPAD)),
+            Cat(steering.scale, steering.high, steering.low).eq(
+                delayed(m, Cat(scale, high, low), SCRATCHPAD)
+            ),
             Cat(steering.start, steering.group, steering.last, steering.format).eq(
                 delayed(
                     m, Cat(sequencer.slice, sequencer.group, sequencer.group_last, current.format), TO_ARRAY
@@ -146,8 +148,14 @@ class BitSerialCore(wiring.Component):
             ),
         ]
         if self._design.geometry.settings:
-            setting = Cat(sequencer.configure, current.command.setting, current.command.value[: len(Value.cast(steering.value))])
-            m.d.comb += Cat(steering.configure, steering.setting, steering.value).eq(delayed(m, setting, TO_ARRAY))
+            setting = Cat(
+                sequencer.configure,
+                current.command.setting,
+                current.command.value[: len(Value.cast(steering.value))],
+            )
+            m.d.comb += Cat(steering.configure, steering.setting, steering.value).eq(
+                delayed(m, setting, TO_ARRAY)
+            )
         past = Signal()
         m.d.sync += past.eq(walk.read & (walk.address >= words))
         return past, walk.tile & walk.fresh
@@ -205,5 +213,7 @@ class BitSerialCore(wiring.Component):
         m.d.comb += [
             sequencer.stop.eq(wrong.bit_select(turn, 1)),
             self.results.last.eq(delayed(m, sequencer.ends, last)),
-            self.fault.eq(delayed(m, fault, last - judged + array.columns - 1 + ACCUMULATE)),
+            self.fault.eq(
+                delayed(m, fault, last - judged + array.columns - 1 + self._design.geometry.accumulate)
+            ),
         ]

@@ -11,17 +11,22 @@ from amaranth.lib.wiring import In, Out
 from hw.array.bit_serial.geometry import BitSerial
 from hw.delay import delayed
 from hw.pe.bit_serial import ELEMENT_TERM, SHIFT, BitSerialElement, TermFolder
+from hw.pe.bit_serial_fp16 import FloatElement
 from hw.pe.terms import TERM
 from hw.share import share
+
+CONTROL = ("last", "scale_bit", "finish")
 
 
 def element(array: BitSerial) -> Any:
     """An element of the array."""
+    if array.activations == "fp16":
+        return share(FloatElement, lanes=array.lanes, rounding=array.rounding)
     return share(BitSerialElement, lanes=array.lanes, formats=array.formats, group=array.group)
 
 
 class Feeder(wiring.Component):
-    """For elements with int8 activations.
+    """Between the head of a column and its first element.
 
     Parameters
     ----------
@@ -29,10 +34,11 @@ class Feeder(wiring.Component):
 
     Members
     -------
-    terms, significance, last, bit, finish : In
+    terms, significance, last, scale_bit, finish : In
         As they leave the ``Head``.
     drive : Out
-        For the first row: what ``passing`` names.
+        Members of the element that are passed down the column, by name; without ``shift`` and ``negatives`` for fp16, which takes
+        ``significance`` instead.
 
     Timing
     ------
@@ -41,48 +47,44 @@ class Feeder(wiring.Component):
 
     def __init__(self, *, array: BitSerial) -> None:
         self._array = array
+        if array.activations == "fp16":
+            down = {"terms": data.ArrayLayout(TERM, array.lanes), "significance": 3}
+        else:
+            terms = data.ArrayLayout(ELEMENT_TERM, array.lanes)
+            down = {"terms": terms, "negatives": range(array.lanes + 1), "shift": SHIFT}
+        down |= dict.fromkeys(CONTROL, 1)
         super().__init__(
             {
                 "terms": In(data.ArrayLayout(TERM, array.lanes)),
                 "significance": In(3),
-                "last": In(1),
-                "bit": In(1),
-                "finish": In(1),
-                "terms_out": Out(data.ArrayLayout(ELEMENT_TERM, array.lanes)),
-                "negatives": Out(range(array.lanes + 1)),
-                "shift": Out(SHIFT),
-                "last_out": Out(1),
-                "scale_bit": Out(1),
-                "finish_out": Out(1),
+                **dict.fromkeys(CONTROL, In(1)),
+                "drive": Out(wiring.Signature({name: Out(shape) for name, shape in down.items()})),
             }
         )
 
-    @property
-    def drive(self) -> dict[str, Any]:
-        """Members of the element that are passed down, by name."""
-        return {
-            "terms": self.terms_out,
-            "negatives": self.negatives,
-            "shift": self.shift,
-            "last": self.last_out,
-            "scale_bit": self.scale_bit,
-            "finish": self.finish_out,
-        }
-
     def elaborate(self, platform):
         m = Module()
-        times = self._array.times
-        m.submodules.folder = folder = TermFolder(lanes=self._array.lanes)
-        late = times.feed + times.control
+        times, drive = self._array.times, self.drive
+        terms: Any = self.terms
+        if self._array.activations == "fp16":
+            m.d.comb += drive.significance.eq(delayed(m, self.significance, times.significance))
+        else:
+            m.submodules.folder = folder = TermFolder(lanes=self._array.lanes)
+            terms = folder.elements
+            m.d.comb += [
+                folder.terms.eq(self.terms),
+                folder.significance.eq(self.significance),
+                drive.negatives.eq(folder.negatives),
+                drive.shift.eq(delayed(m, folder.shift, times.significance)),
+            ]
+        last = times.feed + times.last
+        # The head gives the first bit in the cycle after ``last``.
+        scale = last + times.scale - 1
         m.d.comb += [
-            folder.terms.eq(self.terms),
-            folder.significance.eq(self.significance),
-            self.negatives.eq(folder.negatives),
-            self.shift.eq(delayed(m, folder.shift, times.control)),
-            self.last_out.eq(delayed(m, self.last, late)),
-            self.scale_bit.eq(delayed(m, self.bit, late + times.scale - 1)),
-            self.finish_out.eq(delayed(m, self.finish, late + times.scale - 1)),
+            drive.last.eq(delayed(m, self.last, last)),
+            drive.scale_bit.eq(delayed(m, self.scale_bit, scale)),
+            drive.finish.eq(delayed(m, self.finish, scale)),
         ]
         for lane, skew in enumerate(times.skew):
-            m.d.comb += self.terms_out[lane].eq(delayed(m, folder.elements[lane], skew))
+            m.d.comb += drive.terms[lane].eq(delayed(m, terms[lane], skew))
         return m

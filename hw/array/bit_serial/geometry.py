@@ -5,19 +5,27 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from hw.array.geometry import least_interval, power_of_two_from
 from hw.design import Geometry
-from hw.pe.element_times import SCALE_BITS, ElementTimes, int8_times
+from hw.pe.element_times import SCALE_BITS, ElementTimes, fp16_times, int8_times
 from hw.pe.weight_format import NIBBLE, WeightFormat
-from hw.timing import CORNER_TURN, DRAIN_ROWS, SCRATCHPAD, TERM_ENCODER
+from hw.timing import ACCUMULATE, CORNER_TURN, DRAIN_ROWS, FLOAT_ACCUMULATE, SCRATCHPAD, TERM_ENCODER
 
 SPECIAL_VALUES = 4
 """Special values that a group chooses from; they are the settings of an array with float formats."""
 LOWER_WORD = 3
 """Cycles from the first step of a slice to its word of lower parts being read, which is the last of its words."""
+FLOAT_LANES = 8
+"""Most lanes of an element with fp16 activations."""
+Activations = Literal["int8", "fp16"]
+Rounding = Literal["nearest", "truncate"]
 LANES = (4, 8, 16, 32)
+"""Products of an element per cycle."""
 GROUPS = (32, 64, 128, 256)
+"""Weights along K that may share a scale."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BitSerial:
@@ -35,8 +43,10 @@ class BitSerial:
         By EXECUTE's ``variant``; several may be the same.
     data_bytes : int
         Bytes of a bus beat.
-    activation_bytes : int
-        Bytes of an activation: 1 (int8) or 2 (fp16).
+    activations : str
+        "int8": sums are int32; or "fp16": they are float32, and lanes at most 8.
+    rounding : str
+        Of sums of fp16: one of ``ROUNDINGS``.
 
     Raises
     ------
@@ -50,7 +60,8 @@ class BitSerial:
     group: int
     variants: Sequence[WeightFormat]
     data_bytes: int
-    activation_bytes: int = 1
+    activations: Activations = "int8"
+    rounding: Rounding = "nearest"
 
     def __post_init__(self) -> None:
         for name, most in (("rows", 64), ("columns", 64)):
@@ -61,11 +72,17 @@ class BitSerial:
             ("lanes", LANES),
             ("group", GROUPS),
             ("data_bytes", (4, 8, 16, 32, 64)),
-            ("activation_bytes", (1, 2)),
         ):
             value = operator.index(getattr(self, name))
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}")
+        for name, names in (("activations", get_args(Activations)), ("rounding", get_args(Rounding))):
+            if getattr(self, name) not in names:
+                raise ValueError(f"{name} must be one of {', '.join(names)}, not {getattr(self, name)!r}")
+        if self.activations == "fp16" and self.lanes > FLOAT_LANES:
+            raise ValueError(
+                f"lanes must be at most {FLOAT_LANES} with activations in fp16, not {self.lanes}"
+            )
         if not self.variants:
             raise ValueError(f"variants must be at least one, not {self.variants!r}")
         object.__setattr__(self, "variants", tuple(WeightFormat(one) for one in self.variants))
@@ -104,7 +121,8 @@ class BitSerial:
     @property
     def least(self) -> int:
         """Fewest cycles from the end of a group to that of the next: its scale's bits, and its results' way out."""
-        return max(SCALE_BITS, least_interval(self.rows))
+        accumulate = ACCUMULATE if self.activations == "int8" else FLOAT_ACCUMULATE
+        return max(SCALE_BITS, least_interval(self.rows) - ACCUMULATE + accumulate)
 
     @property
     def geometry(self) -> Geometry:
@@ -117,13 +135,19 @@ class BitSerial:
             weight_bytes=power_of_two_from(self.columns * self.lanes * NIBBLE // 8),
             weight_words=self.slices,
             variants=len(self.variants),
+            sums="float32" if self.activations == "fp16" else "int32",
             settings=SPECIAL_VALUES if any(one.floating for one in self.formats) else 0,
         )
 
     @property
     def times(self) -> ElementTimes:
         """Those of an element."""
-        return int8_times(self.lanes, self.formats)
+        return fp16_times(self.lanes) if self.activations == "fp16" else int8_times(self.lanes, self.formats)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of an activation."""
+        return 2 if self.activations == "fp16" else 1
 
     @property
     def activation_delay(self) -> int:

@@ -50,7 +50,7 @@ class Head(wiring.Component):
         As those of ``TermEncoder``.
     last : Out(1)
         With the terms: they are the last of a group.
-    bit : Out(1)
+    scale_bit : Out(1)
         Of the scale, most significant first, from the cycle after ``last`` on. ``finish``: the last one.
 
     Timing
@@ -67,7 +67,7 @@ class Head(wiring.Component):
                 "terms": Out(data.ArrayLayout(TERM, array.lanes)),
                 "significance": Out(3),
                 "last": Out(1),
-                "bit": Out(1),
+                "scale_bit": Out(1),
                 "finish": Out(1),
             }
         )
@@ -124,5 +124,5 @@ class Head(wiring.Component):
         m.d.sync += [bits.eq(bits << 1), left.eq(left >> 1)]
         with m.If(last):
             m.d.sync += [bits.eq(ended), left.eq(1 << SCALE_BITS - 1)]
-        m.d.comb += [self.last.eq(last), self.bit.eq(bits[-1]), self.finish.eq(left[0])]
+        m.d.comb += [self.last.eq(last), self.scale_bit.eq(bits[-1]), self.finish.eq(left[0])]
         return Mux(steering.group, coming.selector, current.selector)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
@@ -52,7 +52,19 @@ class Sequencer(wiring.Component):
 
     def __init__(self, *, design: Design, array: BitSerial) -> None:
         self._design, self._array = design, array
-        flags = ("running", "step", "slice", "word", "group", "first_group", "fresh", "again", "group_last", "ends", "configure")
+        flags = (
+            "running",
+            "step",
+            "slice",
+            "word",
+            "group",
+            "first_group",
+            "fresh",
+            "again",
+            "group_last",
+            "ends",
+            "configure",
+        )
         super().__init__(
             {
                 "plan": In(stream.Signature(plan(design, array))),
