@@ -26,6 +26,12 @@ def _sum(a, b, carry):
     return (Cat(1, a) + Cat(carry, b))[1:]
 
 
+def _one_less(places):
+    """``1 - places``, 8 bits of two's complement; ``places`` has 5."""
+    half = places[1:]
+    return Cat(~places[0], (half[i] ^ half[:i].any() for i in range(4)), half.any().replicate(3))
+
+
 class FloatAdder(wiring.Component):
     """``sum = a + b`` as IEEE 754 has it, for zeros and normal numbers whose sum is zero or a normal number again.
 
@@ -68,10 +74,13 @@ class FloatAdder(wiring.Component):
         total_4 = Signal(_SUM)
         m.d.sync += total_4.eq(_sum(whole, Cat(lost_3.any() ^ subtract_3, addend_3, subtract_3), subtract_3))
 
-        digits_6, exponent_6, places_6 = self._normalise(m, total_4, delayed(m, large_3.exponent, 2))
-        sign_6, subtract_6 = (delayed(m, value, FLOAT_ADD - 4) for value in (large_3.sign, subtract_3))
+        digits_6, places_6 = self._normalise(m, total_4)
+        exponent_6, sign_6, subtract_6 = (
+            delayed(m, value, FLOAT_ADD - 4) for value in (large_3.exponent, large_3.sign, subtract_3)
+        )
 
-        # The last one and all below it are rounded off. Above, the leading one is left out: with no digit it is missing.
+        # The last one and all below it are rounded off. Above, the leading one is left out: with no digit it is missing. It
+        # stands where a carry would: without any shift the exponent is one more.
         digits, last, half, lower = digits_6[4:-1], digits_6[4], digits_6[3], digits_6[:3]
         nothing = ~digits_6[-1]
         result = data.View(FLOAT32, self.sum)
@@ -79,7 +88,7 @@ class FloatAdder(wiring.Component):
             Cat(result.fraction, result.exponent).eq(
                 _sum(
                     Cat(digits, exponent_6),
-                    Cat(Const(0, 23), ~places_6, Const(0b11111, 5)),
+                    Cat(Const(0, 23), _one_less(places_6)),
                     half & (last | lower.any()),
                 )
             ),
@@ -131,9 +140,8 @@ class FloatAdder(wiring.Component):
         ]
         return aligned_3, lost_3
 
-    def _normalise(self, m, total, exponent):
-        """Stages 5 and 6: ``total`` shifted up until its top bit is set, the exponent (there with stage 5) less the multiples
-        of 8 among the places, and the others.
+    def _normalise(self, m, total):
+        """Stages 5 and 6: ``total`` shifted up until its top bit is set; by how many places.
 
         By three places or more only sums are shifted whose operands were at most a place apart: their two lowest bits are zero.
         """
@@ -153,11 +161,9 @@ class FloatAdder(wiring.Component):
         for by in (4, 2, 1):
             places.append(~digits[-by:].any())
             digits = shifted(digits, by, places[-1])
-        digits_6, exponent_6, places_6 = Signal(_SUM), Signal(8), Signal(3)
+        digits_6, places_6 = Signal(_SUM), Signal(5)
         m.d.sync += [
             digits_6.eq(digits),
-            # Two more: one for the carry's place, one for the complement by which the last places are taken off.
-            exponent_6.eq(exponent + 2 - Cat(Const(0, 3), coarse_5)),
-            places_6.eq(Cat(*reversed(places))),
+            places_6.eq(Cat(*reversed(places), coarse_5)),
         ]
-        return digits_6, exponent_6, places_6
+        return digits_6, places_6
