@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Iterator
+from itertools import product, repeat
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -38,6 +39,9 @@ class BitSerialConfig(ArrayConfig):
     rounding: Annotated[
         Literal["nearest", "truncate"], Field(description="of sums of fp16; truncate as the published draft")
     ] = "nearest"
+    skip_zero_terms: Annotated[
+        bool, Field(description="terms that are zero in all lanes and columns take no cycle; masks say which")
+    ] = False
     weights: Annotated[
         list[str], Field(min_length=1, description="formats of the weights that it is generated for")
     ] = list(KINDS)
@@ -58,6 +62,9 @@ class BitSerialFamily(Family):
 
     A weight word has ``NIBBLE`` bits for every lane of every column, column after column. The words of a group: first its scales
     (bits 7:0 of a column's part) and selectors (bits 9:8), then its weights, slice by slice; see ``hw.pe.weight_format.Way``.
+
+    Where zero terms are skipped, a tile begins with a word of masks, ``NIBBLE`` bits for each slice of its first block
+    (``BitSerial.block_words``); after the words of the first slice of each block come the masks of the next.
     """
 
     name = "bit-serial"
@@ -74,7 +81,7 @@ class BitSerialFamily(Family):
         return BitSerial(
             rows=c.rows, columns=c.columns, lanes=c.lanes, group=c.group, data_bytes=self.data_bytes,
             variants=[KINDS[name] for name in c.weights], activations=c.activations,
-            rounding=c.rounding,
+            rounding=c.rounding, skip_zero_terms=c.skip_zero_terms,
         )  # fmt: skip
 
     @property
@@ -135,29 +142,52 @@ class BitSerialFamily(Family):
         return np.ascontiguousarray(codes).view(np.uint8)
 
     def pack_weights(self, w: Operand) -> np.ndarray:
-        """Group by group: scales, then weights in their order; zeros to whole tiles."""
+        """Group by group: scales, then weights in their order; zeros to whole tiles. Masks among them where zero terms are skipped."""
         array, g = self.array, self.geometry
-        way = array.variants[self.variant(weights=w.format.name)].way
+        taken = array.variants[self.variant(weights=w.format.name)]
+        way = taken.way
         depth, features = w.shape
         tiles, steps = ceil_div(features, g.columns), ceil_div(depth, g.tile_depth) * g.tile_depth
         codes = np.zeros((steps, tiles * g.columns), np.uint8)
         codes[:depth, :features] = w.codes
         # [tile, slice, column, lane]
         slices = codes.reshape(-1, array.lanes, tiles, g.columns).transpose(2, 0, 3, 1)
+        block = array.block_words * array.slices
         scales = _widened(w.scales, ceil_div(steps, array.group), features, tiles * g.columns, 1)
         selectors = _widened(w.selectors, len(scales), features, tiles * g.columns, 0)
-        parts = []
+        masks = self._masks(w, taken, slices.shape)
+        parts = [next(masks)]
         for number, first in enumerate(range(0, slices.shape[1], array.group // array.lanes)):
             group = slices[:, first : first + array.group // array.lanes]
             head = np.zeros((tiles, 1, g.columns, array.lanes), np.uint8)
             shared = scales[number] | selectors[number] << 8
             for nibble in range(3):
                 head[:, 0, :, nibble] = (shared >> NIBBLE * nibble & 15).reshape(tiles, g.columns)
-            parts += [head, _interleaved(group, way.high, way.low)]
+            parts.append(head)
+            for begin in range(0, group.shape[1], block):
+                words = _interleaved(group[:, begin : begin + block], way.high, way.low)
+                # The masks come after the words of the first slice.
+                parts += [words[:, :1 + (way.high > 0)], next(masks), words[:, 1 + (way.high > 0) :]]
         nibbles = np.concatenate(parts, axis=1).reshape(-1, g.columns * array.lanes)
         words = np.zeros((len(nibbles), g.weight_bytes), np.uint8)
         words[:, : nibbles.shape[1] // 2] = nibbles[:, ::2] | nibbles[:, 1::2] << NIBBLE
         return words.reshape(-1)
+
+    def _masks(self, w: Operand, format: WeightFormat, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+        """Words of masks, as nibbles [tile, word, column, lane]: of each block of slices of that ``shape``; then none, for ever."""
+        tiles, count, columns, lanes = shape
+        none = np.zeros((tiles, 0, columns, lanes), np.uint8)
+        if self.config.skip_zero_terms:
+            taken = np.zeros((count * lanes, tiles * columns), np.uint8)
+            taken[: w.shape[0], : w.shape[1]] = format.term_masks(w.values())
+            each = np.bitwise_or.reduce(taken.reshape(count, lanes, tiles, columns), axis=(1, 3))
+            block = self.array.block_words * self.array.slices
+            for first in range(0, count, block):
+                nibbles = np.zeros((tiles, columns * lanes), np.uint8)
+                part = each[first : first + block].T
+                nibbles[:, : part.shape[1]] = part
+                yield nibbles.reshape(tiles, 1, columns, lanes)
+        yield from repeat(none)
 
 
 def _widened(given: np.ndarray | None, groups: int, features: int, width: int, otherwise: int) -> np.ndarray:

@@ -72,7 +72,7 @@ class Operand:
         self._check_blocks("scales", self.scales, np.int64, 256 if self.format.scale == "int8" else None)
         self._check_blocks("selectors", self.selectors, np.uint8, tables)
         if not self.format.complete:
-            self._values()
+            self.values()
 
     def _check_blocks(self, what: str, each: np.ndarray | None, dtype: type, limit: int | None) -> None:
         """That ``each``, if there, has a number of that type for each block, from 0 to below ``limit`` if there is one."""
@@ -145,10 +145,10 @@ class Operand:
 
     def integers(self) -> np.ndarray:
         """The exact values (int64), scales of blocks included."""
-        values = self._values()
+        values = self.values()
         return values if self.scales is None else values * self._spread(self.scales)
 
-    def _values(self) -> np.ndarray:
+    def values(self) -> np.ndarray:
         """What the codes stand for, without scales."""
         selectors = 0 if self.selectors is None else self._spread(self.selectors)
         return self.format.decode(self.codes, selectors, axis=self.depth_axis)

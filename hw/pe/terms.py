@@ -56,20 +56,30 @@ def format_set(formats: Iterable[WeightFormat]) -> frozenset[WeightFormat]:
     return chosen
 
 
+CHOICE = {"step": In(1), "index": In(2)}
+"""Members of an encoder whose terms are chosen."""
+
+
 class LaneEncoder(wiring.Component):
     """Codes of one lane to terms: a shift register of Booth strings, or a magnitude that loses its leading one.
+
+    With ``chosen`` the strings stay where they are, and a magnitude loses its leading one with term 0, if that comes.
 
     Parameters
     ----------
     formats : frozenset of WeightFormat
         What ``format`` may be.
+    chosen : bool
+        As of :class:`TermEncoder`.
 
     Members
     -------
     start, code, format, special : In
         As of :class:`TermEncoder`, of one lane.
     first : In(1)
-        One cycle after ``start``.
+        One cycle after ``start``; with ``chosen``, one after term 0 is asked for.
+    step, index : In
+        Only with ``chosen``: as of :class:`TermEncoder`, a cycle later.
     term : Out(TERM)
 
     Timing
@@ -82,8 +92,8 @@ class LaneEncoder(wiring.Component):
         ``formats`` is not such a set.
     """
 
-    def __init__(self, *, formats: frozenset[WeightFormat]) -> None:
-        self._formats = format_set(formats)
+    def __init__(self, *, formats: frozenset[WeightFormat], chosen: bool = False) -> None:
+        self._formats, self._chosen = format_set(formats), chosen
         super().__init__(
             {
                 "start": In(1),
@@ -93,18 +103,23 @@ class LaneEncoder(wiring.Component):
                 "first": In(1),
                 "term": Out(TERM),
             }
+            | (CHOICE if chosen else {})
         )
 
     def elaborate(self, platform):
         m = Module()
         # Integers: the bits that are left, the one below them first. Floating point: magnitude, and the sign on top.
-        state, floating = Signal(9), Signal()
+        state = Signal(9)
+        floating = Signal()
         booth, leading = Signal(TERM), Signal(TERM)
         sign, found = state[8], Signal(4)
+        string = state[:3]
+        if self._chosen:
+            string = Array(state[place : place + 3] for place in range(0, 8, 2))[self.index]
         m.d.comb += [
-            booth.man.eq((state[:3] != 0) & (state[:3] != 7)),
-            booth.sign.eq(state[2] & booth.man),
-            booth.exponent.eq((state[:3] == 3) | (state[:3] == 4)),
+            booth.man.eq((string != 0) & (string != 7)),
+            booth.sign.eq(string[2] & booth.man),
+            booth.exponent.eq((string == 3) | (string == 4)),
             found.eq(Mux(self.first, state[1:5], state[:4])),
             leading.man.eq(found != 0),
             leading.sign.eq(sign & leading.man),
@@ -117,10 +132,15 @@ class LaneEncoder(wiring.Component):
                 m.d.comb += rest.eq(Mux(self.first, state[:5] & ~(2 << place), 0))
         with m.If(found == 0):
             m.d.comb += rest.eq(Mux(self.first, state[:5], 0))
-        m.d.sync += [
-            state.eq(Mux(floating, Cat(rest, 0, 0, 0, sign), Cat(state[2:], sign, sign))),
-            self.term.eq(Mux(floating, leading, booth)),
-        ]
+        if self._chosen:
+            with m.If(floating & self.step):
+                m.d.sync += state[:MAGNITUDE_BITS].eq(rest)
+            m.d.sync += self.term.eq(Mux(self.step, Mux(floating, leading, booth), 0))
+        else:
+            m.d.sync += [
+                state.eq(Mux(floating, Cat(rest, 0, 0, 0, sign), Cat(state[2:], sign, sign))),
+                self.term.eq(Mux(floating, leading, booth)),
+            ]
         with m.If(self.start), m.Switch(self.format):
             for one in sorted(self._formats, key=lambda one: one.value):
                 with m.Case(one):
@@ -150,6 +170,8 @@ class TermEncoder(wiring.Component):
         1 or more.
     formats : iterable of WeightFormat
         What ``format`` may be; decoders for others are not there.
+    chosen : bool
+        Each term is asked for, in rising order, and a slice has only those that are not zero in all lanes.
 
     Members
     -------
@@ -165,10 +187,13 @@ class TermEncoder(wiring.Component):
         Of all lanes in the same cycle.
     significance : Out(3)
         Their common one: 0, 2, 4, 6 for integers; 1, 0 for floating point.
+    step : In(1), index : In(2)
+        Only with ``chosen``: a term is asked for, and which; the first with ``start`` at the earliest.
 
     Timing
     ------
-    Term 0 comes ``hw.timing.TERM_ENCODER`` cycles after ``start``, the others follow cycle by cycle; ``start`` at least ``format.terms`` cycles
+    With ``chosen``, a term comes ``hw.timing.TERM_ENCODER`` cycles after it was asked for, and terms of zero in all other cycles. Without:
+    term 0 comes ``hw.timing.TERM_ENCODER`` cycles after ``start``, the others follow cycle by cycle; ``start`` at least ``format.terms`` cycles
     apart. Terms are zero after the last, until the next.
 
     Raises
@@ -181,8 +206,8 @@ class TermEncoder(wiring.Component):
     BitMoD, section IV-A. A second leading-one detector that saw the one that the first has taken would count it twice.
     """
 
-    def __init__(self, *, lanes: int, formats: Iterable[WeightFormat]) -> None:
-        self._lanes, self._formats = operator.index(lanes), format_set(formats)
+    def __init__(self, *, lanes: int, formats: Iterable[WeightFormat], chosen: bool = False) -> None:
+        self._lanes, self._formats, self._chosen = operator.index(lanes), format_set(formats), chosen
         if self._lanes < 1:
             raise ValueError(f"lanes must be 1 or more, not {lanes!r}")
         super().__init__(
@@ -194,6 +219,7 @@ class TermEncoder(wiring.Component):
                 "terms": Out(data.ArrayLayout(TERM, self._lanes)),
                 "significance": Out(3),
             }
+            | (CHOICE if chosen else {})
         )
 
     def elaborate(self, platform):
@@ -207,8 +233,14 @@ class TermEncoder(wiring.Component):
             ]
         with m.Else():
             m.d.sync += index.eq(index + 1)
+        if self._chosen:
+            step = Signal()
+            m.d.sync += [index.eq(self.index), step.eq(self.step)]
         for lane in range(self._lanes):
-            m.submodules[f"lane_{lane}"] = encoder = share(LaneEncoder, formats=self._formats)
+            encoder = share(LaneEncoder, formats=self._formats, chosen=self._chosen)
+            m.submodules[f"lane_{lane}"] = encoder
+            if self._chosen:
+                m.d.comb += [encoder.step.eq(step), encoder.index.eq(index)]
             m.d.comb += [
                 encoder.start.eq(self.start),
                 encoder.code.eq(self.codes[lane]),

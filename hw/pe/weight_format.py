@@ -8,6 +8,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+import numpy as np
+
 NIBBLE = 4
 """Bits that a word has for each lane."""
 FLOATING_TERMS = 2
@@ -60,6 +62,33 @@ class WeightFormat(enum.IntEnum):
             return -MOST_SPECIAL, MOST_SPECIAL
         half = 1 << self.bits - 1
         return -half, half - 1
+
+    def least_cycles(self, slices: int) -> list[int]:
+        """Cycles that each of the ``slices`` of a block takes at least where terms are skipped.
+
+        One; one more each for the next masks' word being read with the first slice, for a word of upper parts being read with
+        the next slice, and after the last slice, if it reads a word, for the scales'. Never more than ``terms``.
+        """
+        way = self.way
+        cycles = [1] * slices
+        cycles[0] += 1
+        cycles[-1] += way.low == NIBBLE
+        if way.high:
+            each = NIBBLE // way.high
+            cycles[each - 1 :: each] = [one + 1 for one in cycles[each - 1 :: each]]
+        return cycles
+
+    def term_masks(self, values: np.ndarray) -> np.ndarray:
+        """Which terms of weights are not zero, uint8: term i is bit i."""
+        if self.floating:
+            magnitude = np.abs(values)
+            # Of the upper four bits the first term takes the highest one; without one there the second takes all.
+            left = magnitude & ~(1 << np.frexp(magnitude)[1] >> 1)
+            masks = np.where(magnitude >> 1, 1 | (left > 0) << 1, magnitude << 1)
+            return masks.astype(np.uint8)
+        strings = [values << 1 >> 2 * term & 7 for term in range(self.terms)]
+        digits = [((string != 0) & (string != 7)).astype(np.uint8) for string in strings]
+        return np.bitwise_or.reduce([digit << term for term, digit in enumerate(digits)]).astype(np.uint8)
 
     @property
     def way(self) -> Way:

@@ -10,8 +10,9 @@ import numpy as np
 from hw.array.bit_serial.geometry import BitSerial
 from hw.design import ceil_div
 from hw.pe.weight_format import NIBBLE, WeightFormat
-from hw.timing import BIT_SERIAL_SETUP
+from hw.timing import BIT_SERIAL_SETUP, MASK_LEAD
 from sim.bit_serial_gemm import group_results, terms_of
+from sim.families.contract import Weights
 
 FP3 = (0, 1, 2, 4)
 FP4 = (0, 1, 2, 3, 4, 6, 8, 12)
@@ -52,7 +53,7 @@ class BitSerialLaw:
         steps = depth_tiles * array.word_cycles(format)
         return steps + full * array.pause(format, array.group_words) + array.pause(format, last), steps
 
-    def execute(self, visible: int, fields: Mapping[str, int]) -> Times:
+    def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
         """``fields`` is valid at the core from cycle ``visible`` on."""
         format = self._array.variants[fields["variant"]]
         tiles = fields["row_tiles"] * fields["column_tiles"]
@@ -80,6 +81,56 @@ class BitSerialLaw:
         )
 
 
+class SkippingLaw(BitSerialLaw):
+    """The same where terms that are zero in all lanes of all columns are skipped.
+
+    A slice takes as many cycles as its mask has ones, or ``WeightFormat.least_cycles`` if that is more; a block as many as its
+    slices together, or ``BitSerial.block_least`` if that is more. A command takes ``MASK_LEAD`` cycles before its first block.
+    Blocks, tiles and commands follow each other without a gap. Steps are the ones of all masks.
+    """
+
+    def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
+        """``weights`` must be given: cycles depend on the masks."""
+        if weights is None:
+            raise ValueError("weights must be given to the cycle law of an array that skips zero terms")
+        array, depth_tiles = self._array, fields["depth_tiles"]
+        format = array.variants[fields["variant"]]
+        size = array.geometry.weight_bytes
+        words = tile_words(array, format, depth_tiles)
+        first = fields["weights_address"] * size
+        content = weights()[first : first + fields["column_tiles"] * words * size]
+        tiles = content.reshape(fields["column_tiles"], words, size)[:, mask_places(array, format, depth_tiles)]
+        taken = np.unpackbits(tiles[..., None], axis=-1, bitorder="little").reshape(*tiles.shape[:2], -1, NIBBLE)
+        # [column tile, block, slice]
+        block = array.block_words * array.slices
+        terms = taken[:, :, :block].sum(-1, dtype=np.int64)
+        full, last = array.blocks(depth_tiles)
+        terms[:, -1, last * array.slices :] = 0
+        least = np.array([format.least_cycles(block)] * full + [
+            format.least_cycles(last * array.slices) + [0] * (block - last * array.slices)
+        ])  # fmt: skip
+        cycles = np.maximum(np.maximum(terms, least).sum(-1), array.block_least)
+        times = fields["row_tiles"]
+        return self._times(visible, MASK_LEAD + times * int(cycles.sum()), times * int(terms.sum()))
+
+
+def tile_words(array: BitSerial, format: WeightFormat, depth_tiles: int) -> int:
+    """Weight words of a column tile: those of groups, and of masks."""
+    full, last = array.groups(depth_tiles)
+    groups = full * array.group_weight_words(format, array.group_words) + array.group_weight_words(format, last)
+    return groups + array.skip_zero_terms * (array.blocks(depth_tiles)[0] + 1)
+
+
+def mask_places(array: BitSerial, format: WeightFormat, depth_tiles: int) -> np.ndarray:
+    """Words of a column tile that are masks: of its first block, and then of each next after its predecessor's first slice."""
+    full, _ = array.blocks(depth_tiles)
+    block = np.arange(full)
+    groups = block * array.block_words // array.group_words + 1
+    words = array.block_words * array.slices * format.bits // NIBBLE
+    first_slice = 1 + (format.way.high > 0)
+    return np.concatenate([[0], 1 + block * (words + 1) + groups + first_slice])
+
+
 class BitSerialModel:
     """A bit-serial array.
 
@@ -98,11 +149,8 @@ class BitSerialModel:
         return ceil_div(steps, self._array.word_steps) * self._array.geometry.activation_bytes
 
     def weight_words(self, variant: int, depth_tiles: int) -> int:
-        """Weight words of one column tile that is ``depth_tiles`` deep, those of scales included."""
-        array, format = self._array, self._array.variants[variant]
-        full, last = array.groups(depth_tiles)
-        each = array.group_weight_words(format, array.group_words)
-        return full * each + array.group_weight_words(format, last)
+        """Weight words of one column tile that is ``depth_tiles`` deep, those of scales and masks included."""
+        return tile_words(self._array, self._array.variants[variant], depth_tiles)
 
     def multiplications(self, variant: int) -> float:
         """A slice takes as many cycles as its weights have terms."""
@@ -110,12 +158,12 @@ class BitSerialModel:
         return array.rows * array.columns * array.lanes / array.variants[variant].terms
 
     def tile_cycles(self, variant: int, row_tiles: int, depth_tiles: int) -> int:
-        """The pauses left out."""
+        """The pauses left out; the most that it may be where zero terms are skipped."""
         return row_tiles * depth_tiles * self._array.word_cycles(self._array.variants[variant])
 
     def law(self) -> BitSerialLaw:
         """The cycle law of a core that has just been reset; ask it for one command after the other."""
-        return BitSerialLaw(self._array)
+        return SkippingLaw(self._array) if self._array.skip_zero_terms else BitSerialLaw(self._array)
 
     def execute(
         self,
@@ -164,7 +212,7 @@ class BitSerialModel:
 
 
 class Unpacker:
-    """From the words of a column tile to the integers that they stand for, and their scales."""
+    """From the words of a column tile to the integers that they stand for, and their scales. Masks only say what need not be added."""
 
     def __init__(self, array: BitSerial, format: WeightFormat, settings: Sequence[int]):
         self._array, self.format, self._settings = array, format, settings
@@ -172,6 +220,8 @@ class Unpacker:
     def tile(self, words: np.ndarray, depth_tiles: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """For each group int64 [steps, columns] and [columns], from uint8 [words, weight_bytes]."""
         array, way = self._array, self.format.way
+        if array.skip_zero_terms:
+            words = np.delete(words, mask_places(array, self.format, depth_tiles), axis=0)
         full, last = array.groups(depth_tiles)
         # Every byte is two nibbles, the lower one first: nibble [word, column, lane].
         nibbles = np.stack([words & 15, words >> 4], axis=-1).reshape(len(words), -1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
+
+Weights = Callable[[], np.ndarray]
+"""Gives the bytes (uint8) of the weight scratchpad as a command finds them; good until the next command is asked for."""
 
 
 class ExecuteTimes(Protocol):
@@ -27,8 +30,11 @@ class ExecuteTimes(Protocol):
 class CycleLaw(Protocol):
     """When a core does what; stateful: commands must be given in order."""
 
-    def execute(self, visible: int, fields: Mapping[str, int]) -> ExecuteTimes:
-        """A command is valid at the core from cycle ``visible`` on; ``fields`` are those of the instruction."""
+    def execute(self, visible: int, fields: Mapping[str, int], weights: Weights) -> ExecuteTimes:
+        """A command is valid at the core from cycle ``visible`` on; ``fields`` are those of the instruction.
+
+        Only a law whose times depend on the data calls ``weights``: it may take long, or fail where nobody knows them.
+        """
 
 
 class SettingsLaw(CycleLaw, Protocol):
@@ -51,10 +57,13 @@ class ArrayModel(Protocol):
         """Weight words of one column tile that is ``depth_tiles`` deep, scales included."""
 
     def multiplications(self, variant: int) -> float:
-        """Products that the array can add in a cycle: what its utilisation is measured against."""
+        """Products that the array can add in a cycle: what its utilisation is measured against.
+
+        At a fixed rate; with an array that skips some of them utilisation may be above 1.
+        """
 
     def tile_cycles(self, variant: int, row_tiles: int, depth_tiles: int) -> int:
-        """About how long a column tile takes when nothing waits; for the compiler to choose by."""
+        """About how long a column tile takes when nothing waits, whatever the weights are; for the compiler to choose by."""
 
     def execute(
         self,

@@ -19,6 +19,7 @@ from hw.timing import (
     SYSTOLIC_SETUP,
     WEIGHT_ELEMENT,
 )
+from sim.families.contract import Weights
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class OutputStationaryLaw:
         rows, word = self._geometry.tile_rows, self._geometry.activation_bytes
         return max(depth, word * (ceil_div(depth, word) - 1) + rows, self._least)
 
-    def execute(self, visible: int, fields: Mapping[str, int]) -> Times:
+    def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
         """``fields`` is valid at the core from cycle ``visible`` on."""
         rows, tiles = self._geometry.tile_rows, fields["row_tiles"] * fields["column_tiles"]
         taken = max(visible, self._start - 1)
@@ -88,7 +89,7 @@ class WeightStationaryLaw:
         self._start = 0
         self._last_tile, self._row_tiles = -(1 << 62), 0
 
-    def execute(self, visible: int, fields: Mapping[str, int]) -> Times:
+    def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
         """``fields`` is valid at the core from cycle ``visible`` on."""
         rows, row_tiles = self._geometry.tile_depth, fields["row_tiles"]
         tiles = fields["column_tiles"] * fields["depth_tiles"]

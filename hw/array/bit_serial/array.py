@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.array.bit_serial.feed import CONTROL, Feeder, element
 from hw.array.bit_serial.geometry import BitSerial
-from hw.array.bit_serial.head import STEERING, Head
+from hw.array.bit_serial.head import Head, steering_layout
 from hw.array.output_stationary import Drain
 from hw.delay import delayed
 from hw.pe.weight_format import NIBBLE
@@ -29,7 +29,7 @@ class Column(wiring.Component):
         From the left, skewed; ``activations_next``, one cycle later, to the right.
     word : In(NIBBLE * lanes)
         This column's part of the word of weights.
-    steering : In(STEERING)
+    steering : In(steering_layout)
         ``steering_next``, one cycle later, to the right.
     result : Out(32), valid : Out(1)
 
@@ -45,8 +45,8 @@ class Column(wiring.Component):
                 "activations": In(activations_layout(array)),
                 "activations_next": Out(activations_layout(array)),
                 "word": In(NIBBLE * array.lanes),
-                "steering": In(STEERING),
-                "steering_next": Out(STEERING),
+                "steering": In(steering_layout(array)),
+                "steering_next": Out(steering_layout(array)),
                 "result": Out(32),
                 "valid": Out(1),
             }
@@ -95,7 +95,7 @@ class BitSerialArray(wiring.Component):
         Skewed: row r's slice r cycles after row 0's, lane by lane as the element takes it.
     words : In(NIBBLE * lanes * columns)
         Of all columns at the same time.
-    steering : In(STEERING)
+    steering : In(steering_layout)
         Of column 0.
     valid : Out(1)
         Column 0 of ``results`` is the scaled sum of a group.
@@ -114,7 +114,7 @@ class BitSerialArray(wiring.Component):
             {
                 "activations": In(activations_layout(array)),
                 "words": In(NIBBLE * array.lanes * array.columns),
-                "steering": In(STEERING),
+                "steering": In(steering_layout(array)),
                 "valid": Out(1),
                 "results": Out(data.ArrayLayout(32, array.columns)),
             }

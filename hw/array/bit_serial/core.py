@@ -7,11 +7,12 @@ from amaranth.lib import wiring
 from amaranth.utils import exact_log2
 
 from hw.array.bit_serial.array import BitSerialArray
-from hw.array.bit_serial.geometry import LOWER_WORD, BitSerial
+from hw.array.bit_serial.geometry import LOWER_WORD, MASK_WORD, BitSerial
 from hw.array.bit_serial.plan import Planner
 from hw.array.bit_serial.rows import Rows
 from hw.array.bit_serial.sequencer import Sequencer
-from hw.array.bit_serial.walks import ActivationWalk, WeightWalk
+from hw.array.bit_serial.skipping import SkippingSequencer
+from hw.array.bit_serial.walks import ActivationWalk, SkippingWeightWalk, WeightWalk
 from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
@@ -43,7 +44,8 @@ class BitSerialCore(wiring.Component):
 
     Words of weights are read in the order in which they lie in memory: the scales' word of a group, with its first step at the
     earliest; a word of upper parts two cycles after the first step of a slice, a word of lower parts three. So no two are read in
-    the same cycle, whatever comes before.
+    the same cycle, whatever comes before. Where zero terms are skipped: ``MASK_WORD`` cycles after the first step of a block that of the
+    next one's masks; ``WeightFormat.least_cycles`` keeps all of them apart.
     """
 
     def __init__(self, *, design: Design, array: BitSerial) -> None:
@@ -56,7 +58,8 @@ class BitSerialCore(wiring.Component):
         m = Module()
         design, array = self._design, self._array
         m.submodules.planner = planner = Planner(design=design, array=array)
-        m.submodules.sequencer = sequencer = Sequencer(design=design, array=array)
+        kind = SkippingSequencer if array.skip_zero_terms else Sequencer
+        m.submodules.sequencer = sequencer = kind(design=design, array=array)
         m.submodules.rows = rows = Rows(
             rows=array.rows, slices=array.slices, lanes=array.lanes, width=8 * array.activation_bytes,
             skew=array.times.skew,
@@ -76,7 +79,10 @@ class BitSerialCore(wiring.Component):
             self.results.valid.eq(elements.valid),
         ]
         starts, turn = Signal(), Signal()
-        m.d.comb += starts.eq(sequencer.group & sequencer.first_group & sequencer.fresh)
+        if array.skip_zero_terms:
+            m.d.comb += starts.eq(sequencer.lead)
+        else:
+            m.d.comb += starts.eq(sequencer.group & sequencer.first_group & sequencer.fresh)
         m.d.sync += turn.eq(turn ^ starts)
         past = [
             self._activations(m, sequencer, rows),
@@ -117,7 +123,17 @@ class BitSerialCore(wiring.Component):
     def _weights(self, m: Module, sequencer: Sequencer, steering):
         """Reads weights, and tells the columns what each word is and when a slice begins. Returned: as of ``_activations``."""
         words, current = self._design.weight_words, sequencer.current
-        m.submodules.weight_walk = walk = WeightWalk(words=words)
+        if self._array.skip_zero_terms:
+            walk, masks, first = self._masks(m, sequencer)
+            own = [
+                Cat(steering.step, steering.index).eq(
+                    delayed(m, Cat(sequencer.step, sequencer.index), TO_ARRAY)
+                )
+            ]
+        else:
+            m.submodules.weight_walk = walk = WeightWalk(words=words)
+            own = [walk.fresh.eq(sequencer.fresh), walk.again.eq(sequencer.again)]
+            first = walk.tile & walk.fresh
         high, low, early = Signal(), Signal(), Signal()
         with m.Switch(current.format):
             for one in sorted(self._array.formats):
@@ -131,11 +147,11 @@ class BitSerialCore(wiring.Component):
         begins = sequencer.group & early | delayed(m, sequencer.group & ~early, 1)
         scale = delayed(m, begins, 1)
         high, low = delayed(m, high, LOWER_WORD - 1), delayed(m, low, LOWER_WORD)
+        read = scale | high | low
         m.d.comb += [
             walk.tile.eq(begins & sequencer.first_group),
-            walk.fresh.eq(sequencer.fresh),
-            walk.again.eq(sequencer.again),
-            walk.read.eq(scale | high | low),
+            *own,
+            walk.read.eq(read | masks if self._array.skip_zero_terms else read),
             walk.base.eq(current.command.weights_address),
             self.weights.address.eq(walk.address),
             Cat(steering.scale, steering.high, steering.low).eq(
@@ -158,7 +174,25 @@ class BitSerialCore(wiring.Component):
             )
         past = Signal()
         m.d.sync += past.eq(walk.read & (walk.address >= words))
-        return past, walk.tile & walk.fresh
+        return past, first
+
+    def _masks(self, m: Module, sequencer: SkippingSequencer):
+        """Reads masks. Returned: the weights' walk; a word of masks is read; the next one is a command's first."""
+        m.submodules.weight_walk = walk = SkippingWeightWalk(
+            words=self._design.weight_words, left=len(sequencer.current.ahead)
+        )
+        block = delayed(m, sequencer.block, MASK_WORD - 1)
+        follows = block & ~(sequencer.block_last & sequencer.tile_last)
+        read = delayed(m, follows | sequencer.lead, 1)
+        m.d.comb += [
+            walk.lead.eq(sequencer.lead),
+            walk.ahead.eq(follows & sequencer.block_last),
+            walk.again.eq(sequencer.again_next),
+            walk.left.eq(sequencer.current.ahead),
+            sequencer.masks.eq(self.weights.data[: len(sequencer.masks)]),
+            sequencer.masks_come.eq(delayed(m, read, SCRATCHPAD)),
+        ]
+        return walk, read, sequencer.lead
 
     @staticmethod
     def _every(part, bits: int):

@@ -13,6 +13,8 @@ from hw.pe.element_times import SCALE_BITS, ElementTimes, fp16_times, int8_times
 from hw.pe.weight_format import NIBBLE, WeightFormat
 from hw.timing import ACCUMULATE, CORNER_TURN, DRAIN_ROWS, FLOAT_ACCUMULATE, SCRATCHPAD, TERM_ENCODER
 
+MASK_WORD = 4
+"""Cycles from the first step of a block to the word of the next one's masks being read."""
 SPECIAL_VALUES = 4
 """Special values that a group chooses from; they are the settings of an array with float formats."""
 LOWER_WORD = 3
@@ -47,11 +49,14 @@ class BitSerial:
         "int8": sums are int32; or "fp16": they are float32, and lanes at most 8.
     rounding : str
         Of sums of fp16: one of ``ROUNDINGS``.
+    skip_zero_terms : bool
+        A term that is zero in all lanes of all columns takes no cycle; words of masks say which (``block_words``).
 
     Raises
     ------
     TypeError, ValueError
-        A size that is not among those allowed, or a group that is not whole words of activations.
+        A size that is not among those allowed, a group that is not whole words of activations, or masks of one of these that do not
+        fit into a word of weights.
     """
 
     rows: int
@@ -62,6 +67,7 @@ class BitSerial:
     data_bytes: int
     activations: Activations = "int8"
     rounding: Rounding = "nearest"
+    skip_zero_terms: bool = False
 
     def __post_init__(self) -> None:
         for name, most in (("rows", 64), ("columns", 64)):
@@ -91,6 +97,11 @@ class BitSerial:
                 f"group must be a multiple of {self.word_steps} (steps in a word of activations, with {self.rows} rows, "
                 f"{self.lanes} lanes and a bus of {self.data_bytes} bytes), not {self.group}"
             )
+        if self.skip_zero_terms and self.columns * self.lanes < self.slices:
+            raise ValueError(
+                f"columns must be at least {-(-self.slices // self.lanes)} where zero terms are skipped (a mask for each of "
+                f"{self.slices} slices, {self.lanes} lanes), not {self.columns}"
+            )
 
     @property
     def formats(self) -> frozenset[WeightFormat]:
@@ -103,8 +114,10 @@ class BitSerial:
 
         The rows' words are read one after the other while the elements work on a word: it must last as many cycles as there are
         rows, and until their addresses have been worked out. Two at least: scales and weights share a port (``BitSerialCore``).
+        Where terms are skipped, a slice may take one cycle.
         """
-        least = -(-max(self.rows, self.activation_delay + 1) // min(one.terms for one in self.formats))
+        terms = 1 if self.skip_zero_terms else min(one.terms for one in self.formats)
+        least = -(-max(self.rows, self.activation_delay + 1) // terms)
         bus = self.data_bytes // (self.lanes * self.activation_bytes)
         return power_of_two_from(max(2, least, bus))
 
@@ -168,6 +181,21 @@ class BitSerial:
     def word_cycles(self, format: WeightFormat) -> int:
         """Cycles that the elements work on a word of activations."""
         return self.slices * format.terms
+
+    @property
+    def block_words(self) -> int:
+        """Words of activations in a block, whose masks are one word of weights: ``NIBBLE`` bits for each of its slices. A power of two."""
+        fit = self.columns * self.lanes // self.slices
+        return min(self.group_words, 1 << fit.bit_length() - 1)
+
+    @property
+    def block_least(self) -> int:
+        """Fewest cycles of a block: the next one's masks have come, and its group is ``least`` after the one before."""
+        return max(self.least, MASK_WORD + SCRATCHPAD + 2)
+
+    def blocks(self, depth_tiles: int) -> tuple[int, int]:
+        """Blocks of a tile before its last, and the words of activations of that one."""
+        return (depth_tiles - 1) // self.block_words, (depth_tiles - 1) % self.block_words + 1
 
     def pause(self, format: WeightFormat, words: int) -> int:
         """Cycles that a group of so many words of activations must wait for the one before it to get out of the way."""

@@ -35,6 +35,12 @@ cycle after its last word at the earliest; ``group``: the first of a group. ``la
 """
 
 
+def steering_layout(array: BitSerial) -> data.StructLayout:
+    """``STEERING``; where zero terms are skipped with ``step``, the encoder is asked for a term, and with its ``index``."""
+    choice = {"step": 1, "index": 2} if array.skip_zero_terms else {}
+    return data.StructLayout(STEERING.members | choice)
+
+
 class Head(wiring.Component):
     """Keeps what comes in words until its slice begins.
 
@@ -63,7 +69,7 @@ class Head(wiring.Component):
         super().__init__(
             {
                 "word": In(NIBBLE * array.lanes),
-                "steering": In(STEERING),
+                "steering": In(steering_layout(array)),
                 "terms": Out(data.ArrayLayout(TERM, array.lanes)),
                 "significance": Out(3),
                 "last": Out(1),
@@ -75,7 +81,11 @@ class Head(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         array, steering = self._array, self.steering
-        m.submodules.encoder = encoder = TermEncoder(lanes=array.lanes, formats=array.formats)
+        m.submodules.encoder = encoder = TermEncoder(
+            lanes=array.lanes, formats=array.formats, chosen=array.skip_zero_terms
+        )
+        if array.skip_zero_terms:
+            m.d.comb += [encoder.step.eq(steering.step), encoder.index.eq(steering.index)]
         selector = self._scale(m)
         specials = Signal(data.ArrayLayout(SPECIAL, SPECIAL_VALUES))
         with m.If(steering.configure):

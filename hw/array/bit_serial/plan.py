@@ -10,7 +10,7 @@ from amaranth.utils import ceil_log2
 from hw.array.bit_serial.geometry import BitSerial
 from hw.design import Design
 from hw.interfaces import execute_command
-from hw.pe.weight_format import WeightFormat
+from hw.pe.weight_format import NIBBLE, WeightFormat
 from hw.timing import BIT_SERIAL_SETUP
 
 DEPTH_BITS = 24
@@ -23,8 +23,15 @@ def plan(design: Design, array: BitSerial) -> data.StructLayout:
     ``words_left``, ``rows_left``, ``columns_left``: where counters start that are below zero with the last of their kind: two less
     than the counts. ``short``: a tile is one group. ``pause``, ``last_pause``: of the groups before a tile's last, and of that one.
     ``format``: of the weights; ``terms_last``: one less than their terms.
+
+    Where zero terms are skipped, ``ahead`` takes the place of what concerns pauses and terms: words from the first word of lower
+    parts of a tile's last block to the next tile.
     """
     pause = range(array.least + 1)
+    if array.skip_zero_terms:
+        own = {"ahead": range(max(max(one) for one in _ahead(array)) + 1)}
+    else:
+        own = {"short": 1, "pause": pause, "last_pause": pause}
     return data.StructLayout(
         {
             "command": execute_command(design),
@@ -32,13 +39,22 @@ def plan(design: Design, array: BitSerial) -> data.StructLayout:
             "rows_left": COUNT_BITS + 1,
             "columns_left": COUNT_BITS + 1,
             "tile_stride": COUNT_BITS + ceil_log2(array.rows + 1),
-            "short": 1,
-            "pause": pause,
-            "last_pause": pause,
+            **own,
             "format": WeightFormat,
-            "terms_last": 2,
+            **({} if array.skip_zero_terms else {"terms_last": 2}),
         }
     )
+
+
+def _ahead(array: BitSerial) -> list[list[int]]:
+    """``ahead`` by variant and words of activations in the last block, less one."""
+    return [
+        [
+            words * array.slices * one.bits // NIBBLE - (one.way.high > 0)
+            for words in range(1, array.block_words + 1)
+        ]
+        for one in array.variants
+    ]
 
 
 class Planner(wiring.Component):
@@ -81,13 +97,9 @@ class Planner(wiring.Component):
         command = planned.command
         stages = Signal(BIT_SERIAL_SETUP - 2)
         formats = array.variants
-        index_bits = ceil_log2(array.group_words)
-        last_words = (command.depth_tiles - 1)[:index_bits]  # of the last group, less one
+        index_bits = ceil_log2(array.block_words if array.skip_zero_terms else array.group_words)
+        last_words = (command.depth_tiles - 1)[:index_bits]  # of the last group or block, less one
         m.d.comb += self.command.ready.eq(~self.busy & ~self.halt)
-        full = Array(array.pause(one, array.group_words) for one in formats)
-        last = Array(
-            Array(array.pause(one, words + 1) for words in range(array.group_words)) for one in formats
-        )
         words = Signal.like(last_words) if index_bits else 0
         if index_bits:
             m.d.sync += words.eq(last_words)
@@ -97,12 +109,22 @@ class Planner(wiring.Component):
             planned.rows_left.eq(command.row_tiles - 2),
             planned.columns_left.eq(command.column_tiles - 2),
             planned.tile_stride.eq(command.activations_stride * array.rows),
-            planned.short.eq(command.depth_tiles <= array.group_words),
             planned.format.eq(Array(formats)[command.variant]),
-            planned.terms_last.eq(Array(one.terms - 1 for one in formats)[command.variant]),
-            planned.pause.eq(full[command.variant]),
-            planned.last_pause.eq(last[command.variant][words]),
         ]
+        if array.skip_zero_terms:
+            ahead = Array(Array(each) for each in _ahead(array))
+            m.d.sync += planned.ahead.eq(ahead[command.variant][words])
+        else:
+            full = Array(array.pause(one, array.group_words) for one in formats)
+            last = Array(
+                Array(array.pause(one, words + 1) for words in range(array.group_words)) for one in formats
+            )
+            m.d.sync += [
+                planned.short.eq(command.depth_tiles <= array.group_words),
+                planned.terms_last.eq(Array(one.terms - 1 for one in formats)[command.variant]),
+                planned.pause.eq(full[command.variant]),
+                planned.last_pause.eq(last[command.variant][words]),
+            ]
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [self.busy.eq(1), command.eq(self.command.payload)]
         with m.If(self.plan.valid):

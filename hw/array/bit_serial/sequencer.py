@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -52,6 +54,9 @@ class Sequencer(wiring.Component):
 
     def __init__(self, *, design: Design, array: BitSerial) -> None:
         self._design, self._array = design, array
+        super().__init__(self._members())
+
+    def _members(self) -> dict[str, Any]:
         flags = (
             "running",
             "step",
@@ -65,16 +70,15 @@ class Sequencer(wiring.Component):
             "ends",
             "configure",
         )
-        super().__init__(
-            {
-                "plan": In(stream.Signature(plan(design, array))),
-                "stop": In(1),
-                "halt": In(1),
-                "current": Out(plan(design, array)),
-                **{name: Out(1) for name in flags},
-                "part": Out(2),
-            }
-        )
+        shape = plan(self._design, self._array)
+        return {
+            "plan": In(stream.Signature(shape)),
+            "stop": In(1),
+            "halt": In(1),
+            "current": Out(shape),
+            **{name: Out(1) for name in flags},
+            "part": Out(2),
+        }
 
     def elaborate(self, platform):
         m = Module()
@@ -137,8 +141,8 @@ class Sequencer(wiring.Component):
         ]
         return begins
 
-    def _tiles(self, m: Module, tile_end, load, final_tile) -> None:
-        """Row tiles within column tiles."""
+    def _tiles(self, m: Module, tile_end, load, final_tile):
+        """Row tiles within column tiles. Returned: the tile is the last with its columns."""
         rows_left, columns_left = Signal(COUNT_BITS + 1), Signal(COUNT_BITS + 1)
         m.d.sync += final_tile.eq(rows_left[-1] & columns_left[-1])
         with m.If(load):
@@ -151,6 +155,7 @@ class Sequencer(wiring.Component):
                 self.fresh.eq(0),
                 self.again.eq(~rows_left[-1]),
             ]
+        return rows_left[-1]
 
     def _words(self, m: Module, word_end, tile_end, load, final_word, group_final) -> None:
         """Words of activations within a tile."""
