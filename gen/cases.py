@@ -149,4 +149,7 @@ def prepare(config: Config, case: Case) -> Prepared:
 def prediction(config: Config, prepared: Prepared) -> Prediction:
     """What the cycle model says of it."""
     law = config.instance.model().law()
-    return predict(config.design(), law, prepared.program.instructions, prepared.timing)
+    program = prepared.program
+    return predict(
+        config.design(), law, program.instructions, prepared.timing, image=prepared.image, base=program.base
+    )

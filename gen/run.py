@@ -36,14 +36,15 @@ def run(
     ]
     notify(f"generating {config.name}")
     made = generate(config, notify=notify)
-    predictions = [
-        predict(design, family.model().law(), program.instructions, options.timing).cycles
-        for program in programs
-    ]
-    jobs = [
-        _job(program, load, options, limit=8 * cycles + 100_000)
-        for program, load, cycles in zip(programs, workloads, predictions, strict=True)
-    ]
+    jobs, predictions = [], []
+    for program, load in zip(programs, workloads, strict=True):
+        image = program.image(load.x, load.w, *load.scaling)
+        law = family.model().law()
+        cycles = predict(
+            design, law, program.instructions, options.timing, image=image, base=program.base
+        ).cycles
+        predictions.append(cycles)
+        jobs.append(_job(program, image, options, limit=8 * cycles + 100_000))
     results = simulate.simulate_all(
         made.verilog,
         jobs,
@@ -70,10 +71,10 @@ def run(
     ]
 
 
-def _job(program: Program, load: Workload, options: Options, *, limit: int) -> simulate.Job:
+def _job(program: Program, image: np.ndarray, options: Options, *, limit: int) -> simulate.Job:
     """The run that a host would start: the image in memory, the program's place and its window in the registers."""
     return simulate.Job(
-        image=program.image(load.x, load.w, *load.scaling).tobytes(),
+        image=image.tobytes(),
         base=program.base,
         registers=program.registers,
         timing=options.timing,

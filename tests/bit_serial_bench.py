@@ -16,7 +16,13 @@ ALL = tuple(WeightFormat)
 def array_for(*, rows, columns, lanes=4, group=32, data_bytes=8, variants=ALL, **further) -> BitSerial:
     """A small array of all formats."""
     return BitSerial(
-        rows=rows, columns=columns, lanes=lanes, group=group, variants=variants, data_bytes=data_bytes, **further
+        rows=rows,
+        columns=columns,
+        lanes=lanes,
+        group=group,
+        variants=variants,
+        data_bytes=data_bytes,
+        **further,
     )
 
 

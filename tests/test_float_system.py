@@ -37,7 +37,7 @@ class Times:
 
 
 class PatternLaw(OutputStationaryLaw):
-    def execute(self, visible, fields):
+    def execute(self, visible, fields, weights=None):
         times = super().execute(visible, fields)
         return Times(times.taken, times.finished + FLOAT_ACCUMULATE - ACCUMULATE, times.steps)
 

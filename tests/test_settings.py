@@ -101,7 +101,7 @@ class TellerModel:
 
 
 class TellerLaw:
-    def execute(self, visible, fields):
+    def execute(self, visible, fields, weights=None):
         return Times(visible, visible + 1 + ACCUMULATE + 1, 1)
 
     def configure(self, visible, fields):

@@ -41,9 +41,7 @@ def sparse(w, format: WeightFormat, slices, lanes: int, columns: int):
         masks[1 << format.bits - 1] = 3
     codes = w.codes.copy()
     for place, kind in np.ndenumerate(slices):
-        part = codes[
-            place[0] * lanes : (place[0] + 1) * lanes, place[1] * columns : (place[1] + 1) * columns
-        ]
+        part = codes[place[0] * lanes : (place[0] + 1) * lanes, place[1] * columns : (place[1] + 1) * columns]
         unwanted = {"dense": 0, "zero": 255, "first": 254, "others": 1}[str(kind)]
         part[masks[part] & unwanted != 0] = 0
     return replace(w, codes=codes)

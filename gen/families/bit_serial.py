@@ -142,7 +142,7 @@ class BitSerialFamily(Family):
         return np.ascontiguousarray(codes).view(np.uint8)
 
     def pack_weights(self, w: Operand) -> np.ndarray:
-        """Group by group: scales, then weights in their order; zeros to whole tiles. Masks among them where zero terms are skipped."""
+        """Group by group: scales, then weights in their order, masks among them; zeros to whole tiles."""
         array, g = self.array, self.geometry
         taken = array.variants[self.variant(weights=w.format.name)]
         way = taken.way
@@ -167,14 +167,14 @@ class BitSerialFamily(Family):
             for begin in range(0, group.shape[1], block):
                 words = _interleaved(group[:, begin : begin + block], way.high, way.low)
                 # The masks come after the words of the first slice.
-                parts += [words[:, :1 + (way.high > 0)], next(masks), words[:, 1 + (way.high > 0) :]]
+                parts += [words[:, : 1 + (way.high > 0)], next(masks), words[:, 1 + (way.high > 0) :]]
         nibbles = np.concatenate(parts, axis=1).reshape(-1, g.columns * array.lanes)
         words = np.zeros((len(nibbles), g.weight_bytes), np.uint8)
         words[:, : nibbles.shape[1] // 2] = nibbles[:, ::2] | nibbles[:, 1::2] << NIBBLE
         return words.reshape(-1)
 
     def _masks(self, w: Operand, format: WeightFormat, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-        """Words of masks, as nibbles [tile, word, column, lane]: of each block of slices of that ``shape``; then none, for ever."""
+        """Words of masks, as nibbles [tile, word, column, lane], of each block of slices of that ``shape``; then none, for ever."""
         tiles, count, columns, lanes = shape
         none = np.zeros((tiles, 0, columns, lanes), np.uint8)
         if self.config.skip_zero_terms:

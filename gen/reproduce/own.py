@@ -16,7 +16,7 @@ from sim.cycles.program import predict
 if TYPE_CHECKING:
     from gen.config import Config
     from gen.reproduce import Progress
-    from sim.families.contract import CycleLaw, ExecuteTimes
+    from sim.families.contract import CycleLaw, ExecuteTimes, Weights
 
 PAIRS: tuple[tuple[str, str], ...] = (("systolic-8x8", "int8"),)
 """Presets, and a format of weights that each was generated for."""
@@ -37,9 +37,9 @@ class Watched:
         self._law = law
         self.times: list[ExecuteTimes] = []
 
-    def execute(self, visible: int, fields: Mapping[str, int]) -> ExecuteTimes:
+    def execute(self, visible: int, fields: Mapping[str, int], weights: Weights) -> ExecuteTimes:
         """As the law says."""
-        self.times.append(self._law.execute(visible, fields))
+        self.times.append(self._law.execute(visible, fields, weights))
         return self.times[-1]
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
+import numpy as np
+
 from hw.control.isa import (
     FETCH_BATCH,
     FETCH_BUFFER,
@@ -35,6 +37,7 @@ from sim.cycles import store
 from sim.cycles.kernel import Kernel, Process, Signal
 from sim.cycles.load import Load, LoadUnit
 from sim.cycles.memory import MemoryTiming, ReadArbiter, ReadMemory, WriteMemory
+from sim.cycles.weights import LoadedWeights
 from sim.families.contract import CycleLaw, SettingsLaw
 
 
@@ -53,7 +56,13 @@ class Prediction:
 
 
 def predict(
-    design: Design, law: CycleLaw, program: Sequence[Instruction], timing: MemoryTiming | None = None
+    design: Design,
+    law: CycleLaw,
+    program: Sequence[Instruction],
+    timing: MemoryTiming | None = None,
+    *,
+    image: np.ndarray | None = None,
+    base: int = 0,
 ) -> Prediction:
     """Cycles of ``program`` on ``design`` with its code and data in a memory of ``timing``.
 
@@ -61,12 +70,28 @@ def predict(
     ----------
     law
         The cycle law of the array family, fresh (``model.law()``).
+    image : array of uint8, optional
+        Memory at the start, the byte at address ``base`` first. Needed only where cycles depend on the weights.
+
+    Raises
+    ------
+    ValueError
+        When the program locks up, or ``image`` is needed and not there.
     """
-    return _Machine(design, law, program, timing or MemoryTiming()).run()
+    weights = None if image is None else LoadedWeights(design, program, image, base)
+    return _Machine(design, law, program, timing or MemoryTiming(), weights).run()
 
 
 class _Machine:
-    def __init__(self, design: Design, law: CycleLaw, program: Sequence[Instruction], timing: MemoryTiming):
+    def __init__(
+        self,
+        design: Design,
+        law: CycleLaw,
+        program: Sequence[Instruction],
+        timing: MemoryTiming,
+        weights: LoadedWeights | None,
+    ):
+        self.weights = weights
         self.design, self.law, self.program = design, law, list(program)
         self.kernel = kernel = Kernel()
         self.arbiter = ReadArbiter(kernel, ReadMemory(timing))
@@ -198,7 +223,7 @@ class _Machine:
             if self.program[index].opcode is Opcode.CONFIGURE:
                 times = cast(SettingsLaw, self.law).configure(visible, values)
             else:
-                times = self.law.execute(visible, values)
+                times = self.law.execute(visible, values, partial(self._weights, index))
             self.result.array_steps += times.steps
             kernel.late(lambda: self._finish(index), at=times.finished)
             yield times.taken
@@ -217,6 +242,11 @@ class _Machine:
             self.result.store_beats += result.beats
             self.stored = result.finished
             kernel.late(lambda: self._finish(index), at=result.finished)
+
+    def _weights(self, index: int) -> np.ndarray:
+        if self.weights is None:
+            raise ValueError("image must be given: how long the array takes depends on its weights")
+        return self.weights.before(index)
 
     def _load_ended(self, index: int, load: Load) -> Process:
         yield from load.until_finished()

@@ -35,30 +35,12 @@ class Times:
     """Terms."""
 
 
-class BitSerialLaw:
-    """Times of successive EXECUTEs of a core that starts in cycle 0.
-
-    A group of n words of activations takes n * slices * terms cycles, after a pause if that is less than ``least``; groups, tiles
-    and commands follow each other without a gap.
-    """
+class _Law:
+    """Times of successive commands of a core that starts in cycle 0."""
 
     def __init__(self, array: BitSerial):
         self._array = array
         self._start = self._end = 0
-
-    def interval(self, format: WeightFormat, depth_tiles: int) -> tuple[int, int]:
-        """Cycles from a tile to the next, and how many of them are steps."""
-        array = self._array
-        full, last = array.groups(depth_tiles)
-        steps = depth_tiles * array.word_cycles(format)
-        return steps + full * array.pause(format, array.group_words) + array.pause(format, last), steps
-
-    def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
-        """``fields`` is valid at the core from cycle ``visible`` on."""
-        format = self._array.variants[fields["variant"]]
-        tiles = fields["row_tiles"] * fields["column_tiles"]
-        interval, steps = self.interval(format, fields["depth_tiles"])
-        return self._times(visible, tiles * interval, tiles * steps)
 
     def configure(self, visible: int, fields: Mapping[str, int]) -> Times:
         """The same of a CONFIGURE."""
@@ -81,26 +63,50 @@ class BitSerialLaw:
         )
 
 
-class SkippingLaw(BitSerialLaw):
-    """The same where terms that are zero in all lanes of all columns are skipped.
+class BitSerialLaw(_Law):
+    """Of a core that takes every term.
+
+    A group of n words of activations takes n * slices * terms cycles, after a pause if that is less than ``least``; groups, tiles
+    and commands follow each other without a gap.
+    """
+
+    def interval(self, format: WeightFormat, depth_tiles: int) -> tuple[int, int]:
+        """Cycles from a tile to the next, and how many of them are steps."""
+        array = self._array
+        full, last = array.groups(depth_tiles)
+        steps = depth_tiles * array.word_cycles(format)
+        return steps + full * array.pause(format, array.group_words) + array.pause(format, last), steps
+
+    def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
+        """``fields`` is valid at the core from cycle ``visible`` on."""
+        format = self._array.variants[fields["variant"]]
+        tiles = fields["row_tiles"] * fields["column_tiles"]
+        interval, steps = self.interval(format, fields["depth_tiles"])
+        return self._times(visible, tiles * interval, tiles * steps)
+
+
+class SkippingLaw(_Law):
+    """Of a core that skips terms which are zero in all lanes of all columns.
 
     A slice takes as many cycles as its mask has ones, or ``WeightFormat.least_cycles`` if that is more; a block as many as its
     slices together, or ``BitSerial.block_least`` if that is more. A command takes ``MASK_LEAD`` cycles before its first block.
     Blocks, tiles and commands follow each other without a gap. Steps are the ones of all masks.
     """
 
-    def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
-        """``weights`` must be given: cycles depend on the masks."""
-        if weights is None:
-            raise ValueError("weights must be given to the cycle law of an array that skips zero terms")
+    def execute(self, visible: int, fields: Mapping[str, int], weights: Weights) -> Times:
+        """Cycles depend on the masks."""
         array, depth_tiles = self._array, fields["depth_tiles"]
         format = array.variants[fields["variant"]]
         size = array.geometry.weight_bytes
         words = tile_words(array, format, depth_tiles)
         first = fields["weights_address"] * size
         content = weights()[first : first + fields["column_tiles"] * words * size]
-        tiles = content.reshape(fields["column_tiles"], words, size)[:, mask_places(array, format, depth_tiles)]
-        taken = np.unpackbits(tiles[..., None], axis=-1, bitorder="little").reshape(*tiles.shape[:2], -1, NIBBLE)
+        tiles = content.reshape(fields["column_tiles"], words, size)[
+            :, mask_places(array, format, depth_tiles)
+        ]
+        taken = np.unpackbits(tiles[..., None], axis=-1, bitorder="little").reshape(
+            *tiles.shape[:2], -1, NIBBLE
+        )
         # [column tile, block, slice]
         block = array.block_words * array.slices
         terms = taken[:, :, :block].sum(-1, dtype=np.int64)
@@ -117,7 +123,9 @@ class SkippingLaw(BitSerialLaw):
 def tile_words(array: BitSerial, format: WeightFormat, depth_tiles: int) -> int:
     """Weight words of a column tile: those of groups, and of masks."""
     full, last = array.groups(depth_tiles)
-    groups = full * array.group_weight_words(format, array.group_words) + array.group_weight_words(format, last)
+    groups = full * array.group_weight_words(format, array.group_words) + array.group_weight_words(
+        format, last
+    )
     return groups + array.skip_zero_terms * (array.blocks(depth_tiles)[0] + 1)
 
 
@@ -161,7 +169,7 @@ class BitSerialModel:
         """The pauses left out; the most that it may be where zero terms are skipped."""
         return row_tiles * depth_tiles * self._array.word_cycles(self._array.variants[variant])
 
-    def law(self) -> BitSerialLaw:
+    def law(self) -> BitSerialLaw | SkippingLaw:
         """The cycle law of a core that has just been reset; ask it for one command after the other."""
         return SkippingLaw(self._array) if self._array.skip_zero_terms else BitSerialLaw(self._array)
 
@@ -212,7 +220,7 @@ class BitSerialModel:
 
 
 class Unpacker:
-    """From the words of a column tile to the integers that they stand for, and their scales. Masks only say what need not be added."""
+    """From the words of a column tile to the integers that they stand for, and their scales. Masks change nothing in a sum."""
 
     def __init__(self, array: BitSerial, format: WeightFormat, settings: Sequence[int]):
         self._array, self.format, self._settings = array, format, settings
@@ -221,7 +229,8 @@ class Unpacker:
         """For each group int64 [steps, columns] and [columns], from uint8 [words, weight_bytes]."""
         array, way = self._array, self.format.way
         if array.skip_zero_terms:
-            words = np.delete(words, mask_places(array, self.format, depth_tiles), axis=0)
+            masks = mask_places(array, self.format, depth_tiles)
+            words = words[np.isin(np.arange(len(words)), masks, invert=True)]
         full, last = array.groups(depth_tiles)
         # Every byte is two nibbles, the lower one first: nibble [word, column, lane].
         nibbles = np.stack([words & 15, words >> 4], axis=-1).reshape(len(words), -1)

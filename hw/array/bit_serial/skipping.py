@@ -6,11 +6,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from hw.array.bit_serial.geometry import BitSerial
 from hw.array.bit_serial.plan import DEPTH_BITS
 from hw.array.bit_serial.sequencer import Sequencer
 from hw.delay import delayed
-from hw.design import Design
 from hw.pe.weight_format import NIBBLE
 from hw.timing import MASK_LEAD
 
@@ -32,8 +30,8 @@ class SkippingSequencer(Sequencer):
     block : Out(1)
         The first cycle of a block.
     block_last, tile_last, again_next : Out(1)
-        From three cycles after ``block`` to the block's end: it is its tile's last; its tile is the command's last; the tile after it
-        has the same columns.
+        From three cycles after ``block`` to the block's end: it is its tile's last; its tile is the command's last; the next tile has
+        the same columns.
     masks : In(NIBBLE * slices of a block), masks_come : In(1)
         Those of the next block, the first slice's lowest.
 
