@@ -42,6 +42,12 @@ def _mac(notify: Notify) -> list[Row]:
     return [throughput.row()]
 
 
+def _skip(notify: Notify) -> list[Row]:
+    from gen.bench import skipping
+
+    return [skipping.row(notify)]
+
+
 def _speed(notify: Notify) -> list[Row]:
     from gen.bench import simulation
 
@@ -83,6 +89,7 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "utilisation": _utilisation,
     "bus": _bus,
     "mac": _mac,
+    "skip": _skip,
     "generate": _generate,
     "speed": _speed,
     "quantise": _quantise,

@@ -24,12 +24,12 @@ PREFILL, DECODE = (64, 576, 576), (1, 576, 1536)
 
 
 @cache
-def _system(preset: str, *overrides: str) -> tuple[Config, Generated]:
+def system(preset: str, *overrides: str) -> tuple[Config, Generated]:
     loaded = config.load(preset, list(overrides))
     return loaded, generate(loaded)
 
 
-def _run(loaded: Config, made: Generated, prepared: Sequence[Prepared], notify: Notify) -> list[RunResult]:
+def run(loaded: Config, made: Generated, prepared: Sequence[Prepared], notify: Notify) -> list[RunResult]:
     """Simulate; raises ``SimulationError`` when a result is wrong: its cycles would mean nothing."""
     results = simulate.simulate_all(
         made.verilog,
@@ -49,9 +49,9 @@ def _run(loaded: Config, made: Generated, prepared: Sequence[Prepared], notify: 
 @cache
 def _layer(sizes: tuple[int, int, int], notify: Notify) -> tuple[Prepared, RunResult]:
     """A layer on systolic-8x8, whose memory answers after ``LATENCY`` cycles."""
-    loaded, made = _system("systolic-8x8")
+    loaded, made = system("systolic-8x8")
     prepared = cases.prepare(loaded, Case(sizes, timing=memory(LATENCY)))
-    return prepared, _run(loaded, made, [prepared], notify)[0]
+    return prepared, run(loaded, made, [prepared], notify)[0]
 
 
 def cycle_error(notify: Notify) -> Row:
@@ -62,9 +62,9 @@ def cycle_error(notify: Notify) -> Row:
     simulated = 0
     for title, (preset, overrides, several) in todo:
         notify(f"{title}: {len(several)} cases")
-        loaded, made = _system(preset, *overrides)
+        loaded, made = system(preset, *overrides)
         prepared = [cases.prepare(loaded, case) for case in several]
-        results = _run(loaded, made, prepared, notify)
+        results = run(loaded, made, prepared, notify)
         predicted = [cases.prediction(loaded, case).cycles for case in prepared]
         measured = [result.counters["cycles"] for result in results]
         errors[title] = [a - b for a, b in zip(measured, predicted, strict=True)]
@@ -122,10 +122,10 @@ def bus(notify: Notify) -> Row:
 
 def speed(notify: Notify) -> Row:
     """Cycles per second with cocotb, and of the model alone. Three runs each: the median."""
-    loaded, made = _system("systolic-8x8")
+    loaded, made = system("systolic-8x8")
     prepared, first = _layer(PREFILL, notify)
     with_cocotb = [first.cycles_per_second]
-    with_cocotb += [_run(loaded, made, [prepared], notify)[0].cycles_per_second for _ in range(2)]
+    with_cocotb += [run(loaded, made, [prepared], notify)[0].cycles_per_second for _ in range(2)]
     alone = [
         bare.run(
             made.verilog,

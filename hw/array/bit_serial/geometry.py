@@ -109,6 +109,11 @@ class BitSerial:
         return frozenset(self.variants)
 
     @property
+    def _terms(self) -> int:
+        """Fewest terms of a format."""
+        return min(one.terms for one in self.formats)
+
+    @property
     def slices(self) -> int:
         """Slices of ``lanes`` steps in a word of activations; a power of two.
 
@@ -116,7 +121,7 @@ class BitSerial:
         rows, and until their addresses have been worked out. Two at least: scales and weights share a port (``BitSerialCore``).
         Where terms are skipped, a slice may take one cycle.
         """
-        terms = 1 if self.skip_zero_terms else min(one.terms for one in self.formats)
+        terms = 1 if self.skip_zero_terms else self._terms
         least = -(-max(self.rows, self.activation_delay + 1) // terms)
         bus = self.data_bytes // (self.lanes * self.activation_bytes)
         return power_of_two_from(max(2, least, bus))
@@ -146,7 +151,8 @@ class BitSerial:
             tile_depth=self.word_steps,
             activation_bytes=self.word_steps * self.activation_bytes,
             weight_bytes=power_of_two_from(self.columns * self.lanes * NIBBLE // 8),
-            weight_words=self.slices,
+            # By this the compiler cuts the first rows: as if all terms were taken.
+            weight_words=self.slices // self._terms if self.skip_zero_terms else self.slices,
             variants=len(self.variants),
             sums="float32" if self.activations == "fp16" else "int32",
             settings=SPECIAL_VALUES if any(one.floating for one in self.formats) else 0,
