@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from systolic_bench import run
 from test_systolic_model import contents
 
-from gen import workload
+from gen import cases, config, workload
+from gen.bench import simulation, skipping
 from gen.families.bit_serial import BitSerialConfig, BitSerialFamily
+from gen.generate import generate
 from hw.pe.weight_format import WeightFormat
-from sim import bit_serial
-from sim.families.bit_serial import BitSerialModel, SkippingLaw, mask_places
+from sim import bit_serial, interpreter
+from sim.cycles.program import predict
+from sim.families.bit_serial import Unpacker, mask_places
 
 NAMES = ("int8-s8", "int6-s8", "int5-s8", "int4-s8", "fp4-mixed-s8", "fp3-mixed-s8")
 """A format of weights for each ``WeightFormat``."""
@@ -48,7 +51,7 @@ def sparse(w, format: WeightFormat, slices, lanes: int, columns: int):
 
 
 def operand(family, variant, *, depth_tiles, column_tiles, seed, share=None):
-    """Weights of whole tiles; each slice of a tile is of a kind of ``KINDS``, in the shares given, or all in one that is drawn."""
+    """Weights of whole tiles; each slice of a tile is of a kind of ``KINDS``, in the shares given or in ones that are drawn."""
     array = family.array
     random = np.random.default_rng(seed)
     sizes = (1, depth_tiles * array.word_steps, column_tiles * array.columns)
@@ -62,8 +65,8 @@ def special_values(family, variant):
     return [configure(index, value) for index, value in family.settings(variant)]
 
 
-def check(family, design, commands, visible, weights, seed=1, halt=range(0)):
-    """Run, and compare everything with the model."""
+def check(family, design, commands, visible, weights, seed=1):
+    """Run, and compare all times with the law. Returned: what was seen, times, accumulators that the model gives."""
     array = family.array
     g = design.geometry
     activations, _ = contents(design, seed)
@@ -117,15 +120,17 @@ def place_weights(design, *parts):
 
 SHAPES = [
     {"rows": 2, "columns": 2}, {"rows": 1, "columns": 1, "data_bytes": 4}, {"rows": 4, "columns": 3, "group": 64},
-    {"rows": 8, "columns": 8, "lanes": 8, "group": 128}, {"rows": 8, "columns": 2, "group": 128},
-    {"rows": 3, "columns": 2, "lanes": 16, "group": 256}, {"rows": 5, "columns": 2, "weights": ("int8-s8",)},
-    {"rows": 2, "columns": 4, "weights": ("fp3-er-s8", "int5-s8")},
-    {"rows": 2, "columns": 2, "activations": "fp16"}, {"rows": 4, "columns": 4, "group": 128, "activations": "fp16", "rounding": "truncate"},
+    {"rows": 8, "columns": 2, "group": 128}, {"rows": 3, "columns": 2, "lanes": 16, "group": 256},
+    {"rows": 5, "columns": 2, "weights": ("int8-s8",)}, {"rows": 2, "columns": 4, "weights": ("fp3-er-s8", "int5-s8")},
+    {"rows": 2, "columns": 2, "activations": "fp16"},
+    {"rows": 4, "columns": 4, "activations": "fp16", "rounding": "truncate", "weights": ("fp4-mixed-s8", "int6-s8")},
 ]  # fmt: skip
+DENSE, ZERO, MOSTLY = (1, 0, 0, 0), (0, 1, 0, 0), (0.1, 0.6, 0.15, 0.15)
+SHARES = [MOSTLY, None, DENSE, ZERO, None, MOSTLY, None, MOSTLY, None]
+"""Of the kinds of slices, for each shape."""
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("share", [None, (1, 0, 0, 0), (0, 1, 0, 0), (0.1, 0.6, 0.15, 0.15)], ids=str)
+@pytest.mark.parametrize(("shape", "share"), [*zip(SHAPES, SHARES, strict=True)], ids=str)
 def test_commands(shape, share):
     """Tiles that are several groups and blocks, whole or not, several tiles, of each format."""
     family = family_for(**shape)
@@ -158,3 +163,188 @@ def test_commands(shape, share):
     weights = place_weights(design, *parts)
     seen, _, expected, written = check(family, design, commands, [0] * len(commands), weights)
     equal(seen, expected, written)
+
+
+def terms_of(value: int, format: WeightFormat):
+    if format.floating:
+        return bit_serial.magnitude_terms(int(value < 0), abs(value))
+    return bit_serial.integer_terms(value, format.bits)
+
+
+def mask_of(value: int, format: WeightFormat) -> int:
+    """By the golden definition of terms."""
+    return sum(man << place for place, (_, _, man, _) in enumerate(terms_of(value, format)))
+
+
+@pytest.mark.parametrize("format", WeightFormat)
+def test_masks_of_weights(format):
+    least, most = format.values
+    values = [v for v in range(least, most + 1) if not format.floating or abs(v).bit_count() <= 2]
+    assert format.term_masks(np.array(values)).tolist() == [mask_of(v, format) for v in values]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_packed_words_hold_values_and_masks(shape):
+    """What the model unpacks are the weights; the masks are those of its values and no others."""
+    family = family_for(**shape)
+    array = family.array
+    for variant, format in enumerate(array.variants):
+        for depth_tiles in (1, array.group_words + 1, 3 * array.group_words):
+            w = operand(family, variant, depth_tiles=depth_tiles, column_tiles=2, seed=variant + depth_tiles)
+            words = family.pack_weights(w).reshape(2, -1, array.geometry.weight_bytes)
+            assert words.shape[1] == family.model().weight_words(variant, depth_tiles)
+            settings = [value for _, value in family.settings(variant)]
+            for tile in range(2):
+                groups = Unpacker(array, format, settings).tile(words[tile], depth_tiles)
+                values = np.concatenate([part for part, _ in groups])
+                columns = slice(tile * array.columns, (tile + 1) * array.columns)
+                np.testing.assert_array_equal(values, w.values()[:, columns])
+                known = {int(v): mask_of(int(v), format) for v in np.unique(values)}
+                wanted = [
+                    np.bitwise_or.reduce([known[int(v)] for v in part.flat])
+                    for part in np.split(values, depth_tiles * array.slices)
+                ]
+                masks = words[tile][mask_places(array, format, depth_tiles)]
+                nibbles = np.stack([masks & 15, masks >> 4], axis=-1).reshape(len(masks), -1)
+                got = nibbles[:, : array.block_words * array.slices].reshape(-1)
+                assert got[: len(wanted)].tolist() == wanted
+                assert not got[len(wanted) :].any()
+
+
+@st.composite
+def programs(draw):
+    """A shape, commands that stay within scratchpads and accumulators, and a seed of memory contents: masks of any bits."""
+    family = family_for(**draw(st.sampled_from(SHAPES)))
+    array = family.array
+    design = design_for(array)
+    g, half = array.geometry, design.accumulator_rows // 2
+    commands, visible, now = [], [], 0
+    for _ in range(draw(st.integers(1, 4))):
+        now += draw(st.sampled_from([0, 0, 1, 7, 40, 300]))
+        visible.append(now)
+        if g.settings and draw(st.integers(0, 3)) == 0:
+            commands.append(configure(draw(st.integers(0, 3)), draw(st.sampled_from([3, 16, 35]))))
+            continue
+        variant = draw(st.integers(0, len(array.variants) - 1))
+        column_tiles, depth_tiles = draw(st.integers(1, 3)), draw(st.integers(1, 2 * array.group_words + 1))
+        depth_tiles = min(depth_tiles, max(1, 32 // array.slices))
+        row_tiles = max(1, min(draw(st.integers(1, 3)), half // g.tile_rows // column_tiles))
+        words = column_tiles * family.model().weight_words(variant, depth_tiles)
+        rows = row_tiles * g.tile_rows * column_tiles
+        commands.append(
+            command(
+                row_tiles=row_tiles,
+                column_tiles=column_tiles,
+                depth_tiles=depth_tiles,
+                weights_address=draw(st.sampled_from([0, 1, design.weight_words - words])),
+                accumulators_address=draw(st.integers(0, 1)) * half + draw(st.integers(0, half - rows)),
+                accumulate=0,
+                variant=variant,
+            )
+        )
+    return family, design, commands, visible, draw(st.integers(0, 1000)), draw(st.sampled_from([0, 1, 2, 5]))
+
+
+@settings(max_examples=10, deadline=None)
+@given(programs())
+def test_any_masks_take_the_cycles_of_the_law(program):
+    """The more often memory is combined with other random bits, the rarer are ones."""
+    family, design, commands, visible, seed, times = program
+    _, weights = contents(design, seed)
+    for further in range(times):
+        weights &= contents(design, seed + 1 + further)[1]
+    check(family, design, commands, visible, weights, seed)
+
+
+PAST = [
+    {"activations_address": 250, "activations_stride": 2}, {"weights_address": 470, "column_tiles": 9},
+    {"weights_address": 511}, {"accumulators_address": 62},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", [0, 4])
+@pytest.mark.parametrize("past", PAST, ids=str)
+def test_past_the_end_is_a_fault_of_its_command(past, variant):
+    family = family_for(rows=4, columns=2)
+    design = design_for(family.array)
+    activations, weights = contents(design, 1)
+    fields = {"variant": variant, "depth_tiles": 5, "activations_stride": 5}
+    good = command(**fields, row_tiles=2)
+    wrong = command(**(fields | {"row_tiles": 2, "accumulators_address": 64} | past))
+    commands = [good, wrong, good, wrong, wrong, good]
+    seen = run(design, core_of(family.array), activations, weights, commands, [0] * len(commands))
+    assert seen.faults == [seen.finished[place] - 1 for place in (1, 3, 4)]
+
+
+@pytest.mark.parametrize("since", [*range(1, 150, 12)])
+def test_halt_leaves_nothing_behind(since):
+    family = family_for(rows=3, columns=2)
+    w = operand(family, 3, depth_tiles=5, column_tiles=1, seed=since, share=MOSTLY)
+    design = design_for(family.array)
+    activations, _ = contents(design, 1)
+    weights = place_weights(design, (300, family.pack_weights(w)))
+    dropped = command(
+        row_tiles=2, column_tiles=2, depth_tiles=6, activations_stride=6, variant=1, accumulators_address=64
+    )
+    kept = command(row_tiles=2, depth_tiles=5, activations_stride=5, variant=3, weights_address=300)
+    commands, visible = [dropped, dropped, kept], [0, 0, since + 80]
+    seen = run(
+        design, core_of(family.array), activations, weights, commands, visible, halt=range(since, since + 60)
+    )
+    expected = family.model().execute(vars(kept), activations, weights, [0] * 4)
+    np.testing.assert_array_equal(seen.accumulators[: len(expected)], expected)
+    assert seen.faults == []
+
+
+def test_masks_must_fit_a_word():
+    message = r"columns must be at least 4 where zero terms are skipped \(a mask for each of 16 slices, 4 lanes\), not 2"
+    with pytest.raises(ValueError, match=message):
+        array_for(rows=9, columns=2, group=128, skip_zero_terms=True)
+
+
+# The whole accelerator -------------------------------------------------------------------------------------------
+
+SMALL = ("array.rows=4", "array.columns=4", "array.lanes=4", "array.group=64", "memory.accumulators=64")
+
+
+@pytest.fixture(scope="module")
+def system():
+    """A small accelerator, its Verilog, and GEMMs on random weights and on such with zero slices, each with its simulation."""
+    loaded = config.load("bitmod-int8-8x8", [*SMALL, skipping.OPTION])
+    made = generate(loaded)
+    prepared = []
+    for seed, (weights, share) in enumerate(
+        [("int8-s8", 0), ("fp4-mixed-s8", 0.7), ("int6", 0.5), ("fp3-er-s8", 0.9)]
+    ):
+        family = loaded.instance
+        load = workload.random(
+            (9, 200, 21), "raw", seed, family.pairs[family.variant(weights=weights)], family
+        )
+        w = skipping.pruned(load.w, share, lanes=4, columns=4, seed=seed)
+        prepared.append(skipping.prepared(loaded, replace(load, w=w)))
+    return loaded, prepared, simulation.run(loaded, made, prepared, lambda _: None)
+
+
+def test_cycles_equal_the_prediction(system):
+    """``simulation.run`` has compared the results with the golden model."""
+    loaded, prepared, results = system
+    for one, result in zip(prepared, results, strict=True):
+        predicted = cases.prediction(loaded, one)
+        assert predicted.cycles == result.counters["cycles"]
+        assert predicted.array_steps == result.counters["array_steps"]
+
+
+def test_the_prediction_needs_the_weights(system):
+    loaded, (one, *_), _ = system
+    with pytest.raises(ValueError, match="image must be given"):
+        predict(loaded.design(), loaded.instance.model().law(), one.program.instructions)
+
+
+def test_the_interpreter_says_the_same(system):
+    loaded, prepared, _ = system
+    for one in prepared:
+        memory, program = one.image.copy(), one.program
+        where = (program.address, program.length, program.window)
+        model = loaded.instance.model()
+        assert interpreter.run(loaded.design(), model, memory, *where, base=program.base).passed
+        np.testing.assert_array_equal(program.read_output(memory), one.load.golden())

@@ -45,8 +45,11 @@ def _load(loaded: Config, weights: str, share: float) -> Workload:
     return replace(load, w=pruned(load.w, share, lanes=array.lanes, columns=array.columns, seed=2))
 
 
-def _prepared(loaded: Config, load: Workload) -> Prepared:
-    program = compile_gemm(loaded.design(), loaded.instance, *load.sizes, mode=load.mode, formats=load.formats)
+def prepared(loaded: Config, load: Workload) -> Prepared:
+    """``load``, compiled for it."""
+    program = compile_gemm(
+        loaded.design(), loaded.instance, *load.sizes, mode=load.mode, formats=load.formats
+    )
     return Prepared(
         program=program, load=load, image=program.image(load.x, load.w), timing=cases.memory(LATENCY)
     )
@@ -57,13 +60,11 @@ def row(notify: Notify) -> Row:
     (loaded, made), (plain, _) = system(PRESET, OPTION), system(PRESET)
     several = [(weights, share) for weights in FORMATS for share in PRUNED]
     loads = [_load(loaded, *one) for one in several]
-    prepared = [_prepared(loaded, load) for load in loads]
-    results = run(loaded, made, prepared, notify)
+    compiled = [prepared(loaded, load) for load in loads]
+    results = run(loaded, made, compiled, notify)
     cycles = [result.counters["cycles"] for result in results]
-    errors = [
-        have - cases.prediction(loaded, one).cycles for have, one in zip(cycles, prepared, strict=True)
-    ]
-    before = [cases.prediction(plain, _prepared(plain, load)).cycles for load in loads]
+    errors = [have - cases.prediction(loaded, one).cycles for have, one in zip(cycles, compiled, strict=True)]
+    before = [cases.prediction(plain, prepared(plain, load)).cycles for load in loads]
     saved = {one: 1 - a / b for one, a, b in zip(several, cycles, before, strict=True)}
     told = (
         f"{name.removesuffix('-s8')} " + " / ".join(f"{saved[name, share]:.1%}" for share in PRUNED)
