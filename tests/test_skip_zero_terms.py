@@ -313,7 +313,7 @@ def system():
     made = generate(loaded)
     prepared = []
     for seed, (weights, share) in enumerate(
-        [("int8-s8", 0), ("fp4-mixed-s8", 0.7), ("int6", 0.5), ("fp3-er-s8", 0.9)]
+        [("int8-s8:g64", 0), ("fp4-mixed-s8:g64", 0.7), ("int6", 0.5), ("fp3-er-s8:g64", 0.9)]
     ):
         family = loaded.instance
         load = workload.random(
