@@ -120,7 +120,8 @@ def place_weights(design, *parts):
 
 SHAPES = [
     {"rows": 2, "columns": 2}, {"rows": 1, "columns": 1, "data_bytes": 4, "weights": NAMES[3:]},
-    {"rows": 4, "columns": 3, "group": 64, "weights": NAMES[1:5:3]}, {"rows": 8, "columns": 2, "group": 64, "weights": NAMES[::5]},
+    {"rows": 4, "columns": 3, "group": 64, "weights": NAMES[1:5:3]},
+    {"rows": 8, "columns": 2, "group": 64, "weights": NAMES[::5]},
     {"rows": 3, "columns": 2, "lanes": 16, "group": 128, "weights": NAMES[2:4]}, {"rows": 5, "columns": 2, "weights": NAMES[:1]},
     {"rows": 2, "columns": 4, "weights": ("fp3-er-s8", "int5-s8")}, {"rows": 2, "columns": 2, "activations": "fp16"},
     {"rows": 4, "columns": 4, "activations": "fp16", "rounding": "truncate", "weights": ("fp4-mixed-s8", "int6-s8")},

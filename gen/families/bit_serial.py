@@ -174,7 +174,7 @@ class BitSerialFamily(Family):
         return words.reshape(-1)
 
     def _masks(self, w: Operand, format: WeightFormat, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-        """Words of masks, as nibbles [tile, word, column, lane], of each block of slices of that ``shape``; then none, for ever."""
+        """Words of masks, as nibbles [tile, word, column, lane], of each block of slices of that ``shape``; then none."""
         tiles, count, columns, lanes = shape
         none = np.zeros((tiles, 0, columns, lanes), np.uint8)
         if self.config.skip_zero_terms:

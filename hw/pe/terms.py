@@ -193,8 +193,8 @@ class TermEncoder(wiring.Component):
     Timing
     ------
     With ``chosen``, a term comes ``hw.timing.TERM_ENCODER`` cycles after it was asked for, and terms of zero in all other cycles.
-    Without, term 0 comes ``hw.timing.TERM_ENCODER`` cycles after ``start``, the others follow cycle by cycle; ``start`` at least ``format.terms`` cycles
-    apart. Terms are zero after the last, until the next.
+    Without, term 0 comes ``hw.timing.TERM_ENCODER`` cycles after ``start``, the others follow cycle by cycle; ``start`` at least
+    ``format.terms`` cycles apart. Terms are zero after the last, until the next.
 
     Raises
     ------

@@ -44,8 +44,8 @@ class BitSerialCore(wiring.Component):
 
     Words of weights are read in the order in which they lie in memory: the scales' word of a group, with its first step at the
     earliest; a word of upper parts two cycles after the first step of a slice, a word of lower parts three. So no two are read in
-    the same cycle, whatever comes before. Where zero terms are skipped, ``MASK_WORD`` cycles after the first step of a block that of the next
-    one's masks; ``WeightFormat.least_cycles`` keeps all of them apart.
+    the same cycle, whatever comes before. Where zero terms are skipped, the next block's masks come ``MASK_WORD`` cycles after the
+    first step of a block; ``WeightFormat.least_cycles`` keeps all of them apart.
     """
 
     def __init__(self, *, design: Design, array: BitSerial) -> None:

@@ -190,7 +190,7 @@ class BitSerial:
 
     @property
     def block_words(self) -> int:
-        """Words of activations in a block; a power of two. Its masks are one word of weights: ``NIBBLE`` bits for each of its slices."""
+        """Words of activations in a block; a power of two. Its masks are a word of weights: ``NIBBLE`` bits for each slice."""
         fit = self.columns * self.lanes // self.slices
         return min(self.group_words, 1 << fit.bit_length() - 1)
 

@@ -30,8 +30,8 @@ class SkippingSequencer(Sequencer):
     block : Out(1)
         The first cycle of a block.
     block_last, tile_last, again_next : Out(1)
-        From three cycles after ``block`` to the block's end: it is its tile's last; its tile is the command's last; the next tile has
-        the same columns.
+        From three cycles after ``block`` to the block's end: it is its tile's last; its tile is the command's last; the next
+        tile has the same columns.
     masks : In(NIBBLE * slices of a block), masks_come : In(1)
         Those of the next block, the first slice's lowest.
 

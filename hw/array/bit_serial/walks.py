@@ -91,7 +91,7 @@ class WeightWalk(wiring.Component):
 
 
 class SkippingWeightWalk(wiring.Component):
-    """The same with words of masks: those of a tile's first block first, those of each other in the middle of the block before it.
+    """The same with words of masks: of a tile's first block before all else, of the others in the middle of the block before.
 
     The first masks of a tile are read before the tile begins: while the last block of the tile before it is under way, whose
     words go on afterwards; or before the command begins.
