@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Pictures of the documents: SVG files whose widths and names come from the hardware. No Matplotlib: text stays text."""
 
 from __future__ import annotations
