@@ -20,9 +20,9 @@ COUNT_BITS = 16
 def plan(design: Design, array: BitSerial) -> data.StructLayout:
     """A command and its derived numbers.
 
-    ``words_left``, ``rows_left``, ``columns_left``: where counters start that are below zero with the last of their kind: two less
-    than the counts. ``short``: a tile is one group. ``pause``, ``last_pause``: of the groups before a tile's last, and of that one.
-    ``format``: of the weights; ``terms_last``: one less than their terms.
+    ``words_left``, ``rows_left``, ``columns_left``: where counters start that are below zero with the last of their kind: two
+    less than the counts. ``short``: a tile is one group. ``pause``, ``last_pause``: of the groups before a tile's last, and of
+    that one. ``format``: of the weights; ``terms_last``: one less than their terms.
     """
     pause = range(array.least + 1)
     return data.StructLayout(
@@ -60,8 +60,8 @@ class Planner(wiring.Component):
 
     Timing
     ------
-    ``plan`` is valid ``BIT_SERIAL_SETUP - 1`` cycles after ``command`` was taken. The next command can be taken in the cycle after
-    ``plan`` was.
+    ``plan`` is valid ``BIT_SERIAL_SETUP - 1`` cycles after ``command`` was taken. The next command can be taken in the cycle
+    after ``plan`` was.
     """
 
     def __init__(self, *, design: Design, array: BitSerial) -> None:
