@@ -29,8 +29,8 @@ FLOATS = (WeightFormat.FP4, WeightFormat.FP3)
 class Column(wiring.Component):
     """One element below its column's head, with the delays that an array's edge would have.
 
-    ``activations`` are due with the terms at the element, ``TERM_ENCODER + TERM_FOLDER`` cycles after ``start``; ``last`` with ``start``,
-    ``scale_bit`` and ``finish`` as the element wants them.
+    ``activations`` are due with the terms at the element, ``TERM_ENCODER + TERM_FOLDER`` cycles after ``start``; ``last`` with
+    ``start``, ``scale_bit`` and ``finish`` as the element wants them.
     """
 
     def __init__(self, *, lanes, formats, group):

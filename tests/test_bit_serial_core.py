@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from bit_serial_bench import ALL, array_for, command, configure, core_of, design_for
@@ -72,10 +74,12 @@ def test_each_format(format):
 
 
 SHAPES = [
-    {"rows": 1, "columns": 1, "data_bytes": 4}, {"rows": 2, "columns": 3, "data_bytes": 8}, {"rows": 3, "columns": 2, "group": 64},
-    {"rows": 8, "columns": 2, "data_bytes": 4}, {"rows": 5, "columns": 4, "lanes": 8, "group": 64}, {"rows": 1, "columns": 2, "lanes": 16},
+    {"rows": 1, "columns": 1, "data_bytes": 4}, {"rows": 2, "columns": 3, "data_bytes": 8},
+    {"rows": 3, "columns": 2, "group": 64}, {"rows": 8, "columns": 2, "data_bytes": 4},
+    {"rows": 5, "columns": 4, "lanes": 8, "group": 64}, {"rows": 1, "columns": 2, "lanes": 16},
     {"rows": 2, "columns": 1, "lanes": 32, "group": 256, "data_bytes": 64}, {"rows": 9, "columns": 1, "group": 256},
-    {"rows": 4, "columns": 2, "variants": (WeightFormat.INT8,)}, {"rows": 4, "columns": 2, "variants": (WeightFormat.FP3, WeightFormat.INT5)},
+    {"rows": 4, "columns": 2, "variants": (WeightFormat.INT8,)},
+    {"rows": 4, "columns": 2, "variants": (WeightFormat.FP3, WeightFormat.INT5)},
     {"rows": 3, "columns": 5, "variants": (WeightFormat.INT6, WeightFormat.INT4)},
 ]  # fmt: skip
 
@@ -167,18 +171,16 @@ def test_shapes(shape):
                 depth_tiles=1, activations_stride=0, accumulators_address=64, accumulate=1, variant=variant
             ),
         ]
-    seen, times = check(array, design, commands, [0] * len(commands))
+    _, times = check(array, design, commands, [0] * len(commands))
     # Group follows group without a gap, and command follows command.
-    assert all(
-        after.end - after.steps >= before.end - 1 for before, after in zip(times, times[1:], strict=False)
-    )
+    assert all(after.end - after.steps >= before.end - 1 for before, after in pairwise(times))
 
 
 def test_long_groups_leave_no_gap():
     array = array_for(rows=4, columns=2, group=64)
     design = design_for(array)
     commands = [command(row_tiles=2, depth_tiles=8, activations_stride=8, variant=v) for v in range(len(ALL))]
-    seen, times = check(array, design, commands, [0] * len(commands))
+    seen, _ = check(array, design, commands, [0] * len(commands))
     assert seen.steps == list(range(seen.steps[0], seen.steps[0] + len(seen.steps)))
 
 

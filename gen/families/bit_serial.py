@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from gen.families.contract import ArrayConfig, Family
-from hw.array.bit_serial.geometry import GROUPS, LANES, BitSerial
+from hw.array.bit_serial.geometry import Activations, BitSerial, GroupLength, Lanes, Rounding
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand
 from hw.pe.weight_format import NIBBLE, WeightFormat
@@ -32,12 +32,12 @@ class BitSerialConfig(ArrayConfig):
 
     rows: Annotated[int, Field(ge=1, le=64, description="rows of processing elements")] = 8
     columns: Annotated[int, Field(ge=1, le=64, description="columns of processing elements")] = 8
-    lanes: Annotated[Literal[LANES], Field(description="products of an element per cycle, a term each")] = 4
-    group: Annotated[Literal[GROUPS], Field(description="weights along K that share a scale")] = 128
-    activations: Annotated[Literal["int8", "fp16"], Field(description="format of the activations")] = "int8"
-    rounding: Annotated[
-        Literal["nearest", "truncate"], Field(description="of sums of fp16; truncate as the published draft")
-    ] = "nearest"
+    lanes: Annotated[Lanes, Field(description="products of an element per cycle, a term each")] = 4
+    group: Annotated[GroupLength, Field(description="weights along K that share a scale")] = 128
+    activations: Annotated[Activations, Field(description="format of the activations")] = "int8"
+    rounding: Annotated[Rounding, Field(description="of sums of fp16; truncate as the published draft")] = (
+        "nearest"
+    )
     weights: Annotated[
         list[str], Field(min_length=1, description="formats of the weights that it is generated for")
     ] = list(KINDS)

@@ -168,8 +168,8 @@ class TermEncoder(wiring.Component):
 
     Timing
     ------
-    Term 0 comes ``hw.timing.TERM_ENCODER`` cycles after ``start``, the others follow cycle by cycle; ``start`` at least ``format.terms`` cycles
-    apart. Terms are zero after the last, until the next.
+    Term 0 comes ``hw.timing.TERM_ENCODER`` cycles after ``start``, the others follow cycle by cycle; ``start`` at least
+    ``format.terms`` cycles apart. Terms are zero after the last, until the next.
 
     Raises
     ------

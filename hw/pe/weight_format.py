@@ -20,8 +20,8 @@ MOST_SPECIAL = 0b11000
 
 @dataclass(frozen=True)
 class Way:
-    """How weights travel: the upper ``high`` bits of ``NIBBLE // high`` successive weights of a lane share a nibble, the lower ``low``
-    ones of ``NIBBLE // low``. So formats of 3, 5 or 6 bits waste none.
+    """How weights travel: the upper ``high`` bits of ``NIBBLE // high`` successive weights of a lane share a nibble, the lower
+    ``low`` ones of ``NIBBLE // low``. So formats of 3, 5 or 6 bits waste none.
     """
 
     high: int
