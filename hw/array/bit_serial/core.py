@@ -206,8 +206,9 @@ class BitSerialCore(wiring.Component):
             whose = Signal(name="whose")
             with m.If(begins):
                 m.d.sync += whose.eq(~whose)
+            finder = delayed(m, whose, 1)
             with m.If(found):
-                m.d.sync += wrong.bit_select(delayed(m, whose, 1), 1).eq(1)
+                m.d.sync += wrong.bit_select(finder, 1).eq(1)
         with m.If(starts):
             m.d.sync += wrong.bit_select(turn, 1).eq(0)
         executed = sequencer.ends & ~sequencer.configure
