@@ -17,8 +17,8 @@ from test_block_ram import synthesised
 from hw.delay import delayed
 from hw.pe.bit_serial import BitSerialElement, TermFolder, deepest
 from hw.pe.element_times import CHAIN
-from hw.pe.terms import SPECIAL, TermEncoder, special_value
-from hw.pe.weight_format import WeightFormat
+from hw.pe.terms import SPECIAL, TermEncoder
+from hw.pe.weight_format import WeightFormat, special_value
 from hw.timing import TERM_ENCODER, TERM_FOLDER
 from sim import bit_serial
 

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, field_validator
 
+from gen.errors import RequestError
 from gen.families.contract import ArrayConfig, Family
 from hw.array.bit_serial.geometry import Activations, BitSerial, GroupLength, Lanes, Rounding
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand
-from hw.pe.weight_format import NIBBLE, WeightFormat
+from hw.pe.weight_format import MAGNITUDE_BITS, NIBBLE, WeightFormat, special_value
 from sim.families.contract import ArrayModel
 
 KINDS = {
@@ -85,10 +86,15 @@ class BitSerialFamily(Family):
 
     @property
     def aliases(self) -> dict[str, str]:
-        """BitMoD's formats by their plain names: what an array takes of them is the version with scales of 8 bits."""
+        """BitMoD's formats by their plain names: what an array takes of them has scales of 8 bits, for groups of its own length."""
         full = [w.name for _, w in self.pairs]
-        short = {name: name.replace("-s8", "") for name in full}
-        return {alias: name for name, alias in short.items() if alias not in full}
+        found = {}
+        for name in full:
+            plain, _, group = name.replace("-s8", "").partition(":")
+            for alias in (plain, f"{plain}:{group}", name.partition(":")[0]):
+                if alias not in full:
+                    found[alias] = name
+        return found
 
     def _geometry(self) -> Geometry:
         return self.array.geometry
@@ -106,13 +112,20 @@ class BitSerialFamily(Family):
         return BitSerialModel(self.array)
 
     def settings(self, variant: int) -> tuple[tuple[int, int], ...]:
-        """The special values of a float format: sign and magnitude, by selector."""
+        """The special values of a float format: sign and magnitude, by selector.
+
+        Raises ``RequestError`` for one that two terms cannot make.
+        """
         format, taken = self.pairs[variant][1], self.array.variants[variant]
         if not taken.floating:
             return ()
-        minus_zero = 1 << format.bits - 1
-        values = [table[minus_zero] or 0 for table in format.tables]
-        return tuple((index, abs(v) | (v < 0) << 5) for index, v in enumerate(values))
+        try:
+            values = [special_value(table[1 << format.bits - 1] or 0) for table in format.tables]
+        except ValueError as error:
+            raise RequestError(f"format {format.name}: {error}") from None
+        return tuple(
+            (index, magnitude | sign << MAGNITUDE_BITS) for index, (sign, magnitude) in enumerate(values)
+        )
 
     def depth_granule(self, variant: int) -> int:
         """Whole groups, which are whole words of activations."""

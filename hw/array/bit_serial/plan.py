@@ -21,8 +21,8 @@ def plan(design: Design, array: BitSerial) -> data.StructLayout:
     """A command and its derived numbers.
 
     ``words_left``, ``rows_left``, ``columns_left``: where counters start that are below zero with the last of their kind: two
-    less than the counts; ``terms_left``, of the format's terms, likewise. ``pause``, ``last_pause``: of the groups before a tile's
-    last, and of that one; ``first_pause``: of its first. ``format``: of the weights.
+    less than the counts; ``terms_left``, of the format's terms, likewise. ``pause``, ``last_pause``: of the groups before the
+    last of a tile, and of that one; ``first_pause``: of its first. ``format``: of the weights.
     """
     pause = range(array.least + 1)
     return data.StructLayout(
