@@ -124,7 +124,7 @@ class BitSerialCore(wiring.Component):
             times.group.eq(sequencer.group),
             times.part.eq(sequencer.part),
             times.format.eq(current.format),
-            walk.tile.eq(times.begins & sequencer.first_group),
+            walk.tile.eq(sequencer.group & sequencer.first_group),
             walk.fresh.eq(sequencer.fresh),
             walk.again.eq(sequencer.again),
             walk.read.eq(times.scale | times.high | times.low),

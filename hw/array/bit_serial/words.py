@@ -29,16 +29,14 @@ class WordTimes(wiring.Component):
         The first step of a slice; of a group.
     part : In(2)
         With ``slice``: which of the group it is, modulo four. ``format``: of its weights.
-    begins : Out(1)
-        The word of the next cycle is a group's first.
     scale, high, low : Out(1)
         A word of scales, of upper parts, of lower parts is read.
 
     Timing
     ------
-    The scales' word one cycle after the group's first step, or two if there are no upper parts; a word of upper parts two cycles
-    after the first step of the slice that begins it, a word of lower parts ``LOWER_WORD``. So no two are read in the same cycle,
-    whatever comes before: a group has an even number of slices, and a slice two steps at least.
+    The scales' word is read one cycle after the group's first step; the words that a slice begins two cycles after its first step,
+    upper parts before lower parts. Slices have two steps or more, so no two words are read in the same cycle, and all of a group
+    before those of the next, whatever formats they have.
     """
 
     def __init__(self, *, formats: Iterable[WeightFormat]) -> None:
@@ -49,28 +47,24 @@ class WordTimes(wiring.Component):
                 "group": In(1),
                 "part": In(2),
                 "format": In(WeightFormat),
-                **dict.fromkeys(("begins", "scale", "high", "low"), Out(1)),
+                **dict.fromkeys(("scale", "high", "low"), Out(1)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        high, low, early = Signal(), Signal(), Signal()
+        high, second, only = Signal(), Signal(), Signal()
         with m.Switch(self.format):
             for one in sorted(self._formats):
                 way = one.way
                 with m.Case(one):
-                    m.d.comb += [
-                        early.eq(way.high != 0),
-                        high.eq(self.slice & (self._every(way.high) if way.high else 0)),
-                        low.eq(self.slice & self._every(way.low)),
-                    ]
-        late = delayed(m, self.group & ~early, 1)
+                    m.d.comb += (second if way.high else only).eq(self.slice & self._every(way.low))
+                    if way.high:
+                        m.d.comb += high.eq(self.slice & self._every(way.high))
         m.d.comb += [
-            self.begins.eq(self.group & early | late),
-            self.scale.eq(delayed(m, self.begins, 1)),
+            self.scale.eq(delayed(m, self.group, 1)),
             self.high.eq(delayed(m, high, LOWER_WORD - 1)),
-            self.low.eq(delayed(m, low, LOWER_WORD)),
+            self.low.eq(delayed(m, delayed(m, second, 1) | only, LOWER_WORD - 1)),
         ]
         return m
 
