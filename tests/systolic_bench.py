@@ -8,7 +8,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
-from amaranth.hdl import Module
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
@@ -99,14 +99,17 @@ class Seen:
     accumulators: np.ndarray | None = None
 
 
-def run(design, core, activations, weights, commands, visible, *, halt=range(0), patience=4000) -> Seen:
+def run(
+    design, core, activations, weights, commands, visible, *, halt=range(0), by_reset=False, patience=4000
+) -> Seen:
     """Put ``commands`` to the core, valid from the cycles ``visible`` on, until all have finished; read everything out.
 
-    ``core`` is a systolic array's dataflow, or makes a core for a design.
+    ``core`` is a systolic array's dataflow, or makes a core for a design. With ``by_reset`` it is not halted but reset.
     """
     house = House(design, partial(systolic_core, dataflow=core) if isinstance(core, str) else core)
     seen = Seen()
-    simulator = Simulator(house)
+    reset = Signal()
+    simulator = Simulator(ResetInserter(reset)(house))
     simulator.add_clock(1e-6)
 
     async def fill(ctx, port, content):
@@ -131,7 +134,7 @@ def run(design, core, activations, weights, commands, visible, *, halt=range(0),
                 offered, due = len(commands) - 1, len(seen.finished) + 1
             valid = offered < len(commands) and cycle >= visible[offered] and cycle not in halt
             ctx.set(core.command.valid, valid)
-            ctx.set(core.halt, cycle in halt)
+            ctx.set(reset if by_reset else core.halt, cycle in halt)
             if valid:
                 fields = vars(commands[offered])
                 ctx.set(

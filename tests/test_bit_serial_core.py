@@ -248,8 +248,11 @@ def test_up_to_the_end_is_no_fault(variant):
     check(array, design, [one], [0])
 
 
-@pytest.mark.parametrize("since", [*range(1, 150, 3)])
-def test_halt_leaves_nothing_behind(since):
+@pytest.mark.parametrize(
+    ("since", "by_reset"),
+    [*((since, False) for since in range(1, 150, 3)), *((since, True) for since in range(25, 150, 31))],
+)
+def test_halt_and_reset_leave_nothing_behind(since, by_reset):
     array = array_for(rows=3, columns=2)
     design = design_for(array)
     activations, weights = contents(design, since)
@@ -265,7 +268,8 @@ def test_halt_leaves_nothing_behind(since):
         weights,
         commands,
         [0, 0, since + 80],
-        halt=range(since, since + 60),
+        halt=range(since, since + (4 if by_reset else 60)),
+        by_reset=by_reset,
     )
     expected = BitSerialModel(array).execute(vars(kept), activations, weights, [0] * 4)
     np.testing.assert_array_equal(seen.accumulators[: len(expected)], expected)

@@ -85,10 +85,15 @@ class BitSerialFamily(Family):
 
     @property
     def aliases(self) -> dict[str, str]:
-        """BitMoD's formats by their plain names: what an array takes of them is the version with scales of 8 bits."""
+        """BitMoD's formats by their plain names: what an array takes of them is the version with scales of 8 bits, for its groups."""
         full = [w.name for _, w in self.pairs]
-        short = {name: name.replace("-s8", "") for name in full}
-        return {alias: name for name, alias in short.items() if alias not in full}
+        found: dict[str, str] = {}
+        for name in full:
+            grouped = name.partition(":")[0]
+            for alias in (name.replace("-s8", ""), grouped, grouped.replace("-s8", "")):
+                if alias not in full:
+                    found.setdefault(alias, name)
+        return found
 
     def _geometry(self) -> Geometry:
         return self.array.geometry
