@@ -99,6 +99,16 @@ class Seen:
     accumulators: np.ndarray | None = None
 
 
+async def fill(ctx, design, port, content):
+    """Write ``content`` into a scratchpad, beat after beat."""
+    for address, beat in enumerate(content.reshape(-1, design.data_bytes)):
+        ctx.set(port.valid, 1)
+        ctx.set(port.address, address)
+        ctx.set(port.data, int.from_bytes(beat.tobytes(), "little"))
+        await ctx.tick()
+    ctx.set(port.valid, 0)
+
+
 def run(
     design, core, activations, weights, commands, visible, *, halt=range(0), by_reset=False, patience=4000
 ) -> Seen:
@@ -112,18 +122,10 @@ def run(
     simulator = Simulator(ResetInserter(reset)(house))
     simulator.add_clock(1e-6)
 
-    async def fill(ctx, port, content):
-        for address, beat in enumerate(content.reshape(-1, design.data_bytes)):
-            ctx.set(port.valid, 1)
-            ctx.set(port.address, address)
-            ctx.set(port.data, int.from_bytes(beat.tobytes(), "little"))
-            await ctx.tick()
-        ctx.set(port.valid, 0)
-
     async def bench(ctx):
         core = house.core
-        await fill(ctx, house.activations, activations)
-        await fill(ctx, house.weights, weights)
+        await fill(ctx, design, house.activations, activations)
+        await fill(ctx, design, house.weights, weights)
         ctx.set(house.read.active, 0)
         offered, cycle = 0, 0
         due = len(commands)

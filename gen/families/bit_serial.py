@@ -85,7 +85,7 @@ class BitSerialFamily(Family):
 
     @property
     def aliases(self) -> dict[str, str]:
-        """BitMoD's formats by their plain names: what an array takes of them is the version with scales of 8 bits, for its groups."""
+        """BitMoD's formats by their plain names: an array takes them with scales of 8 bits, in groups of its own length."""
         full = [w.name for _, w in self.pairs]
         found: dict[str, str] = {}
         for name in full:
