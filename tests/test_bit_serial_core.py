@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 from bit_serial_bench import ALL, array_for, command, configure, core_of, design_for
 from hypothesis import given, settings
@@ -20,6 +21,8 @@ from sim.families.bit_serial import BitSerialModel
 
 SPECIALS = [10, 10 | 32, 16, 16 | 32]
 INT8, INT6, INT5, INT4, FP4, FP3 = ALL
+RESET = 4
+"""Cycles that a reset lasts at least."""
 
 
 def check(array, design, commands, visible, seed=1):
@@ -277,13 +280,14 @@ def test_up_to_the_end_is_no_fault(variant):
         ({"rows": 1, "columns": 1, "variants": (INT5, FP3, INT8), "activations": "fp16"}, range(1, 100, 4)),
     ],
 )
-def test_halt_leaves_nothing_behind(shape, halts):
+@pytest.mark.parametrize("by_reset", [False, True])
+def test_halt_and_reset_leave_nothing_behind(shape, halts, by_reset):
     """Two commands, halted in one cycle after another of them: what comes next takes its time, and gives its results."""
     array = array_for(**shape)
     design = design_for(array)
     activations, weights = contents(design, 1)
     model, random = BitSerialModel(array), np.random.default_rng(1)
-    house = House(design, core_of(array))
+    house, reset = House(design, core_of(array)), Signal()
 
     async def until_finished(ctx, offered, patience, *, halt=False):
         """Cycles of handshakes and of ``finished``, until as many as were offered; or halted after ``patience`` cycles."""
@@ -305,6 +309,11 @@ def test_halt_leaves_nothing_behind(shape, halts):
                 return taken, finished
         assert halt
         ctx.set(core.command.valid, 0)
+        if by_reset:
+            ctx.set(reset, 1)
+            await ctx.tick().repeat(RESET)
+            ctx.set(reset, 0)
+            return None
         ctx.set(core.halt, 1)
         await ctx.tick()
         for _ in range(60):
@@ -315,7 +324,7 @@ def test_halt_leaves_nothing_behind(shape, halts):
 
     async def bench(ctx):
         await fill(ctx, house, activations, weights)
-        for since in halts:
+        for since in halts[:: 4 if by_reset else 1]:
             size = {"row_tiles": 2, "column_tiles": 2, "depth_tiles": 6, "activations_stride": 6}
             dropped = command(**size, variant=1, accumulators_address=32)
             await until_finished(ctx, [dropped, dropped], since, halt=True)
@@ -334,7 +343,7 @@ def test_halt_leaves_nothing_behind(shape, halts):
                 expected = expected + result
             np.testing.assert_array_equal(await read(ctx, house, 0, array.rows), expected.view(np.int32))
 
-    simulator = Simulator(house)
+    simulator = Simulator(ResetInserter(reset)(house))
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()

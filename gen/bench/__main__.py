@@ -26,13 +26,17 @@ def _cycles(notify: Notify) -> list[Row]:
 def _utilisation(notify: Notify) -> list[Row]:
     from gen.bench import simulation
 
-    return [simulation.utilisation(notify)]
+    return [
+        simulation.utilisation(notify),
+        simulation.term_rate(simulation.BIT_SERIAL, simulation.SIMULATED, notify),
+        simulation.term_rate(simulation.BIT_SERIAL_FLOAT, (), notify),
+    ]
 
 
 def _bus(notify: Notify) -> list[Row]:
     from gen.bench import simulation
 
-    return [simulation.bus(notify)]
+    return [simulation.bus(notify), simulation.bit_serial_bus(notify)]
 
 
 def _mac(notify: Notify) -> list[Row]:

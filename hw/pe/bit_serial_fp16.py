@@ -431,7 +431,7 @@ class FloatElement(wiring.Component):
     Timing
     ------
     One slice per cycle without a gap, also between groups; 8 cycles or more from one ``last`` to the next. Lanes have no skew;
-    ``times`` are those of ``hw.pe.element_times.fp16_times``.
+    ``times`` are those of ``hw.pe.element_times.fp16_times``. The design's reset must last four cycles or more.
 
     Raises
     ------
