@@ -297,7 +297,7 @@ def _mistake(model: type[BaseModel], error: Mapping[str, Any]) -> Mistake:
                        f"allowed are {', '.join(keys)}")  # fmt: skip
     if error["type"] == "value_error":
         return Mistake(path, error["input"], error["msg"].removeprefix("Value error, "))
-    must = f"must be {_allowed(_schema_at(model, error['loc']))}"
+    must = f"must be {allowed(_schema_at(model, error['loc']))}"
     if error["type"] == "missing":
         return Mistake(path, _MISSING, f"is missing; {must}")
     return Mistake(path, error["input"], must)
@@ -316,7 +316,7 @@ def _schema_at(model: type[BaseModel], place: Iterable[str | int]) -> dict[str, 
     return part
 
 
-def _allowed(part: Mapping[str, Any]) -> str:
+def allowed(part: Mapping[str, Any]) -> str:
     """In words, what a part of a JSON schema lets through."""
     if "enum" in part or "const" in part:
         values = part.get("enum", [part.get("const")])

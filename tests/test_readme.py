@@ -11,6 +11,7 @@ import pytest
 
 from gen import cli, config
 from gen.compiler import compile_gemm
+from gen.families import FAMILIES
 from gen.options import Options
 from hw.control.isa import OutputMode
 from sim.cycles.program import predict
@@ -47,7 +48,17 @@ def test_commands_and_their_options_exist(words, capsys):
 
 @pytest.mark.parametrize("words", commands("gatemill"), ids=" ".join)
 def test_presets_that_are_named_exist(words):
-    named = [word for word in words if word.startswith("systolic-")]
+    named = [word for word in words if word.startswith(("systolic-", "bitmod-", "bitserial-"))]
+    assert set(named) <= set(config.presets())
+
+
+def test_families_and_their_presets_are_listed():
+    rows = re.findall(
+        r"^\| (?:`([\w-]+)`.*?)?\|.*\| (.+) \|$", TEXT.split("## What the demo shows")[0], re.MULTILINE
+    )
+    assert sorted(family for family, _ in rows if family) == sorted(FAMILIES)
+    named = [name for _, presets in rows for name in re.findall(r"`([\w-]+)`", presets)]
+    assert len(named) >= len(FAMILIES)
     assert set(named) <= set(config.presets())
 
 

@@ -38,8 +38,9 @@ class BitSerialCore(wiring.Component):
     Timing
     ------
     The first group of a command begins, or pauses, ``BIT_SERIAL_SETUP`` cycles after the handshake, or as soon as the command
-    before is through; see ``Sequencer``. Row 0's result of a group is at ``results`` ``array.result_latency`` cycles after its last
-    step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators' ``finished`` of its command.
+    before is through; see ``Sequencer``. Row 0's result of a group is at ``results`` ``array.result_latency`` cycles after its
+    last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators' ``finished`` of its
+    command.
 
     Words of weights are read in the order in which they lie in memory: the scales' word of a group, with its first step at the
     earliest; a word of upper parts two cycles after the first step of a slice, a word of lower parts three. So no two are read in
@@ -87,7 +88,10 @@ class BitSerialCore(wiring.Component):
         return m
 
     def _activations(self, m: Module, sequencer: Sequencer, rows: Rows):
-        """Reads activations, as much later as the weights' way to the elements is longer. Returned: past the end; a command's first."""
+        """Reads activations, as much later as the weights' way to the elements is longer.
+
+        Returned: past the end; a command's first.
+        """
         words, current = self._design.activation_words, sequencer.current
         late = self._array.activation_delay
         m.submodules.activation_walk = walk = ActivationWalk(
@@ -202,8 +206,9 @@ class BitSerialCore(wiring.Component):
             whose = Signal(name="whose")
             with m.If(begins):
                 m.d.sync += whose.eq(~whose)
+            finder = delayed(m, whose, 1)
             with m.If(found):
-                m.d.sync += wrong.bit_select(delayed(m, whose, 1), 1).eq(1)
+                m.d.sync += wrong.bit_select(finder, 1).eq(1)
         with m.If(starts):
             m.d.sync += wrong.bit_select(turn, 1).eq(0)
         executed = sequencer.ends & ~sequencer.configure
