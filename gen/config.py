@@ -104,8 +104,12 @@ class ControlUnit(Section):
     prefetch: Annotated[int, OneOf((1, FETCH_BUFFER))] = Field(
         default=FETCH_BUFFER, description="instructions fetched ahead of their use"
     )
-    queue_depth: int = Field(default=8, ge=0, le=32, description="instructions that wait behind each unit's next one")
-    counters: bool = Field(default=True, description="all counters; otherwise cycles alone, and the others read 0")
+    queue_depth: int = Field(
+        default=8, ge=0, le=32, description="instructions that wait behind each unit's next one"
+    )
+    counters: bool = Field(
+        default=True, description="all counters; otherwise cycles alone, and the others read 0"
+    )
 
 
 class Config(Section):
@@ -385,7 +389,11 @@ class _Rules:
                     lanes,
                     f"must be at most {most}, as bus.data_width = {width} carries {most}",
                 )
-        if (good := self._good("control.prefetch", "bus.data_width")) and good[0] == 1 and good[1] > INSTRUCTION_BITS:
+        if (
+            (good := self._good("control.prefetch", "bus.data_width"))
+            and good[0] == 1
+            and good[1] > INSTRUCTION_BITS
+        ):
             yield Mistake(
                 "control.prefetch",
                 1,

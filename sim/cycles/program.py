@@ -138,7 +138,9 @@ class _Machine:
             handed = max(self.arrivals[beat] + 1, queued + 1)
             if handed > self.kernel.now:
                 yield handed
-            in_place = self.design.prefetch == 1  # the word stays in fetch's register until its queue takes it
+            in_place = (
+                self.design.prefetch == 1
+            )  # the word stays in fetch's register until its queue takes it
             if not in_place:
                 self._handed(handed)
             queue = instruction.opcode.queue
