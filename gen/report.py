@@ -46,10 +46,12 @@ class Run:
 
 
 def breakdown(counters: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Where every cycle went: rows of counter, words, cycles and share; the cycles add up.
+    """Where every cycle went: rows of counter, words, cycles and share; the cycles add up. None where nothing but cycles is counted.
 
     Raises ``ValueError`` when they do not: such counters cannot be trusted.
     """
+    if list(counters) == ["cycles"]:
+        return []
     total = counters["cycles"]
     rows: list[dict[str, Any]] = [
         {
@@ -213,7 +215,9 @@ def _bars(run: Run, top: int) -> list[str]:
         _label(24, top + 54, f"{run.counters['cycles']:,} cycles", fill="#52606d"),
     ]
     done = 0.0
-    for row, (_, words, colour) in zip(breakdown(run.counters), SHARES, strict=True):
+    colours = {name: colour for name, _, colour in SHARES}
+    for row in breakdown(run.counters):
+        words, colour = row["what"], colours[row["counter"]]
         width = row["share"] * room
         left = _LEFT + done * room
         hint = f"<title>{escape(words)}: {row['cycles']:,} cycles ({row['share']:.1%})</title>"
