@@ -42,8 +42,8 @@ class InstructionQueue(wiring.Component):
     An instruction taken at ``i`` in cycle t is the head in t + ``hw.timing.QUEUE_HEAD``; so is the one behind another that went
     on in cycle t. ``hw.timing.QUEUE_CHECK`` cycles after the first cycle from then on in which its tokens are there, or later
     when ``o`` is not empty, it goes to ``o``, where it is valid from the next cycle on. ``o`` is empty from the cycle after its
-    command was taken on: no unit's ready reaches the tokens in its own cycle. With a depth of 0 the next instruction can be taken at
-    ``i`` from that cycle on.
+    command was taken on: no unit's ready reaches the tokens in its own cycle. With a depth of 0 the next instruction can be taken
+    at ``i`` from that cycle on.
     """
 
     def __init__(self, *, design: Design, queue: Queue) -> None:
