@@ -34,9 +34,9 @@ class WordTimes(wiring.Component):
 
     Timing
     ------
-    The scales' word is read one cycle after the group's first step; the words that a slice begins two cycles after its first step,
-    upper parts before lower parts. Slices have two steps or more, so no two words are read in the same cycle, and all of a group
-    before those of the next, whatever formats they have.
+    The scales' word is read one cycle after the group's first step; the words that a slice begins two cycles after its first
+    step, upper parts before lower parts. Slices have two steps or more, so no two words are read in the same cycle, and all of
+    a group before those of the next, whatever formats they have.
     """
 
     def __init__(self, *, formats: Iterable[WeightFormat]) -> None:
