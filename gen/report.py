@@ -46,7 +46,9 @@ class Run:
 
 
 def breakdown(counters: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Where every cycle went: rows of counter, words, cycles and share; the cycles add up. None where nothing but cycles is counted.
+    """Where every cycle went: rows of counter, words, cycles and share; the cycles add up.
+
+    Where nothing but cycles is counted there is none.
 
     Raises ``ValueError`` when they do not: such counters cannot be trusted.
     """

@@ -86,7 +86,7 @@ class BitSerialFamily(Family):
 
     @property
     def aliases(self) -> dict[str, str]:
-        """BitMoD's formats by their plain names: what an array takes of them has scales of 8 bits, for groups of its own length."""
+        """BitMoD's formats by their plain names: what an array takes has scales of 8 bits, for groups of its length."""
         full = [w.name for _, w in self.pairs]
         found = {}
         for name in full:

@@ -57,8 +57,8 @@ class Decoder(wiring.Component):
     Timing
     ------
     A word is offered to its queue ``hw.timing.DECODE`` cycles after it was taken: one for each of its parts to be looked at, one
-    to put that together, one to be written. The next is taken in the cycle after its queue took it, or later. Where fetch holds one
-    word alone, that is not taken into a register here but stays at ``i`` until its queue takes it; the cycles are the same.
+    to put that together, one to be written. The next is taken in the cycle after its queue took it, or later. Where fetch holds
+    one word alone, that is not taken into a register here but stays at ``i`` until its queue takes it; the cycles are the same.
     """
 
     def __init__(self, *, design: Design) -> None:
