@@ -46,7 +46,9 @@ class Run:
 
 
 def breakdown(counters: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Where every cycle went: rows of counter, words, cycles and share; the cycles add up. None where only cycles are counted.
+    """Where every cycle went: rows of counter, words, cycles and share; the cycles add up.
+
+    Where nothing but cycles is counted there is none.
 
     Raises ``ValueError`` when they do not: such counters cannot be trusted.
     """
@@ -134,10 +136,9 @@ def simulation(document: Mapping[str, Any]) -> Group:
     ]
     shares = [[row["what"], f"{row['cycles']:,}", f"{row['share']:.1%}"] for row in document["breakdown"]]
     verdict = Text("pass", style="bold green") if document["pass"] else Text("FAIL", style="bold red")
-    where = [table(["where every cycle went", "cycles", "share"], shares, numbers=2)] if shares else []
     return Group(
         table(["what", "value"], rows, title=document["configuration"]),
-        *where,
+        table(["where every cycle went", "cycles", "share"], shares, numbers=2),
         verdict,
     )
 

@@ -35,6 +35,6 @@ def test_the_accelerator_for_an_ice40_up5k_in_each_format():
 
 def test_beats_of_two_instructions_need_a_buffer():
     with pytest.raises(
-        config.RequestError, match=r"control\.prefetch = 1: must be 16, as bus.data_width = 512 carries two"
+        config.RequestError, match=r"control\.prefetch = 1: must be 16, as bus\.data_width = 512 carries two"
     ):
         config.load("systolic-8x8", ["control.prefetch=1", "bus.data_width=512"])

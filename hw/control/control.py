@@ -12,7 +12,7 @@ from hw.control.decode import Decoder, command_layout
 from hw.control.execute import ExecuteUnit
 from hw.control.fetch import Fetch
 from hw.control.isa import FETCH_SOURCE, Error, Queue, Token
-from hw.control.queue import InstructionQueue
+from hw.control.queue import InstructionQueue, InstructionRegister
 from hw.control.run import FaultCollector, RunControl, Watchdog
 from hw.control.tokens import TokenCounters
 from hw.design import Design
@@ -91,7 +91,8 @@ class Control(wiring.Component):
             address_width=design.address_width, data_bytes=design.data_bytes, prefetch=design.prefetch
         )
         m.submodules.decoder = decoder = Decoder(design=design)
-        queues = {q: InstructionQueue(design=design, queue=q) for q in Queue}
+        kind = InstructionQueue if design.queue_depth else InstructionRegister
+        queues = {q: kind(design=design, queue=q) for q in Queue}
         for q, queue in queues.items():
             m.submodules[f"{q.name.lower()}_queue"] = queue
             wiring.connect(m, getattr(decoder, q.name.lower()), queue.i)

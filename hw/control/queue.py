@@ -12,10 +12,25 @@ from hw.control.ring import Ring
 from hw.design import Design
 
 
+def queue_members(design: Design, queue: Queue) -> dict:
+    """Members of an ``InstructionQueue``."""
+    own = len(own_tokens(queue))
+    return {
+        "i": In(stream.Signature(entry_layout(design, queue))),
+        "o": Out(stream.Signature(command_layout(design, queue))),
+        "present": In(own),
+        "take": Out(own),
+        "missing": Out(own),
+        "waiting": Out(1),
+        "head": Out(1),
+        "index": Out(INDEX_BITS),
+        "empty": Out(1),
+        "clear": In(1),
+    }
+
+
 class InstructionQueue(wiring.Component):
     """Holds ``design.queue_depth`` instructions; the oldest goes on when each token that it names is there.
-
-    With a depth of 0 the instruction that waits for its tokens and the command at ``o`` are in the same register.
 
     Members
     -------
@@ -42,58 +57,15 @@ class InstructionQueue(wiring.Component):
     An instruction taken at ``i`` in cycle t is the head in t + ``hw.timing.QUEUE_HEAD``; so is the one behind another that went
     on in cycle t. ``hw.timing.QUEUE_CHECK`` cycles after the first cycle from then on in which its tokens are there, or later
     when ``o`` is not empty, it goes to ``o``, where it is valid from the next cycle on. ``o`` is empty from the cycle after its
-    command was taken on: no unit's ready reaches the tokens in its own cycle. With a depth of 0 the next instruction can be taken
-    at ``i`` from that cycle on.
+    command was taken on: no unit's ready reaches the tokens in its own cycle.
     """
 
     def __init__(self, *, design: Design, queue: Queue) -> None:
         self._design = design
         self._queue = queue
-        own = len(own_tokens(queue))
-        super().__init__(
-            {
-                "i": In(stream.Signature(entry_layout(design, queue))),
-                "o": Out(stream.Signature(command_layout(design, queue))),
-                "present": In(own),
-                "take": Out(own),
-                "missing": Out(own),
-                "waiting": Out(1),
-                "head": Out(1),
-                "index": Out(INDEX_BITS),
-                "empty": Out(1),
-                "clear": In(1),
-            }
-        )
+        super().__init__(queue_members(design, queue))
 
     def elaborate(self, platform):
-        return self._ring() if self._design.queue_depth else self._register()
-
-    def _register(self) -> Module:
-        m = Module()
-        entry = Signal(entry_layout(self._design, self._queue), reset_less=True)
-        full, served, go = Signal(), Signal(), Signal()
-        m.d.comb += [
-            self.i.ready.eq(~full),
-            self.missing.eq(entry.wait & ~self.present),
-            self.waiting.eq(self.head & self.missing.any()),
-            go.eq(served & ~self.o.valid),
-            self.o.payload.eq(entry.command),
-            self.index.eq(entry.command.index),
-            self.empty.eq(~full),
-        ]
-        m.d.sync += [
-            full.eq((full | self.i.valid) & ~(self.o.valid & self.o.ready) & ~self.clear),
-            self.head.eq(full & ~self.o.valid & ~go & ~self.clear),
-            served.eq(self.head & ~self.missing.any() & ~go & ~self.clear),
-            self.take.eq(Mux(go, entry.wait, 0)),
-        ]
-        with m.If(~full):
-            m.d.sync += entry.eq(self.i.payload)
-        with m.If(go | self.o.ready | self.clear):
-            m.d.sync += self.o.valid.eq(go & ~self.clear)
-        return m
-
-    def _ring(self) -> Module:
         m = Module()
         m.submodules.ring = ring = Ring(
             shape=entry_layout(self._design, self._queue), depth=self._design.queue_depth + 1
@@ -121,6 +93,45 @@ class InstructionQueue(wiring.Component):
         # The payload follows the RAM for as long as it is not valid: a late enable would have to reach all of it.
         with m.If(~self.o.valid):
             m.d.sync += self.o.payload.eq(entry.command)
+        with m.If(go | self.o.ready | self.clear):
+            m.d.sync += self.o.valid.eq(go & ~self.clear)
+        return m
+
+
+class InstructionRegister(wiring.Component):
+    """An ``InstructionQueue`` of one register: in it an instruction waits for its tokens, and is then the command at ``o``.
+
+    Members as there.
+
+    Timing
+    ------
+    As there, of one instruction; the next can be taken at ``i`` in the cycle after the command was taken at ``o``.
+    """
+
+    def __init__(self, *, design: Design, queue: Queue) -> None:
+        self._layout = entry_layout(design, queue)
+        super().__init__(queue_members(design, queue))
+
+    def elaborate(self, platform):
+        m = Module()
+        entry = Signal(self._layout, reset_less=True)
+        full, go = Signal(), Signal()
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            self.missing.eq(entry.wait & ~self.present),
+            self.waiting.eq(self.head & self.missing.any()),
+            self.o.payload.eq(entry.command),
+            self.index.eq(entry.command.index),
+            self.empty.eq(~full),
+        ]
+        m.d.sync += [
+            full.eq((full | self.i.valid) & ~(self.o.valid & self.o.ready) & ~self.clear),
+            self.head.eq(full & ~self.o.valid & ~go & ~self.clear),
+            go.eq(self.head & ~self.missing.any() & ~go & ~self.clear),
+            self.take.eq(Mux(go, entry.wait, 0)),
+        ]
+        with m.If(~full):
+            m.d.sync += entry.eq(self.i.payload)
         with m.If(go | self.o.ready | self.clear):
             m.d.sync += self.o.valid.eq(go & ~self.clear)
         return m
