@@ -1,5 +1,8 @@
 """Layers of a real model on bit-serial arrays: bit for bit, to the cycle, and near the layer in floats."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from gen.models.llama import Llama
 from gen.options import Options
 from sim.quantise import quantise
 
+README = Path(__file__).resolve().parent.parent / "README.md"
 LEAST = {"int6": 30, "fp4-mixed": 24, "fp3-mixed": 18}
 """dB between a layer's results and their error, by the format of its weights."""
 TOKENS = 8
@@ -26,6 +30,7 @@ def values(load, entering, matrix):
 
 
 def check(preset, layers):
+    """Signal to error in dB, by layer and format."""
     model = Llama(ModelFile(fetch.fetch("smollm2")), keep=True)
     numbers = model.tokenizer.encode(workload.PROMPT)
     loaded = config.load(preset)
@@ -38,6 +43,7 @@ def check(preset, layers):
         )
         for layer, weights in todo
     ]  # fmt: skip
+    found = {}
     for (layer, weights), load, document in zip(todo, loads, run.run(loaded, loads, Options()), strict=True):
         assert document["pass"], (layer, weights, document)
         assert document["cycles"]["measured"] == document["cycles"]["predicted"]
@@ -47,6 +53,8 @@ def check(preset, layers):
         ratio = 20 * np.log10(np.linalg.norm(wanted) / np.linalg.norm(error))
         print(preset, layer, weights, f"{ratio:.2f} dB")
         assert ratio > LEAST[weights]
+        found[layer, weights] = ratio
+    return found
 
 
 @pytest.mark.parametrize("preset", ["bitmod-int8-8x8", "bitmod-fp16-4x4"])
@@ -55,6 +63,13 @@ def test_a_layer(preset):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("preset", ["bitmod-int8-8x8", "bitmod-fp16-4x4"])
-def test_more_layers(preset):
-    check(preset, ["blk.0.attn_q", "blk.0.attn_output"])
+@pytest.mark.parametrize(("preset", "place"), [("bitmod-int8-8x8", 0), ("bitmod-fp16-4x4", 1)])
+def test_more_layers(preset, place):
+    """Errors of the first are those that the README shows."""
+    found = check(preset, ["blk.0.attn_q", "blk.0.attn_output"])
+    shown = re.findall(
+        r"^\| `(\S+)` \| .* \| (\S+) dB \| .* \| (\S+) dB \|$", README.read_text(), re.MULTILINE
+    )
+    assert {weights: errors[place] for weights, *errors in shown} == {
+        weights: f"{-found['blk.0.attn_q', weights]:.1f}" for weights in LEAST
+    }
