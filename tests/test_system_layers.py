@@ -64,9 +64,9 @@ def test_a_layer(preset):
 
 @pytest.mark.long
 @pytest.mark.parametrize(("preset", "place"), [("bitmod-int8-8x8", 0), ("bitmod-fp16-4x4", 1)])
-def test_more_layers(preset, place):
-    """Errors of the first are those that the README shows."""
-    found = check(preset, ["blk.0.attn_q", "blk.0.attn_output"])
+def test_a_larger_layer(preset, place):
+    """Errors are those that the README shows."""
+    found = check(preset, ["blk.0.attn_q"])
     shown = re.findall(
         r"^\| `(\S+)` \| .* \| (\S+) dB \| .* \| (\S+) dB \|$", README.read_text(), re.MULTILINE
     )
