@@ -90,14 +90,15 @@ FLOAT_SHAPES = [{"activations": "fp16"} | shape for shape in FLOAT_SHAPES]
 
 def work_of(array):
     """For each format tiles of a group and a bit, of a bit, of a group, beginning anew and adding; with special values."""
-    words, half = array.group_words, 32
+    words, half = array.group_words, 128
     commands = special_values() if array.geometry.settings else []
     for variant in range(len(array.variants)):
+        above = half + 2 * array.rows * variant
         commands += [
             command(row_tiles=1, column_tiles=2, depth_tiles=words + 1, activations_stride=words + 2, variant=variant),
-            command(row_tiles=2, accumulators_address=half, weights_address=7, variant=variant),
-            command(depth_tiles=words, activations_stride=5, accumulators_address=half, accumulate=1, variant=variant),
-            command(depth_tiles=1, activations_stride=0, accumulators_address=half, accumulate=1, variant=variant),
+            command(row_tiles=2, accumulators_address=above, weights_address=7, variant=variant),
+            command(depth_tiles=words, activations_stride=5, accumulators_address=above, accumulate=1, variant=variant),
+            command(depth_tiles=1, activations_stride=0, accumulators_address=above, accumulate=1, variant=variant),
         ]  # fmt: skip
     return commands
 
@@ -106,7 +107,7 @@ def work_of(array):
 def test_shapes(shape):
     array = array_for(**shape)
     commands = work_of(array)
-    _, times = check(array, design_for(array), commands, [0] * len(commands))
+    _, times = check(array, design_for(array, accumulator_rows=256), commands, [0] * len(commands))
     # Group follows group without a gap, and command follows command.
     assert all(after.end - after.steps >= before.end - 1 for before, after in pairwise(times))
 
@@ -116,7 +117,7 @@ def test_shapes(shape):
 def test_shapes_with_all_formats(shape):
     array = array_for(**(shape | {"variants": ALL}))
     commands = work_of(array)
-    check(array, design_for(array), commands, [0] * len(commands))
+    check(array, design_for(array, accumulator_rows=256), commands, [0] * len(commands))
 
 
 def room(array, variant, depth_tiles, column_tiles):

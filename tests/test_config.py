@@ -53,7 +53,7 @@ def test_all_mistakes_at_once():
         "bus.data_width = 65: must be one of 32, 64, 128, 256, 512",
         'bus.burst_beats = "a": must be an integer from 1 to 256',
         f"memory.accumulators = 5: must be one of {', '.join(str(1 << i) for i in range(2, 17))}",
-        "zz = 1: unknown key; allowed are array, bus, family, memory, name, output, summary",
+        "zz = 1: unknown key; allowed are array, bus, control, family, memory, name, output, summary",
     ]
 
 

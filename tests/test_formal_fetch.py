@@ -351,7 +351,7 @@ def test_fetch_stays_inside(data_bytes):
 @pytest.mark.parametrize(
     ("data_bytes", "bug"),
     [
-        (32, ("room.eq(FETCH_BUFFER)", "room.eq(FETCH_BUFFER + FETCH_BATCH)")),
+        (32, ("room.eq(self._prefetch)", "room.eq(self._prefetch + batch)")),
         (8, ("check.valid & check.good & ~self.halt", "check.valid & ~self.halt")),
         (64, ("(tail + 1) >> 1", "(tail + 2) >> 1")),
         (32, ("with m.If(self.ar.ready):", "with m.If(self.ar.ready | self.halt):")),

@@ -75,7 +75,7 @@ class Family(ABC):
 
     @property
     def aliases(self) -> dict[str, str]:
-        """Further names for formats of weights in ``pairs``, by which a user may ask for them."""
+        """Further names for formats of weights, by which a user may ask for them."""
         return {}
 
     def variant(self, activations: str | None = None, weights: str | None = None) -> int:

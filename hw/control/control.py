@@ -87,7 +87,9 @@ class Control(wiring.Component):
         design = self._design
         m.submodules.registers = port = RegisterPort(configuration=design.configuration)
         m.submodules.run = run = RunControl()
-        m.submodules.fetch = fetch = Fetch(address_width=design.address_width, data_bytes=design.data_bytes)
+        m.submodules.fetch = fetch = Fetch(
+            address_width=design.address_width, data_bytes=design.data_bytes, prefetch=design.prefetch
+        )
         m.submodules.decoder = decoder = Decoder(design=design)
         queues = {q: InstructionQueue(design=design, queue=q) for q in Queue}
         for q, queue in queues.items():
@@ -215,7 +217,7 @@ class Control(wiring.Component):
 
     def _counters(self, m, port, run, queues) -> None:
         """Each cycle of a run falls into exactly one of array_steps and the execute_* counters."""
-        m.submodules.counters = counters = Counters()
+        m.submodules.counters = counters = Counters(every=self._design.counters)
         execute = queues[Queue.EXECUTE]
         events = counters.events
         m.d.comb += [

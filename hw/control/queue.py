@@ -15,6 +15,8 @@ from hw.design import Design
 class InstructionQueue(wiring.Component):
     """Holds ``design.queue_depth`` instructions; the oldest goes on when each token that it names is there.
 
+    With a depth of 0 the instruction that waits for its tokens and the command at ``o`` are in the same register.
+
     Members
     -------
     i : In(stream of ``entry_layout``)
@@ -40,7 +42,8 @@ class InstructionQueue(wiring.Component):
     An instruction taken at ``i`` in cycle t is the head in t + ``hw.timing.QUEUE_HEAD``; so is the one behind another that went
     on in cycle t. ``hw.timing.QUEUE_CHECK`` cycles after the first cycle from then on in which its tokens are there, or later
     when ``o`` is not empty, it goes to ``o``, where it is valid from the next cycle on. ``o`` is empty from the cycle after its
-    command was taken on: no unit's ready reaches the tokens in its own cycle.
+    command was taken on: no unit's ready reaches the tokens in its own cycle. With a depth of 0 the next instruction can be taken
+    at ``i`` from that cycle on.
     """
 
     def __init__(self, *, design: Design, queue: Queue) -> None:
@@ -63,6 +66,34 @@ class InstructionQueue(wiring.Component):
         )
 
     def elaborate(self, platform):
+        return self._ring() if self._design.queue_depth else self._register()
+
+    def _register(self) -> Module:
+        m = Module()
+        entry = Signal(entry_layout(self._design, self._queue), reset_less=True)
+        full, served, go = Signal(), Signal(), Signal()
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            self.missing.eq(entry.wait & ~self.present),
+            self.waiting.eq(self.head & self.missing.any()),
+            go.eq(served & ~self.o.valid),
+            self.o.payload.eq(entry.command),
+            self.index.eq(entry.command.index),
+            self.empty.eq(~full),
+        ]
+        m.d.sync += [
+            full.eq((full | self.i.valid) & ~(self.o.valid & self.o.ready) & ~self.clear),
+            self.head.eq(full & ~self.o.valid & ~go & ~self.clear),
+            served.eq(self.head & ~self.missing.any() & ~go & ~self.clear),
+            self.take.eq(Mux(go, entry.wait, 0)),
+        ]
+        with m.If(~full):
+            m.d.sync += entry.eq(self.i.payload)
+        with m.If(go | self.o.ready | self.clear):
+            m.d.sync += self.o.valid.eq(go & ~self.clear)
+        return m
+
+    def _ring(self) -> Module:
         m = Module()
         m.submodules.ring = ring = Ring(
             shape=entry_layout(self._design, self._queue), depth=self._design.queue_depth + 1
