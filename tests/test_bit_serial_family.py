@@ -54,6 +54,12 @@ def test_plain_names_stand_for_scales_of_8_bits():
     assert array.pairs[array.variant(weights="int6")][1].name == "int6"
 
 
+def test_a_short_name_of_weights_is_none_of_activations():
+    array = family('array.weights=["int4", "int8-s8"]')
+    assert array.variant("int8", "int4") == 0
+    assert array.variant("int8", "int8-s8") == array.variant("int8", "int8") == 1
+
+
 def test_rows_of_fp16_are_whole_words_of_zeros():
     """An fp16 activation has an exponent even where the weight is zero."""
     array = family(preset="bitmod-fp16-4x4")

@@ -97,3 +97,21 @@ def test_the_demo_takes_the_cycles_that_are_shown():
             loaded.design(), loaded.instance.model().law(), program.instructions, Options().timing
         )
         assert measured == predicted == f"{expected.cycles:,}"
+
+
+def test_the_layers_in_few_bits_take_the_cycles_that_are_shown():
+    presets = re.findall(r"^\| weights \| `(.+)` \| error \| `(.+)` \| error \|$", TEXT, re.MULTILINE)[0]
+    rows = re.findall(
+        r"^\| `(\S+)` \| ([\d,]+) cycles \| \S+ dB \| ([\d,]+) cycles \| \S+ dB \|$", TEXT, re.MULTILINE
+    )
+    assert len(rows) == 3
+    for weights, *shown in rows:
+        for preset, cycles in zip(presets, shown, strict=True):
+            loaded = config.load(preset)
+            family = loaded.instance
+            names = (family.pairs[0][0].name, weights)
+            program = compile_gemm(
+                loaded.design(), family, 8, 576, 576, mode=OutputMode.REQUANTISED, formats=names
+            )
+            expected = predict(loaded.design(), family.model().law(), program.instructions, Options().timing)
+            assert f"{expected.cycles:,}" == cycles
