@@ -26,7 +26,7 @@ def test_results_and_cycles(overrides):
     assert len(check("systolic-4x4", overrides, grid(SIZES, (1, 20)))) == 6
 
 
-def test_the_accelerator_for_an_ice40_up5k_in_each_format():
+def test_the_smallest_accelerator_in_each_format():
     variants = range(len(config.load("bitserial-up5k").instance.pairs))
     cases = [Case((4, 64, 8), variant=variant, seed=variant) for variant in variants]
     cases += [Case((5, 300, 3), case.mode, case.timing, 7, variant=1) for case in grid([(1, 1, 1)], (1, 20))]
