@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -47,6 +48,15 @@ def test_terms_are_at_work(preset, weights):
 @pytest.mark.parametrize("weights", simulation.WEIGHTS)
 def test_bus_is_used_by_a_bit_serial_array(weights):
     assert 0.95 <= simulation.predicted_use(simulation.BIT_SERIAL, simulation.DECODE, weights).beats < 1
+
+
+@pytest.mark.parametrize("weights", simulation.WEIGHTS)
+def test_figures_of_the_bit_serial_page_are_current(weights):
+    terms = simulation.predicted_use(simulation.BIT_SERIAL, simulation.LARGE, weights).terms
+    beats = simulation.predicted_use(simulation.BIT_SERIAL, simulation.DECODE, weights).beats
+    floats = simulation.predicted_use(simulation.BIT_SERIAL_FLOAT, simulation.LARGE, weights).terms
+    row = f"| `{weights}` | {100 * terms:.2f} % | {100 * beats:.2f} % | {100 * floats:.2f} % |"
+    assert row in (Path(__file__).parent.parent / "docs" / "bit_serial.md").read_text()
 
 
 def test_what_is_simulated_is_told(monkeypatch):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gen import cli, config
+from gen import cases, cli, config
 from gen.compiler import compile_gemm
 from gen.families import FAMILIES
 from gen.options import Options
@@ -115,3 +115,9 @@ def test_the_layers_in_few_bits_take_the_cycles_that_are_shown():
             )
             expected = predict(loaded.design(), family.model().law(), program.instructions, Options().timing)
             assert f"{expected.cycles:,}" == cycles
+
+
+def test_the_cases_of_the_cycle_model_are_as_many_as_shown():
+    systems = [*cases.SYSTEMS.values(), *cases.MORE_SYSTEMS.values()]
+    number = sum(len(several) for *_, several in systems) + sum(map(len, cases.FULL_SIZE.values()))
+    assert f"| 0 of {number} cases differ " in TEXT
