@@ -136,12 +136,10 @@ def simulation(document: Mapping[str, Any]) -> Group:
     ]
     shares = [[row["what"], f"{row['cycles']:,}", f"{row['share']:.1%}"] for row in document["breakdown"]]
     verdict = Text("pass", style="bold green") if document["pass"] else Text("FAIL", style="bold red")
-    where = [table(["where every cycle went", "cycles", "share"], shares, numbers=2)] if shares else []
-    return Group(
-        table(["what", "value"], rows, title=document["configuration"]),
-        *where,
-        verdict,
-    )
+    tables = [table(["what", "value"], rows, title=document["configuration"])]
+    if shares:
+        tables.append(table(["where every cycle went", "cycles", "share"], shares, numbers=2))
+    return Group(*tables, verdict)
 
 
 def _result(document: Mapping[str, Any]) -> str:

@@ -95,8 +95,12 @@ def document(
 ) -> dict[str, Any]:
     """What came of a run, as the command line gives it."""
     m, k, n = load.sizes
-    counters = result.counters if config.control.counters else {"cycles": result.counters["cycles"]}
-    fetched = ceil_div(program.length * INSTRUCTION_BYTES, config.design().data_bytes)
+    counters = result.counters
+    if config.control.counters:
+        loaded = counters["load_beats"]
+    else:
+        counters = {"cycles": counters["cycles"]}
+        loaded = result.read_beats - ceil_div(program.length * INSTRUCTION_BYTES, config.design().data_bytes)
     peak = config.instance.model().multiplications(program.gemm.variant)
     memory = np.frombuffer(result.memory, np.uint8)
     wrong, stray = mismatch(program.read_output(memory), load.golden()), program.damaged(memory)
@@ -110,7 +114,7 @@ def document(
         "cycles": {"measured": measured, "predicted": predicted},
         "utilisation": {
             "array": m * k * n / (peak * measured) if measured else 0.0,
-            "bus": (result.read_beats - fetched) / measured if measured else 0.0,
+            "bus": loaded / measured if measured else 0.0,
         },
         "mismatch": wrong,
         "stray_write": stray,
