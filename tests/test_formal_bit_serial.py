@@ -57,8 +57,8 @@ class PlannerRules(Elaboratable):
             Assert(dut.plan.valid == (owed & (age == ready_at))),
             Assert(implies(owed, Value.cast(plan.command) == Value.cast(kept))),
             Assert(implies(owed, (age != 0) & (kept.variant < len(array.variants)))),
-            Cover(given & ~plan.short & (plan.last_pause != 0)),
-            Cover(dut.plan.valid & again & plan.short & (plan.last_pause == 0)),
+            Cover(given & (kept.depth_tiles > array.group_words) & (plan.last_pause != 0)),
+            Cover(dut.plan.valid & again & (kept.depth_tiles <= array.group_words) & (plan.last_pause == 0)),
             Cover(given & previous(m, dut.plan.valid, "waited")),
         ]
         # The law of the cycles, from its definition: a group that is too short waits until it has been ``least`` cycles.
@@ -71,9 +71,9 @@ class PlannerRules(Elaboratable):
                 Assert(plan.rows_left == (kept.row_tiles - 2)[: len(plan.rows_left)]),
                 Assert(plan.columns_left == (kept.column_tiles - 2)[: len(plan.columns_left)]),
                 Assert(plan.tile_stride == kept.activations_stride * array.rows),
-                Assert(plan.short == (depth <= array.group_words)),
+                Assert(plan.first_pause == Mux(depth <= array.group_words, plan.last_pause, plan.pause)),
                 Assert(plan.format == chosen(kept.variant, array, lambda one: one)),
-                Assert(plan.terms_last == chosen(kept.variant, array, lambda one: one.terms - 1)),
+                Assert(plan.terms_left == chosen(kept.variant, array, lambda one: one.terms - 2)),
             ]
             for words, pause in ((array.group_words, plan.pause), (last, plan.last_pause)):
                 missing = array.least - words * cycles
@@ -96,7 +96,7 @@ def test_planner_keeps_the_rules(array):
         ("stages.eq(0), self.plan.valid.eq(0)", "self.plan.valid.eq(0)"),
         ("self.plan.valid.eq(~self.plan.ready)", "self.plan.valid.eq(0)"),
         ("array.pause(one, words + 1)", "array.pause(one, words)"),
-        ("command.depth_tiles <= array.group_words", "command.depth_tiles < array.group_words"),
+        ("Mux(short, planned.last_pause, planned.pause)", "planned.pause"),
         ("(command.depth_tiles - 1)[:index_bits]", "command.depth_tiles[:index_bits]"),
         ("with m.If(self.command.valid & self.command.ready)", "with m.If(self.command.valid)"),
     ],
@@ -217,7 +217,8 @@ class FrontRules(Elaboratable):
         for age in range(max(one.terms for one in array.formats)):
             dropped = previous(m, dropped, f"dropped_{age}")
         last = dut.step & group_end
-        ends = last & ((tile_end & final) | dut.stop)
+        stopped = previous(m, dut.stop, "stopped")
+        ends = last & ((tile_end & final) | stopped)
         m.d.sync += [
             due.eq(((self.given & executes) | (due & ~fresh)) & ~halt),
             under_way.eq((fresh | under_way) & ~ends & ~halt),
@@ -274,7 +275,7 @@ class FrontRules(Elaboratable):
             Cover(ends & tile_end & final & (now.column_tiles == 2)),
             Cover(ends & tile_end & (now.depth_tiles > array.group_words) & (now.row_tiles == 1)),
             Cover(fresh & (waits == 1) & (apart == 1)),
-            Cover(ends & ~final & dut.stop),
+            Cover(ends & ~final & stopped),
         ]
         self._words_in_turn(m)
         return m
@@ -340,17 +341,17 @@ def test_groups_of_a_front_for_longer(variants):
 @pytest.mark.parametrize(
     "bug",
     [
-        ("final_word & final_tile) | self.stop | dropped", "final_word & final_tile) | dropped"),
+        ("((final_word & final_tile) | self.stop)", "(final_word & final_tile)"),
         ("left[-1] | place.all()", "left[-1]"),
-        ("Mux(load, there, here)", "there"),
-        ("Mux(tile_end, self.current.short, next_last)", "next_last"),
-        ("Mux(begin, 0, self.part + slice_end)", "self.part + slice_end"),
-        ("(waiting & (left != 0))) & ~self.halt", "(waiting & (left != 0)))"),
+        ("Mux(starts, after.first_pause, here)", "after.first_pause"),
+        ("Mux(next_last, current.last_pause, current.pause)", "current.pause"),
+        ("Mux(self.step & ~self.group_last, self.part + slice_last, 0)", "self.part + slice_last"),
+        ("dropped.eq(delayed(m, self.halt & self.step,", "dropped.eq(delayed(m, self.halt & 0,"),
         ("self.again.eq(~rows_left[-1])", "self.again.eq(1)"),
         ("columns_left - rows_left[-1]", "columns_left - 1"),
         (
-            "self.word.eq((begin | (word_end & ~self.group_last)) & ~self.halt)",
-            "self.word.eq(begin & ~self.halt)",
+            "self.word.eq((begins | (word_last & ~self.group_last)) & ~self.halt)",
+            "self.word.eq(begins & ~self.halt)",
         ),
     ],
 )
