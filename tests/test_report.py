@@ -131,3 +131,7 @@ def test_the_table_of_the_demo_has_a_row_for_every_layer():
     assert shown.count("NO") == 1
     assert "8 x 576 x 576" in shown
     assert "50.0%" in shown
+
+
+def test_where_only_cycles_are_counted_there_is_no_breakdown():
+    assert report.breakdown({"cycles": 7}) == []

@@ -58,15 +58,15 @@ def element_lanes(lanes: int) -> int:
     return lanes
 
 
-def _products(formats: Iterable[WeightFormat]) -> tuple[int, int]:
+def products(formats: Iterable[WeightFormat]) -> tuple[int, int]:
     """Least and greatest product of an activation and a weight."""
-    products = [a * w for one in formats for w in one.values for a in (_LEAST, _MOST)]
-    return min(products), max(products)
+    every = [a * w for one in formats for w in one.values for a in (_LEAST, _MOST)]
+    return min(every), max(every)
 
 
 def deepest(formats: Iterable[WeightFormat]) -> int:
     """Most weights along K whose scaled sum fits an accumulator whatever they are."""
-    return ((1 << RESULT_BITS - 1) - 1) // (max(map(abs, _products(formats))) * ((1 << SCALE_BITS) - 1))
+    return ((1 << RESULT_BITS - 1) - 1) // (max(map(abs, products(formats))) * ((1 << SCALE_BITS) - 1))
 
 
 class TermFolder(wiring.Component):
@@ -268,6 +268,11 @@ class ScaledSum(wiring.Component):
     shift : int
         How far an addend is shifted with ``far``; never with 0.
 
+    Attributes
+    ----------
+    total_bits, scaled_bits : int
+        Of a group's sum; of its product with the scale.
+
     Members
     -------
     addend : In(signed(addend_width)), far : In(1)
@@ -285,8 +290,8 @@ class ScaledSum(wiring.Component):
     """
 
     def __init__(self, *, addend_width: int, least: int, most: int, shift: int) -> None:
-        self._width, self._shift = signed_bits(least, most), shift
-        self._scaled = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most)))
+        self._shift, self.total_bits = shift, signed_bits(least, most)
+        self.scaled_bits = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most)))
         super().__init__(
             {
                 "addend": In(signed(addend_width)),
@@ -303,12 +308,14 @@ class ScaledSum(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # What ends a sum clears it, in a reset too: a reset of its own would need a gate before it.
-        total, held = (Signal(signed(self._width), name=name, reset_less=True) for name in ("total", "held"))
+        total, held = (
+            Signal(signed(self.total_bits), name=name, reset_less=True) for name in ("total", "held")
+        )
         added = Signal.like(total)
         if self._shift:
             m.submodules.accumulate = adder = share(
                 ShiftedAdder,
-                width=self._width, total_width=self._width, addend_width=len(self.addend), shift=self._shift,
+                width=self.total_bits, total_width=self.total_bits, addend_width=len(self.addend), shift=self._shift,
             )  # fmt: skip
             m.d.comb += [adder.total.eq(total), adder.addend.eq(self.addend), adder.far.eq(self.far)]
             m.d.comb += added.eq(adder.sum)
@@ -317,7 +324,7 @@ class ScaledSum(wiring.Component):
         m.d.sync += total.eq(added)
         with m.If(self.last):
             m.d.sync += [held.eq(added), total.eq(0)]
-        width = self._scaled + self._scaled % 2
+        width = self.scaled_bits + self.scaled_bits % 2
         m.submodules.scale = scale = share(GatedAdder, width=width, addend_width=width)
         scaled = Signal(signed(width), reset_less=True)
         m.d.comb += [scale.total.eq(held), scale.keep.eq(self.scale_bit), scale.addend.eq(scaled << 1)]
@@ -412,7 +419,7 @@ class BitSerialElement(wiring.Component):
             if name not in ("activations", "terms"):
                 m.d.sync += getattr(self, f"{name}_next").eq(getattr(self, name))
         addend, far, last = self._aligned(m, self._sum(m))
-        least, most = (self._group * product for product in _products(self._formats))
+        least, most = (self._group * product for product in products(self._formats))
         m.submodules.scaled = scaled = share(
             ScaledSum, addend_width=len(addend), least=least, most=most, shift=self._shift
         )

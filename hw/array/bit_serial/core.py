@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.utils import exact_log2
 
 from hw.array.bit_serial.array import BitSerialArray
 from hw.array.bit_serial.geometry import LOWER_WORD, MASK_WORD, BitSerial
 from hw.array.bit_serial.plan import Planner
 from hw.array.bit_serial.rows import Rows
 from hw.array.bit_serial.sequencer import Sequencer
-from hw.array.bit_serial.skipping import SkippingSequencer
+from hw.array.bit_serial.skipping import SkippingSequencer, SkippingWordTimes
 from hw.array.bit_serial.walks import ActivationWalk, SkippingWeightWalk, WeightWalk
+from hw.array.bit_serial.words import WordTimes
 from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
@@ -39,13 +39,9 @@ class BitSerialCore(wiring.Component):
     Timing
     ------
     The first group of a command begins, or pauses, ``BIT_SERIAL_SETUP`` cycles after the handshake, or as soon as the command
-    before is through; see ``Sequencer``. Row 0's result of a group is at ``results`` ``array.result_latency`` cycles after its last
-    step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators' ``finished`` of its command.
-
-    Words of weights are read in the order in which they lie in memory: the scales' word of a group, with its first step at the
-    earliest; a word of upper parts two cycles after the first step of a slice, a word of lower parts three. So no two are read in
-    the same cycle, whatever comes before. Where zero terms are skipped, the next block's masks come ``MASK_WORD`` cycles after the
-    first step of a block; ``WeightFormat.least_cycles`` keeps all of them apart.
+    before is through; see ``Sequencer``. Row 0's result of a group is at ``results`` ``array.result_latency`` cycles after its
+    last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators' ``finished`` of its
+    command. Words of weights are read as ``WordTimes`` says, or ``SkippingWordTimes``.
     """
 
     def __init__(self, *, design: Design, array: BitSerial) -> None:
@@ -93,7 +89,10 @@ class BitSerialCore(wiring.Component):
         return m
 
     def _activations(self, m: Module, sequencer: Sequencer, rows: Rows):
-        """Reads activations, as much later as the weights' way to the elements is longer. Returned: past the end; a command's first."""
+        """Reads activations, as much later as the weights' way to the elements is longer.
+
+        Returned: past the end; a command's first.
+        """
         words, current = self._design.activation_words, sequencer.current
         late = self._array.activation_delay
         m.submodules.activation_walk = walk = ActivationWalk(
@@ -125,6 +124,9 @@ class BitSerialCore(wiring.Component):
         words, current = self._design.weight_words, sequencer.current
         if self._array.skip_zero_terms:
             walk, masks, first = self._masks(m, sequencer)
+            m.submodules.word_times = times = SkippingWordTimes(formats=self._array.formats)
+            tile = times.tile & sequencer.first_group
+            read = times.scale | times.high | times.low | masks
             own = [
                 Cat(steering.step, steering.index).eq(
                     delayed(m, Cat(sequencer.step, sequencer.index), TO_ARRAY)
@@ -132,30 +134,23 @@ class BitSerialCore(wiring.Component):
             ]
         else:
             m.submodules.weight_walk = walk = WeightWalk(words=words)
+            m.submodules.word_times = times = WordTimes(formats=self._array.formats)
+            tile = sequencer.group & sequencer.first_group
+            read = times.scale | times.high | times.low
             own = [walk.fresh.eq(sequencer.fresh), walk.again.eq(sequencer.again)]
             first = walk.tile & walk.fresh
-        high, low, early = Signal(), Signal(), Signal()
-        with m.Switch(current.format):
-            for one in sorted(self._array.formats):
-                way = one.way
-                with m.Case(one):
-                    m.d.comb += [
-                        early.eq(way.high != 0),
-                        high.eq(sequencer.slice & (self._every(sequencer.part, way.high) if way.high else 0)),
-                        low.eq(sequencer.slice & self._every(sequencer.part, way.low)),
-                    ]
-        begins = sequencer.group & early | delayed(m, sequencer.group & ~early, 1)
-        scale = delayed(m, begins, 1)
-        high, low = delayed(m, high, LOWER_WORD - 1), delayed(m, low, LOWER_WORD)
-        read = scale | high | low
         m.d.comb += [
-            walk.tile.eq(begins & sequencer.first_group),
+            times.slice.eq(sequencer.slice),
+            times.group.eq(sequencer.group),
+            times.part.eq(sequencer.part),
+            times.format.eq(current.format),
+            walk.tile.eq(tile),
             *own,
-            walk.read.eq(read | masks if self._array.skip_zero_terms else read),
+            walk.read.eq(read),
             walk.base.eq(current.command.weights_address),
             self.weights.address.eq(walk.address),
             Cat(steering.scale, steering.high, steering.low).eq(
-                delayed(m, Cat(scale, high, low), SCRATCHPAD)
+                delayed(m, Cat(times.scale, times.high, times.low), SCRATCHPAD)
             ),
             Cat(steering.start, steering.group, steering.last, steering.format).eq(
                 delayed(
@@ -194,11 +189,6 @@ class BitSerialCore(wiring.Component):
         ]
         return walk, read, sequencer.lead
 
-    @staticmethod
-    def _every(part, bits: int):
-        """``part`` is the first of the slices that share a word."""
-        return ~part[: exact_log2(NIBBLE // bits)].any() if bits < NIBBLE else 1
-
     def _addresses(self, m: Module, sequencer: Sequencer, starts):
         """Accumulator rows of a tile follow each other, once for every group; so do tiles. Returned: as of ``_activations``."""
         rows, half_rows = self._array.rows, self._design.accumulator_rows // 2
@@ -236,8 +226,9 @@ class BitSerialCore(wiring.Component):
             whose = Signal(name="whose")
             with m.If(begins):
                 m.d.sync += whose.eq(~whose)
+            finder = delayed(m, whose, 1)
             with m.If(found):
-                m.d.sync += wrong.bit_select(delayed(m, whose, 1), 1).eq(1)
+                m.d.sync += wrong.bit_select(finder, 1).eq(1)
         with m.If(starts):
             m.d.sync += wrong.bit_select(turn, 1).eq(0)
         executed = sequencer.ends & ~sequencer.configure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -20,18 +20,18 @@ COUNT_BITS = 16
 def plan(design: Design, array: BitSerial) -> data.StructLayout:
     """A command and its derived numbers.
 
-    ``words_left``, ``rows_left``, ``columns_left``: where counters start that are below zero with the last of their kind: two less
-    than the counts. ``short``: a tile is one group. ``pause``, ``last_pause``: of the groups before a tile's last, and of that one.
-    ``format``: of the weights; ``terms_last``: one less than their terms.
+    ``words_left``, ``rows_left``, ``columns_left``: where counters start that are below zero with the last of their kind: two
+    less than the counts; ``terms_left``, of the format's terms, likewise. ``pause``, ``last_pause``: of the groups before the
+    last of a tile, and of that one; ``first_pause``: of its first. ``format``: of the weights.
 
-    Where zero terms are skipped, ``ahead`` takes the place of what concerns pauses and terms: words from the first word of lower
-    parts of a tile's last block to the next tile.
+    Where zero terms are skipped, ``ahead`` takes the place of pauses and ``terms_left``: words from the first word of lower parts
+    of a tile's last block to the next tile.
     """
-    pause = range(array.least + 1)
     if array.skip_zero_terms:
         own = {"ahead": range(max(max(one) for one in _ahead(array)) + 1)}
     else:
-        own = {"short": 1, "pause": pause, "last_pause": pause}
+        own = dict.fromkeys(("pause", "last_pause", "first_pause"), range(array.least + 1))
+        own |= {"terms_left": 2}
     return data.StructLayout(
         {
             "command": execute_command(design),
@@ -39,9 +39,8 @@ def plan(design: Design, array: BitSerial) -> data.StructLayout:
             "rows_left": COUNT_BITS + 1,
             "columns_left": COUNT_BITS + 1,
             "tile_stride": COUNT_BITS + ceil_log2(array.rows + 1),
-            **own,
             "format": WeightFormat,
-            **({} if array.skip_zero_terms else {"terms_last": 2}),
+            **own,
         }
     )
 
@@ -76,8 +75,8 @@ class Planner(wiring.Component):
 
     Timing
     ------
-    ``plan`` is valid ``BIT_SERIAL_SETUP - 1`` cycles after ``command`` was taken. The next command can be taken in the cycle after
-    ``plan`` was.
+    ``plan`` is valid ``BIT_SERIAL_SETUP - 1`` cycles after ``command`` was taken. The next command can be taken in the cycle
+    after ``plan`` was.
     """
 
     def __init__(self, *, design: Design, array: BitSerial) -> None:
@@ -115,16 +114,7 @@ class Planner(wiring.Component):
             ahead = Array(Array(each) for each in _ahead(array))
             m.d.sync += planned.ahead.eq(ahead[command.variant][words])
         else:
-            full = Array(array.pause(one, array.group_words) for one in formats)
-            last = Array(
-                Array(array.pause(one, words + 1) for words in range(array.group_words)) for one in formats
-            )
-            m.d.sync += [
-                planned.short.eq(command.depth_tiles <= array.group_words),
-                planned.terms_last.eq(Array(one.terms - 1 for one in formats)[command.variant]),
-                planned.pause.eq(full[command.variant]),
-                planned.last_pause.eq(last[command.variant][words]),
-            ]
+            self._pauses(m, command, words)
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [self.busy.eq(1), command.eq(self.command.payload)]
         with m.If(self.plan.valid):
@@ -134,3 +124,19 @@ class Planner(wiring.Component):
         with m.If(self.halt):
             m.d.sync += [stages.eq(0), self.plan.valid.eq(0), self.busy.eq(0)]
         return m
+
+    def _pauses(self, m: Module, command, words) -> None:
+        """What concerns pauses and terms; ``words`` are those of a tile's last group, less one."""
+        array, planned, formats = self._array, self.plan.payload, self._array.variants
+        full = Array(array.pause(one, array.group_words) for one in formats)
+        last = Array(
+            Array(array.pause(one, words + 1) for words in range(array.group_words)) for one in formats
+        )
+        short = Signal()  # a tile is one group
+        m.d.sync += [
+            short.eq(command.depth_tiles <= array.group_words),
+            planned.terms_left.eq(Array(one.terms - 2 for one in formats)[command.variant]),
+            planned.pause.eq(full[command.variant]),
+            planned.last_pause.eq(last[command.variant][words]),
+            planned.first_pause.eq(Mux(short, planned.last_pause, planned.pause)),
+        ]

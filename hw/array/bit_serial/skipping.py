@@ -6,8 +6,10 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
+from hw.array.bit_serial.geometry import LOWER_WORD
 from hw.array.bit_serial.plan import DEPTH_BITS
 from hw.array.bit_serial.sequencer import Sequencer
+from hw.array.bit_serial.words import WordTimes
 from hw.delay import delayed
 from hw.pe.weight_format import NIBBLE
 from hw.timing import MASK_LEAD
@@ -51,24 +53,26 @@ class SkippingSequencer(Sequencer):
         self._words_left = Signal(DEPTH_BITS + 1)
         active, place = Signal(), Signal(exact_log2(self._array.slices))
         slice_end, word_end, block_final, block_end = Signal(), Signal(), Signal(), Signal()
-        group_final, final_word, final_tile, load, dropped = (Signal() for _ in range(5))
+        group_final, load, dropped = Signal(), Signal(), Signal()
         tile_end, command_end = Signal(), Signal()
         m.d.comb += [
             word_end.eq(slice_end & place.all()),
             block_end.eq(word_end & block_final),
             self.group_last.eq((word_end & group_final) | dropped),
-            tile_end.eq(self.group_last & final_word),
-            command_end.eq(self.group_last & ((final_word & final_tile) | self.stop | dropped)),
             self.ends.eq(command_end | self.configure),
-            self.tile_last.eq(final_tile),
         ]
         first = self._lead(m, active, command_end, load)
         again = first | (self.group_last & ~command_end)
         goes_on = slice_end & ~self.group_last
         new_block = again | (goes_on & block_end)
-        final_row = self._tiles(m, tile_end, load, final_tile)
-        m.d.comb += self.again_next.eq(~final_row)
-        self._words(m, word_end, tile_end, load, final_word, group_final)
+        final_row, final_columns = self._tiles(m, tile_end, load)
+        final_word = self._words(m, word_end, tile_end, load, group_final)
+        m.d.comb += [
+            self.tile_last.eq(final_row & final_columns),
+            self.again_next.eq(~final_row),
+            tile_end.eq(self.group_last & final_word),
+            command_end.eq(self.group_last & ((final_word & self.tile_last) | self.stop | dropped)),
+        ]
         self._blocks(m, word_end, new_block, block_final)
         held = self._held(m, new_block)
         self._terms(m, active, slice_end, again | goes_on, new_block, place, block_final, held)
@@ -159,3 +163,43 @@ class SkippingSequencer(Sequencer):
                     ]
         m.d.comb += several.eq(upper + (first | (last & reads)))
         return Cat(several != 0, several[1])
+
+
+class SkippingWordTimes(WordTimes):
+    """The same where a slice may take one cycle: a word must stay until the last slice of the one before it has begun.
+
+    Members
+    -------
+    As of ``WordTimes``.
+
+    tile : Out(1)
+        The cycle before ``scale``.
+
+    Timing
+    ------
+    The scales' word is read one cycle after the group's first step, or two without upper parts; a word of upper parts two cycles
+    after the first step of a slice, a word of lower parts three.
+    """
+
+    def _members(self):
+        return super()._members() | {"tile": Out(1)}
+
+    def elaborate(self, platform):
+        m = Module()
+        high, low, early = Signal(), Signal(), Signal()
+        with m.Switch(self.format):
+            for one in sorted(self._formats):
+                way = one.way
+                with m.Case(one):
+                    m.d.comb += [
+                        early.eq(way.high != 0),
+                        high.eq(self.slice & (self._every(way.high) if way.high else 0)),
+                        low.eq(self.slice & self._every(way.low)),
+                    ]
+        m.d.comb += [
+            self.tile.eq(self.group & early | delayed(m, self.group & ~early, 1)),
+            self.scale.eq(delayed(m, self.tile, 1)),
+            self.high.eq(delayed(m, high, LOWER_WORD - 1)),
+            self.low.eq(delayed(m, low, LOWER_WORD)),
+        ]
+        return m
