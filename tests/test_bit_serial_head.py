@@ -11,8 +11,7 @@ from bit_serial_bench import ALL, array_for
 from hw.array.bit_serial.geometry import LOWER_WORD
 from hw.array.bit_serial.head import Head
 from hw.pe.element_times import SCALE_BITS
-from hw.pe.terms import special_value
-from hw.pe.weight_format import NIBBLE
+from hw.pe.weight_format import NIBBLE, special_value
 from hw.timing import TERM_ENCODER
 from sim import bit_serial
 
