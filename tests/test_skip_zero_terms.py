@@ -216,7 +216,7 @@ def programs(draw):
     """A shape, commands that stay within scratchpads and accumulators, and a seed of memory contents: masks of any bits."""
     family = family_for(**draw(st.sampled_from(SHAPES)))
     array = family.array
-    design = design_for(array)
+    design = design_for(array, weight_words=512)
     g, half = array.geometry, design.accumulator_rows // 2
     commands, visible, now = [], [], 0
     for _ in range(draw(st.integers(1, 4))):
@@ -266,7 +266,7 @@ PAST = [
 @pytest.mark.parametrize("past", PAST, ids=str)
 def test_past_the_end_is_a_fault_of_its_command(past, variant):
     family = family_for(rows=4, columns=2)
-    design = design_for(family.array)
+    design = design_for(family.array, weight_words=512)
     activations, weights = contents(design, 1)
     fields = {"variant": variant, "depth_tiles": 5, "activations_stride": 5}
     good = command(**fields, row_tiles=2)
@@ -280,7 +280,7 @@ def test_past_the_end_is_a_fault_of_its_command(past, variant):
 def test_halt_leaves_nothing_behind(since):
     family = family_for(rows=3, columns=2)
     w = operand(family, 3, depth_tiles=5, column_tiles=1, seed=since, share=MOSTLY)
-    design = design_for(family.array)
+    design = design_for(family.array, weight_words=512)
     activations, _ = contents(design, 1)
     weights = place_weights(design, (300, family.pack_weights(w)))
     dropped = command(
