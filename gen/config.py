@@ -335,7 +335,7 @@ def allowed(part: Mapping[str, Any]) -> str:
         if "pattern" in part:
             return f"text that matches {part['pattern']}"
         return f"text of at most {part['maxLength']} characters" if "maxLength" in part else "text"
-    return {"boolean": "true or false"}.get(kind, f"a {kind}")
+    return {"boolean": "true or false", "array": "a list with one value or more"}.get(kind, f"a {kind}")
 
 
 class _Rules:

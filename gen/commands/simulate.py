@@ -42,7 +42,9 @@ def simulate(
         int, typer.Option(metavar="T", help="The last T tokens of the prompt: rows of the GEMM.")
     ] = 8,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What the model reads.")] = None,
-    mode: Annotated[str, typer.Option(metavar="MODE", help="raw (int32) or requantised (int8).")] = "raw",
+    mode: Annotated[
+        str, typer.Option(metavar="MODE", help="raw (int32, float32) or requantised (int8, fp16).")
+    ] = "raw",
     activations: ActivationsOption = None,
     weights: WeightsOption = None,
     simulator: Annotated[str, typer.Option(metavar="NAME", help="verilator or icarus.")] = "verilator",

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
+from typing import get_args
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.pe.accumulate import GatedAdder, ShiftedAdder
-from hw.pe.element_times import CHAIN, SCALE_BITS, int8_times, shift_stages
+from hw.pe.element_times import CHAIN, SCALE_BITS, GroupLength, int8_times, shift_stages
 from hw.pe.terms import TERM, format_set
 from hw.pe.weight_format import WeightFormat
 from hw.share import share
 
 RESULT_BITS = 32
-GROUPS = (32, 64, 128, 256)
-"""Weights that may share a scale."""
+GROUPS = get_args(GroupLength)
 
 ELEMENT_TERM = data.StructLayout({"zero": 1, "negative": 1, "fine": 1, "far": 1})
 """A term as the element takes it; ``negative`` only when it is not ``zero``; twice with ``fine``, four times with ``far``."""

@@ -12,6 +12,7 @@ and lets a float32 out.
 from __future__ import annotations
 
 import operator
+from typing import get_args
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
@@ -20,14 +21,14 @@ from amaranth.lib.wiring import In, Out
 
 from hw.delay import delayed
 from hw.pe.accumulate import GatedAdder
-from hw.pe.element_times import FLOAT_NORMALISE, fp16_times, tree_cycles
+from hw.pe.element_times import FLOAT_NORMALISE, Rounding, fp16_times, tree_cycles
 from hw.pe.terms import TERM
 from hw.share import share
 
 FP16 = StructLayout({"fraction": 10, "exponent": 5, "sign": 1})
 """An activation."""
 LANES = (1, 2, 4, 8)
-ROUNDINGS = ("nearest", "truncate")
+ROUNDINGS = get_args(Rounding)
 WINDOW = 14
 """Bits of a lane's magnitude: 11 and three more."""
 SUM = 18

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from hw.pe.weight_format import WeightFormat
 from hw.timing import TERM_FOLDER
 
+GroupLength = Literal[32, 64, 128, 256]
+"""Weights along K that may share a scale."""
+Rounding = Literal["nearest", "truncate"]
+"""Of an element with fp16 activations: to nearest even, or cut off."""
 SCALE_BITS = 8
 """Of a group's scale, 0 to 255: one bit a cycle, the highest first."""
 CHAIN = 8

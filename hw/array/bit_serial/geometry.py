@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from hw.array.geometry import least_interval, power_of_two_from
 from hw.design import Geometry
-from hw.pe.element_times import SCALE_BITS, ElementTimes, fp16_times, int8_times
+from hw.pe.element_times import SCALE_BITS, ElementTimes, GroupLength, Rounding, fp16_times, int8_times
 from hw.pe.weight_format import NIBBLE, WeightFormat
 from hw.timing import ACCUMULATE, CORNER_TURN, DRAIN_ROWS, FLOAT_ACCUMULATE, SCRATCHPAD, TERM_ENCODER
 
@@ -22,11 +22,8 @@ LOWER_WORD = 3
 FLOAT_LANES = 8
 """Most lanes of an element with fp16 activations."""
 Activations = Literal["int8", "fp16"]
-Rounding = Literal["nearest", "truncate"]
 Lanes = Literal[4, 8, 16, 32]
 """Products of an element per cycle."""
-GroupLength = Literal[32, 64, 128, 256]
-"""Weights along K that may share a scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
