@@ -341,7 +341,10 @@ def test_groups_of_a_front_for_longer(variants):
 @pytest.mark.parametrize(
     "bug",
     [
-        ("((final_word & final_tile) | self.stop)", "(final_word & final_tile)"),
+        (
+            "((final_word & final_row & final_columns) | self.stop)",
+            "(final_word & final_row & final_columns)",
+        ),
         ("left[-1] | place.all()", "left[-1]"),
         ("Mux(starts, after.first_pause, here)", "after.first_pause"),
         ("Mux(next_last, current.last_pause, current.pause)", "current.pause"),
