@@ -90,7 +90,7 @@ def test_terms_sum_to_the_value(formats):
     "bug",
     [
         ("self.first, state[:5] & ~(2 << place), 0", "self.first, state[:5], 0"),
-        ("(state[:3] == 3) | (state[:3] == 4)", "state[:3] == 3"),
+        ("(string == 3) | (string == 4)", "string == 3"),
         ("Cat(state[2:], sign, sign)", "Cat(state[2:], 0, 0)"),
         ("code[-1].replicate(8 - format.bits)", "code[-1]"),
         ("with m.If(found == 0)", "with m.If(found == 1)"),
