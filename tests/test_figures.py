@@ -61,10 +61,10 @@ def test_figures_of_the_bit_serial_page_are_current(weights):
 
 def test_what_is_simulated_is_told(monkeypatch):
     """In their place stand cycles of what was simulated; one format short of the limit is enough to miss."""
-    monkeypatch.setattr(simulation, "_system", lambda preset: (simulation._loaded(preset), None))
+    monkeypatch.setattr(simulation, "system", lambda preset: (simulation._loaded(preset), None))
     monkeypatch.setattr(simulation.cases, "prepare", lambda *_: None)
     counters = {"cycles": 300_000, "load_beats": 30_000}
-    monkeypatch.setattr(simulation, "_run", lambda *_: [SimpleNamespace(counters=counters)])
+    monkeypatch.setattr(simulation, "run", lambda *_: [SimpleNamespace(counters=counters)])
     row = simulation.term_rate(simulation.BIT_SERIAL, ["fp3-mixed-s8"], lambda _: None)
     assert row.values["fp3-mixed-s8"] == {
         "cycles": 300_000,

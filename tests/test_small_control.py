@@ -27,9 +27,10 @@ def test_results_and_cycles(overrides):
 
 
 def test_the_smallest_accelerator_in_each_format():
-    variants = range(len(config.load("bitserial-up5k").instance.pairs))
-    cases = [Case((4, 64, 8), variant=variant, seed=variant) for variant in variants]
-    cases += [Case((5, 300, 3), case.mode, case.timing, 7, variant=1) for case in grid([(1, 1, 1)], (1, 20))]
+    names = [weights.name for _, weights in config.load("bitserial-up5k").instance.pairs]
+    cases = [Case((4, 64, 8), weights=name, seed=seed) for seed, name in enumerate(names)]
+    more = grid([(1, 1, 1)], (1, 20))
+    cases += [Case((5, 300, 3), case.mode, case.timing, 7, weights=names[1]) for case in more]
     assert len(check("bitserial-up5k", (), cases)) == len(cases)
 
 

@@ -126,7 +126,9 @@ def tile_words(array: BitSerial, format: WeightFormat, depth_tiles: int) -> int:
     groups = full * array.group_weight_words(format, array.group_words) + array.group_weight_words(
         format, last
     )
-    return groups + array.skip_zero_terms * (array.blocks(depth_tiles)[0] + 1)
+    if array.skip_zero_terms:
+        groups += array.blocks(depth_tiles)[0] + 1
+    return groups
 
 
 def mask_places(array: BitSerial, format: WeightFormat, depth_tiles: int) -> np.ndarray:
