@@ -262,7 +262,7 @@ PAST = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("variant", [0, 4])
+@pytest.mark.parametrize("variant", [0, pytest.param(4, marks=pytest.mark.long)])
 @pytest.mark.parametrize("past", PAST, ids=str)
 def test_past_the_end_is_a_fault_of_its_command(past, variant):
     family = family_for(rows=4, columns=2)
@@ -276,7 +276,9 @@ def test_past_the_end_is_a_fault_of_its_command(past, variant):
     assert seen.faults == [seen.finished[place] - 1 for place in (1, 3, 4)]
 
 
-@pytest.mark.parametrize("since", [*range(1, 150, 12)])
+@pytest.mark.parametrize(
+    "since", [1, 37, 73, 109, 145, *(pytest.param(one, marks=pytest.mark.long) for one in range(13, 150, 12))]
+)
 def test_halt_leaves_nothing_behind(since):
     family = family_for(rows=3, columns=2)
     w = operand(family, 3, depth_tiles=5, column_tiles=1, seed=since, share=MOSTLY)
