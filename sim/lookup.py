@@ -43,8 +43,7 @@ def table(activations: np.ndarray) -> np.ndarray:
 def half_table(activations: np.ndarray) -> np.ndarray:
     """The sums [..., 2**(k - 1)] with plus the last activation; the others are these with a minus.
 
-    With the last one positive k activations of 8 bits give sums of no more than 7 + k.bit_length() bits where k is a power of
-    two; with it negative +512, of four times -128, would take one more.
+    Four activations of 8 bits so give sums of 10 bits; with minus the last, +512 (of four times -128) would take one more.
     """
     whole = table(activations)
     return whole[..., whole.shape[-1] // 2 :]

@@ -46,6 +46,20 @@ class Lut(Cell):
         self.put("Z", int(self.parameters["INIT"], 2) >> index)
 
 
+class Multiplexer(Cell):
+    """Of a slice: PFUMX between two look-up tables, L6MUX21 between two of those."""
+
+    PORTS = ("BLUT", "ALUT", "C0")
+
+    def evaluate(self) -> None:
+        low, high, select = self.PORTS
+        self.put("Z", self.get(high if self.get(select) else low))
+
+
+class WideMultiplexer(Multiplexer):
+    PORTS = ("D0", "D1", "SD")
+
+
 class Carry(Cell):
     """Two bits of an adder: a look-up table says whether the carry passes, half a one what it is otherwise."""
 
@@ -136,7 +150,7 @@ class Multiplier(Cell):
 
 
 CLOCKED = {"TRELLIS_FF": Register, "DP16KD": BlockRam, "MULT18X18D": Multiplier}
-COMBINATIONAL = {LUT: Lut, CARRY: Carry}
+COMBINATIONAL = {LUT: Lut, CARRY: Carry, "PFUMX": Multiplexer, "L6MUX21": WideMultiplexer}
 
 
 def run_mapped(module: Mapping[str, Any], stimulus: Sequence[Mapping[str, int]]) -> list[dict[str, int]]:

@@ -15,7 +15,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.pe.accumulate import GatedAdder, ShiftedAdder
+from hw.pe.accumulate import GatedAdder, ShiftedAdder, SignedAdder
 from hw.pe.element_times import CHAIN, SCALE_BITS, int8_times, shift_stages
 from hw.pe.terms import TERM, format_set
 from hw.pe.weight_format import WeightFormat
@@ -267,11 +267,17 @@ class ScaledSum(wiring.Component):
         What a group's sum may be; on the way there it may be anything.
     shift : int
         How far an addend is shifted with ``far``; never with 0.
+    gated : bool
+        An addend may lack one, and need not count.
 
     Members
     -------
     addend : In(signed(addend_width)), far : In(1)
         Of this cycle.
+    carry : In(1)
+        What the addend lacks, before it is shifted; only with ``gated``.
+    add : In(1)
+        The addend counts; only with ``gated``, and high with ``last``.
     last : In(1)
         It is the last of the group. Also high during a reset.
     scale_bit : In(1)
@@ -284,8 +290,8 @@ class ScaledSum(wiring.Component):
         One cycle after ``finish``, as of :class:`BitSerialElement`.
     """
 
-    def __init__(self, *, addend_width: int, least: int, most: int, shift: int) -> None:
-        self._width, self._shift = signed_bits(least, most), shift
+    def __init__(self, *, addend_width: int, least: int, most: int, shift: int, gated: bool = False) -> None:
+        self._width, self._shift, self._gated = signed_bits(least, most), shift, gated
         self._scaled = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most)))
         super().__init__(
             {
@@ -298,6 +304,7 @@ class ScaledSum(wiring.Component):
                 "result": Out(RESULT_BITS),
                 "valid": Out(1),
             }
+            | ({"carry": In(1), "add": In(1)} if gated else {})
         )
 
     def elaborate(self, platform):
@@ -309,12 +316,22 @@ class ScaledSum(wiring.Component):
             m.submodules.accumulate = adder = share(
                 ShiftedAdder,
                 width=self._width, total_width=self._width, addend_width=len(self.addend), shift=self._shift,
+                carry=self._gated,
             )  # fmt: skip
             m.d.comb += [adder.total.eq(total), adder.addend.eq(self.addend), adder.far.eq(self.far)]
+            if self._gated:
+                m.d.comb += [adder.fill.eq(self.carry.replicate(self._shift)), adder.carry.eq(self.carry)]
+            m.d.comb += added.eq(adder.sum)
+        elif self._gated:
+            m.submodules.accumulate = adder = share(
+                SignedAdder, width=self._width, a_width=self._width, b_width=len(self.addend), signs=False
+            )
+            m.d.comb += [adder.a.eq(total), adder.b.eq(self.addend), adder.carry.eq(self.carry)]
             m.d.comb += added.eq(adder.sum)
         else:
             m.d.comb += added.eq(total + self.addend)
-        m.d.sync += total.eq(added)
+        with m.If(self.add if self._gated else 1):
+            m.d.sync += total.eq(added)
         with m.If(self.last):
             m.d.sync += [held.eq(added), total.eq(0)]
         width = self._scaled + self._scaled % 2
