@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.delay import delayed
@@ -26,7 +27,7 @@ from hw.pe.lookup_times import (
     entry_bits,
     plane_times,
 )
-from hw.pe.plane_sum import PlaneSum, connect_control, control_members, group_weights
+from hw.pe.plane_sum import PlaneSum, SignedTree, connect_control, control_members, group_weights
 from hw.share import share
 
 
@@ -96,6 +97,53 @@ class TableBuilder(wiring.Component):
         return entries
 
 
+class SerialTableBuilder(wiring.Component):
+    """The half table of k activations, an entry a cycle: a tree of adders, for tables that are stored.
+
+    Parameters
+    ----------
+    k : int
+        2 to 6.
+
+    Members
+    -------
+    activations : In(ArrayLayout(signed(8), k)), index : In(k - 1)
+        To be held while ``index`` runs through all entries.
+    entry : Out(signed(entry_bits(k)))
+        As of :class:`TableBuilder`.
+
+    Timing
+    ------
+    ``entry`` comes :func:`hw.pe.lookup_times.builder_cycles` cycles after both.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``k`` is not such an integer.
+    """
+
+    def __init__(self, *, k: int) -> None:
+        self._k = checked("k", k, LEAST_K, MOST_K)
+        super().__init__(
+            {
+                "activations": In(data.ArrayLayout(signed(8), self._k)),
+                "index": In(self._k - 1),
+                "entry": Out(signed(entry_bits(self._k))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        # The last activation is never negated: the others lack at most one each, as many as there are adders.
+        m.submodules.tree = tree = SignedTree(operands=self._k, most=128, extra=False)
+        m.d.comb += [
+            tree.values.eq(self.activations),
+            tree.negative.eq(Cat(~self.index, Const(0, 1))),
+            self.entry.eq(tree.sum),
+        ]
+        return m
+
+
 class TableSelect(wiring.Component):
     """``entry`` is the entry of a table that ``index`` says, combinational.
 
@@ -138,11 +186,20 @@ class LookupUnit(wiring.Component):
         Weights may have zero points.
     width : int or None
         Bits of an entry: None for exact ones, 8 for quantised tables.
+    stored : bool
+        The unit keeps its tables, two of each lookup, in distributed RAM: 16 entries where k is 4. An entry of every lookup is
+        written in a cycle, so that a table must be of use for 2**(k - 1) cycles.
 
     Members
     -------
-    tables : In(ArrayLayout(half_table(k), groups_per_lane)), codes : In(ArrayLayout(lookup_code(k), groups_per_lane))
+    codes : In(ArrayLayout(lookup_code(k), groups_per_lane))
         Of one plane.
+    tables : In(ArrayLayout(half_table(k), groups_per_lane))
+        Of the same cycle; not there with ``stored``.
+    bank : In(1)
+        Which of the two tables, in the same cycle; like the next three only with ``stored``.
+    write : In(1), address : In(k), entries : In(ArrayLayout(signed, groups_per_lane))
+        An entry of every lookup, to be read from the next cycle on; the highest bit of ``address`` is the bank.
     total : In(signed), total_negative : In(1)
         Sum of the tables' activations, and whether it is taken off: the bit of the plane in the zero point. ``times.extra`` cycles
         after ``tables``; only with ``zero_points``.
@@ -160,7 +217,15 @@ class LookupUnit(wiring.Component):
     """
 
     def __init__(
-        self, *, k: int, groups_per_lane: int, planes: int, group: int, zero_points: bool, width: int | None = None
+        self,
+        *,
+        k: int,
+        groups_per_lane: int,
+        planes: int,
+        group: int,
+        zero_points: bool,
+        width: int | None = None,
+        stored: bool = False,
     ) -> None:
         self._k = checked("k", k, LEAST_K, MOST_K)
         self._lookups = checked("groups_per_lane", groups_per_lane, 1, MOST_GROUPS)
@@ -176,12 +241,20 @@ class LookupUnit(wiring.Component):
         self._zero_points = zero_points
         self._total = signed(signed_bits(-self._lookups * most, self._lookups * most - 1))
         self.times = plane_times(self._lookups, planes=planes, extra=zero_points, before=1)
-        self._planes = planes
-        super().__init__(
-            {
-                "tables": In(data.ArrayLayout(half_table(self._k, self._width), self._lookups)),
-                "codes": In(data.ArrayLayout(lookup_code(self._k), self._lookups)),
+        self._planes, self._stored = planes, stored
+        tables: dict[str, wiring.Member] = {
+            "tables": In(data.ArrayLayout(half_table(self._k, self._width), self._lookups))
+        }
+        if stored:
+            tables = {
+                "bank": In(1),
+                "write": In(1),
+                "address": In(self._k),
+                "entries": In(data.ArrayLayout(signed(self._width), self._lookups)),
             }
+        super().__init__(
+            tables
+            | {"codes": In(data.ArrayLayout(lookup_code(self._k), self._lookups))}
             | control_members(planes)
             | ({"total": In(self._total), "total_negative": In(1)} if zero_points else {})
         )
@@ -190,21 +263,37 @@ class LookupUnit(wiring.Component):
         m = Module()
         m.submodules.sum = sums = share(PlaneSum, **self._sum)
         for place in range(self._lookups):
-            select = share(TableSelect, width=self._width, index_bits=self._k - 1)
-            m.submodules[f"select_{place}"] = select
             found = Signal(signed(self._width), name=f"found_{place}")
             negative = Signal(name=f"negative_{place}")
-            m.d.comb += [
-                select.entries.eq(self.tables[place].as_value()),
-                select.index.eq(self.codes[place].entry),
-                sums.values[place].eq(found),
-                sums.negative[place].eq(negative),
+            m.d.comb += [sums.values[place].eq(found), sums.negative[place].eq(negative)]
+            m.d.sync += [
+                found.eq(self._entry(m, place)),
+                negative.eq(self.codes[place].negative),
             ]
-            m.d.sync += [found.eq(select.entry), negative.eq(self.codes[place].negative)]
         connect_control(m, self, sums, self._planes)
         if self._zero_points:
             m.d.comb += [sums.extra.eq(self.total), sums.extra_negative.eq(self.total_negative)]
         return m
+
+    def _entry(self, m: Module, place: int) -> Value:
+        """What a code selects."""
+        index = self.codes[place].entry
+        if not self._stored:
+            select = share(TableSelect, width=self._width, index_bits=self._k - 1)
+            m.submodules[f"select_{place}"] = select
+            m.d.comb += [select.entries.eq(self.tables[place].as_value()), select.index.eq(index)]
+            return select.entry
+        m.submodules[f"tables_{place}"] = memory = Memory(
+            shape=signed(self._width), depth=1 << self._k, init=[]
+        )
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        m.d.comb += [
+            write.en.eq(self.write),
+            write.addr.eq(self.address),
+            write.data.eq(self.entries[place]),
+            read.addr.eq(Cat(index, self.bank)),
+        ]
+        return read.data
 
 
 class TernaryUnit(wiring.Component):
