@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -312,38 +312,46 @@ class ScaledSum(wiring.Component):
         # What ends a sum clears it, in a reset too: a reset of its own would need a gate before it.
         total, held = (Signal(signed(self._width), name=name, reset_less=True) for name in ("total", "held"))
         added = Signal.like(total)
-        if self._shift:
-            m.submodules.accumulate = adder = share(
-                ShiftedAdder,
-                width=self._width, total_width=self._width, addend_width=len(self.addend), shift=self._shift,
-                carry=self._gated,
-            )  # fmt: skip
-            m.d.comb += [adder.total.eq(total), adder.addend.eq(self.addend), adder.far.eq(self.far)]
-            if self._gated:
-                m.d.comb += [adder.fill.eq(self.carry.replicate(self._shift)), adder.carry.eq(self.carry)]
-            m.d.comb += added.eq(adder.sum)
-        elif self._gated:
-            m.submodules.accumulate = adder = share(
-                SignedAdder, width=self._width, a_width=self._width, b_width=len(self.addend), signs=False
-            )
-            m.d.comb += [adder.a.eq(total), adder.b.eq(self.addend), adder.carry.eq(self.carry)]
-            m.d.comb += added.eq(adder.sum)
-        else:
-            m.d.comb += added.eq(total + self.addend)
+        m.d.comb += added.eq(accumulate(m, self, total, shift=self._shift, gated=self._gated))
         with m.If(self.add if self._gated else 1):
             m.d.sync += total.eq(added)
         with m.If(self.last):
             m.d.sync += [held.eq(added), total.eq(0)]
-        width = self._scaled + self._scaled % 2
-        m.submodules.scale = scale = share(GatedAdder, width=width, addend_width=width)
-        scaled = Signal(signed(width), reset_less=True)
-        m.d.comb += [scale.total.eq(held), scale.keep.eq(self.scale_bit), scale.addend.eq(scaled << 1)]
-        m.d.sync += [scaled.eq(scale.sum), self.valid.eq(self.finish), self.result.eq(0)]
-        with m.If(self.clear):
-            m.d.sync += scaled.eq(0)
-        with m.If(self.finish):
-            m.d.sync += self.result.eq(scale.sum.as_signed())
+        scale_sum(m, self, held, bits=self._scaled)
         return m
+
+
+def accumulate(m: Module, unit: wiring.Component, total: Signal, *, shift: int, gated: bool) -> Value:
+    """``total`` and the addend of ``unit``, which has the members of a :class:`ScaledSum`."""
+    if not shift and not gated:
+        return total + unit.addend
+    width, addend_width = len(total), len(unit.addend)
+    if not shift:
+        m.submodules.accumulate = adder = share(
+            SignedAdder, width=width, a_width=width, b_width=addend_width, signs=False
+        )
+        m.d.comb += [adder.a.eq(total), adder.b.eq(unit.addend), adder.carry.eq(unit.carry)]
+        return adder.sum
+    m.submodules.accumulate = adder = share(
+        ShiftedAdder, width=width, total_width=width, addend_width=addend_width, shift=shift, carry=gated
+    )
+    m.d.comb += [adder.total.eq(total), adder.addend.eq(unit.addend), adder.far.eq(unit.far)]
+    if gated:
+        m.d.comb += [adder.fill.eq(unit.carry.replicate(shift)), adder.carry.eq(unit.carry)]
+    return adder.sum
+
+
+def scale_sum(m: Module, unit: wiring.Component, held: Signal, *, bits: int) -> None:
+    """Multiply ``held`` by the scale of ``unit``, which has the members of a :class:`ScaledSum`; products have ``bits`` bits."""
+    width = bits + bits % 2
+    m.submodules.scale = scale = share(GatedAdder, width=width, addend_width=width)
+    scaled = Signal(signed(width), reset_less=True)
+    m.d.comb += [scale.total.eq(held), scale.keep.eq(unit.scale_bit), scale.addend.eq(scaled << 1)]
+    m.d.sync += [scaled.eq(scale.sum), unit.valid.eq(unit.finish), unit.result.eq(0)]
+    with m.If(unit.clear):
+        m.d.sync += scaled.eq(0)
+    with m.If(unit.finish):
+        m.d.sync += unit.result.eq(scale.sum.as_signed())
 
 
 class BitSerialElement(wiring.Component):

@@ -21,6 +21,7 @@ from hw.pe.lookup_times import (
     LEAST_K,
     MOST_GROUPS,
     MOST_K,
+    MOST_OUTPUTS,
     MOST_PLANES,
     builder_cycles,
     checked,
@@ -189,6 +190,8 @@ class LookupUnit(wiring.Component):
     stored : bool
         The unit keeps its tables, two of each lookup, in distributed RAM: 16 entries where k is 4. An entry of every lookup is
         written in a cycle, so that a table must be of use for 2**(k - 1) cycles.
+    outputs : int
+        1 to 16, whose codes follow each other: so that tables are of use for longer.
 
     Members
     -------
@@ -203,7 +206,7 @@ class LookupUnit(wiring.Component):
     total : In(signed), total_negative : In(1)
         Sum of the tables' activations, and whether it is taken off: the bit of the plane in the zero point. ``times.extra`` cycles
         after ``tables``; only with ``zero_points``.
-    shift, add, last, scale_bit, finish, result, valid
+    shift, add, last, output, first, load, drain, scale_bit, finish, result, valid
         As of :class:`hw.pe.plane_sum.PlaneSum`.
 
     Timing
@@ -226,6 +229,7 @@ class LookupUnit(wiring.Component):
         zero_points: bool,
         width: int | None = None,
         stored: bool = False,
+        outputs: int = 1,
     ) -> None:
         self._k = checked("k", k, LEAST_K, MOST_K)
         self._lookups = checked("groups_per_lane", groups_per_lane, 1, MOST_GROUPS)
@@ -236,12 +240,12 @@ class LookupUnit(wiring.Component):
         whole = -(-group // self._k) * most * ((1 << planes) - 1)
         self._sum = {
             "operands": self._lookups, "most": most, "planes": planes, "group_most": whole << zero_points,
-            "extra": zero_points,
+            "extra": zero_points, "outputs": checked("outputs", outputs, 1, MOST_OUTPUTS),
         }  # fmt: skip
         self._zero_points = zero_points
         self._total = signed(signed_bits(-self._lookups * most, self._lookups * most - 1))
         self.times = plane_times(self._lookups, planes=planes, extra=zero_points, before=1)
-        self._planes, self._stored = planes, stored
+        self._planes, self._stored, self._outputs = planes, stored, outputs
         tables: dict[str, wiring.Member] = {
             "tables": In(data.ArrayLayout(half_table(self._k, self._width), self._lookups))
         }
@@ -255,7 +259,7 @@ class LookupUnit(wiring.Component):
         super().__init__(
             tables
             | {"codes": In(data.ArrayLayout(lookup_code(self._k), self._lookups))}
-            | control_members(planes)
+            | control_members(planes, outputs)
             | ({"total": In(self._total), "total_negative": In(1)} if zero_points else {})
         )
 
@@ -270,7 +274,7 @@ class LookupUnit(wiring.Component):
                 found.eq(self._entry(m, place)),
                 negative.eq(self.codes[place].negative),
             ]
-        connect_control(m, self, sums, self._planes)
+        connect_control(m, self, sums, self._planes, self._outputs)
         if self._zero_points:
             m.d.comb += [sums.extra.eq(self.total), sums.extra_negative.eq(self.total_negative)]
         return m

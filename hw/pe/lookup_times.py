@@ -13,6 +13,8 @@ MOST_GROUPS = 32
 """Lookups that are summed before an accumulator."""
 MOST_PLANES = 8
 """Bits of a weight."""
+MOST_OUTPUTS = 16
+"""Sums that a unit keeps: the depth of distributed RAM."""
 
 
 def checked(name: str, value: int, least: int, most: int) -> int:
@@ -44,7 +46,7 @@ class PlaneTimes:
     shift, last : int
         From the operands to their shift; from the last operands of a group to ``last``.
     scale : int
-        From ``last`` to the first bit of the scale.
+        From ``last``, or with several outputs ``load``, to the first bit of the scale.
     result : int
         From ``finish``, which comes with its last bit, to the result.
     """
@@ -57,7 +59,7 @@ class PlaneTimes:
 
     @property
     def latency(self) -> int:
-        """From the last operands of a group to the result."""
+        """From the last operands of a group to the result; with several outputs later by ``load`` after ``last``."""
         return self.last + self.scale + SCALE_BITS - 1 + self.result
 
 

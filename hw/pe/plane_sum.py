@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.pe.accumulate import SignedAdder
-from hw.pe.bit_serial import GROUPS, RESULT_BITS, ScaledSum, signed_bits
-from hw.pe.lookup_times import MOST_PLANES, checked, plane_times
+from hw.pe.bit_serial import GROUPS, RESULT_BITS, ScaledSum, accumulate, scale_sum, signed_bits
+from hw.pe.element_times import SCALE_BITS
+from hw.pe.lookup_times import MOST_OUTPUTS, MOST_PLANES, checked, plane_times
 from hw.share import share
 
 
@@ -38,16 +40,21 @@ def operand_members(*, operands: int, most: int, extra: bool) -> dict[str, wirin
     } | ({"extra": In(last), "extra_negative": In(1)} if extra else {})
 
 
-def control_members(planes: int) -> dict[str, wiring.Member]:
+def control_members(planes: int, outputs: int = 1) -> dict[str, wiring.Member]:
     """What :class:`PlaneSum` has besides operands."""
-    return {
+    members: dict[str, wiring.Member] = {
         "add": In(1),
         "last": In(1),
         "scale_bit": In(1),
         "finish": In(1),
         "result": Out(RESULT_BITS),
         "valid": Out(1),
-    } | ({"shift": In(range(planes))} if planes > 1 else {})
+    }
+    if planes > 1:
+        members["shift"] = In(range(planes))
+    if outputs > 1:
+        members |= {"output": In(range(outputs)), "first": In(1), "load": In(1), "drain": In(range(outputs))}
+    return members
 
 
 class SignedTree(wiring.Component):
@@ -125,6 +132,68 @@ class SignedTree(wiring.Component):
         return _Sum(register, count, None, tuple(later))
 
 
+class StoredSums(wiring.Component):
+    """Sums up groups of several outputs in distributed RAM; those that are complete wait in another for their scales.
+
+    Parameters
+    ----------
+    addend_width, least, most, shift : int
+        As of :class:`hw.pe.bit_serial.ScaledSum`.
+    outputs : int
+        2 to 16.
+
+    Members
+    -------
+    next, first : In
+        Which output the next cycle's addend is of, and whether its sum begins with it.
+    addend, carry, far, add, last
+        As of ``ScaledSum`` with ``gated``; here ``last`` only says that this output's sum is complete. An output has an addend in no
+        two cycles one after the other.
+    load : In(1), drain : In(range(outputs))
+        The scale's bits begin in the next cycle, and are for this output.
+    scale_bit, finish, clear, result, valid
+        As of ``ScaledSum``.
+    """
+
+    def __init__(self, *, addend_width: int, least: int, most: int, shift: int, outputs: int) -> None:
+        self._width, self._shift, self._outputs = signed_bits(least, most), shift, outputs
+        self._scaled = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most)))
+        flags = ("first", "carry", "far", "add", "last", "load", "scale_bit", "finish", "clear")
+        super().__init__(
+            {name: In(1) for name in flags}
+            | {
+                "next": In(range(outputs)),
+                "addend": In(signed(addend_width)),
+                "drain": In(range(outputs)),
+                "result": Out(RESULT_BITS),
+                "valid": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        # Of registers that are cleared by what happens the design's reset would need a gate before that.
+        total, held = (Signal(signed(self._width), name=name, reset_less=True) for name in ("total", "held"))
+        added, output = Signal.like(total), Signal.like(self.next)
+        open_sums, complete = (
+            Memory(shape=signed(self._width), depth=self._outputs, init=[]) for _ in range(2)
+        )
+        m.submodules.open_sums, m.submodules.complete = open_sums, complete
+        for memory, enable in ((open_sums, self.add), (complete, self.last)):
+            write = memory.write_port()
+            m.d.comb += [write.en.eq(enable), write.addr.eq(output), write.data.eq(added)]
+        before, after = open_sums.read_port(domain="comb"), complete.read_port(domain="comb")
+        m.d.comb += [before.addr.eq(self.next), after.addr.eq(self.drain)]
+        m.d.sync += [output.eq(self.next), total.eq(before.data)]
+        with m.If(self.first):
+            m.d.sync += total.eq(0)
+        with m.If(self.load):
+            m.d.sync += held.eq(after.data)
+        m.d.comb += added.eq(accumulate(m, self, total, shift=self._shift, gated=True))
+        scale_sum(m, self, held, bits=self._scaled)
+        return m
+
+
 class PlaneSum(wiring.Component):
     """Sums up operands that are plus or minus, each shifted by its plane, over a group; then multiplies by the group's scale.
 
@@ -141,6 +210,8 @@ class PlaneSum(wiring.Component):
         The greatest and, with a minus, least sum of a group.
     extra : bool
         As of :class:`SignedTree`.
+    outputs : int
+        1 to 16. With more than one the operands are of one output or another, of none in two cycles one after the other.
 
     Members
     -------
@@ -152,6 +223,10 @@ class PlaneSum(wiring.Component):
         The operands of ``times.last`` cycles ago count.
     last : In(1)
         They are the last of a group.
+    output : In(range(outputs)), first : In(1)
+        Which output they are of, and whether they are the first of a group; like the next two only with several outputs.
+    load : In(1), drain : In(range(outputs))
+        The next scale is this output's: when its ``last`` has been, and before that of its next group.
     scale_bit, finish : In(1)
         Of the group's scale the highest bit first, from ``times.scale`` cycles after ``last`` on; with the last of the eight.
     result : Out(32), valid : Out(1)
@@ -159,16 +234,19 @@ class PlaneSum(wiring.Component):
 
     Timing
     ------
-    ``times`` (:class:`hw.pe.lookup_times.PlaneTimes`). Operands in any cycles; two ``last`` must be 8 cycles or more apart. A reset
-    must last two cycles or more.
+    ``times`` (:class:`hw.pe.lookup_times.PlaneTimes`). Operands in any cycles; two ``last``, or with several outputs two ``load``, must
+    be 8 cycles or more apart. A reset must last two cycles or more.
     """
 
-    def __init__(self, *, operands: int, most: int, planes: int, group_most: int, extra: bool) -> None:
+    def __init__(
+        self, *, operands: int, most: int, planes: int, group_most: int, extra: bool, outputs: int = 1
+    ) -> None:
+        self._outputs = checked("outputs", outputs, 1, MOST_OUTPUTS)
         self._planes = checked("planes", planes, 1, MOST_PLANES)
         self._group_most = operator.index(group_most)
         self._tree = {"operands": operands, "most": most, "extra": extra}
         self.times = plane_times(operands, planes=planes, extra=extra)
-        super().__init__(operand_members(**self._tree) | control_members(self._planes))
+        super().__init__(operand_members(**self._tree) | control_members(self._planes, self._outputs))
 
     def elaborate(self, platform):
         m = Module()
@@ -184,10 +262,20 @@ class PlaneSum(wiring.Component):
             for bit in range(len(shift) - 1):
                 addend, carry, shift = self._shifted(m, addend, carry, shift, bit)
             far = shift[-1]
-        m.submodules.scaled = scaled = share(
-            ScaledSum, addend_width=len(addend), least=-self._group_most, most=self._group_most, shift=highest, gated=True
-        )  # fmt: skip
-        ends, clear = Signal(init=1), Signal(init=1)
+        sizes = {"addend_width": len(addend), "least": -self._group_most, "most": self._group_most, "shift": highest}
+        if self._outputs > 1:
+            m.submodules.scaled = scaled = share(StoredSums, **sizes, outputs=self._outputs)
+            load, drain = Signal(), Signal.like(self.drain, name="drain_register")
+            m.d.sync += [load.eq(self.load), drain.eq(self.drain)]
+            m.d.comb += [
+                scaled.next.eq(self.output),
+                scaled.first.eq(self.first),
+                scaled.load.eq(load),
+                scaled.drain.eq(drain),
+            ]
+        else:
+            m.submodules.scaled = scaled = share(ScaledSum, **sizes, gated=True)
+        ends, clear = Signal(init=self._outputs == 1), Signal(init=1)
         add, scale_bit, finish = Signal(), Signal(), Signal()
         m.d.sync += [
             add.eq(self.add),
@@ -227,9 +315,11 @@ class PlaneSum(wiring.Component):
         return register, lacks, still
 
 
-def connect_control(m: Module, outer: wiring.Component, inner: wiring.Component, planes: int) -> None:
+def connect_control(
+    m: Module, outer: wiring.Component, inner: wiring.Component, planes: int, outputs: int = 1
+) -> None:
     """``inner``'s :func:`control_members` are ``outer``'s."""
-    for name, member in control_members(planes).items():
+    for name, member in control_members(planes, outputs).items():
         to, of = (inner, outer) if member.flow == In else (outer, inner)
         m.d.comb += getattr(to, name).eq(getattr(of, name))
 
