@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from mapped import run_component, run_mapped
 from test_block_ram import synthesised
 
-from hw.pe.lookup import LookupUnit, TableBuilder, TernaryUnit
+from hw.pe.lookup import LookupUnit, SerialTableBuilder, TableBuilder, TernaryUnit
 from hw.pe.lookup_times import builder_cycles, entry_bits
 from sim import lookup
 
 BITS = 8
 """Of a scale."""
+FLAGS = ("add", "last", "finish", "scale_bit", "first", "load", "write")
+"""Low where a schedule does not say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def simulate(component, inputs, expected):
 
     async def bench(ctx):
         for cycle in range(max([*inputs, *expected]) + 3):
-            given = {"add": 0, "last": 0, "finish": 0, "scale_bit": 0} | inputs.get(cycle, {})
+            given = {name: 0 for name in FLAGS if hasattr(component, name)} | inputs.get(cycle, {})
             for name, value in given.items():
                 ctx.set(getattr(component, name), value)
             due = expected.get(cycle)
@@ -188,6 +190,101 @@ def test_builder(k):
         assert seen[cycle + late]["entries"] == wanted, cycle
 
 
+def run_outputs(groups, *, k, lookups, planes, outputs, zero_points=False, group=256):
+    """Groups of several outputs with the same activations: ``codes`` [outputs, size], scales, zero points; from stored tables."""
+    unit = LookupUnit(
+        k=k, groups_per_lane=lookups, planes=planes, group=group, zero_points=zero_points, stored=True,
+        outputs=outputs,
+    )  # fmt: skip
+    plan, entries = Schedule(unit), 1 << k - 1
+    used, written, count, load, ends = [0, 0], 0, 0, 0, [-1] * outputs
+    for x, codes, bits, scales, zeros in groups:
+        half = lookup.half_table(x.reshape(-1, lookups, k))
+        entry, negative = lookup.recoded(lookup.indices(codes, bits=bits, k=k), k)
+        entry, negative = (a.reshape(bits, outputs, -1, lookups) for a in (entry, negative))
+        # The sums that are complete wait for their scales while the next ones are made.
+        plan.cycle = max(plan.cycle, load + BITS + 1 - len(half) * bits * outputs)
+        for part, tables in enumerate(half):
+            bank = count % 2
+            count += 1
+            begin = max(used[bank], written)
+            for place in range(entries):
+                plan.at(begin + place, write=1, address=bank << k - 1 | place, entries=tables[:, place].tolist())
+            written = begin + entries
+            plan.cycle = max(plan.cycle, written)
+            for plane in range(bits):
+                for output in range(outputs):
+                    plan.at(
+                        plan.cycle, bank=bank,
+                        codes=[
+                            {"entry": int(e), "negative": int(n)}
+                            for e, n in zip(entry[plane, output, part], negative[plane, output, part], strict=True)
+                        ],
+                    )  # fmt: skip
+                    plan.count()
+                    due = plan.cycle + plan.times.last
+                    plan.at(due, place=output, first=int(part == plane == 0))
+                    if planes > 1:
+                        plan.at(plan.cycle + plan.times.shift, shift=plane)
+                    if zero_points:
+                        plan.at(
+                            plan.cycle + plan.times.extra, total=int(tables[:, -1].sum()),
+                            total_negative=int(zeros[output]) >> plane & 1,
+                        )  # fmt: skip
+                    if part == len(half) - 1 and plane == bits - 1:
+                        plan.at(due, last=1)
+                        ends[output] = due
+                    plan.cycle += 1
+            used[bank] = plan.cycle
+        for output in range(outputs):
+            load = max(load + BITS, ends[output] + 1)
+            plan.at(load, load=1, drain=output)
+            for bit in range(BITS):
+                plan.at(load + plan.times.scale + bit, scale_bit=int(scales[output]) >> BITS - 1 - bit & 1)
+            plan.at(load + plan.times.scale + BITS - 1, finish=1)
+            late = load - ends[output] - plan.times.scale + 1
+            result = lookup.group_result(
+                x, codes[output], bits=bits, k=k, scale=int(scales[output]),
+                zero=int(zeros[output]) if zero_points else None,
+            )  # fmt: skip
+            plan.expected[ends[output] - plan.times.last + plan.times.latency + late] = result
+    simulate(unit, plan.inputs, plan.expected)
+
+
+@pytest.mark.parametrize("zero_points", [False, True])
+@pytest.mark.parametrize(
+    ("k", "lookups", "planes", "outputs"), [(4, 2, 1, 8), (4, 8, 2, 4), (3, 3, 4, 2), (4, 4, 4, 2), (5, 2, 3, 5)]
+)
+def test_stored_tables(k, lookups, planes, outputs, zero_points):
+    """Random groups of all widths, and the extremes, with tables written while those before them are in use."""
+    random = np.random.default_rng(k * 100 + planes)
+    groups = []
+    for i in range(12):
+        size, bits = k * lookups * int(random.integers(1, 5)), 1 + i % planes
+        x = random.integers(-128, 128, size=size)
+        codes, zeros = random.integers(1 << bits, size=(outputs, size)), random.integers(1 << bits, size=outputs)
+        if i % 3 == 2:
+            x[:], codes[:] = (-128, 127)[i // 3 % 2], ((1 << bits) - 1) * (i // 6)
+        groups.append((x, codes, bits, random.integers(256, size=outputs), zeros))
+    run_outputs(groups, k=k, lookups=lookups, planes=planes, outputs=outputs, zero_points=zero_points)
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 5, 6])
+def test_serial_builder(k):
+    """An entry a cycle, of new activations each time."""
+    random = np.random.default_rng(k)
+    given = random.integers(-128, 128, size=(80, k))
+    given[:30] = random.choice([-128, 127], size=(30, k))
+    index = random.integers(1 << k - 1, size=80)
+    stimulus = [
+        {"activations": sum((int(x) & 255) << 8 * i for i, x in enumerate(row)), "index": int(one)}
+        for row, one in zip(given, index, strict=True)
+    ]
+    seen, late, width = run_component(SerialTableBuilder(k=k), stimulus), builder_cycles(k), entry_bits(k)
+    for cycle, (row, one) in enumerate(zip(given[:-late], index, strict=False)):
+        assert seen[cycle + late]["entry"] == int(lookup.half_table(row)[one]) % (1 << width), cycle
+
+
 def run_ternary(groups, *, lanes, group=256):
     """Groups of activations, weights, scale and pause."""
     unit = TernaryUnit(lanes=lanes, group=group)
@@ -247,6 +344,9 @@ MAPPED = {
     "two planes": lambda: LookupUnit(k=3, groups_per_lane=3, planes=2, group=32, zero_points=True),
     "four planes": lambda: LookupUnit(k=4, groups_per_lane=4, planes=4, group=32, zero_points=True),
     "quantised": lambda: LookupUnit(k=4, groups_per_lane=2, planes=4, group=32, zero_points=False, width=8),
+    "stored": lambda: LookupUnit(
+        k=4, groups_per_lane=2, planes=2, group=32, zero_points=False, stored=True, outputs=4
+    ),
     "ternary": lambda: TernaryUnit(lanes=5, group=32),
     "builder": lambda: TableBuilder(k=4),
 }

@@ -206,7 +206,7 @@ class LookupUnit(wiring.Component):
     total : In(signed), total_negative : In(1)
         Sum of the tables' activations, and whether it is taken off: the bit of the plane in the zero point. ``times.extra`` cycles
         after ``tables``; only with ``zero_points``.
-    shift, add, last, output, first, load, drain, scale_bit, finish, result, valid
+    shift, add, last, place, first, load, drain, scale_bit, finish, result, valid
         As of :class:`hw.pe.plane_sum.PlaneSum`.
 
     Timing

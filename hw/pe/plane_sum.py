@@ -53,7 +53,7 @@ def control_members(planes: int, outputs: int = 1) -> dict[str, wiring.Member]:
     if planes > 1:
         members["shift"] = In(range(planes))
     if outputs > 1:
-        members |= {"output": In(range(outputs)), "first": In(1), "load": In(1), "drain": In(range(outputs))}
+        members |= {"place": In(range(outputs)), "first": In(1), "load": In(1), "drain": In(range(outputs))}
     return members
 
 
@@ -223,7 +223,7 @@ class PlaneSum(wiring.Component):
         The operands of ``times.last`` cycles ago count.
     last : In(1)
         They are the last of a group.
-    output : In(range(outputs)), first : In(1)
+    place : In(range(outputs)), first : In(1)
         Which output they are of, and whether they are the first of a group; like the next two only with several outputs.
     load : In(1), drain : In(range(outputs))
         The next scale is this output's: when its ``last`` has been, and before that of its next group.
@@ -268,7 +268,7 @@ class PlaneSum(wiring.Component):
             load, drain = Signal(), Signal.like(self.drain, name="drain_register")
             m.d.sync += [load.eq(self.load), drain.eq(self.drain)]
             m.d.comb += [
-                scaled.next.eq(self.output),
+                scaled.next.eq(self.place),
                 scaled.first.eq(self.first),
                 scaled.load.eq(load),
                 scaled.drain.eq(drain),
