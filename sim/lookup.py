@@ -10,7 +10,7 @@ microsoft/T-MAC, ``lut_ctor.cc`` and ``tbl.cc``.
 from __future__ import annotations
 
 import numpy as np
-
+import numpy.typing as npt
 
 GREATEST = 127
 """Of a quantised entry; the least is the same with a minus."""
@@ -63,7 +63,9 @@ def looked_up(half: np.ndarray, entry: np.ndarray, negative: np.ndarray) -> np.n
     return np.where(negative, -found, found)
 
 
-def group_sum(activations: np.ndarray, codes: np.ndarray, *, bits: int, k: int, zero: int | None = None) -> int:
+def group_sum(
+    activations: np.ndarray, codes: np.ndarray, *, bits: int, k: int, zero: int | None = None
+) -> int:
     """Sum of activations times q' - z', by lookups; z' is that of code ``zero``, without it nothing.
 
     That is twice the sum of activations times q - z.
@@ -142,7 +144,7 @@ def plane_sums(tables: np.ndarray, index: np.ndarray) -> np.ndarray:
     return np.asarray(tables, dtype=np.int32)[np.arange(len(tables)), index].sum(-1, dtype=np.int32)
 
 
-def fused(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+def fused(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike) -> np.ndarray:
     """float32 a × b + c, rounded once: the float64 sum is made odd where it is not exact, so that it may be rounded again."""
     product = np.asarray(a, dtype=np.float64) * np.asarray(b, dtype=np.float64)
     addend = np.asarray(c, dtype=np.float64)
@@ -175,7 +177,7 @@ def tmac(
         part = slice(group * tables_per_scale, (group + 1) * tables_per_scale)
         sums = plane_sums(tables[part], index[..., part]).astype(_FLOAT)
         for plane in range(bits):
-            value = fused(sums[plane], table_scales[group], bias[group] if plane == 0 else _FLOAT(0))
+            value = fused(sums[plane], table_scales[group], bias[group] * _FLOAT(plane == 0))
             planes[plane] = fused(value, scales[:, group], planes[plane])
         if zeros is not None:
             planes[0] = fused(zeros[:, group], _FLOAT(2) * bias[group], planes[0])
@@ -188,8 +190,8 @@ def tmac(
 def half_float_table(activations: np.ndarray) -> np.ndarray:
     """float16 sums [..., 8] of float16 [..., 4] with minus the first, bit j of the entry being activation j + 1's sign.
 
-    Each is the exact sum, rounded once: four halves lie within 2**-24 and 2**18, so that float64 holds it. The published RTL takes
-    the first weight as the sign, not the last.
+    Each is the exact sum, rounded once: four halves lie within 2**-24 and 2**18, so that float64 holds it. The published RTL
+    takes the first weight as the sign, not the last.
     """
     x = np.asarray(activations, dtype=np.float16).astype(np.float64)
     entries = np.stack(
@@ -207,13 +209,15 @@ def half_float_codes(codes: np.ndarray, *, bits: int) -> np.ndarray:
     return np.concatenate([first, (codes[..., 1:, :] ^ first) & mask], -2)
 
 
-def half_float_sums(entries: np.ndarray, recoded_codes: np.ndarray, start: np.ndarray, *, bits: int) -> np.ndarray:
+def half_float_sums(
+    entries: np.ndarray, recoded_codes: np.ndarray, start: np.ndarray, *, bits: int
+) -> np.ndarray:
     """float16 [..., M, N]: ``start`` and the entries of every plane, the lowest first, times 2**plane, added one by one.
 
     ``entries`` [..., M, 8], ``recoded_codes`` [..., 4, N]. Unlike the published RTL a zero entry stays zero in every plane, and
     what is too great becomes infinity.
     """
-    total = np.asarray(start, dtype=np.float16)
+    total: np.ndarray = np.asarray(start, dtype=np.float16)
     codes = np.asarray(recoded_codes)
     for plane in range(bits):
         bit = codes >> plane & 1

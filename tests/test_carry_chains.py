@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Adders and multiplexers that synthesis replaces by cells: proved equal to the components by Yosys, against its own models of these."""
+"""Adders and multiplexers that synthesis replaces by cells: proved equal by Yosys to the components, with its models of cells."""
 
 import pytest
 
@@ -46,9 +46,7 @@ SHIFTED = [(12, 5, 9, 2), (13, 12, 9, 2), (15, 14, 9, 2), (24, 24, 15, 4), (9, 9
 @pytest.mark.parametrize(("width", "total", "addend", "shift"), SHIFTED)
 def test_shifted_adder(width, total, addend, shift, carry):
     """Even and odd widths; a total and an addend that are extended; for all values."""
-    said = proved(
-        ShiftedAdder(width=width, total_width=total, addend_width=addend, shift=shift, carry=carry)
-    )
+    said = proved(ShiftedAdder(width=width, total_width=total, addend_width=addend, shift=shift, carry=carry))
     assert "SAT proof finished - no model found: SUCCESS!" in said
 
 

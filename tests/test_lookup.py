@@ -11,7 +11,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mapped import run_component, run_mapped
-from test_block_ram import synthesised
+from test_block_ram import number, synthesised
 
 from hw.pe.lookup import LookupUnit, SerialTableBuilder, TableBuilder, TernaryUnit
 from hw.pe.lookup_times import builder_cycles, entry_bits
@@ -88,6 +88,11 @@ class Schedule:
         self.expected[self.before + self.times.latency] = result
 
 
+def codes_of(entries, negatives):
+    """For ``codes``."""
+    return [{"entry": int(e), "negative": int(n)} for e, n in zip(entries, negatives, strict=True)]
+
+
 def run(groups, *, k, lookups, planes, group=256, zero_points=False):
     unit = LookupUnit(k=k, groups_per_lane=lookups, planes=planes, group=group, zero_points=zero_points)
     plan = Schedule(unit)
@@ -100,7 +105,7 @@ def run(groups, *, k, lookups, planes, group=256, zero_points=False):
             for plane in one.order or range(one.bits):
                 plan.at(
                     plan.cycle, tables=tables.tolist(),
-                    codes=[{"entry": int(e), "negative": int(n)} for e, n in zip(entry[plane, part], negative[plane, part], strict=True)],
+                    codes=codes_of(entry[plane, part], negative[plane, part]),
                 )  # fmt: skip
                 plan.count()
                 if planes > 1:
@@ -147,7 +152,8 @@ def test_random_groups(k, lookups, planes):
 @settings(max_examples=20)
 @given(
     lookups=st.sampled_from([1, 2, 3, 4, 8, 16]), k=st.integers(2, 5), planes=st.integers(1, 8),
-    seed=st.integers(0, 2**32 - 1), shape=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 3), st.integers(0, 9)), min_size=1, max_size=5),
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.lists(st.tuples(st.integers(1, 8), st.integers(1, 3), st.integers(0, 9)), min_size=1, max_size=5),
 )  # fmt: skip
 def test_zero_points(lookups, k, planes, seed, shape):
     """Groups of any length, width and pause; every other one without a zero point."""
@@ -209,17 +215,16 @@ def run_outputs(groups, *, k, lookups, planes, outputs, zero_points=False, group
             count += 1
             begin = max(used[bank], written)
             for place in range(entries):
-                plan.at(begin + place, write=1, address=bank << k - 1 | place, entries=tables[:, place].tolist())
+                plan.at(
+                    begin + place, write=1, address=bank << k - 1 | place, entries=tables[:, place].tolist()
+                )
             written = begin + entries
             plan.cycle = max(plan.cycle, written)
             for plane in range(bits):
                 for output in range(outputs):
                     plan.at(
                         plan.cycle, bank=bank,
-                        codes=[
-                            {"entry": int(e), "negative": int(n)}
-                            for e, n in zip(entry[plane, output, part], negative[plane, output, part], strict=True)
-                        ],
+                        codes=codes_of(entry[plane, output, part], negative[plane, output, part]),
                     )  # fmt: skip
                     plan.count()
                     due = plan.cycle + plan.times.last
@@ -253,7 +258,8 @@ def run_outputs(groups, *, k, lookups, planes, outputs, zero_points=False, group
 
 @pytest.mark.parametrize("zero_points", [False, True])
 @pytest.mark.parametrize(
-    ("k", "lookups", "planes", "outputs"), [(4, 2, 1, 8), (4, 8, 2, 4), (3, 3, 4, 2), (4, 4, 4, 2), (5, 2, 3, 5)]
+    ("k", "lookups", "planes", "outputs"),
+    [(4, 2, 1, 8), (4, 8, 2, 4), (3, 3, 4, 2), (4, 4, 4, 2), (5, 2, 3, 5)],
 )
 def test_stored_tables(k, lookups, planes, outputs, zero_points):
     """Random groups of all widths, and the extremes, with tables written while those before them are in use."""
@@ -262,7 +268,10 @@ def test_stored_tables(k, lookups, planes, outputs, zero_points):
     for i in range(12):
         size, bits = k * lookups * int(random.integers(1, 5)), 1 + i % planes
         x = random.integers(-128, 128, size=size)
-        codes, zeros = random.integers(1 << bits, size=(outputs, size)), random.integers(1 << bits, size=outputs)
+        codes, zeros = (
+            random.integers(1 << bits, size=(outputs, size)),
+            random.integers(1 << bits, size=outputs),
+        )
         if i % 3 == 2:
             x[:], codes[:] = (-128, 127)[i // 3 % 2], ((1 << bits) - 1) * (i // 6)
         groups.append((x, codes, bits, random.integers(256, size=outputs), zeros))
@@ -310,9 +319,8 @@ def test_ternary(lanes):
     groups = []
     for _ in range(20):
         size = lanes * int(random.integers(1, 256 // lanes + 1) if lanes > 8 else random.integers(1, 20))
-        groups.append(
-            (random.integers(-128, 128, size=size), random.integers(-1, 2, size=size), int(random.integers(256)), int(random.integers(3)))
-        )  # fmt: skip
+        x, w = random.integers(-128, 128, size=size), random.integers(-1, 2, size=size)
+        groups.append((x, w, int(random.integers(256)), int(random.integers(3))))
     run_ternary(groups, lanes=lanes)
 
 
@@ -361,7 +369,7 @@ def test_mapped(make):
     stimulus = [
         {"rst": int(cycle % 97 < 2)}
         | {
-            name: int(random.random() < 0.1) if name in CONTROL else int.from_bytes(random.bytes(width // 8 + 1), "little") % (1 << width)
+            name: int(random.random() < 0.1) if name in CONTROL else number(random, width)
             for name, width in widths.items()
         }
         for cycle in range(300)

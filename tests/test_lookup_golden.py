@@ -39,7 +39,9 @@ TABLES = 16
 def test_tmac(arrays, case):
     """Tables, their scales, sums of activations, indices, int32 sums and the products themselves, bit for bit."""
     bits = int(case[1])
-    given = {name.removeprefix(f"{case}_"): value for name, value in arrays.items() if name.startswith(f"{case}_")}
+    given = {
+        name.removeprefix(f"{case}_"): value for name, value in arrays.items() if name.startswith(f"{case}_")
+    }
     x = given["x"][0]
     tables, scales = lookup.quantised_tables(x, tables_per_scale=TABLES)
     index = lookup.indices(given["w"], bits=bits, k=4)

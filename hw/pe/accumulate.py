@@ -69,7 +69,8 @@ class SignedAdder(wiring.Component):
 
     Members
     -------
-    a : In(signed(a_width)), a_negative : In(1), b : In(signed(b_width)), b_negative : In(1), carry : In(1), sum : Out(signed(width))
+    a : In(signed(a_width)), a_negative : In(1), b : In(signed(b_width)), b_negative : In(1)
+    carry : In(1), sum : Out(signed(width))
 
     Raises
     ------

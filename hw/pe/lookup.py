@@ -70,7 +70,9 @@ class TableBuilder(wiring.Component):
 
     def __init__(self, *, k: int) -> None:
         self._k = checked("k", k, LEAST_K, MOST_K)
-        super().__init__({"activations": In(data.ArrayLayout(signed(8), self._k)), "entries": Out(half_table(self._k))})
+        super().__init__(
+            {"activations": In(data.ArrayLayout(signed(8), self._k)), "entries": Out(half_table(self._k))}
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -156,9 +158,7 @@ class TableSelect(wiring.Component):
     """
 
     def __init__(self, *, width: int, index_bits: int) -> None:
-        super().__init__(
-            {"entries": In(width << index_bits), "index": In(index_bits), "entry": Out(width)}
-        )
+        super().__init__({"entries": In(width << index_bits), "index": In(index_bits), "entry": Out(width)})
 
     def elaborate(self, platform):
         m = Module()
@@ -169,9 +169,10 @@ class TableSelect(wiring.Component):
 class LookupUnit(wiring.Component):
     """``groups_per_lane`` lookups a cycle for one output, summed over the planes and the weights of a group, and scaled.
 
-    Exact for all activations. A zero point z is a weight too, of the reinterpreted value z' = 2z - (2**b - 1): in each plane the sum
-    of the tables' activations is taken off with the sign of z's bit. That sum is the same for all outputs of a row of activations
-    (their tables' last entries together); here it costs one adder. Two's complement is z = 2**(b - 1), bipolar weights need none.
+    Exact for all activations. A zero point z is a weight too, of the reinterpreted value z' = 2z - (2**b - 1): in each plane the
+    sum of the tables' activations is taken off with the sign of z's bit. That sum is the same for all outputs of a row of
+    activations (their tables' last entries together); here it costs one adder. Two's complement is z = 2**(b - 1), bipolar
+    weights need none.
 
     Parameters
     ----------
@@ -204,8 +205,8 @@ class LookupUnit(wiring.Component):
     write : In(1), address : In(k), entries : In(ArrayLayout(signed, groups_per_lane))
         An entry of every lookup, to be read from the next cycle on; the highest bit of ``address`` is the bank.
     total : In(signed), total_negative : In(1)
-        Sum of the tables' activations, and whether it is taken off: the bit of the plane in the zero point. ``times.extra`` cycles
-        after ``tables``; only with ``zero_points``.
+        Sum of the tables' activations, and whether it is taken off: the bit of the plane in the zero point. ``times.extra``
+        cycles after ``tables``; only with ``zero_points``.
     shift, add, last, place, first, load, drain, scale_bit, finish, result, valid
         As of :class:`hw.pe.plane_sum.PlaneSum`.
 
@@ -234,7 +235,9 @@ class LookupUnit(wiring.Component):
         self._k = checked("k", k, LEAST_K, MOST_K)
         self._lookups = checked("groups_per_lane", groups_per_lane, 1, MOST_GROUPS)
         planes = checked("planes", planes, 1, MOST_PLANES)
-        self._width = entry_bits(self._k) if width is None else checked("width", width, 2, entry_bits(self._k))
+        self._width = (
+            entry_bits(self._k) if width is None else checked("width", width, 2, entry_bits(self._k))
+        )
         group = group_weights(group)
         most = 128 * self._k if width is None else 1 << self._width - 1
         whole = -(-group // self._k) * most * ((1 << planes) - 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass, field
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
@@ -23,7 +24,7 @@ from hw.share import share
 
 @dataclass(frozen=True)
 class _Sum:
-    """A sum on its way down the tree: of ``count`` times the greatest operand, less what ``lacks`` says; inverted with ``sign``."""
+    """A sum on its way down the tree: as of ``count`` operands, less what ``lacks`` says; inverted with ``sign``."""
 
     value: Value
     count: int
@@ -111,7 +112,9 @@ class SignedTree(wiring.Component):
         register = Signal(signed(self._width(count)), name=name)
         if len(parts) == 1:
             (part,) = parts
-            m.d.sync += register.eq(part.value if part.sign is None else Mux(part.sign, ~part.value, part.value))
+            m.d.sync += register.eq(
+                part.value if part.sign is None else Mux(part.sign, ~part.value, part.value)
+            )
         else:
             a, b = parts
             signs = a.sign is not None or b.sign is not None
@@ -147,8 +150,8 @@ class StoredSums(wiring.Component):
     next, first : In
         Which output the next cycle's addend is of, and whether its sum begins with it.
     addend, carry, far, add, last
-        As of ``ScaledSum`` with ``gated``; here ``last`` only says that this output's sum is complete. An output has an addend in no
-        two cycles one after the other.
+        As of ``ScaledSum`` with ``gated``; here ``last`` only says that this output's sum is complete. An output has an addend in
+        no two cycles one after the other.
     load : In(1), drain : In(range(outputs))
         The scale's bits begin in the next cycle, and are for this output.
     scale_bit, finish, clear, result, valid
@@ -234,8 +237,8 @@ class PlaneSum(wiring.Component):
 
     Timing
     ------
-    ``times`` (:class:`hw.pe.lookup_times.PlaneTimes`). Operands in any cycles; two ``last``, or with several outputs two ``load``, must
-    be 8 cycles or more apart. A reset must last two cycles or more.
+    ``times`` (:class:`hw.pe.lookup_times.PlaneTimes`). Operands in any cycles; two ``last``, or with several outputs ``load``,
+    must be 8 cycles or more apart. A reset must last two cycles or more.
     """
 
     def __init__(
@@ -244,7 +247,7 @@ class PlaneSum(wiring.Component):
         self._outputs = checked("outputs", outputs, 1, MOST_OUTPUTS)
         self._planes = checked("planes", planes, 1, MOST_PLANES)
         self._group_most = operator.index(group_most)
-        self._tree = {"operands": operands, "most": most, "extra": extra}
+        self._tree: dict[str, Any] = {"operands": operands, "most": most, "extra": extra}
         self.times = plane_times(operands, planes=planes, extra=extra)
         super().__init__(operand_members(**self._tree) | control_members(self._planes, self._outputs))
 
@@ -262,7 +265,12 @@ class PlaneSum(wiring.Component):
             for bit in range(len(shift) - 1):
                 addend, carry, shift = self._shifted(m, addend, carry, shift, bit)
             far = shift[-1]
-        sizes = {"addend_width": len(addend), "least": -self._group_most, "most": self._group_most, "shift": highest}
+        sizes = {
+            "addend_width": len(addend),
+            "least": -self._group_most,
+            "most": self._group_most,
+            "shift": highest,
+        }
         if self._outputs > 1:
             m.submodules.scaled = scaled = share(StoredSums, **sizes, outputs=self._outputs)
             load, drain = Signal(), Signal.like(self.drain, name="drain_register")
