@@ -101,6 +101,10 @@ def _units(bits: int, lanes: int) -> dict[str, tuple[wiring.Component, float]]:
             products / bits,
         ),
     }  # fmt: skip
+    found[f"lookup, {lanes} stored tables of 8 bits, {outputs_of(bits)} outputs"] = (
+        LookupUnit(**lookup, width=8, stored=True, outputs=outputs_of(bits)),
+        products / bits,
+    )
     if bits > 1:
         size = min(64, products)
         found[f"multiplier, {size} lanes"] = (
