@@ -254,6 +254,7 @@ def table_selects(rtlil: str) -> str:
     """Verilog that makes each ``hw.pe.lookup.TableSelect`` of ``rtlil`` of the slices' own multiplexers.
 
     Four look-up tables choose between two entries each, PFUMX and L6MUX21 between their outputs: four for a bit of eight entries.
+    nextpnr packs up to 16 entries so, further ones are joined by look-up tables again.
     Yosys gives a PFUMX two tables of the same inputs only, nextpnr any two. Ports: Yosys, ``techlibs/ecp5/cells_sim.v``.
     """
     text = []
@@ -265,19 +266,12 @@ def table_selects(rtlil: str) -> str:
             for pair in range(1 << depth - 1):
                 low, high = (f"entries[{(2 * pair + one) * bits + bit}]" for one in (0, 1))
                 nets.append(f"bit_{bit}_0_{pair}")
-                cells.append(
-                    f"LUT4 #(.INIT(16'hCACA)) lut_{bit}_{pair} (.A({low}), .B({high}), .C(index[0]), .D(1'b0), "
-                    f".Z({nets[-1]}));"
-                )
+                cells.append(_choice(0, low, high, nets[-1]))
             for level in range(1, depth):
                 joined = [f"bit_{bit}_{level}_{pair}" for pair in range(len(nets) // 2)]
                 for place, net in enumerate(joined):
                     low, high = nets[2 * place : 2 * place + 2]
-                    pins = (
-                        f".ALUT({high}), .BLUT({low}), .C0(index[1])" if level == 1
-                        else f".D0({low}), .D1({high}), .SD(index[{level}])"
-                    )  # fmt: skip
-                    cells.append(f"{'PFUMX' if level == 1 else 'L6MUX21'} mux_{net} ({pins}, .Z({net}));")
+                    cells.append(_choice(level, low, high, net))
                 nets = joined
             cells.append(f"assign entry[{bit}] = {nets[0]};")
         text.append(
@@ -285,6 +279,16 @@ def table_selects(rtlil: str) -> str:
             f"output [{bits - 1}:0] entry);\n" + "\n".join(cells) + "\nendmodule\n"
         )
     return "".join(text)
+
+
+def _choice(level: int, low: str, high: str, net: str) -> str:
+    """The cell that chooses by bit ``level`` of an index."""
+    index = f"index[{level}]"
+    if level == 1:
+        return f"PFUMX mux_{net} (.ALUT({high}), .BLUT({low}), .C0({index}), .Z({net}));"
+    if level in (2, 3):
+        return f"L6MUX21 mux_{net} (.D0({low}), .D1({high}), .SD({index}), .Z({net}));"
+    return f"LUT4 #(.INIT(16'hCACA)) mux_{net} (.A({low}), .B({high}), .C({index}), .D(1'b0), .Z({net}));"
 
 
 def _carry_chain(table: str, bits: Sequence[dict[str, str]], *, carry: str = "") -> str:
