@@ -11,6 +11,7 @@ import numpy as np
 from gen import workload
 from gen.compiler import Program, compile_gemm
 from gen.config import Config
+from gen.families.bit_serial import KINDS
 from gen.workload import Workload
 from hw.control.isa import OutputMode
 from sim import simulate
@@ -19,6 +20,8 @@ from sim.cycles.program import Prediction, predict
 
 RAW, REQUANTISED = OutputMode.RAW, OutputMode.REQUANTISED
 _WS = 'array.dataflow="weight-stationary"'
+_ONE_OF_A_KIND = ("int8-s8", "int6-s8", "int5-s8", "int4", "fp4-mixed-s8", "fp3-ea-s8")
+"""A format of bit-serial arrays for each number of bits, the selectors of both floats among them."""
 _SMALL = (
     "memory.activations_kib=1",
     "memory.weights_kib=1",
@@ -29,7 +32,7 @@ _SMALL = (
 
 @dataclass(frozen=True)
 class Case:
-    """One GEMM in one memory; ``seed`` is that of its operands, ``variant`` their formats'."""
+    """One GEMM in one memory; ``seed`` is that of its operands, ``weights`` the format of W, the array's first without a name."""
 
     sizes: tuple[int, int, int]
     mode: OutputMode = OutputMode.RAW
@@ -38,7 +41,7 @@ class Case:
     alignment: tuple[tuple[str, int], ...] = ()
     base: int = 0
     stall: float = 0.0
-    variant: int = 0
+    weights: str | None = None
 
 
 def memory(latency: int, interval: int = 1, outstanding: int = 8) -> MemoryTiming:
@@ -60,7 +63,32 @@ def grid(
     ]
 
 
-SYSTEMS: dict[str, tuple[str, tuple[str, ...], list[Case]]] = {
+def each_format(
+    weights: Sequence[str],
+    shapes: Sequence[tuple[int, int, int]],
+    latencies: Sequence[int] = (1, 20, 100),
+    *,
+    base: int = 0,
+) -> list[Case]:
+    """Each shape in each format of ``weights``; latencies, and raw and requantised, by turns."""
+    modes = (RAW, REQUANTISED)
+    return [
+        Case(
+            shape,
+            modes[(i + j) % 2],
+            memory(latencies[(i + j) % len(latencies)]),
+            seed=100 * i + j,
+            base=base,
+            weights=name,
+        )
+        for i, name in enumerate(weights)
+        for j, shape in enumerate(shapes)
+    ]
+
+
+Systems = dict[str, tuple[str, tuple[str, ...], list[Case]]]
+
+SYSTEMS: Systems = {
     "8x8 OS, 64-bit bus": (
         "systolic-8x8",
         (),
@@ -99,12 +127,76 @@ SYSTEMS: dict[str, tuple[str, tuple[str, ...], list[Case]]] = {
         (_WS, "array.rows=8"),
         grid([(1, 1, 1), (7, 65, 9)], (1, 20)),
     ),
+    "8x8 bit-serial, 64-bit bus": (
+        "bitmod-int8-8x8",
+        (),
+        each_format(list(KINDS), [(1, 1, 1), (9, 130, 17), (1, 384, 33)]),
+    ),
+    "4x4 bit-serial of fp16, 64-bit bus": (
+        "bitmod-fp16-4x4",
+        (),
+        each_format(list(KINDS), [(1, 1, 1), (5, 130, 9)]),
+    ),
+    "2x3 bit-serial, groups of 32, 32-bit bus, small": (
+        "bitmod-int8-8x8",
+        (
+            "array.rows=2",
+            "array.columns=3",
+            "array.lanes=4",
+            "array.group=32",
+            "bus.data_width=32",
+            "bus.burst_beats=16",
+            "bus.outstanding=1",
+            *_SMALL,
+        ),
+        each_format(_ONE_OF_A_KIND, [(1, 1, 1), (3, 37, 7), (11, 400, 4), (1, 96, 19)]),
+    ),
 }
-"""Preset, overrides and cases by name: both dataflows, odd sizes, buses of 32 to 512 bits."""
+"""Preset, overrides and cases by name: both dataflows and the bit-serial arrays, odd sizes, buses of 32 to 512 bits."""
 
+MORE_SYSTEMS: Systems = {
+    "5x4 bit-serial, 512-bit bus, 64-bit addresses": (
+        "bitmod-int8-8x8",
+        ("array.rows=5", "array.columns=4", "bus.data_width=512", "bus.address_width=64"),
+        each_format(_ONE_OF_A_KIND, [(7, 165, 9), (1, 140, 33)], (1, 20), base=0x12_3456_7800),
+    ),
+    "3x5 bit-serial, 16 lanes, groups of 256, 128-bit bus": (
+        "bitmod-int8-8x8",
+        ("array.rows=3", "array.columns=5", "array.lanes=16", "array.group=256", "bus.data_width=128"),
+        each_format(_ONE_OF_A_KIND, [(1, 1, 1), (7, 300, 11), (1, 513, 12)]),
+    ),
+    "2x3 bit-serial of fp16, groups of 32, 32-bit bus, truncating, small": (
+        "bitmod-fp16-4x4",
+        (
+            "array.rows=2",
+            "array.columns=3",
+            "array.group=32",
+            'array.rounding="truncate"',
+            "bus.data_width=32",
+            "bus.burst_beats=16",
+            "bus.outstanding=1",
+            *_SMALL,
+        ),
+        each_format(_ONE_OF_A_KIND, [(1, 1, 1), (3, 37, 7), (5, 200, 4), (1, 96, 19)]),
+    ),
+    "1x2 bit-serial of fp16, 8 lanes, groups of 64, 256-bit bus": (
+        "bitmod-fp16-4x4",
+        ("array.rows=1", "array.columns=2", "array.lanes=8", "array.group=64", "bus.data_width=256"),
+        each_format(_ONE_OF_A_KIND, [(1, 1, 1), (3, 137, 5)]),
+    ),
+}
+"""Further ones of the bit-serial arrays: other lanes, groups, roundings and buses."""
+
+_LAYERS = ((64, 576, 576), (1, 576, 1536))
 FULL_SIZE: dict[str, list[Case]] = {
-    preset: [*grid([(64, 576, 576), (1, 576, 1536)]), Case((64, 576, 1536), RAW, memory(20))]
-    for preset in ("systolic-8x8", "systolic-ws-16x16")
+    **{
+        preset: [*grid(_LAYERS), Case((64, 576, 1536), RAW, memory(20))]
+        for preset in ("systolic-8x8", "systolic-ws-16x16")
+    },
+    "bitmod-int8-8x8": [
+        *each_format(["fp4-mixed-s8"] * 3, _LAYERS),
+        Case((64, 576, 1536), RAW, memory(20), weights="fp4-mixed-s8"),
+    ],
 }
 """Layers of SmolLM2-135M's sizes, by preset."""
 
@@ -131,7 +223,8 @@ class Prepared:
 def prepare(config: Config, case: Case) -> Prepared:
     """Compile ``case`` for ``config`` and make its memory image."""
     family = config.instance
-    load = workload.random(case.sizes, case.mode.name.lower(), case.seed, family.pairs[case.variant], family)
+    formats = family.pairs[family.variant(weights=case.weights)]
+    load = workload.random(case.sizes, case.mode.name.lower(), case.seed, formats, family)
     program = compile_gemm(
         config.design(),
         family,

@@ -31,6 +31,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from gen.errors import RequestError
 from gen.families import DEFAULT, FAMILIES, Family, load_family
+from hw.control.isa import FETCH_BUFFER, INSTRUCTION_BITS
 from hw.design import Design, Geometry
 
 LARGEST_FILE = 1 << 20
@@ -97,6 +98,20 @@ class Output(Section):
     )
 
 
+class ControlUnit(Section):
+    """Fetch, queues and counters."""
+
+    prefetch: Annotated[int, OneOf((1, FETCH_BUFFER))] = Field(
+        default=FETCH_BUFFER, description="instructions fetched ahead of their use"
+    )
+    queue_depth: int = Field(
+        default=8, ge=0, le=32, description="instructions that wait behind each unit's next one"
+    )
+    counters: bool = Field(
+        default=True, description="all counters; otherwise cycles alone, and the others read 0"
+    )
+
+
 class Config(Section):
     """A whole configuration. ``array`` is a table of the family's own keys."""
 
@@ -107,6 +122,7 @@ class Config(Section):
     bus: Bus = Bus()
     memory: Memory = Memory()
     output: Output = Output()
+    control: ControlUnit = ControlUnit()
 
     @property
     def geometry(self) -> Geometry:
@@ -138,6 +154,9 @@ class Config(Section):
             accumulator_rows=self.memory.accumulators,
             parameter_entries=self.memory.parameters,
             output_lanes=self.output.lanes,
+            prefetch=self.control.prefetch,
+            queue_depth=self.control.queue_depth,
+            counters=self.control.counters,
             configuration=int(self.digest[:8], 16),
         )
 
@@ -282,7 +301,7 @@ def _mistake(model: type[BaseModel], error: Mapping[str, Any]) -> Mistake:
                        f"allowed are {', '.join(keys)}")  # fmt: skip
     if error["type"] == "value_error":
         return Mistake(path, error["input"], error["msg"].removeprefix("Value error, "))
-    must = f"must be {_allowed(_schema_at(model, error['loc']))}"
+    must = f"must be {allowed(_schema_at(model, error['loc']))}"
     if error["type"] == "missing":
         return Mistake(path, _MISSING, f"is missing; {must}")
     return Mistake(path, error["input"], must)
@@ -301,7 +320,7 @@ def _schema_at(model: type[BaseModel], place: Iterable[str | int]) -> dict[str, 
     return part
 
 
-def _allowed(part: Mapping[str, Any]) -> str:
+def allowed(part: Mapping[str, Any]) -> str:
     """In words, what a part of a JSON schema lets through."""
     if "enum" in part or "const" in part:
         values = part.get("enum", [part.get("const")])
@@ -326,7 +345,7 @@ class _Rules:
         self._bad = set(bad)
         self._values = {
             f"{section}.{key}": value
-            for section in ("bus", "memory", "output")
+            for section in ("bus", "memory", "output", "control")
             for key, value in self._filled(
                 model.model_fields[section].annotation, data.get(section, {})
             ).items()
@@ -370,6 +389,16 @@ class _Rules:
                     lanes,
                     f"must be at most {most}, as bus.data_width = {width} carries {most}",
                 )
+        if (
+            (good := self._good("control.prefetch", "bus.data_width"))
+            and good[0] == 1
+            and good[1] > INSTRUCTION_BITS
+        ):
+            yield Mistake(
+                "control.prefetch",
+                1,
+                f"must be {FETCH_BUFFER}, as bus.data_width = {good[1]} carries two instructions",
+            )
         if geometry:
             yield from self._against(geometry)
 

@@ -9,14 +9,23 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
+from gen import config
+from gen.families.bit_serial import KINDS, BitSerialConfig, BitSerialFamily
+from gen.pictures import PICTURES
 from hw import timing
 from hw.control import isa, registers
-from hw.formats import FORMATS
+from hw.formats import FORMATS, Format, Operand
+from hw.pe.bit_serial import deepest
+from hw.pe.element_times import SCALE_BITS
+from hw.pe.weight_format import NIBBLE, WeightFormat
+from sim import bit_serial
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 """In a checkout; an installed package comes without it."""
@@ -104,6 +113,125 @@ def _formats() -> str:
     return _table(("format", "bits per weight", "range", "scale", "rule", "what"), rows)
 
 
+_BIT_SERIAL_PRESETS = ("bitmod-int8-8x8", "bitmod-fp16-4x4")
+_EXAMPLES = (("fp4", 0b1000, 10), ("fp4", 0b0101, 10), ("int6", 0b110100, 0), ("fp3", 0b111, 6))
+"""Format, code, and the special value that is in force."""
+
+
+def _terms() -> str:
+    rows: list[Sequence[object]] = []
+    for format, code, special in _EXAMPLES:
+        number, bits = bit_serial.value(code, format, special), int(format[-1])
+        weight = f"{number} halves" if format == "fp4" else str(number)
+        if format in bit_serial.FLOATS:
+            weight += f" = {'-' * (number < 0)}{abs(number):05b}b"
+            weight += ", special" * (code == 1 << bits - 1)
+        names: Sequence[str] = (f"`{format.upper()}`", f"`{code:0{bits}b}`", weight)
+        for place, term in enumerate(bit_serial.terms(code, format, special)):
+            rows.append((*names, place, *term, bit_serial.term_value(term)))
+            names = ("", "", "")
+    head = ("format", "code", "weight", "term", "sign", "exponent", "man", "significance", "value")
+    return _table(head, rows)
+
+
+def _bit_serial(preset: str = _BIT_SERIAL_PRESETS[0]) -> BitSerialFamily:
+    family = config.load(preset).instance
+    assert isinstance(family, BitSerialFamily)
+    return family
+
+
+def _weight_formats() -> str:
+    array = _bit_serial().array
+    per_word = 8 * array.geometry.weight_bytes / (array.columns * array.group)
+    rows = (
+        (
+            f"`{one.name}`",
+            "two ones" if one.floating else "Booth",
+            one.terms,
+            f"{one.way.high} + {one.way.low}" if one.way.high else one.way.low,
+            f"{array.group_weight_words(one, array.group_words) * per_word:g}",
+            ", ".join(f"`{name}`" for name, taken in KINDS.items() if taken is one),
+        )
+        for one in WeightFormat
+    )
+    return _table(("weights", "terms are", "terms", "bits", "in memory", "formats"), rows)
+
+
+def _words() -> str:
+    family = _bit_serial()
+    rows = [row for name in ("int6-s8", "fp3-mixed-s8") for row in _word_rows(family, name, 4)]
+    return _table(("format", "word", "what", *(f"bit {bit}" for bit in reversed(range(NIBBLE)))), rows)
+
+
+def _word_rows(family: BitSerialFamily, name: str, words: int) -> Iterable[Sequence[object]]:
+    """The first ``words`` of a group in lane 0: where each bit goes shows by packing weights of which one has that bit only."""
+    array, format = family.array, FORMATS[name]
+    cells = [["-"] * NIBBLE for _ in range(words)]
+    codes = np.zeros((array.word_steps, 1), np.uint8)
+    empty = _lane_0(family, format, codes)
+    for index, bit in product(range(array.slices), range(format.bits)):
+        one = codes.copy()
+        one[index * array.lanes] = 1 << bit
+        for word, place in np.argwhere(_lane_0(family, format, one) != empty):
+            if word < words:
+                cells[word][place] = f"w{index}[{bit}]"
+    yield f"`{name}`", 0, "scale, selector", "", "", "", ""
+    for word, cell in enumerate(cells[1:], start=1):
+        upper = cell[0].endswith(f"[{family.array.variants[family.variant(weights=name)].way.low}]")
+        yield "", word, "upper parts" if upper else "lower parts", *reversed(cell)
+
+
+def _lane_0(family: BitSerialFamily, format: Format, codes: np.ndarray) -> np.ndarray:
+    """Bits of lane 0 of column 0 of each packed word [words, NIBBLE]."""
+    shape = (1, 1)
+    operand = Operand(
+        format=format, codes=codes, depth_axis=0, scales=np.ones(shape, np.int64),
+        selectors=np.zeros(shape, np.uint8) if len(format.tables) > 1 else None,
+    )  # fmt: skip
+    return (
+        family.pack_weights(operand).reshape(-1, family.geometry.weight_bytes)[:, :1] >> np.arange(NIBBLE) & 1
+    )
+
+
+def _depths() -> str:
+    most = FORMATS["int8"].maximum * ((1 << SCALE_BITS) - 1)
+    rows = []
+    for name in ("int8-s8", "int6-s8", "int5-s8", "int4-s8", "fp4-mixed-s8", "fp3-mixed-s8"):
+        format = FORMATS[name]
+        largest = int(max(map(abs, format.range)) / 2.0**format.unit)
+        rows.append((f"`{name}`", deepest([KINDS[name]]), ((1 << 31) - 1) // (most * largest)))
+    return _table(("format", "any bits", "what the rules write"), rows)
+
+
+def _group_cycles() -> str:
+    arrays = [(name, _bit_serial(name).array) for name in _BIT_SERIAL_PRESETS]
+    rows: list[tuple[object, ...]] = [
+        ("steps of K in a word, slices", *(f"{a.word_steps}, {a.slices}" for _, a in arrays)),
+        *(
+            (f"cycles of a group in `{one.name}`", *(a.group_words * a.word_cycles(one) for _, a in arrays))
+            for one in WeightFormat
+        ),
+        ("least from group to group", *(a.least for _, a in arrays)),
+        ("last term to result of an element", *(a.times.latency for _, a in arrays)),
+        ("last step to last row's result", *(a.result_latency for _, a in arrays)),
+    ]
+    return _table(("a group of 128", *(f"`{name}`" for name, _ in arrays)), rows)
+
+
+def _array_keys() -> str:
+    properties = BitSerialConfig.model_json_schema()["properties"]
+    rows = (
+        (
+            f"`array.{name}`",
+            "all of them" if part["type"] == "array" else f"`{part['default']}`",
+            "formats of the table above" if part["type"] == "array" else config.allowed(part),
+            part["description"],
+        )
+        for name, part in properties.items()
+    )
+    return _table(("key", "default", "must be", "what"), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "instructions": _instructions,
     "tokens": _tokens,
@@ -111,11 +239,18 @@ PARTS: dict[str, Callable[[], str]] = {
     "registers": _registers,
     "timing": _timing,
     "formats": _formats,
+    "terms": _terms,
+    "weight_formats": _weight_formats,
+    "words": _words,
+    "depths": _depths,
+    "group_cycles": _group_cycles,
+    "array_keys": _array_keys,
 }
 """What can be generated, by name."""
 DOCUMENTS = {
     "architecture.md": ("instructions", "tokens", "errors", "registers", "timing"),
     "formats.md": ("formats",),
+    "bit_serial.md": ("terms", "weight_formats", "words", "depths", "group_cycles", "array_keys"),
 }
 """The parts of each document."""
 
@@ -134,7 +269,9 @@ def filled(text: str, parts: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Write the generated parts of all documents."""
+    """Write the generated parts of all documents, and the pictures."""
+    for name, picture in PICTURES.items():
+        (DOCS / name).write_text(picture())
     for name, parts in DOCUMENTS.items():
         (DOCS / name).write_text(filled((DOCS / name).read_text(), parts))
 

@@ -48,8 +48,12 @@ class Run:
 def breakdown(counters: Mapping[str, int]) -> list[dict[str, Any]]:
     """Where every cycle went: rows of counter, words, cycles and share; the cycles add up.
 
+    Where nothing but cycles is counted there is none.
+
     Raises ``ValueError`` when they do not: such counters cannot be trusted.
     """
+    if list(counters) == ["cycles"]:
+        return []
     total = counters["cycles"]
     rows: list[dict[str, Any]] = [
         {
@@ -132,9 +136,10 @@ def simulation(document: Mapping[str, Any]) -> Group:
     ]
     shares = [[row["what"], f"{row['cycles']:,}", f"{row['share']:.1%}"] for row in document["breakdown"]]
     verdict = Text("pass", style="bold green") if document["pass"] else Text("FAIL", style="bold red")
+    where = [table(["where every cycle went", "cycles", "share"], shares, numbers=2)] if shares else []
     return Group(
         table(["what", "value"], rows, title=document["configuration"]),
-        table(["where every cycle went", "cycles", "share"], shares, numbers=2),
+        *where,
         verdict,
     )
 
@@ -213,7 +218,9 @@ def _bars(run: Run, top: int) -> list[str]:
         _label(24, top + 54, f"{run.counters['cycles']:,} cycles", fill="#52606d"),
     ]
     done = 0.0
-    for row, (_, words, colour) in zip(breakdown(run.counters), SHARES, strict=True):
+    colours = {name: colour for name, _, colour in SHARES}
+    for row in breakdown(run.counters):
+        words, colour = row["what"], colours[row["counter"]]
         width = row["share"] * room
         left = _LEFT + done * room
         hint = f"<title>{escape(words)}: {row['cycles']:,} cycles ({row['share']:.1%})</title>"

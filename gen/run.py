@@ -13,7 +13,8 @@ from gen.config import Config
 from gen.generate import generate
 from gen.options import Options
 from gen.workload import Workload
-from hw.control.isa import FETCH_SOURCE, Error, Queue
+from hw.control.isa import FETCH_SOURCE, INSTRUCTION_BYTES, Error, Queue
+from hw.design import ceil_div
 from sim import simulate
 from sim.cycles.program import predict
 
@@ -94,7 +95,8 @@ def document(
 ) -> dict[str, Any]:
     """What came of a run, as the command line gives it."""
     m, k, n = load.sizes
-    counters = result.counters
+    counters = result.counters if config.control.counters else {"cycles": result.counters["cycles"]}
+    fetched = ceil_div(program.length * INSTRUCTION_BYTES, config.design().data_bytes)
     peak = config.instance.model().multiplications(program.gemm.variant)
     memory = np.frombuffer(result.memory, np.uint8)
     wrong, stray = mismatch(program.read_output(memory), load.golden()), program.damaged(memory)
@@ -108,7 +110,7 @@ def document(
         "cycles": {"measured": measured, "predicted": predicted},
         "utilisation": {
             "array": m * k * n / (peak * measured) if measured else 0.0,
-            "bus": counters["load_beats"] / measured if measured else 0.0,
+            "bus": (result.read_beats - fetched) / measured if measured else 0.0,
         },
         "mismatch": wrong,
         "stray_write": stray,

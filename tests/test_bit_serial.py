@@ -17,8 +17,8 @@ from test_block_ram import synthesised
 from hw.delay import delayed
 from hw.pe.bit_serial import BitSerialElement, TermFolder, deepest
 from hw.pe.element_times import CHAIN
-from hw.pe.terms import SPECIAL, TermEncoder, special_value
-from hw.pe.weight_format import WeightFormat
+from hw.pe.terms import SPECIAL, TermEncoder
+from hw.pe.weight_format import WeightFormat, special_value
 from hw.timing import TERM_ENCODER, TERM_FOLDER
 from sim import bit_serial
 
@@ -29,8 +29,8 @@ FLOATS = (WeightFormat.FP4, WeightFormat.FP3)
 class Column(wiring.Component):
     """One element below its column's head, with the delays that an array's edge would have.
 
-    ``activations`` are due with the terms at the element, ``TERM_ENCODER + TERM_FOLDER`` cycles after ``start``; ``last`` with ``start``,
-    ``scale_bit`` and ``finish`` as the element wants them.
+    ``activations`` are due with the terms at the element, ``TERM_ENCODER + TERM_FOLDER`` cycles after ``start``; ``last`` with
+    ``start``, ``scale_bit`` and ``finish`` as the element wants them.
     """
 
     def __init__(self, *, lanes, formats, group):

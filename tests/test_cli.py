@@ -97,7 +97,7 @@ def test_show_schema(gatemill):
         (["zz"], "No such command 'zz'. (see gatemill -h)"),
         (["show", "--zz"], "No such option: --zz"),
         (["show"], "CONFIG is missing: must be a preset's name or a TOML file"),
-        (["show", "nothing"], "configuration 'nothing': must be a TOML file or one of systolic-4x4"),
+        (["show", "nothing"], "configuration 'nothing': must be a TOML file or one of bitmod-"),
         (["generate", "systolic-4x4"], "Missing option '-o' / '--output'."),
         (["generate", "systolic-4x4", "-o", "/dev/null/x"], "--output '/dev/null/x': must be a folder"),
         (["simulate", "systolic-4x4"], "--gemm, --model: exactly one of them must be given"),

@@ -53,7 +53,7 @@ def test_all_mistakes_at_once():
         "bus.data_width = 65: must be one of 32, 64, 128, 256, 512",
         'bus.burst_beats = "a": must be an integer from 1 to 256',
         f"memory.accumulators = 5: must be one of {', '.join(str(1 << i) for i in range(2, 17))}",
-        "zz = 1: unknown key; allowed are array, bus, family, memory, name, output, summary",
+        "zz = 1: unknown key; allowed are array, bus, control, family, memory, name, output, summary",
     ]
 
 
@@ -75,7 +75,7 @@ def test_all_mistakes_at_once():
             "memory.activations_kib = 1: must be at least 8, "
             "for two of the array's tiles: 128 words of 64 bytes",
         ),
-        (["family='lut'"], 'family = "lut": must be one of systolic'),
+        (["family='lut'"], 'family = "lut": must be one of bit-serial, systolic'),
         (
             ["memory=3"],
             "memory = 3: must be a table of activations_kib, weights_kib, accumulators, parameters",

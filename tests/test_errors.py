@@ -152,9 +152,9 @@ class Abandoned(Right):
         assert (result.interrupt, result.status & DONE, result.breaches) == (False, 0, ())
 
 
-def run(parts, **how) -> list[simulate.RunResult]:
+def run(parts, overrides=SMALL, **how) -> list[simulate.RunResult]:
     """Each part's job and check, in one process."""
-    loaded, made = system("systolic-4x4", *SMALL)
+    loaded, made = system("systolic-4x4", *overrides)
     design = loaded.design()
     tasks = [part.job() for part in parts]
     results = simulate.simulate_all(
@@ -171,9 +171,10 @@ def run(parts, **how) -> list[simulate.RunResult]:
     return results
 
 
-def run_each_before_a_right_one(cases: dict[str, Wrong]) -> None:
-    loaded, _ = system("systolic-4x4", *SMALL)
-    run([part for number, case in enumerate(cases.values()) for part in (case, Right(loaded, number))])
+def run_each_before_a_right_one(cases: dict[str, Wrong], overrides=SMALL) -> None:
+    loaded, _ = system("systolic-4x4", *overrides)
+    parts = [part for number, case in enumerate(cases.values()) for part in (case, Right(loaded, number))]
+    run(parts, overrides)
 
 
 READY = mask(Token.ACTIVATIONS_READY, Token.WEIGHTS_READY)
@@ -349,6 +350,11 @@ def test_wrong_programs(table):
     near = TABLES[table]
     far = {name + ", far": replace(case, timing=FAR) for name, case in near.items()}
     run_each_before_a_right_one(near | far)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_wrong_programs_with_the_smallest_control(table):
+    run_each_before_a_right_one(TABLES[table], (*SMALL, "control.prefetch=1", "control.queue_depth=0"))
 
 
 WIDE = {"window_last": 0x7FFF}

@@ -3,6 +3,8 @@
 import io
 import itertools
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -35,6 +37,42 @@ def test_bus_is_used():
     result = predicted((m, k, n))
     assert result.load_beats / result.cycles >= 0.97
     assert k * n / 8 / result.cycles >= 0.97
+
+
+@pytest.mark.parametrize("weights", simulation.WEIGHTS)
+@pytest.mark.parametrize("preset", [simulation.BIT_SERIAL, simulation.BIT_SERIAL_FLOAT])
+def test_terms_are_at_work(preset, weights):
+    assert 0.95 <= simulation.predicted_use(preset, simulation.LARGE, weights).terms < 1
+
+
+@pytest.mark.parametrize("weights", simulation.WEIGHTS)
+def test_bus_is_used_by_a_bit_serial_array(weights):
+    assert 0.95 <= simulation.predicted_use(simulation.BIT_SERIAL, simulation.DECODE, weights).beats < 1
+
+
+@pytest.mark.parametrize("weights", simulation.WEIGHTS)
+def test_figures_of_the_bit_serial_page_are_current(weights):
+    terms = simulation.predicted_use(simulation.BIT_SERIAL, simulation.LARGE, weights).terms
+    beats = simulation.predicted_use(simulation.BIT_SERIAL, simulation.DECODE, weights).beats
+    floats = simulation.predicted_use(simulation.BIT_SERIAL_FLOAT, simulation.LARGE, weights).terms
+    row = f"| `{weights}` | {100 * terms:.2f} % | {100 * beats:.2f} % | {100 * floats:.2f} % |"
+    assert row in (Path(__file__).parent.parent / "docs" / "bit_serial.md").read_text()
+
+
+def test_what_is_simulated_is_told(monkeypatch):
+    """In their place stand cycles of what was simulated; one format short of the limit is enough to miss."""
+    monkeypatch.setattr(simulation, "_system", lambda preset: (simulation._loaded(preset), None))
+    monkeypatch.setattr(simulation.cases, "prepare", lambda *_: None)
+    counters = {"cycles": 300_000, "load_beats": 30_000}
+    monkeypatch.setattr(simulation, "_run", lambda *_: [SimpleNamespace(counters=counters)])
+    row = simulation.term_rate(simulation.BIT_SERIAL, ["fp3-mixed-s8"], lambda _: None)
+    assert row.values["fp3-mixed-s8"] == {
+        "cycles": 300_000,
+        "terms": 64 * 576 * 1536 / 256 / 300_000,
+        "beats": 0.1,
+    }
+    assert "fp3-mixed-s8 73.73%; fp3-mixed-s8 simulated, the others by the cycle model" in row.measured
+    assert row.held is False
 
 
 def test_tiles_follow_tiles_and_commands_commands_without_a_gap():

@@ -19,7 +19,7 @@ from hw.control.isa import (
     Queue,
     Token,
 )
-from hw.control.queue import InstructionQueue
+from hw.control.queue import InstructionQueue, InstructionRegister
 from hw.control.registers import BY_NAME, REGISTERS
 from hw.control.run import Watchdog
 from hw.control.tokens import TokenCounters
@@ -71,6 +71,49 @@ class QueueRules(Elaboratable):
             Assert(implies(gone, dut.o.valid & (Value.cast(dut.o.payload) == command))),
             Cover(go & wait.all()),
             Cover(own.served & dut.o.valid & ~dut.o.ready),
+        ]
+        return m
+
+
+class RegisterRules(Elaboratable):
+    """As ``QueueRules``, of one register: what is in it stays until it is taken, and takes its own tokens once."""
+
+    def __init__(self, kind=InstructionRegister):
+        self._dut = kind(design=SMALL, queue=Queue.EXECUTE)
+
+    def elaborate(self, platform):
+        m = Module()
+        dut = self._dut
+        m.submodules.dut, own = dut, inside(dut, platform)
+        free(m, dut)
+        cleared = previous(m, dut.clear, "cleared")
+        holds(m, dut.o, name="o", unless=cleared)
+        there = previous(m, dut.present & ~dut.take, "there")
+        full, go, entry = own.full, own.go, Value.cast(own.entry)
+        lacking = (own.entry.wait & ~dut.present).any()
+        could = previous(m, dut.head & ~lacking & ~go & ~dut.clear, "could")
+        put = previous(m, dut.i.valid & dut.i.ready & ~dut.clear, "put")
+        got = previous(m, dut.o.valid & dut.o.ready, "got")
+        offered, kept = previous(m, Value.cast(dut.i.payload), "offered"), previous(m, entry, "kept")
+        was, taken = previous(m, full, "was"), previous(m, Mux(go, own.entry.wait, 0), "taken")
+        paid = Signal()  # for what is in it
+        m.d.sync += paid.eq((paid | go) & ~(dut.o.valid & dut.o.ready) & ~dut.clear)
+        m.d.comb += [
+            Assume(cleared | ~(there & ~dut.present).any()),
+            Assert(implies(dut.head, full & ~dut.o.valid & (dut.index == own.entry.command.index))),
+            Assert(implies(dut.o.valid, full)),
+            Assert(dut.o.valid == paid),
+            Assert(cleared | implies(go, dut.head & ~lacking & ~paid)),
+            Assert(implies(put, full & (entry == offered))),
+            Assert(cleared | implies(was, full == ~got)),
+            Assert(implies(was & full, entry == kept)),
+            Assert(cleared | ~(dut.take & ~dut.present).any()),
+            Assert(dut.take == taken),
+            Assert(dut.waiting == (dut.head & lacking)),
+            Assert(dut.empty == ~full),
+            Assert(implies(could, go)),
+            Cover(go & own.entry.wait.all()),
+            Cover(dut.o.valid & dut.o.ready & paid),
         ]
         return m
 
@@ -362,6 +405,26 @@ class WatchdogExact(Elaboratable):
 
 def test_the_queue_keeps_the_rules():
     prove(QueueRules(), depth=3, reach=9)
+
+
+def test_the_register_keeps_the_rules():
+    prove(RegisterRules(), depth=3, reach=9)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        (
+            "go.eq(self.head & ~self.missing.any() & ~go & ~self.clear)",
+            "go.eq(self.head & ~self.missing.any())",
+        ),
+        ("self.take.eq(Mux(go, entry.wait, 0))", "self.take.eq(entry.wait)"),
+        ("self.head.eq(full & ~self.o.valid & ~go & ~self.clear)", "self.head.eq(full & ~go & ~self.clear)"),
+        ("with m.If(~full)", "with m.If(self.i.valid)"),
+    ],
+)
+def test_the_register_with_a_bug(bug):
+    refute(RegisterRules(mutant(InstructionRegister, bug)), depth=8)
 
 
 def test_the_queue_keeps_the_order():

@@ -13,7 +13,7 @@ from amaranth.hdl import Assert, Assume, Cat, Const, Cover, Elaboratable, Module
 from amaranth.utils import exact_log2
 
 from hw.control.decode import Decoder, own_tokens
-from hw.control.fetch import Fetch, WordStore
+from hw.control.fetch import Fetch, WordRegister, WordStore
 from hw.control.isa import (
     FETCH_BATCH,
     FETCH_BUFFER,
@@ -86,6 +86,41 @@ class StoreExact(Elaboratable):
             ),
             Cover(taken & previous(m, ~dut.o.ready, "stalled")),
             Cover(level == 2),
+        ]
+        return m
+
+
+class WordExact(Elaboratable):
+    """The word is made of its own beats, in their order; it stays until taken."""
+
+    def __init__(self, data_bytes, kind=WordRegister):
+        self._bytes, self._dut = data_bytes, kind(data_bytes=data_bytes)
+
+    def elaborate(self, platform):
+        m = Module()
+        dut, beats = self._dut, INSTRUCTION_BYTES // self._bytes
+        m.submodules.dut, own = dut, inside(dut, platform)
+        free(m, dut)
+        m.d.comb += Assume(~(dut.valid & dut.o.valid))
+        holds(m, dut.o, name="o", unless=previous(m, dut.restart, "restarted"))
+        place, full, kept = Signal(range(beats)), Signal(), Signal(INSTRUCTION_BITS)
+        whole, taken = dut.valid & (place == beats - 1), dut.o.valid & dut.o.ready
+        m.d.sync += [place.eq(Mux(whole, 0, place + dut.valid)), full.eq(whole | (full & ~taken))]
+        with m.If(dut.restart):
+            m.d.sync += [place.eq(0), full.eq(0)]
+        with m.If(dut.valid):
+            m.d.sync += kept.word_select(place, 8 * self._bytes).eq(dut.beat)
+        parts = [
+            Value.cast(word).word_select(i, 8 * self._bytes)
+            for word in (dut.o.payload, kept)
+            for i in range(beats)
+        ]
+        m.d.comb += [
+            Assert(own.turn == 1 << place),
+            Assert(dut.o.valid == full),
+            Assert(implies(full, (place == 0) & (dut.o.payload == kept))),
+            *(Assert(implies(place > i, parts[i] == parts[beats + i])) for i in range(beats)),
+            Cover(taken),
         ]
         return m
 
@@ -244,11 +279,15 @@ def fetch(*bugs):
 
 
 class DecoderExact(Elaboratable):
-    """A good word goes to its queue whole, and to no other; a bad one to none. A word is good if nothing of it is lost."""
+    """A good word goes to its queue whole, and to no other; a bad one to none. A word is good if nothing of it is lost.
 
-    def __init__(self, kind=Decoder, settings=3):
+    With a ``prefetch`` of 1 it stays where it comes from until then.
+    """
+
+    def __init__(self, kind=Decoder, settings=3, prefetch=FETCH_BUFFER):
         self._geometry = replace(SMALL.geometry, settings=settings)
-        self._dut = kind(design=replace(SMALL, geometry=self._geometry))
+        self._stays = prefetch == 1
+        self._dut = kind(design=replace(SMALL, geometry=self._geometry, prefetch=prefetch))
 
     def elaborate(self, platform):
         m = Module()
@@ -256,8 +295,12 @@ class DecoderExact(Elaboratable):
         m.submodules.dut, own = dut, inside(dut, platform)
         free(m, dut)
         cleared = previous(m, dut.clear, "cleared")
-        taken = dut.i.valid & dut.i.ready
+        taken = dut.i.valid & ~dut.held
         word, index = Signal(INSTRUCTION_BITS), Signal.like(dut.index)
+        if self._stays:
+            waits = previous(m, dut.i.valid & ~dut.i.ready, "waits")
+            same = Value.cast(dut.i.payload) == previous(m, Value.cast(dut.i.payload), "offered")
+            m.d.comb += [Assume(implies(waits, dut.i.valid & same)), Assert(implies(dut.held, dut.i.valid))]
         with m.If(taken):
             m.d.sync += [word.eq(dut.i.payload.word), index.eq(dut.i.payload.index)]
         age = Signal(range(DECODE + 2))  # cycles since the word was taken, as far as they matter
@@ -280,10 +323,11 @@ class DecoderExact(Elaboratable):
                 Assert(implies(port.valid, port.payload.command.index == index)),
             ]
             goods += mine
-        gone = previous(m, reduce(or_, (p.valid & p.ready for p in ports.values())), "gone")
+        goes = reduce(or_, (p.valid & p.ready for p in ports.values()))
+        gone = previous(m, goes, "gone")
         held, was_taken = previous(m, dut.held, "was_held"), previous(m, taken, "was_taken")
         m.d.comb += [
-            Assert(dut.i.ready == ~dut.held),
+            Assert(dut.i.ready == (goes | dut.clear if self._stays else ~dut.held)),
             Assert(dut.fault == (dut.held & (age > DECODE) & ~reduce(or_, goods))),
             Assert(implies(dut.held, (own.held.word == word) & (age != 0))),
             Assert((own.fresh == (dut.held & (age == 1))) & (own.looked == (dut.held & (age == 2)))),
@@ -343,6 +387,23 @@ def test_the_store_with_a_bug(data_bytes, bug):
     refute(StoreExact(data_bytes, mutant(WordStore, bug)), depth=10)
 
 
+@pytest.mark.parametrize("data_bytes", [4, 16, 32])
+def test_the_register_is_exact(data_bytes):
+    prove(WordExact(data_bytes), depth=3, reach=INSTRUCTION_BYTES // data_bytes + 3)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ("turn.rotate_left(1)", "turn.rotate_left(2)"),
+        ("with m.Elif(self.o.ready)", "with m.Elif(~self.o.ready)"),
+        ("self.o.valid.eq(turn[-1])", "self.o.valid.eq(turn[0])"),
+    ],
+)
+def test_the_register_with_a_bug(bug):
+    refute(WordExact(8, mutant(WordRegister, bug)), depth=8)
+
+
 @pytest.mark.parametrize("data_bytes", [8, 32, 64])
 def test_fetch_stays_inside(data_bytes):
     prove(FetchInside(data_bytes, fetch()), depth=5, reach=20)
@@ -351,7 +412,7 @@ def test_fetch_stays_inside(data_bytes):
 @pytest.mark.parametrize(
     ("data_bytes", "bug"),
     [
-        (32, ("room.eq(FETCH_BUFFER)", "room.eq(FETCH_BUFFER + FETCH_BATCH)")),
+        (32, ("room.eq(self._prefetch)", "room.eq(self._prefetch + batch)")),
         (8, ("check.valid & check.good & ~self.halt", "check.valid & ~self.halt")),
         (64, ("(tail + 1) >> 1", "(tail + 2) >> 1")),
         (32, ("with m.If(self.ar.ready):", "with m.If(self.ar.ready | self.halt):")),
@@ -364,6 +425,15 @@ def test_fetch_with_a_bug(data_bytes, bug):
 @pytest.mark.parametrize("settings", [0, 1, 3, 4])
 def test_the_decoder_loses_nothing(settings):
     prove(DecoderExact(settings=settings), depth=4, reach=9)
+
+
+def test_the_decoder_of_a_word_that_stays_loses_nothing():
+    prove(DecoderExact(prefetch=1), depth=4, reach=9)
+
+
+def test_the_decoder_of_a_word_that_stays_with_a_bug():
+    bug = "accepted.any() | self.clear if stays_there", "valid if stays_there"
+    refute(DecoderExact(mutant(Decoder, bug), prefetch=1), depth=8)
 
 
 @pytest.mark.parametrize(

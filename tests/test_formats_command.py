@@ -33,14 +33,15 @@ def test_all_columns_can_be_read(formats) -> None:
         "range",
         "scale",
     ]
-    assert row(out, "int8") == ["int8", "systolic", "8", "-127 to 127", "fp16/row"]
+    assert row(out, "int8") == ["int8", "bit-serial", "8", "-127 to 127", "fp16/row"]
     assert row(out, "int4-asym") == ["int4-asym", "none yet", "4.156", "0 to 15", "fp16/128"]
     assert [row(out, name)[0] for name in FORMATS] == list(FORMATS)
     assert max(map(len, out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
-    ("name", "families"), [("int8", "systolic"), ("int8:g64", "none yet"), ("fp6-e3m2", "none yet")]
+    ("name", "families"),
+    [("int8", "bit-serial, systolic"), ("int8:g64", "none yet"), ("fp6-e3m2", "none yet")],
 )
 def test_who_takes_a_format(formats, name, families) -> None:
     assert row(formats(name)[1], "families") == ["families", families]
@@ -48,7 +49,7 @@ def test_who_takes_a_format(formats, name, families) -> None:
 
 @pytest.mark.parametrize("name", ["int8:g64", "int8:row", "int8:tensor"])
 def test_a_family_takes_formats_as_they_are(name) -> None:
-    assert describe(find("int8"))["families"] == ["systolic"]
+    assert describe(find("int8"))["families"] == ["bit-serial", "systolic"]
     assert describe(find(name))["families"] == []
 
 

@@ -30,8 +30,14 @@ def weights_of(random, kind, shape):
     return magnitudes | signs << 5, np.where(signs, -magnitudes, magnitudes)
 
 
-@pytest.mark.parametrize("kind", list(BITS))
-@pytest.mark.parametrize("lanes", [1, 4, 16])
+@pytest.mark.parametrize(
+    ("kind", "lanes"),
+    [
+        *((kind, lanes) for kind in BITS for lanes in (1, 4)),
+        ("fp4", 16),
+        *(pytest.param(kind, 16, marks=pytest.mark.long) for kind in ("int4", "int8")),
+    ],
+)
 def test_element(kind, lanes):
     random, size = np.random.default_rng(lanes), 32
     element = ParallelElement(lanes=lanes, weights=kind, group=size)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gen import cli, config
+from gen import cases, cli, config
 from gen.compiler import compile_gemm
+from gen.families import FAMILIES
 from gen.options import Options
 from hw.control.isa import OutputMode
 from sim.cycles.program import predict
@@ -47,7 +48,17 @@ def test_commands_and_their_options_exist(words, capsys):
 
 @pytest.mark.parametrize("words", commands("gatemill"), ids=" ".join)
 def test_presets_that_are_named_exist(words):
-    named = [word for word in words if word.startswith("systolic-")]
+    named = [word for word in words if word.startswith(("systolic-", "bitmod-", "bitserial-"))]
+    assert set(named) <= set(config.presets())
+
+
+def test_families_and_their_presets_are_listed():
+    rows = re.findall(
+        r"^\| (?:`([\w-]+)`.*?)?\|.*\| (.+) \|$", TEXT.split("## What the demo shows")[0], re.MULTILINE
+    )
+    assert sorted(family for family, _ in rows if family) == sorted(FAMILIES)
+    named = [name for _, presets in rows for name in re.findall(r"`([\w-]+)`", presets)]
+    assert len(named) >= len(FAMILIES)
     assert set(named) <= set(config.presets())
 
 
@@ -86,3 +97,27 @@ def test_the_demo_takes_the_cycles_that_are_shown():
             loaded.design(), loaded.instance.model().law(), program.instructions, Options().timing
         )
         assert measured == predicted == f"{expected.cycles:,}"
+
+
+def test_the_layers_in_few_bits_take_the_cycles_that_are_shown():
+    presets = re.findall(r"^\| weights \| `(.+)` \| error \| `(.+)` \| error \|$", TEXT, re.MULTILINE)[0]
+    rows = re.findall(
+        r"^\| `(\S+)` \| ([\d,]+) cycles \| \S+ dB \| ([\d,]+) cycles \| \S+ dB \|$", TEXT, re.MULTILINE
+    )
+    assert len(rows) == 3
+    for weights, *shown in rows:
+        for preset, cycles in zip(presets, shown, strict=True):
+            loaded = config.load(preset)
+            family = loaded.instance
+            names = (family.pairs[0][0].name, weights)
+            program = compile_gemm(
+                loaded.design(), family, 8, 576, 576, mode=OutputMode.REQUANTISED, formats=names
+            )
+            expected = predict(loaded.design(), family.model().law(), program.instructions, Options().timing)
+            assert f"{expected.cycles:,}" == cycles
+
+
+def test_the_cases_of_the_cycle_model_are_as_many_as_shown():
+    systems = [*cases.SYSTEMS.values(), *cases.MORE_SYSTEMS.values()]
+    number = sum(len(several) for *_, several in systems) + sum(map(len, cases.FULL_SIZE.values()))
+    assert f"| 0 of {number} cases differ " in TEXT

@@ -13,11 +13,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from fpga.synthesis import synthesise
 from gen import config, reproduce
+from gen.bench import fp16_element
 from gen.cases import Case, memory, prediction, prepare
 from gen.models.shapes import SHAPES
 from gen.reproduce import bitmod, own
 from gen.reproduce.analytic import Machine, Operation
+from gen.rtlil import to_rtlil
+from hw.pe.bit_serial_fp16 import FloatElement
+from hw.pe.terms import TermEncoder
+from hw.pe.weight_format import WeightFormat
 
 VECTORS = np.load(Path(__file__).parent / "vectors" / "bitmod_sim_cycles.npz", allow_pickle=False)
 KEYS = ("total", "compute", "w_prec", "array")
@@ -72,7 +78,9 @@ def test_what_holds_and_what_does_not(arrays) -> None:
         "lossy over ANT, generative, 256 tokens as stated": 1.62,
         "lossy over OliVe, generative, 256 tokens as stated": 1.28,
     }
-    assert all((row["holds"] is None) == (row["ours"] is None) for row in rows)
+    areas = {row["claim"]: row["ours"] for row in rows if row["holds"] is None}
+    assert areas == {what: ours for what, _, ours in bitmod.AREAS}
+    assert [ours for *_, ours in bitmod.AREAS] == ["45 %", "4.7 %"]
     means = [row["ours"] for row in rows if row["claim"].endswith("mean of both")]
     assert means == [2.2, 1.69, 1.48]
 
@@ -151,10 +159,42 @@ def test_an_array_as_the_analytic_model_takes_it(preset, lanes, features, tokens
     assert (found.bus_bits, found.input_bits, found.output_bits) == (bus, 8, 32)
 
 
-@pytest.mark.parametrize("preset", ["systolic-8x8", "systolic-ws-16x16"])
-def test_own_rows_add_up_and_are_the_cycle_model_s(preset) -> None:
+@pytest.mark.parametrize(
+    ("preset", "weights", "lanes", "terms"),
+    [
+        ("bitmod-int8-8x8", "int8-s8", 2, 1),
+        ("bitmod-int8-8x8", "int6-s8", 8, 3),
+        ("bitmod-int8-8x8", "fp4-mixed-s8", 4, 1),
+        ("bitmod-fp16-4x4", "fp3-mixed-s8", 2, 1),
+    ],
+)
+def test_a_bit_serial_array_as_the_analytic_model_takes_it(preset, weights, lanes, terms) -> None:
     loaded = config.load(preset)
-    rows = own.rows(lambda *_: None, [(preset, "int8")])
+    found = own.machine(loaded, loaded.instance.variant(weights=weights))
+    size, bits = (8, 8) if preset == "bitmod-int8-8x8" else (4, 16)
+    assert (found.lanes, found.terms) == (lanes, terms)
+    assert (found.features, found.tokens, found.bus_bits, found.input_bits) == (size, size, 64, bits)
+
+
+@pytest.mark.long
+def test_areas_are_those_of_synthesis() -> None:
+    flow = fp16_element.FLOW
+
+    def luts(component) -> int:
+        return synthesise(to_rtlil(component, name="top"), name="top", flow=flow).count("LUT4")
+
+    assert luts(FloatElement(lanes=4)) == bitmod.ELEMENT_LUTS
+    assert luts(TermEncoder(lanes=4, formats=WeightFormat)) == bitmod.ENCODER_LUTS
+    assert bitmod.MAC_LUTS == fp16_element.MAC_LUTS
+
+
+@pytest.mark.parametrize(
+    ("preset", "weights"),
+    [("systolic-8x8", "int8"), ("systolic-ws-16x16", "int8"), ("bitmod-int8-8x8", "fp3-mixed-s8")],
+)
+def test_own_rows_add_up_and_are_the_cycle_model_s(preset, weights) -> None:
+    loaded = config.load(preset)
+    rows = own.rows(lambda *_: None, [(preset, weights)])
     assert {(row["phase"], row["kind"]) for row in rows} == {
         (phase, kind)
         for phase in own.PHASES
@@ -164,7 +204,8 @@ def test_own_rows_add_up_and_are_the_cycle_model_s(preset) -> None:
         ours = row["ours"]
         assert sum(ours[key] for key in ("start", "array", "other", "end")) == ours["cycles"]
         assert min(ours[key] for key in ("start", "other", "end")) >= 0
-        case = prepare(loaded, Case((row["M"], row["K"], row["N"]), timing=memory(20)))
+        assert row["format"] == ("int8" if row["kind"] in ("attn_qk", "attn_pv") else weights)
+        case = prepare(loaded, Case((row["M"], row["K"], row["N"]), timing=memory(20), weights=row["format"]))
         assert prediction(loaded, case).cycles == ours["cycles"]
 
 
@@ -183,11 +224,17 @@ def test_the_command(gatemill, monkeypatch, tmp_path) -> None:
     assert "…" not in out
     assert err == f"wrote {place}\n"
     assert ElementTree.parse(place).getroot().tag.endswith("svg")
+    shown = out
     status, out, err = gatemill("reproduce", "bitmod", "--json")
     document = json.loads(out)
     assert (status, err) == (1, "")
     assert document["published_simulator"]["fp16/decode/total"] == list(bitmod.PUBLISHED["fp16/decode"])
-    assert document["own_model"][0]["configuration"] == own.PAIRS[0][0]
+    assert [(row["configuration"], row["weights"]) for row in document["own_model"]] == [
+        pair for pair in own.PAIRS for _ in range(12)
+    ]
+    # Nothing is cut off.
+    assert all(f"{row['ours']['other']:,} │" in shown for row in document["own_model"])
+    assert all(f"{row['ratio']:.3f} │" in shown for row in document["own_model"])
 
 
 def test_the_exit_status_is_that_of_the_claims(gatemill, monkeypatch) -> None:

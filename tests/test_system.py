@@ -3,7 +3,7 @@
 import pytest
 from systems import check
 
-from gen.cases import FULL_SIZE, RAW, REQUANTISED, SYSTEMS, Case, memory
+from gen.cases import FULL_SIZE, MORE_SYSTEMS, RAW, REQUANTISED, SYSTEMS, Case, memory
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -27,6 +27,13 @@ def test_slow_and_narrow_memories_and_odd_addresses():
         )
     ]
     assert len(check("systolic-8x8", (), cases)) == 6
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", MORE_SYSTEMS)
+def test_results_and_cycles_of_more(name):
+    preset, overrides, cases = MORE_SYSTEMS[name]
+    assert len(check(preset, overrides, cases)) == len(cases)
 
 
 @pytest.mark.long

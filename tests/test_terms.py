@@ -13,8 +13,8 @@ from amaranth.sim import Simulator
 from mapped import run_component, run_mapped
 from test_block_ram import synthesised
 
-from hw.pe.terms import LaneEncoder, TermEncoder, format_set, special_value
-from hw.pe.weight_format import WeightFormat
+from hw.pe.terms import LaneEncoder, TermEncoder, format_set
+from hw.pe.weight_format import WeightFormat, special_value
 from hw.timing import TERM_ENCODER
 from sim import bit_serial
 

@@ -26,13 +26,17 @@ def _cycles(notify: Notify) -> list[Row]:
 def _utilisation(notify: Notify) -> list[Row]:
     from gen.bench import simulation
 
-    return [simulation.utilisation(notify)]
+    return [
+        simulation.utilisation(notify),
+        simulation.term_rate(simulation.BIT_SERIAL, simulation.SIMULATED, notify),
+        simulation.term_rate(simulation.BIT_SERIAL_FLOAT, (), notify),
+    ]
 
 
 def _bus(notify: Notify) -> list[Row]:
     from gen.bench import simulation
 
-    return [simulation.bus(notify)]
+    return [simulation.bus(notify), simulation.bit_serial_bus(notify)]
 
 
 def _mac(notify: Notify) -> list[Row]:
@@ -78,6 +82,12 @@ def _fp16_element(notify: Notify) -> list[Row]:
     return fp16_element.rows(notify)
 
 
+def _up5k(notify: Notify) -> list[Row]:
+    from gen.bench import small_part
+
+    return small_part.rows(notify)
+
+
 FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "cycles": _cycles,
     "utilisation": _utilisation,
@@ -89,8 +99,9 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "clock": _clock,
     "elements": _elements,
     "fp16-element": _fp16_element,
+    "up5k": _up5k,
 }
-SLOW = ("clock", "elements", "fp16-element")
+SLOW = ("clock", "elements", "fp16-element", "up5k")
 """Place and route: minutes each."""
 
 

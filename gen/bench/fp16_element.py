@@ -11,6 +11,7 @@ from hw.pe.bit_serial_fp16 import FloatElement
 
 Notify = Callable[[str], None]
 
+FLOW = Flow(dsp=False)
 SEEDS = (1, 2, 3)
 LUTS, CARRIES, CLOCK = 939, 116, 42.7
 """LUT4, CCU2C and MHz of the published element, whose group sum and dequantisation are unfinished."""
@@ -24,10 +25,9 @@ LANES = 4
 
 
 def _row(rounding: str, notify: Notify) -> Row:
-    flow = Flow(dsp=False)
     notify(f"{rounding}: synthesis")
     rtlil = to_rtlil(FloatElement(lanes=LANES, rounding=rounding), name="top")
-    netlist = synthesise(rtlil, name="top", flow=flow)
+    netlist = synthesise(rtlil, name="top", flow=FLOW)
     placed = place(netlist, seeds=SEEDS, progress=lambda seed: notify(f"{rounding}: placing, seed {seed}"))
     luts, carries = netlist.count("LUT4"), netlist.count("CCU2C")
     together = luts + 2 * carries
@@ -39,7 +39,7 @@ def _row(rounding: str, notify: Notify) -> Row:
         measured=f"{luts} LUT4, {carries} CCU2C (LUT4 and two for each CCU2C: {together}), {netlist.count('TRELLIS_FF')} FF; "
         f"{placed.slowest:.1f} / {placed.median:.1f} / {placed.fastest:.1f} MHz (slowest, median, fastest of seeds "
         f"{', '.join(map(str, SEEDS))}); products per cycle: {rates}; {each:.0f} LUT4 for each product per cycle of FP4, "
-        f"{MAC_LUTS / each:.2f} times fewer than the MAC; {flow.text}",
+        f"{MAC_LUTS / each:.2f} times fewer than the MAC; {FLOW.text}",
         must=f"{LUTS} LUT4, {LUTS + 2 * CARRIES} with carries, {2 * CLOCK:g} MHz (median), {SHARE:g} times fewer LUT4",
         aim="100 MHz",
         peers=f"BitMoD's published blocks, group sum and dequantisation unfinished: {LUTS} LUT4, {CARRIES} CCU2C "

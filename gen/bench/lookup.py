@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from amaranth.lib import wiring
@@ -21,6 +22,7 @@ from hw.pe.lookup_times import LEAST_K, MOST_K, entry_bits
 from hw.pe.plane_sum import PlaneSum, SignedTree
 
 Notify = Callable[[str], None]
+Make = Callable[[], wiring.Component]
 
 K, ROWS, COLUMNS, GROUP = 4, 2, 64, 128
 """Of the default tile."""
@@ -77,7 +79,7 @@ def columns_of(bits: int) -> int:
     return -(-COLUMNS // outputs_of(bits))
 
 
-def _units(bits: int, lanes: int) -> dict[str, tuple[wiring.Component, float]]:
+def _units(bits: int, lanes: int) -> dict[str, tuple[Make, float]]:
     """Units of as many products of one plane a cycle, and products of whole weights a cycle."""
     products, zero_points = K * lanes, bits > 1
     lookup: dict[str, Any] = {
@@ -87,14 +89,15 @@ def _units(bits: int, lanes: int) -> dict[str, tuple[wiring.Component, float]]:
         "group": GROUP,
         "zero_points": zero_points,
     }
-    found: dict[str, tuple[wiring.Component, float]] = {
-        f"lookup, {lanes} tables": (LookupUnit(**lookup), products / bits),
-        f"lookup, {lanes} tables of 8 bits": (LookupUnit(**lookup, width=8), products / bits),
+    found: dict[str, tuple[Make, float]] = {
+        f"lookup, {lanes} tables": (partial(LookupUnit, **lookup), products / bits),
+        f"lookup, {lanes} tables of 8 bits": (partial(LookupUnit, **lookup, width=8), products / bits),
         f"lookup, {lanes} stored tables, {outputs_of(bits)} outputs": (
-            LookupUnit(**lookup, stored=True, outputs=outputs_of(bits)), products / bits,
+            partial(LookupUnit, **lookup, stored=True, outputs=outputs_of(bits)), products / bits,
         ),
         f"adder, {products} lanes": (
-            PlaneSum(
+            partial(
+                PlaneSum,
                 operands=products, most=128, planes=bits, group_most=(128 * GROUP * ((1 << bits) - 1)) << zero_points,
                 extra=zero_points,
             ),
@@ -102,13 +105,13 @@ def _units(bits: int, lanes: int) -> dict[str, tuple[wiring.Component, float]]:
         ),
     }  # fmt: skip
     found[f"lookup, {lanes} stored tables of 8 bits, {outputs_of(bits)} outputs"] = (
-        LookupUnit(**lookup, width=8, stored=True, outputs=outputs_of(bits)),
+        partial(LookupUnit, **lookup, width=8, stored=True, outputs=outputs_of(bits)),
         products / bits,
     )
     if bits > 1:
         size = min(64, products)
         found[f"multiplier, {size} lanes"] = (
-            ParallelElement(lanes=size, weights=f"int{bits}", group=GROUP),  # type: ignore[arg-type]
+            partial(ParallelElement, lanes=size, weights=f"int{bits}", group=GROUP),  # type: ignore[arg-type]
             size,
         )
     return found
@@ -143,12 +146,12 @@ def _share(name: str, bits: int, lanes: int, builders: dict[str, int]) -> float:
 def _width_row(bits: int, builders: dict[str, int], dequantised: Figure, notify: Notify) -> Row:
     figures = []
     for lanes in LANES:
-        for name, (component, products) in _units(bits, lanes).items():
+        for name, (make, products) in _units(bits, lanes).items():
             notify(f"W{bits}A8, {name}")
             figures.append(
                 Figure(
                     name,
-                    **_placed(component),
+                    **_placed(make()),
                     products=products,
                     builders=_share(name, bits, lanes, builders),
                 )
@@ -156,7 +159,7 @@ def _width_row(bits: int, builders: dict[str, int], dequantised: Figure, notify:
     notify(f"W{bits}A8, wide look-up tables")
     wide = Figure(
         f"lookup, {LANES[0]} tables, wide look-up tables",
-        **_placed(_units(bits, LANES[0])[f"lookup, {LANES[0]} tables"][0], WIDE),
+        **_placed(_units(bits, LANES[0])[f"lookup, {LANES[0]} tables"][0](), WIDE),
         products=K * LANES[0] / bits,
         builders=_share("lookup", bits, LANES[0], builders),
     )

@@ -28,5 +28,10 @@ def _table(rows: list[dict]) -> object:
 
     return table(
         ["name", "family", "array", "summary"],
-        [[r["name"], r["family"], ", ".join(map(str, r["array"].values())), r["summary"]] for r in rows],
+        [[r["name"], r["family"], _sizes(r["array"]), r["summary"]] for r in rows],
     )
+
+
+def _sizes(array: dict) -> str:
+    """What fits a table; lists of formats do not."""
+    return ", ".join(str(value) for value in array.values() if not isinstance(value, list))

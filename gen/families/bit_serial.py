@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, field_validator
 
+from gen.errors import RequestError
 from gen.families.contract import ArrayConfig, Family
-from hw.array.bit_serial.geometry import GROUPS, LANES, BitSerial
+from hw.array.bit_serial.geometry import Activations, BitSerial, GroupLength, Lanes, Rounding
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand
-from hw.pe.weight_format import NIBBLE, WeightFormat
+from hw.pe.weight_format import MAGNITUDE_BITS, NIBBLE, WeightFormat, special_value
 from sim.families.contract import ArrayModel
 
 KINDS = {
@@ -32,12 +33,12 @@ class BitSerialConfig(ArrayConfig):
 
     rows: Annotated[int, Field(ge=1, le=64, description="rows of processing elements")] = 8
     columns: Annotated[int, Field(ge=1, le=64, description="columns of processing elements")] = 8
-    lanes: Annotated[Literal[LANES], Field(description="products of an element per cycle, a term each")] = 4
-    group: Annotated[Literal[GROUPS], Field(description="weights along K that share a scale")] = 128
-    activations: Annotated[Literal["int8", "fp16"], Field(description="format of the activations")] = "int8"
-    rounding: Annotated[
-        Literal["nearest", "truncate"], Field(description="of sums of fp16; truncate as the published draft")
-    ] = "nearest"
+    lanes: Annotated[Lanes, Field(description="products of an element per cycle, a term each")] = 4
+    group: Annotated[GroupLength, Field(description="weights along K that share a scale")] = 128
+    activations: Annotated[Activations, Field(description="format of the activations")] = "int8"
+    rounding: Annotated[Rounding, Field(description="of sums of fp16; truncate as the published draft")] = (
+        "nearest"
+    )
     weights: Annotated[
         list[str], Field(min_length=1, description="formats of the weights that it is generated for")
     ] = list(KINDS)
@@ -85,10 +86,15 @@ class BitSerialFamily(Family):
 
     @property
     def aliases(self) -> dict[str, str]:
-        """BitMoD's formats by their plain names: what an array takes of them is the version with scales of 8 bits."""
+        """BitMoD's formats by their plain names: what an array takes of them has scales of 8 bits, in groups of its length."""
         full = [w.name for _, w in self.pairs]
-        short = {name: name.replace("-s8", "") for name in full}
-        return {alias: name for name, alias in short.items() if alias not in full}
+        found = {}
+        for name in full:
+            plain, _, group = name.replace("-s8", "").partition(":")
+            for alias in (plain, f"{plain}:{group}", name.partition(":")[0]):
+                if alias not in full:
+                    found[alias] = name
+        return found
 
     def _geometry(self) -> Geometry:
         return self.array.geometry
@@ -106,13 +112,20 @@ class BitSerialFamily(Family):
         return BitSerialModel(self.array)
 
     def settings(self, variant: int) -> tuple[tuple[int, int], ...]:
-        """The special values of a float format: sign and magnitude, by selector."""
+        """The special values of a float format: sign and magnitude, by selector.
+
+        Raises ``RequestError`` for one that two terms cannot make.
+        """
         format, taken = self.pairs[variant][1], self.array.variants[variant]
         if not taken.floating:
             return ()
-        minus_zero = 1 << format.bits - 1
-        values = [table[minus_zero] or 0 for table in format.tables]
-        return tuple((index, abs(v) | (v < 0) << 5) for index, v in enumerate(values))
+        try:
+            values = [special_value(table[1 << format.bits - 1] or 0) for table in format.tables]
+        except ValueError as error:
+            raise RequestError(f"format {format.name}: {error}") from None
+        return tuple(
+            (index, magnitude | sign << MAGNITUDE_BITS) for index, (sign, magnitude) in enumerate(values)
+        )
 
     def depth_granule(self, variant: int) -> int:
         """Whole groups, which are whole words of activations."""

@@ -75,7 +75,7 @@ class Family(ABC):
 
     @property
     def aliases(self) -> dict[str, str]:
-        """Further names for formats of ``pairs``, by which a user may ask for them."""
+        """Further names for formats of weights, by which a user may ask for them."""
         return {}
 
     def variant(self, activations: str | None = None, weights: str | None = None) -> int:
@@ -83,7 +83,7 @@ class Family(ABC):
 
         Raises ``RequestError`` when this array was not generated for them.
         """
-        activations, weights = (self.aliases.get(name or "", name) for name in (activations, weights))
+        weights = self.aliases.get(weights or "", weights)
         for number, pair in enumerate(self.pairs):
             if activations in (None, pair[0].name) and weights in (None, pair[1].name):
                 return number

@@ -21,7 +21,7 @@ class Paper(Protocol):
     def document(self, progress: Progress) -> dict[str, Any]:
         """Everything as plain data; ``claims`` has rows of claim, published, ours, holds and why.
 
-        ``holds`` is None where ours has not been measured.
+        ``holds`` is None where ours is measured by another rule than what is published.
         """
 
     def render(self, document: Mapping[str, Any]) -> Any:

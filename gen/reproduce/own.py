@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from gen.reproduce import Progress
     from sim.families.contract import CycleLaw, ExecuteTimes
 
-PAIRS: tuple[tuple[str, str], ...] = (("systolic-8x8", "int8"),)
+PAIRS: tuple[tuple[str, str], ...] = (
+    ("systolic-8x8", "int8"),
+    *(("bitmod-int8-8x8", weights) for weights in ("int8-s8", "int6-s8", "fp4-mixed-s8", "fp3-mixed-s8")),
+    ("bitmod-fp16-4x4", "fp4-mixed-s8"),
+)
 """Presets, and a format of weights that each was generated for."""
 MODEL = "smollm2"
 PHASES = {"prefill": 64, "decode": 1}
@@ -31,11 +35,15 @@ RESULT_BITS = 32
 
 
 class Watched:
-    """A cycle law that remembers its answers."""
+    """A cycle law that remembers its answers to EXECUTEs."""
 
     def __init__(self, law: CycleLaw):
         self._law = law
         self.times: list[ExecuteTimes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the law's."""
+        return getattr(self._law, name)
 
     def execute(self, visible: int, fields: Mapping[str, int]) -> ExecuteTimes:
         """As the law says."""
@@ -74,7 +82,7 @@ def machine(config: Config, variant: int) -> Machine:
 def row(config: Config, phase: str, product: Product, weights: str) -> dict[str, Any]:
     """One product by both models.
 
-    Of ours, ``start`` is the cycles before the array takes its first command, ``end`` those after its last result, ``array``
+    Of ours, ``start`` is the cycles before the array takes its first EXECUTE, ``end`` those after its last result, ``array``
     those in which it takes a step; ``other`` is the rest: it waits, fills or drains.
     """
     design, family = config.design(), config.instance
@@ -143,11 +151,11 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         ]
         size = "{M}x{K}x{N}".format(**row)
         several.setdefault(f"{row['configuration']}, weights {row['weights']}", []).append(
-            [row["kind"], size, *(f"{cell:,}" for cell in cells), f"{row['ratio']:.3f}"]
+            [f"{row['kind']:9}{size}", *(f"{cell:,}" for cell in cells), f"{row['ratio']:.3f}"]
         )
     return [
         report.table(
-            ["layer", "MxKxN", "analytic", "ours", "start", "other", "end", "ratio"],
+            ["layer    MxKxN", "analytic", "ours", "start", "other", "end", "ratio"],
             cells,
             title=f"Cycles of SmolLM2's layers by both models: {title}",
             numbers=6,

@@ -12,7 +12,7 @@ from hw.control.decode import Decoder, command_layout
 from hw.control.execute import ExecuteUnit
 from hw.control.fetch import Fetch
 from hw.control.isa import FETCH_SOURCE, Error, Queue, Token
-from hw.control.queue import InstructionQueue
+from hw.control.queue import InstructionQueue, InstructionRegister
 from hw.control.run import FaultCollector, RunControl, Watchdog
 from hw.control.tokens import TokenCounters
 from hw.design import Design
@@ -87,9 +87,12 @@ class Control(wiring.Component):
         design = self._design
         m.submodules.registers = port = RegisterPort(configuration=design.configuration)
         m.submodules.run = run = RunControl()
-        m.submodules.fetch = fetch = Fetch(address_width=design.address_width, data_bytes=design.data_bytes)
+        m.submodules.fetch = fetch = Fetch(
+            address_width=design.address_width, data_bytes=design.data_bytes, prefetch=design.prefetch
+        )
         m.submodules.decoder = decoder = Decoder(design=design)
-        queues = {q: InstructionQueue(design=design, queue=q) for q in Queue}
+        kind = InstructionQueue if design.queue_depth else InstructionRegister
+        queues = {q: kind(design=design, queue=q) for q in Queue}
         for q, queue in queues.items():
             m.submodules[f"{q.name.lower()}_queue"] = queue
             wiring.connect(m, getattr(decoder, q.name.lower()), queue.i)
@@ -215,7 +218,7 @@ class Control(wiring.Component):
 
     def _counters(self, m, port, run, queues) -> None:
         """Each cycle of a run falls into exactly one of array_steps and the execute_* counters."""
-        m.submodules.counters = counters = Counters()
+        m.submodules.counters = counters = Counters(every=self._design.counters)
         execute = queues[Queue.EXECUTE]
         events = counters.events
         m.d.comb += [

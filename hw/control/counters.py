@@ -12,6 +12,11 @@ from hw.control.registers import COUNTERS
 class Counters(wiring.Component):
     """One 32-bit counter (modulo 2**32) for each of ``registers.COUNTERS``.
 
+    Parameters
+    ----------
+    every : bool
+        Otherwise only ``cycles`` counts, and the others are 0.
+
     Members
     -------
     clear : In(1)
@@ -23,7 +28,8 @@ class Counters(wiring.Component):
         Up to date 3 cycles after ``running`` has fallen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, every: bool = True) -> None:
+        self._every = every
         names = [name for name, _ in COUNTERS if name != "cycles"]
         super().__init__(
             {
@@ -37,6 +43,8 @@ class Counters(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         for i, (name, _) in enumerate(COUNTERS):
+            if not self._every and name != "cycles":
+                continue
             seen = Signal(
                 name=f"seen_{name}"
             )  # a register between the event, wherever it is, and the carry chain

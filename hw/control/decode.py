@@ -57,7 +57,8 @@ class Decoder(wiring.Component):
     Timing
     ------
     A word is offered to its queue ``hw.timing.DECODE`` cycles after it was taken: one for each of its parts to be looked at, one
-    to put that together, one to be written. The next is taken in the cycle after its queue took it, or later.
+    to put that together, one to be written. The next is taken in the cycle after its queue took it, or later. Where fetch holds
+    one word alone, that is not taken into a register here but stays at ``i`` until its queue takes it; the cycles are the same.
     """
 
     def __init__(self, *, design: Design) -> None:
@@ -76,12 +77,15 @@ class Decoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        held = Signal(instruction_word(), reset_less=True)
+        stays_there = self._design.prefetch == 1
+        held = self.i.payload if stays_there else Signal(instruction_word(), reset_less=True)
         valid, fresh, looked, checked = Signal(), Signal(), Signal(), Signal()
         offered, accepted = Signal(len(Queue)), Signal(len(Queue))
         known, good = (Signal(len(opcodes(self._design))) for _ in range(2))
         with m.If(~valid):  # empty: no queue's ready goes through to fetch in its own cycle
-            m.d.sync += [valid.eq(self.i.valid), held.eq(self.i.payload)]
+            m.d.sync += valid.eq(self.i.valid)
+            if not stays_there:
+                m.d.sync += held.eq(self.i.payload)
         with m.If(accepted.any() | self.clear):
             m.d.sync += valid.eq(0)
         m.d.sync += [
@@ -105,7 +109,11 @@ class Decoder(wiring.Component):
                 accepted[queue].eq(offered[queue] & port.ready),
             ]
             m.d.sync += offered[queue].eq(((looked & Cat(goods[queue]).any()) | stays) & ~self.clear)
-        m.d.comb += [self.held.eq(valid), self.i.ready.eq(~valid), self.index.eq(held.index)]
+        m.d.comb += [
+            self.held.eq(valid),
+            self.i.ready.eq(accepted.any() | self.clear if stays_there else ~valid),
+            self.index.eq(held.index),
+        ]
         return m
 
     def _extract(

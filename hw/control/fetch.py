@@ -69,6 +69,17 @@ class ProgramCheck(wiring.Component):
         return result
 
 
+def word_members(data_bytes: int) -> dict:
+    """Members of ``WordStore``."""
+    return {
+        "valid": In(1),
+        "beat": In(8 * data_bytes),
+        "last": In(1),
+        "restart": In(1),
+        "o": Out(stream.Signature(INSTRUCTION_BITS)),
+    }
+
+
 class WordStore(wiring.Component):
     """Puts instruction words together from bus beats, or takes beats apart into words, in distributed RAM.
 
@@ -96,15 +107,7 @@ class WordStore(wiring.Component):
 
     def __init__(self, *, data_bytes: int) -> None:
         self._data_bytes = data_bytes
-        super().__init__(
-            {
-                "valid": In(1),
-                "beat": In(8 * data_bytes),
-                "last": In(1),
-                "restart": In(1),
-                "o": Out(stream.Signature(INSTRUCTION_BITS)),
-            }
-        )
+        super().__init__(word_members(data_bytes))
 
     def elaborate(self, platform):
         m = Module()
@@ -145,6 +148,31 @@ class WordStore(wiring.Component):
         return m
 
 
+class WordRegister(wiring.Component):
+    """A ``WordStore`` of one word, in registers: a beat is at most a word.
+
+    Parameters, members and timing as there. A beat comes only while ``o`` is not valid.
+    """
+
+    def __init__(self, *, data_bytes: int) -> None:
+        self._data_bytes = data_bytes
+        super().__init__(word_members(data_bytes))
+
+    def elaborate(self, platform):
+        m = Module()
+        turn = Signal(INSTRUCTION_BYTES // self._data_bytes, init=1)
+        for number in range(len(turn)):
+            with m.If(self.valid & turn[number]):
+                m.d.sync += self.o.payload.word_select(number, len(self.beat)).eq(self.beat)
+        with m.If(self.valid):
+            m.d.sync += [turn.eq(turn.rotate_left(1)), self.o.valid.eq(turn[-1])]
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(self.restart):
+            m.d.sync += [turn.eq(1), self.o.valid.eq(0)]
+        return m
+
+
 class Fetch(wiring.Component):
     """Reads ``program_length`` instructions from ``program_address`` on, in batches, while there is room for a batch.
 
@@ -152,6 +180,8 @@ class Fetch(wiring.Component):
     ----------
     address_width, data_bytes : int
         Of the bus.
+    prefetch : int
+        Instructions that it holds: ``FETCH_BUFFER``, or 1.
 
     Members
     -------
@@ -178,9 +208,10 @@ class Fetch(wiring.Component):
     from the arbiter.
     """
 
-    def __init__(self, *, address_width: int, data_bytes: int) -> None:
+    def __init__(self, *, address_width: int, data_bytes: int, prefetch: int = FETCH_BUFFER) -> None:
         self._address_width = address_width
         self._data_bytes = data_bytes
+        self._prefetch = prefetch
         super().__init__(
             {
                 "start": In(1),
@@ -204,7 +235,9 @@ class Fetch(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.check = check = ProgramCheck(address_width=self._address_width)
-        m.submodules.store = store = WordStore(data_bytes=self._data_bytes)
+        m.submodules.store = store = (WordRegister if self._prefetch == 1 else WordStore)(
+            data_bytes=self._data_bytes
+        )
         handed, restart = Signal(), Signal()
         self._words(m, store, handed)
         m.d.sync += restart.eq(self.start | self.clear)
@@ -247,17 +280,18 @@ class Fetch(wiring.Component):
     def _requests(self, m: Module, check: ProgramCheck, handed: Signal) -> None:
         """Asks for a batch whenever a whole one fits."""
         beats_per_instruction = max(1, INSTRUCTION_BYTES // self._data_bytes)
-        batch_bytes, batch_bits = FETCH_BATCH * INSTRUCTION_BYTES, exact_log2(FETCH_BATCH)
+        batch = min(FETCH_BATCH, self._prefetch)
+        batch_bytes, batch_bits = batch * INSTRUCTION_BYTES, exact_log2(batch)
         remaining, many = Signal(INDEX_BITS), Signal()
-        room = Signal(range(FETCH_BUFFER + 1))
-        tail = Signal(range(FETCH_BATCH + 1))
+        room = Signal(range(self._prefetch + 1))
+        tail = Signal(range(batch + 1))
         if self._data_bytes > INSTRUCTION_BYTES:
             beats = (tail + 1) >> 1
         else:
             beats = tail * beats_per_instruction
         # Changes of the room, in registers: they are decided late in their cycle.
         counting, given_back, taken = Signal(), Signal(), Signal.like(tail)
-        m.d.comb += tail.eq(Mux(many, FETCH_BATCH, remaining[:batch_bits]))
+        m.d.comb += tail.eq(Mux(many, batch, remaining[:batch_bits]))
         m.d.sync += [
             many.eq(remaining[batch_bits:].any()),
             given_back.eq(handed & ~self.exhausted),  # what a halt left there is nobody's
@@ -297,5 +331,5 @@ class Fetch(wiring.Component):
             m.d.sync += [
                 self.ar.payload.address.eq(self.program_address),
                 remaining.eq(self.program_length),
-                room.eq(FETCH_BUFFER),
+                room.eq(self._prefetch),
             ]

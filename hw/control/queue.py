@@ -12,6 +12,23 @@ from hw.control.ring import Ring
 from hw.design import Design
 
 
+def queue_members(design: Design, queue: Queue) -> dict:
+    """Members of an ``InstructionQueue``."""
+    own = len(own_tokens(queue))
+    return {
+        "i": In(stream.Signature(entry_layout(design, queue))),
+        "o": Out(stream.Signature(command_layout(design, queue))),
+        "present": In(own),
+        "take": Out(own),
+        "missing": Out(own),
+        "waiting": Out(1),
+        "head": Out(1),
+        "index": Out(INDEX_BITS),
+        "empty": Out(1),
+        "clear": In(1),
+    }
+
+
 class InstructionQueue(wiring.Component):
     """Holds ``design.queue_depth`` instructions; the oldest goes on when each token that it names is there.
 
@@ -46,21 +63,7 @@ class InstructionQueue(wiring.Component):
     def __init__(self, *, design: Design, queue: Queue) -> None:
         self._design = design
         self._queue = queue
-        own = len(own_tokens(queue))
-        super().__init__(
-            {
-                "i": In(stream.Signature(entry_layout(design, queue))),
-                "o": Out(stream.Signature(command_layout(design, queue))),
-                "present": In(own),
-                "take": Out(own),
-                "missing": Out(own),
-                "waiting": Out(1),
-                "head": Out(1),
-                "index": Out(INDEX_BITS),
-                "empty": Out(1),
-                "clear": In(1),
-            }
-        )
+        super().__init__(queue_members(design, queue))
 
     def elaborate(self, platform):
         m = Module()
@@ -90,6 +93,45 @@ class InstructionQueue(wiring.Component):
         # The payload follows the RAM for as long as it is not valid: a late enable would have to reach all of it.
         with m.If(~self.o.valid):
             m.d.sync += self.o.payload.eq(entry.command)
+        with m.If(go | self.o.ready | self.clear):
+            m.d.sync += self.o.valid.eq(go & ~self.clear)
+        return m
+
+
+class InstructionRegister(wiring.Component):
+    """An ``InstructionQueue`` of one register: in it an instruction waits for its tokens, and is then the command at ``o``.
+
+    Members as there.
+
+    Timing
+    ------
+    As there, of one instruction; the next can be taken at ``i`` in the cycle after the command was taken at ``o``.
+    """
+
+    def __init__(self, *, design: Design, queue: Queue) -> None:
+        self._layout = entry_layout(design, queue)
+        super().__init__(queue_members(design, queue))
+
+    def elaborate(self, platform):
+        m = Module()
+        entry = Signal(self._layout, reset_less=True)
+        full, go = Signal(), Signal()
+        m.d.comb += [
+            self.i.ready.eq(~full),
+            self.missing.eq(entry.wait & ~self.present),
+            self.waiting.eq(self.head & self.missing.any()),
+            self.o.payload.eq(entry.command),
+            self.index.eq(entry.command.index),
+            self.empty.eq(~full),
+        ]
+        m.d.sync += [
+            full.eq((full | self.i.valid) & ~(self.o.valid & self.o.ready) & ~self.clear),
+            self.head.eq(full & ~self.o.valid & ~go & ~self.clear),
+            go.eq(self.head & ~self.missing.any() & ~go & ~self.clear),
+            self.take.eq(Mux(go, entry.wait, 0)),
+        ]
+        with m.If(~full):
+            m.d.sync += entry.eq(self.i.payload)
         with m.If(go | self.o.ready | self.clear):
             m.d.sync += self.o.valid.eq(go & ~self.clear)
         return m

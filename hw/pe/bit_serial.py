@@ -58,15 +58,15 @@ def element_lanes(lanes: int) -> int:
     return lanes
 
 
-def _products(formats: Iterable[WeightFormat]) -> tuple[int, int]:
+def products(formats: Iterable[WeightFormat]) -> tuple[int, int]:
     """Least and greatest product of an activation and a weight."""
-    products = [a * w for one in formats for w in one.values for a in (_LEAST, _MOST)]
-    return min(products), max(products)
+    every = [a * w for one in formats for w in one.values for a in (_LEAST, _MOST)]
+    return min(every), max(every)
 
 
 def deepest(formats: Iterable[WeightFormat]) -> int:
     """Most weights along K whose scaled sum fits an accumulator whatever they are."""
-    return ((1 << RESULT_BITS - 1) - 1) // (max(map(abs, _products(formats))) * ((1 << SCALE_BITS) - 1))
+    return ((1 << RESULT_BITS - 1) - 1) // (max(map(abs, products(formats))) * ((1 << SCALE_BITS) - 1))
 
 
 class TermFolder(wiring.Component):
@@ -270,6 +270,11 @@ class ScaledSum(wiring.Component):
     gated : bool
         An addend may lack one, and need not count.
 
+    Attributes
+    ----------
+    total_bits, scaled_bits : int
+        Of a group's sum; of its product with the scale.
+
     Members
     -------
     addend : In(signed(addend_width)), far : In(1)
@@ -291,8 +296,8 @@ class ScaledSum(wiring.Component):
     """
 
     def __init__(self, *, addend_width: int, least: int, most: int, shift: int, gated: bool = False) -> None:
-        self._width, self._shift, self._gated = signed_bits(least, most), shift, gated
-        self._scaled = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most)))
+        self._shift, self._gated, self.total_bits = shift, gated, signed_bits(least, most)
+        self.scaled_bits = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most)))
         super().__init__(
             {
                 "addend": In(signed(addend_width)),
@@ -310,14 +315,16 @@ class ScaledSum(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # What ends a sum clears it, in a reset too: a reset of its own would need a gate before it.
-        total, held = (Signal(signed(self._width), name=name, reset_less=True) for name in ("total", "held"))
+        total, held = (
+            Signal(signed(self.total_bits), name=name, reset_less=True) for name in ("total", "held")
+        )
         added = Signal.like(total)
         m.d.comb += added.eq(accumulate(m, self, total, shift=self._shift, gated=self._gated))
         with m.If(self.add if self._gated else 1):
             m.d.sync += total.eq(added)
         with m.If(self.last):
             m.d.sync += [held.eq(added), total.eq(0)]
-        scale_sum(m, self, held, bits=self._scaled)
+        scale_sum(m, self, held, bits=self.scaled_bits)
         return m
 
 
@@ -437,7 +444,7 @@ class BitSerialElement(wiring.Component):
             if name not in ("activations", "terms"):
                 m.d.sync += getattr(self, f"{name}_next").eq(getattr(self, name))
         addend, far, last = self._aligned(m, self._sum(m))
-        least, most = (self._group * product for product in _products(self._formats))
+        least, most = (self._group * product for product in products(self._formats))
         m.submodules.scaled = scaled = share(
             ScaledSum, addend_width=len(addend), least=least, most=most, shift=self._shift
         )

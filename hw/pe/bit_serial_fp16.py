@@ -368,7 +368,10 @@ class Dequantiser(wiring.Component):
         return m
 
     def _normalised(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
-        """Magnitude without ``fill``, which is to be added, sign, exponent: ready ``FLOAT_NORMALISE`` cycles after ``capture``."""
+        """Magnitude without ``fill``, which is to be added, sign, exponent.
+
+        They are ready ``FLOAT_NORMALISE`` cycles after ``capture``.
+        """
         magnitude = Signal(WINDOW, reset_less=True)
         fill, sign, exponent = (
             Signal(reset_less=True),
@@ -427,8 +430,8 @@ class FloatElement(wiring.Component):
 
     Timing
     ------
-    One slice per cycle without a gap, also between groups; 8 cycles or more from one ``last`` to the next. Lanes have no skew; ``times`` are those
-    of ``hw.pe.element_times.fp16_times``.
+    One slice per cycle without a gap, also between groups; 8 cycles or more from one ``last`` to the next. Lanes have no skew;
+    ``times`` are those of ``hw.pe.element_times.fp16_times``. The design's reset must last four cycles or more.
 
     Raises
     ------

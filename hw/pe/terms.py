@@ -13,7 +13,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.formats.bitmod import FP3, FP4
-from hw.pe.weight_format import FLOATING_TERMS, MAGNITUDE_BITS, WeightFormat
+from hw.pe.weight_format import MAGNITUDE_BITS, WeightFormat
 from hw.share import share
 
 MAGNITUDES = {WeightFormat.FP4: FP4, WeightFormat.FP3: FP3}
@@ -23,23 +23,6 @@ TERM = data.StructLayout({"sign": 1, "exponent": 2, "man": 1})
 """``(-1)**sign * man * 2**exponent``, times ``2**significance``, which all lanes share."""
 SPECIAL = data.StructLayout({"magnitude": MAGNITUDE_BITS, "sign": 1})
 """What the code of -0 stands for."""
-
-
-def special_value(value: int) -> tuple[int, int]:
-    """Sign and magnitude of a special value.
-
-    Raises
-    ------
-    TypeError, ValueError
-        It is not an integer, it does not fit, or its magnitude has three ones or more: a weight takes two terms.
-    """
-    value = operator.index(value)
-    if abs(value) >> MAGNITUDE_BITS or abs(value).bit_count() > FLOATING_TERMS:
-        raise ValueError(
-            f"a special value must be {1 - (1 << MAGNITUDE_BITS)} to {(1 << MAGNITUDE_BITS) - 1} "
-            f"with no more than {FLOATING_TERMS} ones in its magnitude, not {value!r}"
-        )
-    return int(value < 0), abs(value)
 
 
 def format_set(formats: Iterable[WeightFormat]) -> frozenset[WeightFormat]:
@@ -160,7 +143,7 @@ class TermEncoder(wiring.Component):
     format : In(WeightFormat)
         One of ``formats``.
     special : In(SPECIAL)
-        What the code of -0 stands for; see :func:`special_value`.
+        What the code of -0 stands for; see ``hw.pe.weight_format.special_value``.
     terms : Out(ArrayLayout(TERM, lanes))
         Of all lanes in the same cycle.
     significance : Out(3)
@@ -168,8 +151,8 @@ class TermEncoder(wiring.Component):
 
     Timing
     ------
-    Term 0 comes ``hw.timing.TERM_ENCODER`` cycles after ``start``, the others follow cycle by cycle; ``start`` at least ``format.terms`` cycles
-    apart. Terms are zero after the last, until the next.
+    Term 0 comes ``hw.timing.TERM_ENCODER`` cycles after ``start``, the others follow cycle by cycle; ``start`` at least
+    ``format.terms`` cycles apart. Terms are zero after the last, until the next.
 
     Raises
     ------

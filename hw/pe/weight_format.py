@@ -6,6 +6,7 @@ Reference: BitMoD, Chen et al., HPCA 2025, sections IV-A and V-C.
 from __future__ import annotations
 
 import enum
+import operator
 from dataclasses import dataclass
 
 NIBBLE = 4
@@ -20,8 +21,8 @@ MOST_SPECIAL = 0b11000
 
 @dataclass(frozen=True)
 class Way:
-    """How weights travel: the upper ``high`` bits of ``NIBBLE // high`` successive weights of a lane share a nibble, the lower ``low``
-    ones of ``NIBBLE // low``. So formats of 3, 5 or 6 bits waste none.
+    """How weights travel: the upper ``high`` bits of ``NIBBLE // high`` successive weights of a lane share a nibble, the lower
+    ``low`` ones of ``NIBBLE // low``. So formats of 3, 5 or 6 bits waste none.
     """
 
     high: int
@@ -66,3 +67,20 @@ class WeightFormat(enum.IntEnum):
         """How it travels."""
         low = NIBBLE if self.bits >= NIBBLE else NIBBLE // 2
         return Way(high=self.bits - low, low=low)
+
+
+def special_value(value: int) -> tuple[int, int]:
+    """Sign and magnitude of a special value.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is not an integer, it does not fit, or its magnitude has three ones or more: a weight takes two terms.
+    """
+    value = operator.index(value)
+    if abs(value) >> MAGNITUDE_BITS or abs(value).bit_count() > FLOATING_TERMS:
+        raise ValueError(
+            f"a special value must be {1 - (1 << MAGNITUDE_BITS)} to {(1 << MAGNITUDE_BITS) - 1} "
+            f"with no more than {FLOATING_TERMS} ones in its magnitude, not {value!r}"
+        )
+    return int(value < 0), abs(value)

@@ -12,8 +12,6 @@ from functools import partial
 from typing import cast
 
 from hw.control.isa import (
-    FETCH_BATCH,
-    FETCH_BUFFER,
     INSTRUCTION_BYTES,
     Instruction,
     Opcode,
@@ -111,7 +109,7 @@ class _Machine:
         beats_each = INSTRUCTION_BYTES / self.design.data_bytes
         interval = self.arbiter.memory.timing.interval
         while asked < len(self.program):
-            batch = min(FETCH_BATCH, len(self.program) - asked)
+            batch = min(self.design.fetch_batch, len(self.program) - asked)
             beats = -int(-batch * beats_each // 1)
             burst = yield from self.arbiter.request(0, beats)
             self.result.fetch_beats += beats
@@ -119,7 +117,7 @@ class _Machine:
             self.arriving.notify(0)
             asked += batch
             # There must be room for a batch; a hand-over in cycle t has made room in t + 2; the request is made in t + 3.
-            needed = asked + FETCH_BATCH - FETCH_BUFFER
+            needed = asked + self.design.fetch_batch - self.design.prefetch
             again = self.kernel.now + FETCH_NEXT - 2
             if asked == len(self.program):
                 return
@@ -140,16 +138,26 @@ class _Machine:
             handed = max(self.arrivals[beat] + 1, queued + 1)
             if handed > self.kernel.now:
                 yield handed
-            self.handovers.append(handed)
-            self.handing.notify()
+            in_place = (
+                self.design.prefetch == 1
+            )  # the word stays in fetch's register until its queue takes it
+            if not in_place:
+                self._handed(handed)
             queue = instruction.opcode.queue
             yield handed + DECODE
             waiting = self.queues[queue]
             while len(waiting) > self.design.queue_depth:
                 yield self.left[queue]
             queued = self.kernel.now
+            if in_place:
+                self._handed(queued)
             waiting.append((index, queued + QUEUE_HEAD))
             self.filled[queue].notify()
+
+    def _handed(self, cycle: int) -> None:
+        """Fetch has handed over a word."""
+        self.handovers.append(cycle)
+        self.handing.notify()
 
     def _issue(self, queue: Queue) -> Process:
         """One queue's head: waits for tokens, then for the command register, from which the unit takes it."""
@@ -170,14 +178,20 @@ class _Machine:
             for token in Token:
                 self.tokens[token] -= values["wait"] >> token & 1
             self.occupied[queue] = True
-            kernel.late(partial(self._leave, queue))
             kernel.start(self._hand_over(queue, index, values))
+            if not self.design.queue_depth:  # it leaves when its unit takes it
+                while self.occupied[queue]:
+                    yield self.emptied[queue]
+                continue
+            kernel.late(partial(self._leave, queue))
             yield kernel.now + QUEUE_HEAD
 
     def _hand_over(self, queue: Queue, index: int, values: dict[str, int]) -> Process:
         """The command is valid from the next cycle on, until its unit takes it."""
         yield from self._taken(queue, index, values)
         self.kernel.late(partial(self._empty, queue))
+        if not self.design.queue_depth:
+            self.kernel.late(partial(self._leave, queue))
 
     # What frees a place does so, and tells, at the end of the cycle: nobody can look before and begin to wait after.
     def _leave(self, queue: Queue) -> None:

@@ -124,7 +124,8 @@ class BitSerialModel:
         weights: np.ndarray,
         settings: Sequence[int] = (),
     ) -> np.ndarray:
-        """What an EXECUTE adds to its accumulators: int32 [row_tiles * tile_rows, column_tiles * columns], or float32 of each group.
+        """What an EXECUTE adds to its accumulators: int32 [row_tiles * tile_rows, column_tiles * columns], or float32 of each
+        group.
 
         ``activations`` and ``weights`` are the bytes (uint8) of the scratchpads, ``settings`` the special values in force.
         """
@@ -174,9 +175,8 @@ class Unpacker:
         array, way = self._array, self.format.way
         full, last = array.groups(depth_tiles)
         # Every byte is two nibbles, the lower one first: nibble [word, column, lane].
-        nibbles = np.stack([words & 15, words >> 4], axis=-1).reshape(len(words), -1)
-        nibbles = nibbles[:, : array.columns * array.lanes].reshape(-1, array.columns, array.lanes)
-        nibbles = nibbles.astype(np.int64)
+        split = np.stack([words & 15, words >> 4], axis=-1).reshape(len(words), -1).astype(np.int64)
+        nibbles = split[:, : array.columns * array.lanes].reshape(-1, array.columns, array.lanes)
         parts, place = [], 0
         for size in [array.group_words] * full + [last]:
             slices = size * array.slices

@@ -104,8 +104,8 @@ class BitSerialArray(wiring.Component):
 
     Timing
     ------
-    Activations are due ``TERM_ENCODER + array.times.feed`` cycles after ``start``, for as long as their weights have terms. Row r's result is at column c
-    ``array.result_delay + r + r // DRAIN_ROWS + c`` cycles after ``last`` of ``steering``.
+    Activations are due ``TERM_ENCODER + array.times.feed`` cycles after ``start``, for as long as their weights have terms. Row
+    r's result is at column c ``array.result_delay + r + r // DRAIN_ROWS + c`` cycles after ``last`` of ``steering``.
     """
 
     def __init__(self, *, array: BitSerial) -> None:

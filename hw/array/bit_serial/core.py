@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.utils import exact_log2
 
 from hw.array.bit_serial.array import BitSerialArray
 from hw.array.bit_serial.geometry import LOWER_WORD, BitSerial
@@ -12,6 +11,7 @@ from hw.array.bit_serial.plan import Planner
 from hw.array.bit_serial.rows import Rows
 from hw.array.bit_serial.sequencer import Sequencer
 from hw.array.bit_serial.walks import ActivationWalk, WeightWalk
+from hw.array.bit_serial.words import WordTimes
 from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
@@ -38,12 +38,9 @@ class BitSerialCore(wiring.Component):
     Timing
     ------
     The first group of a command begins, or pauses, ``BIT_SERIAL_SETUP`` cycles after the handshake, or as soon as the command
-    before is through; see ``Sequencer``. Row 0's result of a group is at ``results`` ``array.result_latency`` cycles after its last
-    step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators' ``finished`` of its command.
-
-    Words of weights are read in the order in which they lie in memory: the scales' word of a group, with its first step at the
-    earliest; a word of upper parts two cycles after the first step of a slice, a word of lower parts three. So no two are read in
-    the same cycle, whatever comes before.
+    before is through; see ``Sequencer``. Row 0's result of a group is at ``results`` ``array.result_latency`` cycles after its
+    last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators' ``finished`` of its
+    command. Words of weights are read as ``WordTimes`` says.
     """
 
     def __init__(self, *, design: Design, array: BitSerial) -> None:
@@ -87,7 +84,10 @@ class BitSerialCore(wiring.Component):
         return m
 
     def _activations(self, m: Module, sequencer: Sequencer, rows: Rows):
-        """Reads activations, as much later as the weights' way to the elements is longer. Returned: past the end; a command's first."""
+        """Reads activations, as much later as the weights' way to the elements is longer.
+
+        Returned: past the end; a command's first.
+        """
         words, current = self._design.activation_words, sequencer.current
         late = self._array.activation_delay
         m.submodules.activation_walk = walk = ActivationWalk(
@@ -118,28 +118,20 @@ class BitSerialCore(wiring.Component):
         """Reads weights, and tells the columns what each word is and when a slice begins. Returned: as of ``_activations``."""
         words, current = self._design.weight_words, sequencer.current
         m.submodules.weight_walk = walk = WeightWalk(words=words)
-        high, low, early = Signal(), Signal(), Signal()
-        with m.Switch(current.format):
-            for one in sorted(self._array.formats):
-                way = one.way
-                with m.Case(one):
-                    m.d.comb += [
-                        early.eq(way.high != 0),
-                        high.eq(sequencer.slice & (self._every(sequencer.part, way.high) if way.high else 0)),
-                        low.eq(sequencer.slice & self._every(sequencer.part, way.low)),
-                    ]
-        begins = sequencer.group & early | delayed(m, sequencer.group & ~early, 1)
-        scale = delayed(m, begins, 1)
-        high, low = delayed(m, high, LOWER_WORD - 1), delayed(m, low, LOWER_WORD)
+        m.submodules.word_times = times = WordTimes(formats=self._array.formats)
         m.d.comb += [
-            walk.tile.eq(begins & sequencer.first_group),
+            times.slice.eq(sequencer.slice),
+            times.group.eq(sequencer.group),
+            times.part.eq(sequencer.part),
+            times.format.eq(current.format),
+            walk.tile.eq(sequencer.group & sequencer.first_group),
             walk.fresh.eq(sequencer.fresh),
             walk.again.eq(sequencer.again),
-            walk.read.eq(scale | high | low),
+            walk.read.eq(times.scale | times.high | times.low),
             walk.base.eq(current.command.weights_address),
             self.weights.address.eq(walk.address),
             Cat(steering.scale, steering.high, steering.low).eq(
-                delayed(m, Cat(scale, high, low), SCRATCHPAD)
+                delayed(m, Cat(times.scale, times.high, times.low), SCRATCHPAD)
             ),
             Cat(steering.start, steering.group, steering.last, steering.format).eq(
                 delayed(
@@ -159,11 +151,6 @@ class BitSerialCore(wiring.Component):
         past = Signal()
         m.d.sync += past.eq(walk.read & (walk.address >= words))
         return past, walk.tile & walk.fresh
-
-    @staticmethod
-    def _every(part, bits: int):
-        """``part`` is the first of the slices that share a word."""
-        return ~part[: exact_log2(NIBBLE // bits)].any() if bits < NIBBLE else 1
 
     def _addresses(self, m: Module, sequencer: Sequencer, starts):
         """Accumulator rows of a tile follow each other, once for every group; so do tiles. Returned: as of ``_activations``."""
@@ -202,8 +189,9 @@ class BitSerialCore(wiring.Component):
             whose = Signal(name="whose")
             with m.If(begins):
                 m.d.sync += whose.eq(~whose)
+            finder = delayed(m, whose, 1)
             with m.If(found):
-                m.d.sync += wrong.bit_select(delayed(m, whose, 1), 1).eq(1)
+                m.d.sync += wrong.bit_select(finder, 1).eq(1)
         with m.If(starts):
             m.d.sync += wrong.bit_select(turn, 1).eq(0)
         executed = sequencer.ends & ~sequencer.configure

@@ -21,9 +21,9 @@ FLOAT_LANES = 8
 """Most lanes of an element with fp16 activations."""
 Activations = Literal["int8", "fp16"]
 Rounding = Literal["nearest", "truncate"]
-LANES = (4, 8, 16, 32)
+Lanes = Literal[4, 8, 16, 32]
 """Products of an element per cycle."""
-GROUPS = (32, 64, 128, 256)
+GroupLength = Literal[32, 64, 128, 256]
 """Weights along K that may share a scale."""
 
 
@@ -36,17 +36,17 @@ class BitSerial:
     rows, columns : int
         Elements; 1 to 64 each.
     lanes : int
-        Products of an element per cycle, each of one term: one of ``LANES``.
+        Products of an element per cycle, each of one term: one of ``Lanes``.
     group : int
-        Weights along K that share a scale: one of ``GROUPS``.
+        Weights along K that share a scale: one of ``GroupLength``.
     variants : sequence of WeightFormat
         By EXECUTE's ``variant``; several may be the same.
     data_bytes : int
         Bytes of a bus beat.
     activations : str
-        "int8": sums are int32; or "fp16": they are float32, and lanes at most 8.
+        ``int8``: sums are int32; or ``fp16``: they are float32, and lanes at most 8.
     rounding : str
-        Of sums of fp16: one of ``ROUNDINGS``.
+        Of sums of fp16: ``nearest`` or ``truncate``, as of ``FloatElement``.
 
     Raises
     ------
@@ -69,8 +69,8 @@ class BitSerial:
             if not 1 <= value <= most:
                 raise ValueError(f"{name} must be 1 to {most}, not {value!r}")
         for name, allowed in (
-            ("lanes", LANES),
-            ("group", GROUPS),
+            ("lanes", get_args(Lanes)),
+            ("group", get_args(GroupLength)),
             ("data_bytes", (4, 8, 16, 32, 64)),
         ):
             value = operator.index(getattr(self, name))

@@ -29,9 +29,9 @@ STEERING = data.StructLayout(
 )
 """What a column does in a cycle; the one to its right does the same in the next.
 
-``scale``, ``high``, ``low``: the word of weights is one of scales, of upper parts, of lower parts. ``start``: a slice begins, in the
-cycle after its last word at the earliest; ``group``: the first of a group. ``last``: the last term of a group goes into the encoder.
-``format``: of the slice. ``configure``: the special value ``setting`` becomes ``value``.
+``scale``, ``high``, ``low``: the word of weights is one of scales, of upper parts, of lower parts. ``start``: a slice begins, in
+the cycle after its last word at the earliest; ``group``: the first of a group. ``last``: the last term of a group goes into the
+encoder. ``format``: of the slice. ``configure``: the special value ``setting`` becomes ``value``.
 """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -20,9 +20,9 @@ COUNT_BITS = 16
 def plan(design: Design, array: BitSerial) -> data.StructLayout:
     """A command and its derived numbers.
 
-    ``words_left``, ``rows_left``, ``columns_left``: where counters start that are below zero with the last of their kind: two less
-    than the counts. ``short``: a tile is one group. ``pause``, ``last_pause``: of the groups before a tile's last, and of that one.
-    ``format``: of the weights; ``terms_last``: one less than their terms.
+    ``words_left``, ``rows_left``, ``columns_left``: where counters start that are below zero with the last of their kind: two
+    less than the counts; ``terms_left``, of the format's terms, likewise. ``pause``, ``last_pause``: of the groups before the
+    last of a tile, and of that one; ``first_pause``: of its first. ``format``: of the weights.
     """
     pause = range(array.least + 1)
     return data.StructLayout(
@@ -32,11 +32,11 @@ def plan(design: Design, array: BitSerial) -> data.StructLayout:
             "rows_left": COUNT_BITS + 1,
             "columns_left": COUNT_BITS + 1,
             "tile_stride": COUNT_BITS + ceil_log2(array.rows + 1),
-            "short": 1,
             "pause": pause,
             "last_pause": pause,
+            "first_pause": pause,
             "format": WeightFormat,
-            "terms_last": 2,
+            "terms_left": 2,
         }
     )
 
@@ -60,8 +60,8 @@ class Planner(wiring.Component):
 
     Timing
     ------
-    ``plan`` is valid ``BIT_SERIAL_SETUP - 1`` cycles after ``command`` was taken. The next command can be taken in the cycle after
-    ``plan`` was.
+    ``plan`` is valid ``BIT_SERIAL_SETUP - 1`` cycles after ``command`` was taken. The next command can be taken in the cycle
+    after ``plan`` was.
     """
 
     def __init__(self, *, design: Design, array: BitSerial) -> None:
@@ -89,6 +89,7 @@ class Planner(wiring.Component):
             Array(array.pause(one, words + 1) for words in range(array.group_words)) for one in formats
         )
         words = Signal.like(last_words) if index_bits else 0
+        short = Signal()  # a tile is one group
         if index_bits:
             m.d.sync += words.eq(last_words)
         m.d.sync += [
@@ -97,11 +98,12 @@ class Planner(wiring.Component):
             planned.rows_left.eq(command.row_tiles - 2),
             planned.columns_left.eq(command.column_tiles - 2),
             planned.tile_stride.eq(command.activations_stride * array.rows),
-            planned.short.eq(command.depth_tiles <= array.group_words),
+            short.eq(command.depth_tiles <= array.group_words),
             planned.format.eq(Array(formats)[command.variant]),
-            planned.terms_last.eq(Array(one.terms - 1 for one in formats)[command.variant]),
+            planned.terms_left.eq(Array(one.terms - 2 for one in formats)[command.variant]),
             planned.pause.eq(full[command.variant]),
             planned.last_pause.eq(last[command.variant][words]),
+            planned.first_pause.eq(Mux(short, planned.last_pause, planned.pause)),
         ]
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [self.busy.eq(1), command.eq(self.command.payload)]

@@ -48,7 +48,8 @@ class Row(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        kept = Signal(data.ArrayLayout(self._slice, self._slices), reset_less=True)
+        # After a reset all are zero, as a term is not until it has come down its column.
+        kept = Signal(data.ArrayLayout(self._slice, self._slices))
         place = Signal(exact_log2(self._slices))
         chosen = Signal(self._slice)
         m.d.sync += [

@@ -80,67 +80,76 @@ class Sequencer(wiring.Component):
         m = Module()
         self._words_left = Signal(DEPTH_BITS + 1)
         current, index = self.current, Signal(exact_log2(self._array.slices))
-        word_end, group_final, final_word, final_tile = Signal(), Signal(), Signal(), Signal()
-        tile_end, command_end, load, dropped = Signal(), Signal(), Signal(), Signal()
-        term = Signal.like(current.terms_last)
-        slice_end = self.step & (term == current.terms_last)
+        slice_last, word_last, load, dropped = Signal(), Signal(), Signal(), Signal()
+        group_final, tile_final, command_final = Signal(), Signal(), Signal()
+        tile_end, command_end = Signal(), Signal()
+        term = Signal.like(current.terms_left)
+        # One cycle ahead: a slice has two terms or more.
+        ends = self.step & ~self.halt & (term == current.terms_left)
         m.d.comb += [
-            word_end.eq(slice_end & index.all()),
-            self.group_last.eq((word_end & group_final) | dropped),
-            tile_end.eq(self.group_last & final_word),
-            command_end.eq(self.group_last & ((final_word & final_tile) | self.stop | dropped)),
+            self.group_last.eq((word_last & group_final) | dropped),
+            tile_end.eq(word_last & tile_final),
+            command_end.eq((word_last & command_final) | dropped),
             self.ends.eq(command_end | self.configure),
         ]
-        begin = self._follow(m, tile_end, command_end, load)
-        self._tiles(m, tile_end, load, final_tile)
-        self._words(m, word_end, tile_end, load, final_word, group_final)
+        begins = self._follow(m, word_last & group_final & ~command_final, command_end, load)
+        final_tile = self._tiles(m, tile_end, load)
+        final_word = self._words(m, word_last, tile_end, load, group_final)
         m.d.sync += [
+            tile_final.eq(final_word & group_final),
+            command_final.eq(group_final & ((final_word & final_tile) | self.stop)),
             # The encoder goes on to the last term of its slice.
             dropped.eq(delayed(m, self.halt & self.step, max(one.terms for one in self._array.formats) - 1)),
-            term.eq(Mux(slice_end, 0, term + self.step)),
-            index.eq(index + slice_end),
-            self.part.eq(Mux(begin, 0, self.part + slice_end)),
-            self.step.eq((begin | (self.step & ~self.group_last)) & ~self.halt),
-            self.group.eq(begin & ~self.halt),
-            self.word.eq((begin | (word_end & ~self.group_last)) & ~self.halt),
-            self.slice.eq((begin | (slice_end & ~self.group_last)) & ~self.halt),
+            slice_last.eq(ends),
+            word_last.eq(ends & index.all()),
+            term.eq(Mux(self.step & ~slice_last, term + 1, 0)),
+            index.eq(Mux(self.step, index + slice_last, 0)),
+            self.part.eq(Mux(self.step & ~self.group_last, self.part + slice_last, 0)),
+            self.step.eq((begins | (self.step & ~self.group_last)) & ~self.halt),
+            self.group.eq(begins & ~self.halt),
+            self.word.eq((begins | (word_last & ~self.group_last)) & ~self.halt),
+            self.slice.eq((begins | (slice_last & ~self.group_last)) & ~self.halt),
         ]
-        with m.If(begin):
-            m.d.sync += [term.eq(0), index.eq(0)]
         with m.If(load):
             m.d.sync += current.eq(self.plan.payload)
         return m
 
-    def _follow(self, m: Module, tile_end, command_end, load):
-        """The next group of the tile, the next tile, the next command; after a pause. Returned: the next cycle is its first."""
+    def _follow(self, m: Module, goes_on, command_end, load):
+        """The next group of the command, or the next command; after a pause. Returned: the next cycle is its first."""
         waiting, left = Signal(), Signal.like(self.current.pause)
-        next_last, next_pause, begins = Signal(), Signal.like(left), Signal()
-        last_of_tile = Mux(tile_end, self.current.short, next_last)
-        here = Mux(last_of_tile, self.current.last_pause, self.current.pause)
-        after = self.plan.payload
-        there = Mux(after.short, after.last_pause, after.pause)
+        next_last, here, pauses, begins = Signal(), Signal.like(left), Signal(), Signal()
+        after, current = self.plan.payload, self.current
         executes = ~after.command.configure if self._design.geometry.settings else 1
-        follows = (load & executes) | (self.group_last & ~command_end)
+        starts = load & executes
         m.d.comb += [
             self.plan.ready.eq((command_end | ~(self.step | waiting)) & ~self.halt),
             load.eq(self.plan.valid & self.plan.ready),
-            next_pause.eq(Mux(load, there, here)),
-            begins.eq((follows & (next_pause == 0)) | (waiting & (left == 0))),
+            begins.eq((starts & (after.first_pause == 0)) | (goes_on & ~pauses) | (waiting & (left == 0))),
             self.running.eq(self.step | waiting | self.configure),
         ]
         m.d.sync += [
             # The words after this one are those of the last group at most.
             next_last.eq(~self._words_left[exact_log2(self._array.group_words) :].any()),
-            left.eq(Mux(follows, next_pause - 1, left - 1)),
+            here.eq(
+                Mux(
+                    self._words_left[-1],
+                    current.first_pause,
+                    Mux(next_last, current.last_pause, current.pause),
+                )
+            ),
+            pauses.eq(here != 0),
+            left.eq(Mux(starts | goes_on, Mux(starts, after.first_pause, here) - 1, left - 1)),
             self.configure.eq(load & ~executes),
-            waiting.eq(((follows & (next_pause != 0)) | (waiting & (left != 0))) & ~self.halt),
+            waiting.eq(
+                ((starts & (after.first_pause != 0)) | (goes_on & pauses) | (waiting & (left != 0)))
+                & ~self.halt
+            ),
         ]
         return begins
 
-    def _tiles(self, m: Module, tile_end, load, final_tile) -> None:
-        """Row tiles within column tiles."""
+    def _tiles(self, m: Module, tile_end, load):
+        """Row tiles within column tiles. Returned: the tile is the command's last."""
         rows_left, columns_left = Signal(COUNT_BITS + 1), Signal(COUNT_BITS + 1)
-        m.d.sync += final_tile.eq(rows_left[-1] & columns_left[-1])
         with m.If(load):
             m.d.sync += [rows_left.eq(self.plan.payload.rows_left), self.fresh.eq(1), self.again.eq(0)]
             m.d.sync += columns_left.eq(self.plan.payload.columns_left)
@@ -151,16 +160,18 @@ class Sequencer(wiring.Component):
                 self.fresh.eq(0),
                 self.again.eq(~rows_left[-1]),
             ]
+        return rows_left[-1] & columns_left[-1]
 
-    def _words(self, m: Module, word_end, tile_end, load, final_word, group_final) -> None:
-        """Words of activations within a tile."""
+    def _words(self, m: Module, word_last, tile_end, load, group_final):
+        """Words of activations within a tile. Returned: the word is its last."""
         left, place = self._words_left, Signal(exact_log2(self._array.group_words))
-        m.d.sync += [final_word.eq(left[-1]), group_final.eq(left[-1] | place.all())]
+        m.d.sync += group_final.eq(left[-1] | place.all())
         with m.If(load):
             m.d.sync += [left.eq(self.plan.payload.words_left), place.eq(0), self.first_group.eq(1)]
         with m.Elif(tile_end):
             m.d.sync += [left.eq(self.current.words_left), place.eq(0), self.first_group.eq(1)]
-        with m.Elif(word_end):
+        with m.Elif(word_last):
             m.d.sync += [left.eq(left - 1), place.eq(place + 1)]
             with m.If(group_final):
                 m.d.sync += self.first_group.eq(0)
+        return left[-1]

@@ -1,0 +1,175 @@
+"""Area and clock of a design on an iCE40: Yosys and nextpnr from their wheels, figures from JSON alone.
+
+An iCE40 has no distributed RAM: each memory is block RAM, of 16 bits and 256 words, or registers. Nor has its block RAM an
+output register; those of ``hw.memory.registered`` are cells of logic there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from fpga.synthesis import FigureError, _figure, _read, without_collisions
+from sim import tools
+
+DEVICES = {"up5k": ("sg48", "iCE40UP5K"), "hx8k": ("ct256", "iCE40HX8K")}
+"""Package and name of the parts, by nextpnr's name."""
+CLOCK = "clk"
+"""The port that stays connected out of context."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """How a design is synthesised and placed; printed beside every figure.
+
+    Parameters
+    ----------
+    device : str
+        One of ``DEVICES``.
+    dsp : bool
+        Multipliers may use DSP blocks, where the part has some.
+    flatten : bool
+        Optimise across modules; without, cells are counted by module.
+    frequency : float
+        MHz that nextpnr works towards.
+    """
+
+    device: str = "up5k"
+    dsp: bool = True
+    flatten: bool = True
+    frequency: float = 16.0
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}")
+        if not self.frequency > 0:
+            raise ValueError(f"frequency must be more than 0, not {self.frequency!r}")
+
+    @property
+    def synthesis_options(self) -> list[str]:
+        """Options of ``synth_ice40``."""
+        family = "u" if self.device.startswith("up") else "hx"
+        wanted = {"-dsp": self.dsp and family == "u", "-noflatten": not self.flatten}
+        return ["-device", family, *(name for name, on in wanted.items() if on)]
+
+    @property
+    def text(self) -> str:
+        """The flow in words, for tables."""
+        package, name = DEVICES[self.device]
+        return f"synth_ice40 {' '.join(self.synthesis_options)}; {name} {package} at {self.frequency:g} MHz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """How much a design takes of one kind of cell, and how many the part has."""
+
+    used: int
+    available: int
+
+    def __str__(self) -> str:
+        return f"{self.used:,} of {self.available:,}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """What a design takes of a part. A logic cell is a table, a carry and a register, of which each may be unused."""
+
+    logic_cells: Use
+    block_rams: Use
+    dsps: Use
+
+    @property
+    def fits(self) -> bool:
+        """Whether the part has so much of everything."""
+        return all(use.used <= use.available for use in (self.logic_cells, self.block_rams, self.dsps))
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain data, for JSON."""
+        return {**asdict(self), "fits": self.fits}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesised:
+    """A netlist for nextpnr, and cells by type: those of each module itself, and through the hierarchy."""
+
+    netlist: str = field(repr=False)
+    modules: Mapping[str, Mapping[str, int]] = field(repr=False)
+    cells: Mapping[str, int]
+    flow: Flow
+    name: str
+
+
+def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: float = 1800) -> Synthesised:
+    """Synthesise ``rtlil`` with top module ``name``.
+
+    Raises ``sim.tools.ToolError`` when Yosys is missing, fails or takes longer than ``timeout`` seconds.
+    """
+    flow = flow or Flow()
+    script = (
+        f"read_rtlil design.il\nsynth_ice40 {' '.join(flow.synthesis_options)} -top {name} -json netlist.json\n"
+        "check -assert\ntee -q -o statistics.json stat -json\n"
+    )
+    with tools.working_folder("synthesis") as folder:
+        (folder / "design.il").write_text(without_collisions(rtlil))
+        (folder / "script.ys").write_text(script)
+        command = [*tools.yowasp("yosys"), "-q", "-s", "script.ys"]
+        tools.run(command, folder=folder, name="yosys synth_ice40", timeout=timeout)
+        netlist, statistics = _read(folder / "netlist.json"), _read(folder / "statistics.json")
+    modules = {
+        module.removeprefix("\\"): _figure(found, "num_cells_by_type")
+        for module, found in _figure(statistics, "modules").items()
+    }
+    cells = _figure(statistics, "design", "num_cells_by_type")
+    # Out of context: more ports than the package has pins would keep it from being placed.
+    top = netlist["modules"][name]
+    top["ports"] = {port: what for port, what in top["ports"].items() if port == CLOCK}
+    return Synthesised(netlist=json.dumps(netlist), modules=modules, cells=cells, flow=flow, name=name)
+
+
+def area(synthesised: Synthesised, *, timeout: float = 600) -> Area:
+    """What nextpnr packs the design into, whether the part has so much or not.
+
+    Raises as :func:`clock`.
+    """
+    report = _nextpnr(synthesised, ["--pack-only"], timeout=timeout)
+
+    def use(kind: str) -> Use:
+        used, available = (int(_figure(report, "utilization", kind, key)) for key in ("used", "available"))
+        return Use(used=used, available=available)
+
+    kinds = report.get("utilization", {})
+    return Area(
+        logic_cells=use("ICESTORM_LC"),
+        block_rams=use("ICESTORM_RAM"),
+        dsps=use("ICESTORM_DSP") if "ICESTORM_DSP" in kinds else Use(used=0, available=0),
+    )
+
+
+def clock(synthesised: Synthesised, *, seed: int = 1, timeout: float = 1800) -> float:
+    """MHz of the design, placed and routed out of context.
+
+    Raises
+    ------
+    sim.tools.ToolError
+        nextpnr is missing, failed (the design does not fit) or took longer than ``timeout`` seconds.
+    FigureError
+        Its report lacks a figure.
+    """
+    report = _nextpnr(synthesised, ["--timing-allow-fail", "--seed", str(seed)], timeout=timeout)
+    clocks = _figure(report, "fmax")
+    if not clocks:
+        raise FigureError("the report has no clock: the design has no path between registers")
+    return min(float(_figure(clocks, one, "achieved")) for one in clocks)
+
+
+def _nextpnr(synthesised: Synthesised, options: list[str], *, timeout: float) -> dict:
+    flow = synthesised.flow
+    with tools.working_folder("place") as folder:
+        (folder / "netlist.json").write_text(synthesised.netlist)
+        command = [
+            *tools.yowasp("nextpnr-ice40"), f"--{flow.device}", "--package", DEVICES[flow.device][0],
+            "--freq", str(flow.frequency), "--quiet", "--json", "netlist.json", "--report", "report.json", *options,
+        ]  # fmt: skip
+        tools.run(command, folder=folder, name="nextpnr-ice40", timeout=timeout)
+        return _read(folder / "report.json")

@@ -1,0 +1,371 @@
+"""The front of a bit-serial core: commands are prepared once, and carried out group by group; words are read in turn."""
+
+from __future__ import annotations
+
+import pytest
+from amaranth.hdl import Array, Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+
+from hw.array.bit_serial.geometry import LOWER_WORD, BitSerial
+from hw.array.bit_serial.plan import Planner
+from hw.array.bit_serial.sequencer import Sequencer
+from hw.array.bit_serial.words import WordTimes
+from hw.pe.weight_format import NIBBLE
+from hw.timing import BIT_SERIAL_SETUP
+from tests.bit_serial_bench import ALL, array_for, design_for
+from tests.formal import check, free, holds, mutant, previous, prove, refute
+from tests.formal_inside import implies
+
+INT8, INT6, INT5, INT4, FP4, FP3 = ALL
+SMALL = {"activation_words": 16, "weight_words": 16, "accumulator_rows": 16}
+
+
+def chosen(variant, array: BitSerial, what):
+    """``what`` of the format of ``variant``."""
+    return Array(what(one) for one in array.variants)[variant]
+
+
+class PlannerRules(Elaboratable):
+    """A command comes out once, as it went in, with its numbers, after ``BIT_SERIAL_SETUP - 1`` cycles; unless halted."""
+
+    def __init__(self, array: BitSerial, kind=Planner):
+        self._array = array
+        self._dut = kind(design=design_for(array, **SMALL), array=array)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = dut = self._dut
+        free(m, dut)
+        array, plan, counts = self._array, dut.plan.payload, dut.command.payload
+        taken, given = dut.command.valid & dut.command.ready, dut.plan.valid & dut.plan.ready
+        halted = previous(m, dut.halt, "halted")
+        ready_at = BIT_SERIAL_SETUP - 1
+        owed, age, kept = Signal(), Signal(range(ready_at + 1)), Signal.like(counts)
+        m.d.sync += [
+            owed.eq((taken | (owed & ~given)) & ~dut.halt),
+            age.eq(Mux(taken, 1, Mux(age == ready_at, age, age + 1))),
+        ]
+        with m.If(taken):
+            m.d.sync += kept.eq(counts)
+        holds(m, dut.plan, name="plan", unless=halted)
+        again = Signal()  # a command was dropped before
+        m.d.sync += again.eq(again | (dut.plan.valid & dut.halt & ~given))
+        m.d.comb += [
+            Assume(counts.variant < len(array.variants)),
+            Assert(dut.busy == owed),
+            Assert(dut.command.ready == (~owed & ~dut.halt)),
+            Assert(dut.plan.valid == (owed & (age == ready_at))),
+            Assert(implies(owed, Value.cast(plan.command) == Value.cast(kept))),
+            Assert(implies(owed, (age != 0) & (kept.variant < len(array.variants)))),
+            Cover(given & ~plan.short & (plan.last_pause != 0)),
+            Cover(dut.plan.valid & again & plan.short & (plan.last_pause == 0)),
+            Cover(given & previous(m, dut.plan.valid, "waited")),
+        ]
+        # The law of the cycles, from its definition: a group that is too short waits until it has been ``least`` cycles.
+        depth = kept.depth_tiles
+        last = (depth - 1)[: len(depth)] % array.group_words + 1
+        cycles = chosen(kept.variant, array, array.word_cycles)
+        with m.If(dut.plan.valid):
+            m.d.comb += [
+                Assert(plan.words_left == (depth - 2)[: len(plan.words_left)]),
+                Assert(plan.rows_left == (kept.row_tiles - 2)[: len(plan.rows_left)]),
+                Assert(plan.columns_left == (kept.column_tiles - 2)[: len(plan.columns_left)]),
+                Assert(plan.tile_stride == kept.activations_stride * array.rows),
+                Assert(plan.short == (depth <= array.group_words)),
+                Assert(plan.format == chosen(kept.variant, array, lambda one: one)),
+                Assert(plan.terms_last == chosen(kept.variant, array, lambda one: one.terms - 1)),
+            ]
+            for words, pause in ((array.group_words, plan.pause), (last, plan.last_pause)):
+                missing = array.least - words * cycles
+                m.d.comb += Assert(pause == Mux(missing > 0, missing, 0))
+        return m
+
+
+@pytest.mark.parametrize("array", [
+    array_for(rows=1, columns=1, data_bytes=4), array_for(rows=3, columns=1, group=128, variants=(INT6, FP3)),
+    array_for(rows=10, columns=1, group=64, variants=(INT8, FP4)), array_for(rows=2, columns=1, lanes=16),
+])  # fmt: skip
+def test_planner_keeps_the_rules(array):
+    prove(PlannerRules(array), depth=BIT_SERIAL_SETUP, reach=14)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ("self.command.ready.eq(~self.busy & ~self.halt)", "self.command.ready.eq(~self.busy)"),
+        ("stages.eq(0), self.plan.valid.eq(0)", "self.plan.valid.eq(0)"),
+        ("self.plan.valid.eq(~self.plan.ready)", "self.plan.valid.eq(0)"),
+        ("array.pause(one, words + 1)", "array.pause(one, words)"),
+        ("command.depth_tiles <= array.group_words", "command.depth_tiles < array.group_words"),
+        ("(command.depth_tiles - 1)[:index_bits]", "command.depth_tiles[:index_bits]"),
+        ("with m.If(self.command.valid & self.command.ready)", "with m.If(self.command.valid)"),
+    ],
+)
+def test_planner_with_a_bug(bug):
+    refute(PlannerRules(array_for(rows=1, columns=1, data_bytes=4), mutant(Planner, bug)), depth=9)
+
+
+class Queue:
+    """A few codes of two bits, in order; several may come and go in a cycle."""
+
+    def __init__(self, m: Module, name: str):
+        self._m, self.codes, self.count = (
+            m,
+            Signal(24, name=f"{name}_codes"),
+            Signal(range(13), name=f"{name}_count"),
+        )
+        self._added, self._number = 0, 0
+        self._left, self._left_count = self.codes, self.count
+
+    def push(self, when, code: int) -> None:
+        """At the end, after what was pushed before it in this cycle."""
+        self._added = self._added | Mux(when, code, 0) << 2 * self._number
+        self._number = (self._number + when)[:2]
+
+    def pop(self, when, code) -> None:
+        """What goes in a cycle with ``when`` is ``code``."""
+        taken = when & (self._left_count != 0) & (self._left[:2] == code)
+        self._m.d.comb += Assert(implies(when, taken))
+        self._left, self._left_count = Mux(when, self._left >> 2, self._left), (self._left_count - when)[:4]
+
+    def done(self) -> None:
+        """All of a cycle has been said."""
+        self._m.d.sync += [
+            self.codes.eq(self._left | self._added << 2 * self._left_count),
+            self.count.eq(self._left_count + self._number),
+        ]
+        self._m.d.comb += Assert(self.count < 9)
+
+
+class FrontRules(Elaboratable):
+    """``Planner``, ``Sequencer`` and ``WordTimes`` as a core joins them: groups and steps as a command's sizes say.
+
+    Commands are small, and a halt lasts two cycles or more.
+    """
+
+    def __init__(self, array: BitSerial, *, most, sequencer=Sequencer, words=WordTimes):
+        design = design_for(array, **SMALL)
+        self._array, self._most = array, most
+        self._planner = Planner(design=design, array=array)
+        self._sequencer = sequencer(design=design, array=array)
+        self._words = words(formats=array.formats)
+
+    def _join(self, m: Module) -> None:
+        m.submodules.planner, m.submodules.sequencer = planner, dut = self._planner, self._sequencer
+        m.submodules.words = words = self._words
+        free(m, planner, but=("halt", "plan"))
+        free(m, dut, but=("plan",))
+        wiring.connect(m, planner.plan, dut.plan)
+        halted, counts = previous(m, dut.halt, "halted"), planner.command.payload
+        twice = previous(m, dut.halt & halted, "halted_twice")
+        self.halted = halted
+        m.d.comb += [
+            planner.halt.eq(dut.halt),
+            words.slice.eq(dut.slice),
+            words.group.eq(dut.group),
+            words.part.eq(dut.part),
+            words.format.eq(dut.current.format),
+            Assume(implies(halted & ~twice, dut.halt)),
+            Assume(counts.variant < len(self._array.variants)),
+        ]
+        # Sizes of the command under way, and of the one that was taken last.
+        sizes = data.StructLayout(
+            {name: range(1 + most) for name, most in self._most.items()} | {"variant": 3}
+        )
+        self.now, self.next = Signal(sizes), Signal(sizes)
+        self.given = dut.plan.valid & dut.plan.ready
+        for name, most in self._most.items():
+            m.d.comb += Assume((counts[name] != 0) & (counts[name] <= most))
+        with m.If(planner.command.valid & planner.command.ready):
+            m.d.sync += [self.next[name].eq(counts[name]) for name in sizes.members]
+        with m.If(self.given):
+            m.d.sync += self.now.eq(self.next)
+
+    def elaborate(self, platform):
+        m = Module()
+        self._join(m)
+        dut, now, array, halt, halted = (
+            self._sequencer,
+            self.now,
+            self._array,
+            self._sequencer.halt,
+            self.halted,
+        )
+        terms = chosen(now.variant, array, lambda one: one.terms)
+        executes = ~dut.plan.payload.command.configure
+        due, under_way, active = (
+            Signal(),
+            Signal(),
+            Signal(),
+        )  # given; its first group has begun; a group goes on
+        term, slice_, word, row, column = Signal(2), Signal(1), Signal(4), Signal(2), Signal(2)
+        apart, waits = Signal(range(64), init=63), Signal(range(64))
+        fresh = dut.group & ~under_way
+        left = now.depth_tiles - word
+        words = Mux(
+            left < array.group_words, left, array.group_words
+        )  # of the group that begins or is to begin
+        missing = (array.least - words * array.slices * terms)[:8].as_signed()
+        pause = Mux(missing > 0, missing, 0)
+        slice_end = term == terms - 1
+        word_end = slice_end & slice_
+        tile_end = word_end & (word == now.depth_tiles - 1)
+        group_end = tile_end | (word_end & (word[:2] == 3))
+        final = (row == now.row_tiles - 1) & (column == now.column_tiles - 1)
+        # A halt lets out what has come of a sum.
+        dropped = dut.halt & dut.step
+        for age in range(max(one.terms for one in array.formats)):
+            dropped = previous(m, dropped, f"dropped_{age}")
+        last = dut.step & group_end
+        ends = last & ((tile_end & final) | dut.stop)
+        m.d.sync += [
+            due.eq(((self.given & executes) | (due & ~fresh)) & ~halt),
+            under_way.eq((fresh | under_way) & ~ends & ~halt),
+            active.eq((dut.group | active) & ~last & ~halt),
+            apart.eq(Mux(last, 1, apart + (apart != 63))),
+            waits.eq(Mux(self.given, 1, waits + (waits != 63))),
+        ]
+        with m.If(self.given):
+            m.d.sync += [term.eq(0), slice_.eq(0), word.eq(0), row.eq(0), column.eq(0)]
+        with m.Elif(dut.step):
+            m.d.sync += term.eq(Mux(slice_end, 0, term + 1))
+            with m.If(slice_end):
+                m.d.sync += slice_.eq(~slice_)
+            with m.If(word_end):
+                m.d.sync += word.eq(Mux(tile_end, 0, word + 1))
+            with m.If(tile_end):
+                m.d.sync += row.eq(row + 1)
+                with m.If(row == now.row_tiles - 1):
+                    m.d.sync += [row.eq(0), column.eq(column + 1)]
+        configures = previous(m, self.given & ~executes, "configures")
+        m.d.comb += [
+            # A command is taken when the one before it ends; a CONFIGURE ends at once.
+            Assert(dut.plan.ready == ((ends | dropped | ~(due | under_way)) & ~halt)),
+            Assert(dut.configure == configures),
+            Assert(dut.ends == (ends | dropped | configures)),
+            Assert(implies(~halted, dut.running == (due | under_way | dut.configure))),
+            # Steps go on to the end of the group; slices, words, groups begin as their sizes say.
+            Assert(implies(~halted, dut.step == (dut.group | active))),
+            Assert(dut.slice == (dut.step & (term == 0))),
+            Assert(dut.word == (dut.slice & ~slice_)),
+            Assert(dut.group == (dut.word & (word[:2] == 0))),
+            Assert(implies(dut.group, ~active & (due | under_way))),
+            Assert(dut.group_last == (last | dropped)),
+            Assert(
+                implies(
+                    dut.step, (word < now.depth_tiles) & (row < now.row_tiles) & (column < now.column_tiles)
+                )
+            ),
+            Assert(implies(dut.step, dut.part == Cat(slice_, word[0]))),
+            Assert(implies(dut.step, dut.first_group == (word < array.group_words))),
+            Assert(implies(dut.step, dut.fresh == ((row == 0) & (column == 0)))),
+            Assert(implies(dut.group & dut.first_group & ~dut.fresh, dut.again == (row != 0))),
+            # Each begins at its time, and groups end far enough from each other.
+            Assert(implies(due & ~halted, Mux(dut.group, waits == 1 + pause, waits <= pause))),
+            Assert(
+                implies(under_way & ~active & ~halted, Mux(dut.group, apart == 1 + pause, apart <= pause))
+            ),
+            Assert(implies(last, apart >= array.least)),
+            # A halt leaves nothing.
+            Assert(
+                implies(halted, ~(dut.step | dut.slice | dut.word | dut.group | dut.running & ~configures))
+            ),
+            Cover(ends & tile_end & final & (now.row_tiles == 2)),
+            Cover(ends & tile_end & final & (now.column_tiles == 2)),
+            Cover(ends & tile_end & (now.depth_tiles > array.group_words) & (now.row_tiles == 1)),
+            Cover(fresh & (waits == 1) & (apart == 1)),
+            Cover(ends & ~final & dut.stop),
+        ]
+        self._words_in_turn(m)
+        return m
+
+    def _words_in_turn(self, m: Module) -> None:
+        """Words are read as they lie in memory, and are there when their slice begins, not before the one before it has."""
+        dut, array, read = self._sequencer, self._array, self._words
+
+        def comes(bits: str):
+            """The slice is the first of those that share a word."""
+            ways = [getattr(one.way, bits) for one in array.variants]
+            masks = Array(NIBBLE // way - 1 if way else 0 for way in ways)
+            return (
+                dut.slice
+                & Array(way != 0 for way in ways)[self.now.variant]
+                & ((dut.part & masks[self.now.variant]) == 0)
+            )
+
+        scale, high, low, start = 1, 2, 3, 1
+        memory, use = Queue(m, "memory"), Queue(m, "use")
+        starts = dut.slice
+        for age in range(LOWER_WORD + 1):
+            starts = previous(m, starts, f"starts_{age}")
+        reading = Cat(read.scale, read.high, read.low)
+        memory.pop(reading.any(), Mux(read.scale, scale, Mux(read.high, high, low)))
+        use.pop(starts, start)
+        use.pop(read.high | read.low, Mux(read.high, high, low))
+        memory.push(dut.group, scale)
+        for bits, code in (("high", high), ("low", low)):
+            when = comes(bits)
+            memory.push(when, code)
+            use.push(when, code)
+        use.push(dut.slice, start)
+        memory.done()
+        use.done()
+        since = Signal(range(LOWER_WORD + 2), init=LOWER_WORD + 1)
+        m.d.sync += since.eq(Mux(dut.slice, 1, since + (since <= LOWER_WORD)))
+        m.d.comb += [
+            Assert((reading & (reading - 1)[:3]) == 0),
+            Assert(read.scale == previous(m, dut.group, "begun")),
+            Assert(implies(since > LOWER_WORD, memory.count == 0)),
+        ]
+
+
+def front(*variants, most, **kinds):
+    """Rules of a small array for weights of these formats."""
+    return FrontRules(array_for(rows=1, columns=1, data_bytes=4, variants=variants), most=most, **kinds)
+
+
+TILES = {"row_tiles": 2, "column_tiles": 2, "depth_tiles": 5}
+
+
+def test_groups_of_a_front():
+    check(front(INT4, FP3, most=TILES), depth=30)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("variants", [(FP3, INT4), (INT8, FP4), (INT6, FP3), (INT5, INT6)])
+def test_groups_of_a_front_for_longer(variants):
+    check(front(*variants, most=TILES), depth=40)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ("final_word & final_tile) | self.stop | dropped", "final_word & final_tile) | dropped"),
+        ("left[-1] | place.all()", "left[-1]"),
+        ("Mux(load, there, here)", "there"),
+        ("Mux(tile_end, self.current.short, next_last)", "next_last"),
+        ("Mux(begin, 0, self.part + slice_end)", "self.part + slice_end"),
+        ("(waiting & (left != 0))) & ~self.halt", "(waiting & (left != 0)))"),
+        ("self.again.eq(~rows_left[-1])", "self.again.eq(1)"),
+        ("columns_left - rows_left[-1]", "columns_left - 1"),
+        (
+            "self.word.eq((begin | (word_end & ~self.group_last)) & ~self.halt)",
+            "self.word.eq(begin & ~self.halt)",
+        ),
+    ],
+)
+def test_groups_with_a_bug(bug):
+    refute(front(INT8, FP4, most=TILES, sequencer=mutant(Sequencer, bug)), depth=30)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ("delayed(m, self.group, 1)", "delayed(m, self.group, 2)"),
+        ("delayed(m, high, LOWER_WORD - 1)", "delayed(m, high, LOWER_WORD)"),
+        ("delayed(m, second, 1) | only, LOWER_WORD - 1", "second | only, LOWER_WORD"),
+        ("exact_log2(NIBBLE // bits)", "1"),
+    ],
+)
+def test_words_with_a_bug(bug):
+    refute(front(INT4, FP3, most=TILES, words=mutant(WordTimes, bug)), depth=24)

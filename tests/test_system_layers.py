@@ -1,0 +1,75 @@
+"""Layers of a real model on bit-serial arrays: bit for bit, to the cycle, and near the layer in floats."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gen import config, run, workload
+from gen.models import fetch
+from gen.models.file import ModelFile
+from gen.models.llama import Llama
+from gen.options import Options
+from sim.quantise import quantise
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+LEAST = {"int6": 30, "fp4-mixed": 24, "fp3-mixed": 18}
+"""dB between a layer's results and their error, by the format of its weights."""
+TOKENS = 8
+
+
+def values(load, entering, matrix):
+    """What the results stand for: those of int8 share a scale that makes the largest 127."""
+    result = load.golden().astype(np.float64)
+    if load.floats:
+        return result
+    x = quantise(entering, load.x.format.shared_by("tensor")).values()
+    w = quantise(matrix.T, load.w.format).values()
+    return result * np.abs(x @ w.T).max() / 127
+
+
+def check(preset, layers):
+    """Signal to error in dB, by layer and format."""
+    model = Llama(ModelFile(fetch.fetch("smollm2")), keep=True)
+    numbers = model.tokenizer.encode(workload.PROMPT)
+    loaded = config.load(preset)
+    family = loaded.instance
+    todo = [(layer, weights) for layer in layers for weights in LEAST]
+    loads = [
+        workload.of_layer(
+            "smollm2", layer, TOKENS, "requantised", formats=family.pairs[family.variant(weights=weights)],
+            family=family,
+        )
+        for layer, weights in todo
+    ]  # fmt: skip
+    found = {}
+    for (layer, weights), load, document in zip(todo, loads, run.run(loaded, loads, Options()), strict=True):
+        assert document["pass"], (layer, weights, document)
+        assert document["cycles"]["measured"] == document["cycles"]["predicted"]
+        entering, matrix = model.entering(layer, numbers)[-TOKENS:], model.weights(layer)
+        wanted = entering @ matrix
+        error = values(load, entering, matrix) - wanted
+        ratio = 20 * np.log10(np.linalg.norm(wanted) / np.linalg.norm(error))
+        print(preset, layer, weights, f"{ratio:.2f} dB")
+        assert ratio > LEAST[weights]
+        found[layer, weights] = ratio
+    return found
+
+
+@pytest.mark.parametrize("preset", ["bitmod-int8-8x8", "bitmod-fp16-4x4"])
+def test_a_layer(preset):
+    check(preset, ["blk.0.attn_k"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("preset", "place"), [("bitmod-int8-8x8", 0), ("bitmod-fp16-4x4", 1)])
+def test_a_larger_layer(preset, place):
+    """Errors are those that the README shows."""
+    found = check(preset, ["blk.0.attn_q"])
+    shown = re.findall(
+        r"^\| `(\S+)` \| .* \| (\S+) dB \| .* \| (\S+) dB \|$", README.read_text(), re.MULTILINE
+    )
+    assert {weights: errors[place] for weights, *errors in shown} == {
+        weights: f"{-found['blk.0.attn_q', weights]:.1f}" for weights in LEAST
+    }
