@@ -18,11 +18,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.delay import delayed
-from hw.pe.bit_serial import RESULT_BITS, ScaledSum, element_lanes, signed_bits
 from hw.pe.element_times import CHAIN, chain_joins
+from hw.pe.scaled_sum import RESULT_BITS, ScaledSum, signed_bits
+from hw.pe.term_folder import element_lanes
 from hw.pe.weight_format import MAGNITUDE_BITS, MOST_SPECIAL
 
-Weights = Literal["fp4", "int4", "int8"]
+Weights = Literal["fp4", "int2", "int3", "int4", "int8"]
 
 _PAIR = 0x7888
 """(A & B) + (C & D)."""
@@ -30,6 +31,8 @@ _PAIR_LESS = 0x8777
 """(C & D) - (A & B) - 1."""
 _GATED = 0x6A6A
 """A + (B & C)."""
+_GATED_LESS = 0x95AA
+"""A - (B & C) - 1, where D is 1."""
 _SIGNED = 0x96AA
 """A + (B, or -B - 1 with C), where D is 1."""
 _FIRST = 0x0008
@@ -78,7 +81,7 @@ class ParallelElement(wiring.Component):
     lanes : int
         1 to 8, or a multiple of 8 up to 64.
     weights : str
-        "fp4": sign and magnitude of five bits, two ones at most, as the terms of a bit-serial weight are made of. "int4", "int8":
+        "fp4": sign and magnitude of five bits, two ones at most, as the terms of a bit-serial weight are made of. The others:
         two's complement.
     group : int
         Most weights that share a scale.
@@ -168,9 +171,10 @@ class ParallelElement(wiring.Component):
         for step, row in enumerate(range(0, self._bits, 2)):
             name = f"lane_{lane}_row_{row}"
             if row + 1 == self._bits:
+                table, less = (_GATED, _ZERO) if self._floating else (_GATED_LESS, _ONE)
                 total = carry_chain(
-                    m, name, _GATED, total, delayed(m, a, step), delayed(m, w[row], step), _ZERO, width=9
-                )
+                    m, name, table, total, delayed(m, a, step), delayed(m, w[row], step), less, width=9 if self._floating else 10
+                )  # fmt: skip
             else:
                 pair = self._pair(
                     m, name, a, w[row : row + 2], less=not self._floating and row + 2 == self._bits
@@ -199,7 +203,12 @@ class ParallelElement(wiring.Component):
     @property
     def _missing(self) -> int:
         """What all products together lack: the highest row of an integer is subtracted by inverting it."""
-        return 0 if self._floating else self._lanes << self._bits - 2
+        return 0 if self._floating else self._lanes * self._less
+
+    @property
+    def _less(self) -> int:
+        """What a product lacks: one in the place of its highest pair of rows, or row."""
+        return 1 << self._bits - 2 + self._bits % 2
 
     def _width(self, lanes: int, *, whole: bool) -> int:
         """Bits of a sum of ``lanes`` products, and of what they lack or how many are negative in the first chain."""
@@ -207,9 +216,9 @@ class ParallelElement(wiring.Component):
             return signed_bits(
                 -lanes * (128 * self._most + 1), lanes * 128 * self._most + whole * self._lanes
             )
-        less = 1 << self._bits - 2
         return signed_bits(
-            -lanes * (127 * self._most + less), lanes * (128 * self._most - less) + whole * self._missing
+            -lanes * (127 * self._most + self._less),
+            lanes * (128 * self._most - self._less) + whole * self._missing,
         )
 
     def _chain(self, m: Module, first: int) -> tuple[Signal, int]:

@@ -195,7 +195,7 @@ def shifted_adders(rtlil: str) -> str:
     """
     text = []
     for name, width, _ in _modules(rtlil, "shifted_adder"):
-        shift, last = width["fill"], width["addend"] - 1
+        shift, last, carried = width["fill"], width["addend"] - 1, "carry" in width
         cells = _carry_chain(
             "665A",
             [
@@ -208,20 +208,96 @@ def shifted_adders(rtlil: str) -> str:
                 }
                 for bit in range(width["sum"])
             ],
+            carry="carry" if carried else "",
         )
         text.append(
             f"module {name}(input [{width['total'] - 1}:0] total, input [{last}:0] addend, input far, "
-            f"input [{shift - 1}:0] fill, output [{width['sum'] - 1}:0] sum);\n{cells}endmodule\n"
+            f"input [{shift - 1}:0] fill, {'input carry, ' * carried}output [{width['sum'] - 1}:0] sum);\n"
+            f"{cells}endmodule\n"
         )
     return "".join(text)
 
 
-def _carry_chain(table: str, bits: Sequence[dict[str, str]]) -> str:
-    """Cells of a chain whose first half gives the carry 0: half a cell where nextpnr would spend one on a constant."""
+def signed_adders(rtlil: str) -> str:
+    """Verilog that puts each ``hw.pe.accumulate.SignedAdder`` of ``rtlil`` into a carry chain alone.
+
+    A bit's table is the exclusive or of both bits and both signs. Where the carry does not pass, both addends' bits agree: it is
+    the first one's, which is what the table says at C = D = 0.
+    """
+    text = []
+    for name, width, _ in _modules(rtlil, "signed_adder"):
+        signs = "a_negative" in width
+        a, b = (f"{side}_negative" if signs else "1'b0" for side in "ab")
+        cells = _carry_chain(
+            "6996",
+            [
+                {
+                    "A": f"a[{min(bit, width['a'] - 1)}]",
+                    "B": a,
+                    "C": f"b[{min(bit, width['b'] - 1)}]",
+                    "D": b,
+                    "S": f"sum[{bit}]",
+                }
+                for bit in range(width["sum"])
+            ],
+            carry="carry",
+        )
+        text.append(
+            f"module {name}(input [{width['a'] - 1}:0] a, input [{width['b'] - 1}:0] b, "
+            f"{'input a_negative, input b_negative, ' * signs}input carry, output [{width['sum'] - 1}:0] sum);\n"
+            f"{cells}endmodule\n"
+        )
+    return "".join(text)
+
+
+def table_selects(rtlil: str) -> str:
+    """Verilog that makes each ``hw.pe.lookup.TableSelect`` of ``rtlil`` of the slices' own multiplexers.
+
+    Four look-up tables choose between two entries each, PFUMX and L6MUX21 between their outputs: four for a bit of eight entries.
+    nextpnr packs up to 16 entries so, further ones are joined by look-up tables again.
+    Yosys gives a PFUMX two tables of the same inputs only, nextpnr any two. Ports: Yosys, ``techlibs/ecp5/cells_sim.v``.
+    """
+    text = []
+    for name, width, _ in _modules(rtlil, "table_select"):
+        bits, depth = width["entry"], width["index"]
+        cells = []
+        for bit in range(bits):
+            nets = []
+            for pair in range(1 << depth - 1):
+                low, high = (f"entries[{(2 * pair + one) * bits + bit}]" for one in (0, 1))
+                nets.append(f"bit_{bit}_0_{pair}")
+                cells.append(_choice(0, low, high, nets[-1]))
+            for level in range(1, depth):
+                joined = [f"bit_{bit}_{level}_{pair}" for pair in range(len(nets) // 2)]
+                for place, net in enumerate(joined):
+                    low, high = nets[2 * place : 2 * place + 2]
+                    cells.append(_choice(level, low, high, net))
+                nets = joined
+            cells.append(f"assign entry[{bit}] = {nets[0]};")
+        text.append(
+            f"module {name}(input [{width['entries'] - 1}:0] entries, input [{depth - 1}:0] index, "
+            f"output [{bits - 1}:0] entry);\n" + "\n".join(cells) + "\nendmodule\n"
+        )
+    return "".join(text)
+
+
+def _choice(level: int, low: str, high: str, net: str) -> str:
+    """The cell that chooses by bit ``level`` of an index."""
+    index = f"index[{level}]"
+    if level == 1:
+        return f"PFUMX mux_{net} (.ALUT({high}), .BLUT({low}), .C0({index}), .Z({net}));"
+    if level in (2, 3):
+        return f"L6MUX21 mux_{net} (.D0({low}), .D1({high}), .SD({index}), .Z({net}));"
+    return f"LUT4 #(.INIT(16'hCACA)) mux_{net} (.A({low}), .B({high}), .C({index}), .D(1'b0), .Z({net}));"
+
+
+def _carry_chain(table: str, bits: Sequence[dict[str, str]], *, carry: str = "") -> str:
+    """Cells of a chain whose first half gives the carry, or 0: half a cell where nextpnr would spend one on it."""
     nothing = dict.fromkeys("ABCD", "1'b0") | {"S": ""}
-    halves = [("0000", nothing), *((table, bit) for bit in bits)]
+    first = ("0008", nothing | {"A": carry, "B": "1'b1", "D": "1'b1"}) if carry else ("0000", nothing)
+    halves = [first, *((table, bit) for bit in bits)]
     halves += [("0000", nothing)] * (len(halves) % 2)
-    text = [f"wire [{len(halves) // 2}:0] carry;\nassign carry[0] = 1'b0;\n"]
+    text = [f"wire [{len(halves) // 2}:0] carries;\nassign carries[0] = 1'b0;\n"]
     for place, pair in enumerate(zip(halves[::2], halves[1::2], strict=True)):
         tables = ", ".join(f".INIT{half}(16'h{table})" for half, (table, _) in enumerate(pair))
         pins = ", ".join(
@@ -229,7 +305,7 @@ def _carry_chain(table: str, bits: Sequence[dict[str, str]]) -> str:
         )
         text.append(
             f'CCU2C #({tables}, .INJECT1_0("NO"), .INJECT1_1("NO")) bits_{place} '
-            f"(.CIN(carry[{place}]), {pins}, .COUT(carry[{place + 1}]));\n"
+            f"(.CIN(carries[{place}]), {pins}, .COUT(carries[{place + 1}]));\n"
         )
     return "".join(text)
 
@@ -237,7 +313,7 @@ def _carry_chain(table: str, bits: Sequence[dict[str, str]]) -> str:
 def loosen_carries(netlist: dict) -> None:
     """Take carries from the netlist that nothing depends on: nextpnr spends a cell on each that enters or leaves a chain.
 
-    That is what goes out and is not read, and what goes into a first half whose table is 0.
+    That is what goes out and is not read, and what goes into a first half that never lets it pass.
     """
     for module in netlist["modules"].values():
         cells = module["cells"].values()
@@ -253,7 +329,8 @@ def loosen_carries(netlist: dict) -> None:
                 pins = cell["connections"]
                 if not read.intersection(pins["COUT"]):
                     pins["COUT"] = ["x"]
-                if not int(cell["parameters"]["INIT0"], 2):
+                # With D at 1, the upper half of the table alone says whether it passes.
+                if not int(cell["parameters"]["INIT0"], 2) >> (8 if pins["D0"] == ["1"] else 0):
                     pins["CIN"] = ["x"]
 
 
@@ -310,7 +387,10 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
     """
     flow = flow or Flow()
     options = " ".join(flow.synthesis_options)
-    blocks = gated_adders(rtlil) + shifted_adders(rtlil) + (dsp_multipliers(rtlil) if flow.dsp else "")
+    blocks = (
+        gated_adders(rtlil) + shifted_adders(rtlil) + signed_adders(rtlil) + table_selects(rtlil)
+        + (dsp_multipliers(rtlil) if flow.dsp else "")
+    )  # fmt: skip
     rtlil = small_memories(without_collisions(rtlil))
     script = (
         "read_rtlil design.il\n" + ("techmap -map blocks.v\n" if blocks else "")

@@ -9,16 +9,15 @@ from html import escape
 from gen import config
 from hw.array.bit_serial.geometry import SPECIAL_VALUES, BitSerial
 from hw.pe.bit_serial import (
-    ELEMENT_TERM,
-    RESULT_BITS,
     BitSerialChain,
     BitSerialElement,
     BitSerialLane,
-    ScaledSum,
     products,
 )
 from hw.pe.bit_serial_fp16 import FP16, SUM, WINDOW, DotProduct, FloatElement, GroupSum
 from hw.pe.element_times import SCALE_BITS
+from hw.pe.scaled_sum import RESULT_BITS, ScaledSum
+from hw.pe.term_folder import ELEMENT_TERM
 from hw.pe.terms import SPECIAL
 from hw.pe.weight_format import NIBBLE
 

@@ -46,6 +46,20 @@ class Lut(Cell):
         self.put("Z", int(self.parameters["INIT"], 2) >> index)
 
 
+class Multiplexer(Cell):
+    """Of a slice: PFUMX between two look-up tables, L6MUX21 between two of those."""
+
+    PORTS = ("BLUT", "ALUT", "C0")
+
+    def evaluate(self) -> None:
+        low, high, select = self.PORTS
+        self.put("Z", self.get(high if self.get(select) else low))
+
+
+class WideMultiplexer(Multiplexer):
+    PORTS = ("D0", "D1", "SD")
+
+
 class Carry(Cell):
     """Two bits of an adder: a look-up table says whether the carry passes, half a one what it is otherwise."""
 
@@ -76,6 +90,31 @@ class Register(Cell):
 
     def show(self) -> None:
         self.put("Q", self._state)
+
+
+class DistributedRam(Cell):
+    """Sixteen words of four bits: written with the clock, read without."""
+
+    def __init__(self, cell, values):
+        super().__init__(cell, values)
+        assert self.parameters["WCKMUX"].strip() == "WCK"
+        assert self.parameters["WREMUX"].strip() == "WRE"
+        assert not int(self.parameters.get("INITVAL", "0").replace("x", "0"), 2)
+        self._words = [0] * 16
+
+    def _bits(self, port: str) -> list[int]:
+        return [self.values[bit] for bit in self.connections[port]]
+
+    def evaluate(self) -> None:
+        word = self._words[sum(bit << i for i, bit in enumerate(self._bits("RAD")))]
+        for i, bit in enumerate(self.connections["DO"]):
+            if bit != "x":
+                self.values[bit] = word >> i & 1
+
+    def sample(self) -> None:
+        if self.get("WRE"):
+            address = sum(bit << i for i, bit in enumerate(self._bits("WAD")))
+            self._words[address] = sum(bit << i for i, bit in enumerate(self._bits("DI")))
 
 
 class BlockRam(Cell):
@@ -136,7 +175,15 @@ class Multiplier(Cell):
 
 
 CLOCKED = {"TRELLIS_FF": Register, "DP16KD": BlockRam, "MULT18X18D": Multiplier}
-COMBINATIONAL = {LUT: Lut, CARRY: Carry}
+SAMPLED = ("DI", "WAD", "WRE", "WCK")
+"""Ports of distributed RAM that nothing depends on before the clock."""
+COMBINATIONAL = {
+    LUT: Lut,
+    CARRY: Carry,
+    "PFUMX": Multiplexer,
+    "L6MUX21": WideMultiplexer,
+    "TRELLIS_DPR16X4": DistributedRam,
+}
 
 
 def run_mapped(module: Mapping[str, Any], stimulus: Sequence[Mapping[str, int]]) -> list[dict[str, int]]:
@@ -156,7 +203,7 @@ def run_mapped(module: Mapping[str, Any], stimulus: Sequence[Mapping[str, int]])
             name: {
                 drivers[bit]
                 for port, bits in cell["connections"].items()
-                if cell["port_directions"][port] == "input"
+                if cell["port_directions"][port] == "input" and port not in SAMPLED
                 for bit in bits
                 if bit in drivers
             }
@@ -165,6 +212,7 @@ def run_mapped(module: Mapping[str, Any], stimulus: Sequence[Mapping[str, int]])
         }
     ).static_order()
     logic = [COMBINATIONAL[cells[name]["type"]](cells[name], values) for name in order]
+    memories = [cell for cell in logic if isinstance(cell, DistributedRam)]
     state = [CLOCKED[c["type"]](c, values) for c in cells.values() if c["type"] not in COMBINATIONAL]
     seen = []
     for given in stimulus:
@@ -183,7 +231,7 @@ def run_mapped(module: Mapping[str, Any], stimulus: Sequence[Mapping[str, int]])
                 if port["direction"] == "output"
             }
         )
-        for cell in state:
+        for cell in [*state, *memories]:
             cell.sample()
     return seen
 

@@ -15,8 +15,9 @@ from mapped import run_component, run_mapped
 from test_block_ram import synthesised
 
 from hw.delay import delayed
-from hw.pe.bit_serial import BitSerialElement, TermFolder, deepest
+from hw.pe.bit_serial import BitSerialElement, deepest
 from hw.pe.element_times import CHAIN
+from hw.pe.term_folder import TermFolder
 from hw.pe.terms import SPECIAL, TermEncoder
 from hw.pe.weight_format import WeightFormat, special_value
 from hw.timing import TERM_ENCODER, TERM_FOLDER

@@ -12,7 +12,7 @@ from fpga.synthesis import Flow, synthesise
 from gen.rtlil import to_rtlil
 from hw.pe.element_times import CHAIN
 
-BITS = {"fp4": 6, "int4": 4, "int8": 8}
+BITS = {"fp4": 6, "int2": 2, "int3": 3, "int4": 4, "int8": 8}
 
 
 def packed(words, bits):
@@ -86,7 +86,7 @@ def test_element(kind, lanes):
 
 
 def test_refused():
-    with pytest.raises(ValueError, match="weights must be one of fp4, int4, int8, not 'int5'"):
+    with pytest.raises(ValueError, match="weights must be one of fp4, int2, int3, int4, int8, not 'int5'"):
         ParallelElement(lanes=4, weights="int5", group=32)
     with pytest.raises(ValueError, match=r"lanes must be 1 to 8, .*, not 0"):
         ParallelElement(lanes=0, weights="int4", group=32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 from amaranth.lib import wiring
 
@@ -95,8 +95,8 @@ def _row(
     peers = "\n".join(
         f"parallel {weights}: {figures['each']:.1f} with {size} lanes ({figures['comb']:,} COMB, {figures['ff']:,} FF, "
         f"{figures['mhz']:.0f} MHz)"
-        for weights in get_args(Weights)
-        for size, figures in parallel[weights].items()
+        for weights, sizes in parallel.items()
+        for size, figures in sizes.items()
         if size <= lanes
     )
     few = [

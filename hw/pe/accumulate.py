@@ -55,6 +55,54 @@ class GatedAdder(wiring.Component):
         return m
 
 
+class SignedAdder(wiring.Component):
+    """``sum = (~a if a_negative else a) + (~b if b_negative else b) + carry``, combinational.
+
+    Like :class:`GatedAdder` it stays a module of its own: both inversions fit into the look-up tables of the carry chain.
+
+    Parameters
+    ----------
+    width, a_width, b_width : int
+        Bits of the sum and of the addends, these at most as many.
+    signs : bool
+        The addends may be inverted; without, ``a_negative`` and ``b_negative`` are not there.
+
+    Members
+    -------
+    a : In(signed(a_width)), a_negative : In(1), b : In(signed(b_width)), b_negative : In(1)
+    carry : In(1), sum : Out(signed(width))
+
+    Raises
+    ------
+    TypeError, ValueError
+        A width that is not such an integer.
+    """
+
+    def __init__(self, *, width: int, a_width: int, b_width: int, signs: bool) -> None:
+        width, a_width, b_width = (operator.index(one) for one in (width, a_width, b_width))
+        if width < 2:
+            raise ValueError(f"width must be 2 or more, not {width!r}")
+        for name, value in (("a_width", a_width), ("b_width", b_width)):
+            if not 1 <= value <= width:
+                raise ValueError(f"{name} must be 1 to {width}, not {value!r}")
+        self._signs = signs
+        super().__init__(
+            {"a": In(signed(a_width)), "b": In(signed(b_width)), "carry": In(1), "sum": Out(signed(width))}
+            | ({"a_negative": In(1), "b_negative": In(1)} if signs else {})
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        a, b = (Signal(signed(len(self.sum)), name=name) for name in ("wide_a", "wide_b"))
+        m.d.comb += [a.eq(self.a), b.eq(self.b), self.sum.eq(a + b + self.carry)]
+        if self._signs:
+            m.d.comb += [
+                a.eq(Mux(self.a_negative, ~self.a, self.a)),
+                b.eq(Mux(self.b_negative, ~self.b, self.b)),
+            ]
+        return m
+
+
 class ShiftedAdder(wiring.Component):
     """``sum = total + (addend << shift if far else addend)``, combinational; ``fill`` comes in below a shifted addend.
 
@@ -66,10 +114,14 @@ class ShiftedAdder(wiring.Component):
         Bits of the sum, of the total and of the addend; the last two at most as many as the first.
     shift : int
         1 or more, less than ``width``.
+    carry : bool
+        ``carry`` is added too.
 
     Members
     -------
     total : In(signed(total_width)), addend : In(signed(addend_width)), far : In(1), fill : In(shift), sum : Out(signed(width))
+    carry : In(1)
+        Only with the parameter.
 
     Raises
     ------
@@ -77,7 +129,9 @@ class ShiftedAdder(wiring.Component):
         A width or a shift that is not such an integer.
     """
 
-    def __init__(self, *, width: int, total_width: int, addend_width: int, shift: int) -> None:
+    def __init__(
+        self, *, width: int, total_width: int, addend_width: int, shift: int, carry: bool = False
+    ) -> None:
         self._width = width = operator.index(width)
         shift = operator.index(shift)
         total_width, addend_width = operator.index(total_width), operator.index(addend_width)
@@ -96,11 +150,14 @@ class ShiftedAdder(wiring.Component):
                 "fill": In(shift),
                 "sum": Out(signed(width)),
             }
+            | ({"carry": In(1)} if carry else {})
         )
+        self._carry = carry
 
     def elaborate(self, platform):
         m = Module()
         shifted = Cat(self.fill, self.addend).as_signed()
         addend = Signal(signed(self._width))
-        m.d.comb += [addend.eq(Mux(self.far, shifted, self.addend)), self.sum.eq(self.total + addend)]
+        m.d.comb += addend.eq(Mux(self.far, shifted, self.addend))
+        m.d.comb += self.sum.eq(self.total + addend + (self.carry if self._carry else 0))
         return m

@@ -1,4 +1,4 @@
-"""The bit-serial processing element for int8 activations, and what turns the paper's terms into its own.
+"""The bit-serial processing element for int8 activations.
 
 A lane needs nine look-up tables for plus or minus the activation or its double, and an adder that takes them as they are or
 shifted by two. Everything else is shared by the lanes or by a column.
@@ -10,26 +10,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from typing import get_args
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.pe.accumulate import GatedAdder, ShiftedAdder
-from hw.pe.element_times import CHAIN, SCALE_BITS, GroupLength, int8_times, shift_stages
-from hw.pe.terms import TERM, format_set
+from hw.pe.accumulate import ShiftedAdder
+from hw.pe.element_times import CHAIN, SCALE_BITS, int8_times, shift_stages
+from hw.pe.scaled_sum import GROUPS, RESULT_BITS, ScaledSum, signed_bits
+from hw.pe.term_folder import ELEMENT_TERM, SHIFT, element_lanes
+from hw.pe.terms import format_set
 from hw.pe.weight_format import WeightFormat
 from hw.share import share
-
-RESULT_BITS = 32
-GROUPS = get_args(GroupLength)
-
-ELEMENT_TERM = data.StructLayout({"zero": 1, "negative": 1, "fine": 1, "far": 1})
-"""A term as the element takes it; ``negative`` only when it is not ``zero``; twice with ``fine``, four times with ``far``."""
-SHIFT = data.StructLayout({"one": 1, "four": 1})
-"""How far the sum of the lanes' terms is shifted: not at all, by one or by four."""
-
 
 _LEAST, _MOST = -128, 127
 _ADDEND = signed(9)
@@ -38,24 +30,9 @@ _FARTHEST = 8
 """Most that an activation is multiplied by in a lane."""
 
 
-def signed_bits(least: int, most: int) -> int:
-    """Width of two's complement that holds both."""
-    return max((~least).bit_length(), most.bit_length()) + 1
-
-
 def _sum_bits(lanes: int, negatives: int) -> int:
     """Bits of a sum of ``lanes`` addends, each as far as it may be and one too little when negative, and of ``negatives``."""
     return signed_bits(lanes * _FARTHEST * _LEAST, lanes * (_FARTHEST * -_LEAST - 1) + negatives)
-
-
-def element_lanes(lanes: int) -> int:
-    """``lanes``, if an element may have as many: 1 to 8, or a multiple of 8 up to 64; errors as of the element."""
-    lanes = operator.index(lanes)
-    if not (1 <= lanes <= CHAIN or (lanes % CHAIN == 0 and CHAIN <= lanes <= 8 * CHAIN)):
-        raise ValueError(
-            f"lanes must be 1 to {CHAIN}, or a multiple of {CHAIN} up to {8 * CHAIN}, not {lanes!r}"
-        )
-    return lanes
 
 
 def products(formats: Iterable[WeightFormat]) -> tuple[int, int]:
@@ -67,74 +44,6 @@ def products(formats: Iterable[WeightFormat]) -> tuple[int, int]:
 def deepest(formats: Iterable[WeightFormat]) -> int:
     """Most weights along K whose scaled sum fits an accumulator whatever they are."""
     return ((1 << RESULT_BITS - 1) - 1) // (max(map(abs, products(formats))) * ((1 << SCALE_BITS) - 1))
-
-
-class TermFolder(wiring.Component):
-    """At a column's head: terms as the elements take them, and how many of them are negative.
-
-    Of an integer's significance the lanes take two as four times in place of once: integers have no exponent of two or more.
-
-    Parameters
-    ----------
-    lanes : int
-        1 to 8, or a multiple of 8 up to 64.
-
-    Members
-    -------
-    terms : In(ArrayLayout(TERM, lanes)), significance : In(3)
-        As of :class:`hw.pe.terms.TermEncoder`.
-    elements : Out(ArrayLayout(ELEMENT_TERM, lanes))
-        For the elements' ``terms``, of all lanes in the same cycle: lane i is still to be delayed by its skew.
-    shift : Out(SHIFT)
-        For the elements' ``shift``, in the same cycle; still to be delayed by the elements' ``times.significance``.
-    negatives : Out(range(lanes + 1))
-        For the elements' ``negatives``, one cycle later, as they are due.
-
-    Timing
-    ------
-    ``elements`` and ``shift`` come ``hw.timing.TERM_FOLDER`` cycles after ``terms``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        ``lanes`` is not such an integer.
-    """
-
-    def __init__(self, *, lanes: int) -> None:
-        self._lanes = lanes = element_lanes(lanes)
-        super().__init__(
-            {
-                "terms": In(data.ArrayLayout(TERM, lanes)),
-                "significance": In(3),
-                "elements": Out(data.ArrayLayout(ELEMENT_TERM, lanes)),
-                "shift": Out(SHIFT),
-                "negatives": Out(range(lanes + 1)),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        negative = Signal(self._lanes)
-        for lane in range(self._lanes):
-            term, element = self.terms[lane], self.elements[lane]
-            m.d.comb += negative[lane].eq(term.sign & term.man)
-            m.d.sync += [
-                element.zero.eq(~term.man),
-                element.negative.eq(negative[lane]),
-                element.fine.eq(term.exponent[0]),
-                element.far.eq(term.exponent[1] | self.significance[1]),
-            ]
-        counts = []
-        for first in range(0, self._lanes, CHAIN):
-            count = Signal(range(CHAIN + 1), name=f"negatives_from_{first}")
-            m.d.sync += count.eq(sum(negative[first : first + CHAIN]))
-            counts.append(count)
-        m.d.sync += [
-            self.shift.one.eq(self.significance[0]),
-            self.shift.four.eq(self.significance[2]),
-            self.negatives.eq(sum(counts)),
-        ]
-        return m
 
 
 class BitSerialLane(wiring.Component):
@@ -253,86 +162,6 @@ class BitSerialChain(wiring.Component):
                 ]
                 m.d.sync += register.eq(adder.sum)
             total = register
-        return m
-
-
-class ScaledSum(wiring.Component):
-    """Sums up a group, then multiplies the sum by the group's scale, a bit a cycle, while the next group is summed up.
-
-    Parameters
-    ----------
-    addend_width : int
-        Bits of what is added in a cycle.
-    least, most : int
-        What a group's sum may be; on the way there it may be anything.
-    shift : int
-        How far an addend is shifted with ``far``; never with 0.
-
-    Attributes
-    ----------
-    total_bits, scaled_bits : int
-        Of a group's sum; of its product with the scale.
-
-    Members
-    -------
-    addend : In(signed(addend_width)), far : In(1)
-        Of this cycle.
-    last : In(1)
-        It is the last of the group. Also high during a reset.
-    scale_bit : In(1)
-        Of the scale of the group that has ended in an earlier cycle, the highest first.
-    finish : In(1)
-        With the last of them.
-    clear : In(1)
-        As ``finish``, and during a reset.
-    result : Out(32), valid : Out(1)
-        One cycle after ``finish``, as of :class:`BitSerialElement`.
-    """
-
-    def __init__(self, *, addend_width: int, least: int, most: int, shift: int) -> None:
-        self._shift, self.total_bits = shift, signed_bits(least, most)
-        self.scaled_bits = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most)))
-        super().__init__(
-            {
-                "addend": In(signed(addend_width)),
-                "far": In(1),
-                "last": In(1),
-                "scale_bit": In(1),
-                "finish": In(1),
-                "clear": In(1),
-                "result": Out(RESULT_BITS),
-                "valid": Out(1),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        # What ends a sum clears it, in a reset too: a reset of its own would need a gate before it.
-        total, held = (
-            Signal(signed(self.total_bits), name=name, reset_less=True) for name in ("total", "held")
-        )
-        added = Signal.like(total)
-        if self._shift:
-            m.submodules.accumulate = adder = share(
-                ShiftedAdder,
-                width=self.total_bits, total_width=self.total_bits, addend_width=len(self.addend), shift=self._shift,
-            )  # fmt: skip
-            m.d.comb += [adder.total.eq(total), adder.addend.eq(self.addend), adder.far.eq(self.far)]
-            m.d.comb += added.eq(adder.sum)
-        else:
-            m.d.comb += added.eq(total + self.addend)
-        m.d.sync += total.eq(added)
-        with m.If(self.last):
-            m.d.sync += [held.eq(added), total.eq(0)]
-        width = self.scaled_bits + self.scaled_bits % 2
-        m.submodules.scale = scale = share(GatedAdder, width=width, addend_width=width)
-        scaled = Signal(signed(width), reset_less=True)
-        m.d.comb += [scale.total.eq(held), scale.keep.eq(self.scale_bit), scale.addend.eq(scaled << 1)]
-        m.d.sync += [scaled.eq(scale.sum), self.valid.eq(self.finish), self.result.eq(0)]
-        with m.If(self.clear):
-            m.d.sync += scaled.eq(0)
-        with m.If(self.finish):
-            m.d.sync += self.result.eq(scale.sum.as_signed())
         return m
 
 

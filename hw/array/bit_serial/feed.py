@@ -10,8 +10,9 @@ from amaranth.lib.wiring import In, Out
 
 from hw.array.bit_serial.geometry import BitSerial
 from hw.delay import delayed
-from hw.pe.bit_serial import ELEMENT_TERM, SHIFT, BitSerialElement, TermFolder
+from hw.pe.bit_serial import BitSerialElement
 from hw.pe.bit_serial_fp16 import FloatElement
+from hw.pe.term_folder import ELEMENT_TERM, SHIFT, TermFolder
 from hw.pe.terms import TERM
 from hw.share import share
 

@@ -1,0 +1,71 @@
+"""Shapes of table lookups, and when their units take their operands. No Amaranth here."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+
+from hw.pe.element_times import SCALE_BITS
+
+LEAST_K, MOST_K = 2, 6
+"""Activations of a table."""
+MOST_GROUPS = 32
+"""Lookups that are summed before an accumulator."""
+MOST_PLANES = 8
+"""Bits of a weight."""
+MOST_OUTPUTS = 16
+"""Sums that a unit keeps: the depth of distributed RAM."""
+
+
+def checked(name: str, value: int, least: int, most: int) -> int:
+    """``value``, if it is an integer from ``least`` to ``most``."""
+    value = operator.index(value)
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be {least} to {most}, not {value!r}")
+    return value
+
+
+def entry_bits(k: int) -> int:
+    """Of an exact entry of a half table of ``k`` activations of int8."""
+    return 8 + (k - 1).bit_length()
+
+
+def builder_cycles(k: int) -> int:
+    """From activations to their half table."""
+    return (k - 1).bit_length()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneTimes:
+    """Cycles of a :class:`hw.pe.plane_sum.PlaneSum`, and of what has one.
+
+    Parameters
+    ----------
+    extra : int
+        From the operands to the extra one, of the same plane.
+    shift, last : int
+        From the operands to their shift; from the last operands of a group to ``last``.
+    scale : int
+        From ``last``, or with several outputs ``load``, to the first bit of the scale.
+    result : int
+        From ``finish``, which comes with its last bit, to the result.
+    """
+
+    extra: int
+    shift: int
+    last: int
+    scale: int = 1
+    result: int = 2
+
+    @property
+    def latency(self) -> int:
+        """From the last operands of a group to the result; with several outputs later by ``load`` after ``last``."""
+        return self.last + self.scale + SCALE_BITS - 1 + self.result
+
+
+def plane_times(operands: int, *, planes: int, extra: bool, before: int = 0) -> PlaneTimes:
+    """Of a sum of ``operands``, which are ``before`` registers late."""
+    tree = before + max(1, (operands - 1).bit_length())
+    stages = max(0, (planes - 1).bit_length() - 1)
+    sums = tree + extra
+    return PlaneTimes(extra=tree, shift=sums - 1 if planes > 1 else 0, last=sums + stages - 1)
