@@ -50,10 +50,22 @@ class Geometry:
     """Settings of the array, of 32 bits each, that CONFIGURE changes; with none there is no such instruction."""
     sums: Sums = "int32"
     """What results are: int32, which wrap, or float32, added in the order in which they come (``hw.memory.float_add``)."""
+    spread: int = 1
+    """Features of a column tile that share a bank of accumulators; divides ``columns``. Feature ``s * banks + b`` of a tile is in
+    bank b, at the row where it would be if each tile were ``spread`` tiles of ``banks`` features."""
 
     def __post_init__(self) -> None:
+        if self.spread < 1 or self.columns % self.spread:
+            raise ValueError(
+                f"spread must divide columns, not be {self.spread!r} with {self.columns!r} columns"
+            )
         if self.sums not in get_args(Sums):
             raise ValueError(f"sums must be one of {', '.join(get_args(Sums))}, not {self.sums!r}")
+
+    @property
+    def banks(self) -> int:
+        """Banks of accumulators."""
+        return self.columns // self.spread
 
     @property
     def accumulate(self) -> int:

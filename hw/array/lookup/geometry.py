@@ -1,0 +1,231 @@
+"""Formats, sizes and times of the table-lookup arrays. No Amaranth here."""
+
+from __future__ import annotations
+
+import enum
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from hw.array.geometry import power_of_two_from
+from hw.design import Geometry, ceil_div
+from hw.pe.element_times import SCALE_BITS, GroupLength
+from hw.pe.lookup_times import builder_cycles, plane_times
+
+Activations = Literal["int8", "fp16"]
+Scales = Literal["int8", "fp16"]
+"""Types of scale that groups may have: integers of 8 bits, whose sums are int32; or fp16, whose sums are float32."""
+Ternary = Literal["planes", "direct"]
+"""How weights of -1, 0 and 1 are taken: as two planes that are looked up; or each as it is, by an adder (``TernaryUnit``)."""
+Tables = Literal[2, 4]
+"""Activations of a table."""
+Lookups = Literal[1, 2, 4, 8, 16, 32]
+"""Lookups that are summed before an accumulator."""
+MOST_ROWS = 8
+MOST_ARRAY_PLANES = 4
+
+
+class Offset(enum.IntEnum):
+    """What is taken off a weight of reinterpreted value q' (``sim.lookup``)."""
+
+    NONE = 0
+    """Nothing: the weight is q', an odd number (bipolar, binary)."""
+    TWOS = 1
+    """One: the weight is (q' - 1) / 2, two's complement with its highest bit inverted."""
+    ZERO = 2
+    """z' of a zero point of the group: the weight is (q' - z') / 2 = q - z."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookupFormat:
+    """How weights travel and what they mean: bit planes, and what is taken off."""
+
+    bits: int
+    offset: Offset
+
+    @property
+    def doubled(self) -> bool:
+        """Whether sums are twice what the weights say: halves are taken at the end."""
+        return self.offset is not Offset.NONE
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookupArray:
+    """A table-lookup array: its sizes, and all that follows from them.
+
+    A tile is ``rows`` × ``columns``. ``outputs`` columns that follow each other at a distance of ``banks`` share a lookup unit in
+    each row: feature ``s * banks + b`` of a tile is place s of unit b.
+
+    Parameters
+    ----------
+    rows, columns : int
+        1 to 8; 1 to 128.
+    k : int
+        Activations of a table: one of ``Tables``.
+    groups_per_lane : int
+        Lookups of a unit per cycle: one of ``Lookups``.
+    outputs : int
+        Columns that take turns at a unit: 2 to 16, a divisor of ``columns``.
+    group : int
+        Weights along K that share a scale: one of ``GroupLength``.
+    variants : sequence of LookupFormat
+        By EXECUTE's ``variant``; several may be the same.
+    data_bytes : int
+        Bytes of a bus beat.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A size that is not among those allowed; a group that is not whole words of activations; fewer lookups of a chunk than a
+        table has entries, or than there are rows.
+    """
+
+    rows: int
+    columns: int
+    k: int
+    groups_per_lane: int
+    outputs: int
+    group: int
+    variants: Sequence[LookupFormat]
+    data_bytes: int
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("rows", 1, MOST_ROWS), ("columns", 1, 128), ("outputs", 2, 16)):
+            value = operator.index(getattr(self, name))
+            if not least <= value <= most:
+                raise ValueError(f"{name} must be {least} to {most}, not {value!r}")
+        for name, allowed in (
+            ("k", get_args(Tables)),
+            ("groups_per_lane", get_args(Lookups)),
+            ("group", get_args(GroupLength)),
+            ("data_bytes", (4, 8, 16, 32, 64)),
+        ):
+            value = operator.index(getattr(self, name))
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}")
+        if self.columns % self.outputs:
+            raise ValueError(
+                f"outputs must divide columns, not be {self.outputs} with {self.columns} columns"
+            )
+        if not self.variants:
+            raise ValueError(f"variants must be at least one, not {self.variants!r}")
+        object.__setattr__(self, "variants", tuple(self.variants))
+        for one in self.variants:
+            if not 1 <= one.bits <= MOST_ARRAY_PLANES:
+                raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
+        if self.part_bits < SCALE_BITS:
+            raise ValueError(
+                f"groups_per_lane must be at least {SCALE_BITS // self.k} with tables of {self.k}, not {self.groups_per_lane}"
+            )
+        if self.chunk > self.group or self.group % self.word_steps:
+            raise ValueError(
+                f"group must be a multiple of {self.word_steps} (steps in a word of activations, with {self.groups_per_lane} "
+                f"tables of {self.k} and a bus of {self.data_bytes} bytes), not {self.group}"
+            )
+        if self.least_chunk < self.entries:
+            raise ValueError(
+                f"outputs must be at least {ceil_div(self.entries, self.least_planes)} (a table of {self.k} has {self.entries} "
+                f"entries, and the narrowest weights {self.least_planes} planes), not {self.outputs}"
+            )
+
+    @property
+    def entries(self) -> int:
+        """Of a half table."""
+        return 1 << self.k - 1
+
+    @property
+    def banks(self) -> int:
+        """Lookup units of a row; banks of accumulators."""
+        return self.columns // self.outputs
+
+    @property
+    def planes(self) -> int:
+        """Most planes of a weight."""
+        return max(one.bits for one in self.variants)
+
+    @property
+    def least_planes(self) -> int:
+        """Fewest planes of a weight."""
+        return min(one.bits for one in self.variants)
+
+    @property
+    def chunk(self) -> int:
+        """Steps of K that a unit takes at a time: those of its tables."""
+        return self.k * self.groups_per_lane
+
+    @property
+    def least_chunk(self) -> int:
+        """Fewest lookups of a chunk, one a cycle."""
+        return self.outputs * self.least_planes
+
+    @property
+    def part_bits(self) -> int:
+        """Bits of a word of weights that belong to a unit: an index for each of its tables."""
+        return self.chunk
+
+    @property
+    def slices(self) -> int:
+        """Chunks in a word of activations; a power of two. Its rows' words are read while the units work on one."""
+        least = ceil_div(self.rows, self.least_chunk)
+        return power_of_two_from(max(least, self.data_bytes // self.chunk))
+
+    @property
+    def word_steps(self) -> int:
+        """Steps of K in a word of activations: the depth of a tile."""
+        return self.slices * self.chunk
+
+    @property
+    def group_words(self) -> int:
+        """Words of activations in a group."""
+        return self.group // self.word_steps
+
+    @property
+    def scale_words(self) -> int:
+        """Words of weights that a group's scales take."""
+        return ceil_div(self.outputs * SCALE_BITS, self.part_bits)
+
+    def zero_words(self, format: LookupFormat) -> int:
+        """Words of weights that a group's zero points take."""
+        if format.offset is not Offset.ZERO:
+            return 0
+        return ceil_div(self.outputs * format.bits, self.part_bits)
+
+    def lookups(self, format: LookupFormat) -> int:
+        """Lookups of a unit for a chunk of all its outputs; each is a cycle and a word of weights."""
+        return self.outputs * format.bits
+
+    def group_cycles(self, format: LookupFormat, words: int) -> int:
+        """Words of weights of a group that has so many words of activations; cycles too, but for a pause."""
+        return self.zero_words(format) + words * self.slices * self.lookups(format) + self.scale_words
+
+    def scale_cycles(self, format: LookupFormat) -> int:
+        """Cycles in which the results of a group are scaled, a bit a cycle; one more each where they are not halved."""
+        return self.outputs * (SCALE_BITS + (not format.doubled))
+
+    @property
+    def least(self) -> int:
+        """Fewest cycles from the end of a group to that of the next, in any formats: the scaling takes as long."""
+        return max(self.scale_cycles(one) for one in self.variants)
+
+    def pause(self, format: LookupFormat, words: int) -> int:
+        """Cycles that a group must wait, before its first word, for the one before it."""
+        return max(0, self.least - self.group_cycles(format, words))
+
+    def groups(self, depth_tiles: int) -> tuple[int, int]:
+        """Groups of a tile before its last, and the words of activations of that one."""
+        return (depth_tiles - 1) // self.group_words, (depth_tiles - 1) % self.group_words + 1
+
+    @property
+    def geometry(self) -> Geometry:
+        """What the rest of the house knows of it."""
+        return Geometry(
+            tile_rows=self.rows,
+            columns=self.columns,
+            spread=self.outputs,
+            tile_depth=self.word_steps,
+            activation_bytes=self.word_steps,
+            weight_bytes=power_of_two_from(self.banks * self.part_bits // 8),
+            weight_words=self.slices * self.least_chunk,
+            variants=len(self.variants),
+        )
