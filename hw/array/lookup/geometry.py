@@ -11,13 +11,7 @@ from typing import Literal, get_args
 from hw.array.geometry import power_of_two_from
 from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
-from hw.pe.lookup_times import builder_cycles, plane_times
 
-Activations = Literal["int8", "fp16"]
-Scales = Literal["int8", "fp16"]
-"""Types of scale that groups may have: integers of 8 bits, whose sums are int32; or fp16, whose sums are float32."""
-Ternary = Literal["planes", "direct"]
-"""How weights of -1, 0 and 1 are taken: as two planes that are looked up; or each as it is, by an adder (``TernaryUnit``)."""
 Tables = Literal[2, 4]
 """Activations of a table."""
 Lookups = Literal[1, 2, 4, 8, 16, 32]
@@ -203,14 +197,14 @@ class LookupArray:
         """Cycles in which the results of a group are scaled, a bit a cycle; one more each where they are not halved."""
         return self.outputs * (SCALE_BITS + (not format.doubled))
 
-    @property
-    def least(self) -> int:
-        """Fewest cycles from the end of a group to that of the next, in any formats: the scaling takes as long."""
-        return max(self.scale_cycles(one) for one in self.variants)
+    def pause(self, format: LookupFormat, words: int, *, fresh: bool = False) -> int:
+        """Cycles that a group must wait, before its first word, for the scaling of the one before it.
 
-    def pause(self, format: LookupFormat, words: int) -> int:
-        """Cycles that a group must wait, before its first word, for the one before it."""
-        return max(0, self.least - self.group_cycles(format, words))
+        That one has the same format, but for a ``fresh`` command's first group.
+        """
+        formats = self.variants if fresh else [format]
+        least = max(self.scale_cycles(one) for one in formats)
+        return max(0, least - self.group_cycles(format, words))
 
     def groups(self, depth_tiles: int) -> tuple[int, int]:
         """Groups of a tile before its last, and the words of activations of that one."""
