@@ -7,63 +7,23 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from amaranth.hdl import ResetInserter, Signal
-from amaranth.sim import Simulator
 from bit_serial_bench import ALL, array_for, command, configure, core_of, design_for
+from core_bench import check_core, check_halts
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from systolic_bench import House, fill, read, run
+from systolic_bench import run
 from test_systolic_model import contents
 
 from hw.design import ceil_div
-from hw.interfaces import execute_command
 from sim.families.bit_serial import BitSerialModel
 
 SPECIALS = [10, 10 | 32, 16, 16 | 32]
 INT8, INT6, INT5, INT4, FP4, FP3 = ALL
-RESET = 4
-"""Cycles that a reset lasts at least."""
 
 
 def check(array, design, commands, visible, seed=1):
     """Run, and compare everything with the model."""
-    print(f"seed {seed}")
-    g = design.geometry
-    activations, weights = contents(design, seed)
-    seen = run(design, core_of(array), activations, weights, commands, visible, patience=20000)
-    model = BitSerialModel(array)
-    law = model.law()
-    expected = np.zeros((design.accumulator_rows, g.columns), g.sums)
-    written = np.zeros(design.accumulator_rows, bool)
-    times, busy, values = [], set(), [0] * g.settings
-    for one, since in zip(commands, visible, strict=True):
-        fields = vars(one)
-        visible_at = max(since, times[-1].taken + 1 if times else 0)
-        configures = "configure" in fields
-        times.append((law.configure if configures else law.execute)(visible_at, fields))
-        busy |= set(range(times[-1].begin, times[-1].end))
-        if configures:
-            values[one.setting] = one.value
-            continue
-        rows = one.row_tiles * g.tile_rows
-        results = model.execute(fields, activations, weights, values).reshape(
-            -1, rows, one.column_tiles * g.columns
-        )
-        for n in range(one.column_tiles):
-            place = slice(one.accumulators_address + n * rows, one.accumulators_address + (n + 1) * rows)
-            accumulate = one.accumulate
-            for result in results[:, :, n * g.columns : (n + 1) * g.columns]:
-                # int32 wraps, float32 is rounded after every addition.
-                expected[place] = expected[place] + result if accumulate else result
-                accumulate = 1
-            written[place] = True
-    assert seen.taken == [t.taken for t in times]
-    assert seen.finished == [t.finished for t in times]
-    assert seen.busy == sorted(busy)
-    assert len(seen.steps) == sum(t.steps for t in times)
-    assert seen.faults == []
-    np.testing.assert_array_equal(seen.accumulators[written], expected.view(np.int32)[written])
-    return seen, times
+    return check_core(design, core_of(array), BitSerialModel(array), commands, visible, seed)
 
 
 def special_values(values=SPECIALS):
@@ -282,71 +242,19 @@ def test_up_to_the_end_is_no_fault(variant):
 )
 @pytest.mark.parametrize("by_reset", [False, True])
 def test_halt_and_reset_leave_nothing_behind(shape, halts, by_reset):
-    """Two commands, halted in one cycle after another of them: what comes next takes its time, and gives its results."""
     array = array_for(**shape)
-    design = design_for(array)
-    activations, weights = contents(design, 1)
-    model, random = BitSerialModel(array), np.random.default_rng(1)
-    house, reset = House(design, core_of(array)), Signal()
 
-    async def until_finished(ctx, offered, patience, *, halt=False):
-        """Cycles of handshakes and of ``finished``, until as many as were offered; or halted after ``patience`` cycles."""
-        core, taken, finished = house.core, [], []
-        for cycle in range(patience):
-            ctx.set(core.command.valid, len(taken) < len(offered))
-            if len(taken) < len(offered):
-                fields = vars(offered[len(taken)])
-                ctx.set(
-                    core.command.payload, {name: fields.get(name, 0) for name, _ in execute_command(design)}
-                )
-                if ctx.get(core.command.ready):
-                    taken.append(cycle)
-            if ctx.get(house.finished):
-                finished.append(cycle)
-            assert not ctx.get(core.fault)
-            await ctx.tick()
-            if len(finished) == len(offered):
-                return taken, finished
-        assert halt
-        ctx.set(core.command.valid, 0)
-        if by_reset:
-            ctx.set(reset, 1)
-            await ctx.tick().repeat(RESET)
-            ctx.set(reset, 0)
-            return None
-        ctx.set(core.halt, 1)
-        await ctx.tick()
-        for _ in range(60):
-            assert not ctx.get(core.step | core.busy | core.command.ready | core.fault)
-            await ctx.tick()
-        ctx.set(core.halt, 0)
-        return None
+    def work(random):
+        size = {"row_tiles": 2, "column_tiles": 2, "depth_tiles": 6, "activations_stride": 6}
+        return command(**size, variant=1, accumulators_address=32), command(
+            depth_tiles=5, activations_stride=5, variant=int(random.integers(3)),
+            activations_address=int(random.integers(64)), weights_address=int(random.integers(64)),
+        )  # fmt: skip
 
-    async def bench(ctx):
-        await fill(ctx, house, activations, weights)
-        for since in halts[:: 4 if by_reset else 1]:
-            size = {"row_tiles": 2, "column_tiles": 2, "depth_tiles": 6, "activations_stride": 6}
-            dropped = command(**size, variant=1, accumulators_address=32)
-            await until_finished(ctx, [dropped, dropped], since, halt=True)
-            kept = command(
-                depth_tiles=5, activations_stride=5, variant=int(random.integers(3)),
-                activations_address=int(random.integers(64)), weights_address=int(random.integers(64)),
-            )  # fmt: skip
-            (taken,), (finished,) = await until_finished(ctx, [kept], 500)
-            time = model.law().execute(taken, vars(kept))
-            assert finished == time.finished
-            results = model.execute(vars(kept), activations, weights, [0] * 4).reshape(
-                -1, array.rows, array.columns
-            )
-            expected = results[0]
-            for result in results[1:]:
-                expected = expected + result
-            np.testing.assert_array_equal(await read(ctx, house, 0, array.rows), expected.view(np.int32))
-
-    simulator = Simulator(ResetInserter(reset)(house))
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    check_halts(
+        design_for(array), core_of(array), BitSerialModel(array),
+        work=work, halts=halts[:: 4 if by_reset else 1], by_reset=by_reset,
+    )  # fmt: skip
 
 
 def test_core_refuses():

@@ -8,11 +8,12 @@ from amaranth.lib import wiring
 from hw.array.bit_serial.array import BitSerialArray
 from hw.array.bit_serial.geometry import LOWER_WORD, MASK_WORD, BitSerial
 from hw.array.bit_serial.plan import Planner
-from hw.array.bit_serial.rows import Rows
 from hw.array.bit_serial.sequencer import Sequencer
 from hw.array.bit_serial.skipping import SkippingSequencer, SkippingWordTimes
-from hw.array.bit_serial.walks import ActivationWalk, SkippingWeightWalk, WeightWalk
+from hw.array.bit_serial.walks import SkippingWeightWalk
 from hw.array.bit_serial.words import WordTimes
+from hw.array.rows import Rows
+from hw.array.walks import ActivationWalk, WeightWalk
 from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -79,24 +81,28 @@ class Planner(wiring.Component):
     after ``plan`` was.
     """
 
-    def __init__(self, *, design: Design, array: BitSerial) -> None:
+    setup = BIT_SERIAL_SETUP
+
+    def __init__(self, *, design: Design, array: Any) -> None:
         self._design, self._array = design, array
         super().__init__(
             {
                 "command": In(stream.Signature(execute_command(design))),
                 "halt": In(1),
-                "plan": Out(stream.Signature(plan(design, array))),
+                "plan": Out(stream.Signature(self._plan())),
                 "busy": Out(1),
             }
         )
+
+    def _plan(self) -> data.StructLayout:
+        return plan(self._design, self._array)
 
     def elaborate(self, platform):
         m = Module()
         array, planned = self._array, self.plan.payload
         command = planned.command
-        stages = Signal(BIT_SERIAL_SETUP - 2)
-        formats = array.variants
-        index_bits = ceil_log2(array.block_words if array.skip_zero_terms else array.group_words)
+        stages = Signal(self.setup - 2)
+        index_bits = self._index_bits()
         last_words = (command.depth_tiles - 1)[:index_bits]  # of the last group or block, less one
         m.d.comb += self.command.ready.eq(~self.busy & ~self.halt)
         words = Signal.like(last_words) if index_bits else 0
@@ -108,13 +114,8 @@ class Planner(wiring.Component):
             planned.rows_left.eq(command.row_tiles - 2),
             planned.columns_left.eq(command.column_tiles - 2),
             planned.tile_stride.eq(command.activations_stride * array.rows),
-            planned.format.eq(Array(formats)[command.variant]),
         ]
-        if array.skip_zero_terms:
-            ahead = Array(Array(each) for each in _ahead(array))
-            m.d.sync += planned.ahead.eq(ahead[command.variant][words])
-        else:
-            self._pauses(m, command, words)
+        self._own(m, command, words)
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [self.busy.eq(1), command.eq(self.command.payload)]
         with m.If(self.plan.valid):
@@ -124,6 +125,20 @@ class Planner(wiring.Component):
         with m.If(self.halt):
             m.d.sync += [stages.eq(0), self.plan.valid.eq(0), self.busy.eq(0)]
         return m
+
+    def _index_bits(self) -> int:
+        """Of the place of a word of activations in its group, or block."""
+        return ceil_log2(self._array.block_words if self._array.skip_zero_terms else self._array.group_words)
+
+    def _own(self, m: Module, command, words) -> None:
+        """What is of this family alone."""
+        array, planned = self._array, self.plan.payload
+        m.d.sync += planned.format.eq(Array(array.variants)[command.variant])
+        if array.skip_zero_terms:
+            ahead = Array(Array(each) for each in _ahead(array))
+            m.d.sync += planned.ahead.eq(ahead[command.variant][words])
+        else:
+            self._pauses(m, command, words)
 
     def _pauses(self, m: Module, command, words) -> None:
         """What concerns pauses and terms; ``words`` are those of a tile's last group, less one."""

@@ -8,7 +8,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.array.bit_serial.rows import Rows
+from hw.array.rows import Rows
 from hw.timing import CORNER_TURN
 
 SHAPES = [

@@ -7,7 +7,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.array.bit_serial.walks import ActivationWalk, WeightWalk
+from hw.array.walks import ActivationWalk, WeightWalk
 
 WORDS, ROWS = 64, 3
 

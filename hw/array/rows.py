@@ -1,4 +1,4 @@
-"""From words of successive steps of one row to slices of every row: the left edge of the bit-serial array."""
+"""From words of successive steps of one row to slices of every row: the left edge of an array."""
 
 from __future__ import annotations
 

@@ -1,0 +1,196 @@
+"""The table-lookup core: EXECUTE commands in, skewed results out."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+
+from hw.array.lookup.array import LookupMatrix
+from hw.array.lookup.geometry import LookupArray, Offset
+from hw.array.lookup.places import Places, group_layout
+from hw.array.lookup.plan import LookupPlanner
+from hw.array.lookup.sequencer import LookupSequencer
+from hw.array.rows import Rows
+from hw.array.walks import ActivationWalk, WeightWalk
+from hw.delay import delayed
+from hw.design import Design
+from hw.interfaces import core_members
+from hw.timing import CORNER_TURN, SCRATCHPAD
+
+TO_ROWS = 1 + SCRATCHPAD
+"""A lookup's cycle in the sequencer to its activations' word at the rows."""
+JUDGED = 2
+"""The last word of a group to all faults of its addresses."""
+
+
+class LookupCore(wiring.Component):
+    """Reads activations first, and the words of weights as much later as it takes to build the tables for them.
+
+    Parameters
+    ----------
+    design : Design
+    array : LookupArray
+        Its geometry is the design's.
+
+    Members
+    -------
+    See ``hw.interfaces.core_members``.
+
+    Timing
+    ------
+    The first group of a command begins, or pauses, ``LOOKUP_SETUP`` cycles after the handshake, or as soon as the command before
+    is through; see ``LookupSequencer``. The last result of a command is at ``results`` ``array.result_latency(format)`` cycles
+    after its last word's cycle. ``fault`` comes in the cycle before the accumulators' ``finished`` of its command.
+    """
+
+    def __init__(self, *, design: Design, array: LookupArray) -> None:
+        if design.geometry != array.geometry:
+            raise ValueError(f"geometry must be {array.geometry}, not {design.geometry}")
+        self._design, self._array = design, array
+        super().__init__(core_members(design))
+
+    def elaborate(self, platform):
+        m = Module()
+        design, array = self._design, self._array
+        m.submodules.planner = planner = LookupPlanner(design=design, array=array)
+        m.submodules.sequencer = sequencer = LookupSequencer(design=design, array=array)
+        m.submodules.rows = rows = Rows(
+            rows=array.rows, slices=array.slices, lanes=array.chunk, width=8, skew=(0,) * array.chunk
+        )
+        m.submodules.matrix = matrix = LookupMatrix(array=array)
+        wiring.connect(m, wiring.flipped(self.command), planner.command)
+        wiring.connect(m, planner.plan, sequencer.plan)
+        m.d.comb += [
+            planner.halt.eq(self.halt),
+            sequencer.halt.eq(self.halt),
+            self.step.eq(sequencer.step),
+            self.busy.eq(planner.busy | sequencer.running),
+            rows.word.eq(self.activations.data),
+            matrix.activations.eq(rows.activations),
+            matrix.words.eq(self.weights.data[: array.part_bits * array.banks]),
+            self.results.data.eq(matrix.results),
+            self.results.valid.eq(matrix.valid),
+        ]
+        past = [
+            self._activations(m, sequencer, rows, matrix.build),
+            self._weights(m, sequencer, matrix.steering),
+        ]
+        self._groups(m, sequencer, past)
+        return m
+
+    def _activations(self, m: Module, sequencer: LookupSequencer, rows: Rows, build):
+        """Reads activations. Returned: past the end."""
+        words, current = self._design.activation_words, sequencer.current
+        m.submodules.activation_walk = walk = ActivationWalk(
+            words=words, tile_stride_bits=len(current.tile_stride)
+        )
+        later = delayed(
+            m,
+            Cat(sequencer.chunk, sequencer.word, sequencer.bank, current.offset != Offset.NONE),
+            TO_ROWS,
+        )
+        chunk, word = later[0], later[1]
+        m.d.comb += [
+            walk.word.eq(sequencer.word),
+            walk.tile.eq(sequencer.first_chunk & sequencer.first_group),
+            walk.fresh.eq(sequencer.fresh),
+            walk.again.eq(sequencer.again),
+            walk.base.eq(current.command.activations_address),
+            walk.stride.eq(current.command.activations_stride),
+            walk.tile_stride.eq(current.tile_stride),
+            self.activations.address.eq(walk.address),
+            rows.load.eq(word),
+            rows.slice.eq(chunk & ~word),
+            Cat(build.start, build.bank, build.total).eq(delayed(m, Cat(chunk, later[2:]), CORNER_TURN)),
+        ]
+        left, past = Signal(range(self._array.rows + 1)), Signal()
+        m.d.sync += left.eq(Mux(sequencer.word, self._array.rows, left - (left != 0)))
+        m.d.comb += past.eq((left != 0) & (walk.address >= words))
+        return past
+
+    def _weights(self, m: Module, sequencer: LookupSequencer, steering):
+        """Reads weights, and tells the array what each word is. Returned: past the end."""
+        words, current, array = self._design.weight_words, sequencer.current, self._array
+        m.submodules.weight_walk = walk = WeightWalk(words=words)
+        late = CORNER_TURN + array.build
+        m.d.comb += [
+            walk.tile.eq(sequencer.group & sequencer.first_group),
+            walk.fresh.eq(sequencer.fresh),
+            walk.again.eq(sequencer.again),
+            walk.read.eq(delayed(m, sequencer.zero | sequencer.step | sequencer.scale, 1)),
+            walk.base.eq(current.command.weights_address),
+            self.weights.address.eq(delayed(m, walk.address, late)),
+        ]
+        first = sequencer.step & sequencer.first_chunk & (sequencer.plane == 0)
+        now = Cat(
+            sequencer.zero, sequencer.step, sequencer.scale, sequencer.index, sequencer.bank, sequencer.plane, sequencer.place,
+            first, current.offset,
+        )  # fmt: skip
+        places = (
+            steering.zero, steering.code, steering.scale, steering.index, steering.bank, steering.plane, steering.place,
+            steering.first, steering.offset,
+        )  # fmt: skip
+        to_array, at = delayed(m, now, 1 + late + SCRATCHPAD), 0
+        for signal, source in zip(
+            places,
+            (1, 1, 1, len(sequencer.index), 1, len(sequencer.plane), len(sequencer.place), 1, 2),
+            strict=True,
+        ):
+            m.d.comb += signal.eq(to_array[at : at + source])
+            at += source
+        m.d.comb += Cat(steering.top, steering.last).eq(
+            delayed(m, Cat(sequencer.top, sequencer.last), late + SCRATCHPAD)
+        )
+        past = Signal()
+        m.d.comb += past.eq(walk.read & (walk.address >= words))
+        return past
+
+    def _groups(self, m: Module, sequencer: LookupSequencer, past) -> None:
+        """Where results go, when a command has ended, and whether any address of it was past the end.
+
+        Results of a tile's places are ``stride`` rows apart; tiles follow each other.
+        """
+        array, half_rows = self._array, self._design.accumulator_rows // 2
+        current = sequencer.current
+        command = current.command
+        first = Signal(len(current.stride) + 1)
+        group = group_layout(row=len(command.accumulators_address) - 1)
+        begins, begun, beyond = sequencer.group & sequencer.first_group, Signal(), Signal()
+        with m.If(begins):
+            m.d.sync += first.eq(
+                Mux(
+                    sequencer.fresh,
+                    command.accumulators_address[:-1],
+                    first + Mux(sequencer.again, array.rows, current.skip),
+                )
+            )
+        m.d.sync += begun.eq(begins)
+        m.d.comb += beyond.eq(begun & ((first + current.span > half_rows - array.rows) | current.too_many))
+        wrong, found = Signal(), Signal()
+        ended, at_end = Signal(group), Signal(group)
+        m.d.comb += [
+            found.eq(wrong | past[0] | past[1] | beyond),
+            at_end.address.eq(first),
+            at_end.half.eq(command.accumulators_address[-1]),
+            at_end.stride.eq(current.stride),
+            at_end.accumulate.eq(command.accumulate | ~sequencer.first_group),
+            at_end.whole.eq(current.offset == Offset.NONE),
+            at_end.ends.eq(sequencer.ends),
+            sequencer.stop.eq(wrong),
+        ]
+        m.submodules.places = places = Places(array=array, row=len(at_end.address))
+        put = delayed(m, sequencer.group_last, JUDGED)
+        m.d.comb += [
+            ended.eq(delayed(m, at_end, JUDGED)),
+            places.put.eq(put),
+            places.group.eq(ended),
+            places.group.fault.eq(found & ended.ends),
+            places.due.eq(delayed(m, put, array.first_result - 1 - JUDGED)),
+            places.valid.eq(self.results.valid),
+            self.results.address.eq(places.address),
+            self.results.accumulate.eq(places.accumulate),
+            self.results.last.eq(places.last),
+            self.fault.eq(delayed(m, places.fault, array.banks - 1 + self._design.geometry.accumulate)),
+        ]
+        # What is past the end has come by then, and nothing of the next command yet.
+        m.d.sync += wrong.eq(found & ~(put & ended.ends) & ~self.halt)

@@ -1,0 +1,90 @@
+"""Where the results of a table-lookup core go: rows of accumulators, for the places of a unit one after another."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.array.lookup.geometry import LookupArray
+from hw.control.ring import Ring
+from hw.pe.element_times import SCALE_BITS
+
+IN_FLIGHT = 16
+"""Groups whose results have not begun to come; more than there may be."""
+
+
+def group_layout(*, row: int) -> data.StructLayout:
+    """What results of a group need to know, with ``row`` bits of a row within half of the accumulators.
+
+    ``address``: of place 0 in row 0 of the tile; ``half`` of the accumulators; ``stride`` between places. ``whole``: they
+    are not halved, and take a cycle more. ``ends``: they are a command's last; ``fault``: that was past the end somewhere.
+    """
+    return data.StructLayout(
+        {"address": row, "half": 1, "stride": row, "accumulate": 1, "whole": 1, "ends": 1, "fault": 1}
+    )
+
+
+class Places(wiring.Component):
+    """Keeps groups until their results come, and counts places while they do.
+
+    Parameters
+    ----------
+    array : LookupArray
+    row : int
+        Bits of a row within half of the accumulators.
+
+    Members
+    -------
+    put : In(1), group : In(group_layout)
+        A group has ended.
+    due : In(1)
+        The oldest group's first result comes in the next cycle.
+    valid : In(1)
+        A result comes.
+    address : Out(row + 1), accumulate : Out(1)
+        Its row.
+    last, fault : Out(1)
+        It is the last one of a command; which was past the end somewhere.
+    """
+
+    def __init__(self, *, array: LookupArray, row: int) -> None:
+        self._array, self._layout = array, group_layout(row=row)
+        super().__init__(
+            {
+                "put": In(1),
+                "group": In(self._layout),
+                "due": In(1),
+                "valid": In(1),
+                "address": Out(row + 1),
+                "accumulate": Out(1),
+                "last": Out(1),
+                "fault": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        array = self._array
+        m.submodules.ring = ring = Ring(shape=self._layout, depth=IN_FLIGHT)
+        oldest, current = ring.o.payload, Signal(self._layout)
+        cycle, place, row = Signal(range(SCALE_BITS + 1)), Signal(range(array.outputs)), Signal(4)
+        here, wraps = Signal.like(current.address), Signal()
+        m.d.comb += [
+            ring.i.valid.eq(self.put),
+            ring.i.payload.eq(self.group),
+            ring.o.ready.eq(self.due),
+            wraps.eq(cycle == SCALE_BITS - 1 + current.whole),
+            self.address.eq(Cat(here, current.half)),
+            self.accumulate.eq(current.accumulate),
+            self.last.eq(current.ends & self.valid & (place == array.outputs - 1) & (row == array.rows - 1)),
+            self.fault.eq(current.fault & self.last),
+        ]
+        m.d.sync += [cycle.eq(Mux(wraps, 0, cycle + 1)), here.eq(here + self.valid), row.eq(row + self.valid)]
+        with m.If(wraps):
+            following = Signal.like(current.address)
+            m.d.comb += following.eq(current.address + current.stride)
+            m.d.sync += [current.address.eq(following), here.eq(following), place.eq(place + 1), row.eq(0)]
+        with m.If(self.due):
+            m.d.sync += [current.eq(oldest), here.eq(oldest.address), cycle.eq(0), place.eq(0), row.eq(0)]
+        return m
