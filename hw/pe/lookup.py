@@ -193,6 +193,8 @@ class LookupUnit(wiring.Component):
         written in a cycle, so that a table must be of use for 2**(k - 1) cycles.
     outputs : int
         1 to 16, whose codes follow each other: so that tables are of use for longer.
+    halved : bool
+        As of :class:`hw.pe.plane_sum.PlaneSum`.
 
     Members
     -------
@@ -231,6 +233,7 @@ class LookupUnit(wiring.Component):
         width: int | None = None,
         stored: bool = False,
         outputs: int = 1,
+        halved: bool = False,
     ) -> None:
         self._k = checked("k", k, LEAST_K, MOST_K)
         self._lookups = checked("groups_per_lane", groups_per_lane, 1, MOST_GROUPS)
@@ -243,7 +246,7 @@ class LookupUnit(wiring.Component):
         whole = -(-group // self._k) * most * ((1 << planes) - 1)
         self._sum = {
             "operands": self._lookups, "most": most, "planes": planes, "group_most": whole << zero_points,
-            "extra": zero_points, "outputs": checked("outputs", outputs, 1, MOST_OUTPUTS),
+            "extra": zero_points, "outputs": checked("outputs", outputs, 1, MOST_OUTPUTS), "halved": halved,
         }  # fmt: skip
         self._zero_points = zero_points
         self._total = signed(signed_bits(-self._lookups * most, self._lookups * most - 1))

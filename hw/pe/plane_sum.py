@@ -144,6 +144,8 @@ class StoredSums(wiring.Component):
         As of :class:`hw.pe.scaled_sum.ScaledSum`.
     outputs : int
         2 to 16.
+    halved : bool
+        Results lack the product's lowest bit.
 
     Members
     -------
@@ -158,8 +160,11 @@ class StoredSums(wiring.Component):
         As of ``ScaledSum``.
     """
 
-    def __init__(self, *, addend_width: int, least: int, most: int, shift: int, outputs: int) -> None:
+    def __init__(
+        self, *, addend_width: int, least: int, most: int, shift: int, outputs: int, halved: bool
+    ) -> None:
         self._width, self._shift, self._outputs = signed_bits(least, most), shift, outputs
+        self._halved = halved
         self._scaled = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most)))
         flags = ("first", "carry", "far", "add", "last", "load", "scale_bit", "finish", "clear")
         super().__init__(
@@ -193,7 +198,7 @@ class StoredSums(wiring.Component):
         with m.If(self.load):
             m.d.sync += held.eq(after.data)
         m.d.comb += added.eq(accumulate(m, self, total, shift=self._shift, gated=True))
-        scale_sum(m, self, held, bits=self._scaled)
+        scale_sum(m, self, held, bits=self._scaled, halved=self._halved)
         return m
 
 
@@ -215,6 +220,9 @@ class PlaneSum(wiring.Component):
         As of :class:`SignedTree`.
     outputs : int
         1 to 16. With more than one the operands are of one output or another, of none in two cycles one after the other.
+    halved : bool
+        Results are half as great, rounded down; only with several outputs. Sums that are not to be halved take a ninth bit of
+        their scale, a zero.
 
     Members
     -------
@@ -242,8 +250,17 @@ class PlaneSum(wiring.Component):
     """
 
     def __init__(
-        self, *, operands: int, most: int, planes: int, group_most: int, extra: bool, outputs: int = 1
+        self,
+        *,
+        operands: int,
+        most: int,
+        planes: int,
+        group_most: int,
+        extra: bool,
+        outputs: int = 1,
+        halved: bool = False,
     ) -> None:
+        self._halved = halved
         self._outputs = checked("outputs", outputs, 1, MOST_OUTPUTS)
         self._planes = checked("planes", planes, 1, MOST_PLANES)
         self._group_most = operator.index(group_most)
@@ -272,7 +289,9 @@ class PlaneSum(wiring.Component):
             "shift": highest,
         }
         if self._outputs > 1:
-            m.submodules.scaled = scaled = share(StoredSums, **sizes, outputs=self._outputs)
+            m.submodules.scaled = scaled = share(
+                StoredSums, **sizes, outputs=self._outputs, halved=self._halved
+            )
             load, drain = Signal(), Signal.like(self.drain, name="drain_register")
             m.d.sync += [load.eq(self.load), drain.eq(self.drain)]
             m.d.comb += [

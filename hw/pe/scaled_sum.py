@@ -113,8 +113,11 @@ def accumulate(m: Module, unit: wiring.Component, total: Signal, *, shift: int, 
     return adder.sum
 
 
-def scale_sum(m: Module, unit: wiring.Component, held: Signal, *, bits: int) -> None:
-    """Multiply ``held`` by the scale of ``unit``, which has the members of a :class:`ScaledSum`; products have ``bits`` bits."""
+def scale_sum(m: Module, unit: wiring.Component, held: Signal, *, bits: int, halved: bool = False) -> None:
+    """Multiply ``held`` by the scale of ``unit``, which has the members of a :class:`ScaledSum`; products have ``bits`` bits.
+
+    ``halved`` results lack the product's lowest bit.
+    """
     width = bits + bits % 2
     m.submodules.scale = scale = share(GatedAdder, width=width, addend_width=width)
     scaled = Signal(signed(width), reset_less=True)
@@ -123,4 +126,4 @@ def scale_sum(m: Module, unit: wiring.Component, held: Signal, *, bits: int) -> 
     with m.If(unit.clear):
         m.d.sync += scaled.eq(0)
     with m.If(unit.finish):
-        m.d.sync += unit.result.eq(scale.sum.as_signed())
+        m.d.sync += unit.result.eq(scale.sum[int(halved) :].as_signed())

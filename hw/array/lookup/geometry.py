@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from hw.array.geometry import power_of_two_from
 from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
+from hw.pe.lookup_times import PlaneTimes, builder_cycles, plane_times
 
 Tables = Literal[2, 4]
 """Activations of a table."""
@@ -205,6 +206,42 @@ class LookupArray:
         formats = self.variants if fresh else [format]
         least = max(self.scale_cycles(one) for one in formats)
         return max(0, least - self.group_cycles(format, words))
+
+    @property
+    def offsets(self) -> frozenset[Offset]:
+        """Of all variants."""
+        return frozenset(one.offset for one in self.variants)
+
+    @property
+    def halved(self) -> bool:
+        """Whether results are halved: those that are not doubled are so by a ninth step of their scales."""
+        return self.offsets != {Offset.NONE}
+
+    @property
+    def times(self) -> PlaneTimes:
+        """Of a unit."""
+        return plane_times(self.groups_per_lane, planes=self.planes, extra=self.halved, before=1)
+
+    @property
+    def build(self) -> int:
+        """Fewest cycles from the first of a slice of activations to the first code that is looked up in their tables."""
+        return builder_cycles(self.k) + self.entries - 1
+
+    @property
+    def scale_select(self) -> int:
+        """From a group's last code of place 0 until the first bit of its scales is chosen, while the others arrive."""
+        return self.outputs + 2
+
+    @property
+    def scale_wait(self) -> int:
+        """Cycles that this bit then waits for the sum."""
+        return max(0, self.times.last + 2 - self.scale_select)
+
+    @property
+    def result_delay(self) -> int:
+        """From a group's last code of place 0 to its result at row 0 and unit column 0."""
+        steps = SCALE_BITS + (self.halved and Offset.NONE in self.offsets)
+        return self.scale_select + self.scale_wait + steps + self.times.result + 1
 
     def groups(self, depth_tiles: int) -> tuple[int, int]:
         """Groups of a tile before its last, and the words of activations of that one."""

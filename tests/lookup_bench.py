@@ -1,0 +1,200 @@
+"""Groups for table-lookup arrays: their words, when these come, and the results that are due."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from amaranth.hdl import ResetInserter, Signal
+from amaranth.sim import Simulator
+
+from hw.array.lookup.array import LookupMatrix
+from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
+from hw.pe.element_times import SCALE_BITS
+from sim import lookup
+
+FORMATS = {
+    f"{offset.name.lower()}{bits}": LookupFormat(bits=bits, offset=offset)
+    for offset in Offset
+    for bits in (1, 2, 3, 4)
+}
+
+
+def array_for(*formats: str, **sizes) -> LookupArray:
+    """A small array of formats by name."""
+    values = {"rows": 2, "columns": 16, "k": 4, "groups_per_lane": 2, "outputs": 8, "group": 32, "data_bytes": 8}
+    return LookupArray(**(values | sizes), variants=tuple(FORMATS[name] for name in formats))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Weights [columns, K] that share scales [columns], as codes, and their activations [rows, K]."""
+
+    format: LookupFormat
+    activations: np.ndarray
+    codes: np.ndarray
+    scales: np.ndarray
+    zeros: np.ndarray
+    wait: int = 0
+    """Cycles beyond those that it must wait."""
+    gaps: tuple[int, ...] = ()
+    """Cycles before each chunk."""
+
+    def results(self, array: LookupArray) -> np.ndarray:
+        """int32 [rows, columns]."""
+        bits, offset = self.format.bits, self.format.offset
+        found = []
+        for x in self.activations:
+            for column in range(array.columns):
+                zero = {Offset.NONE: None, Offset.TWOS: 1 << bits - 1, Offset.ZERO: int(self.zeros[column])}
+                total = lookup.group_sum(x, self.codes[column], bits=bits, k=array.k, zero=zero[offset])
+                if offset is Offset.TWOS:
+                    # The zero point of 2**(b - 1), as the odd number one.
+                    assert total == 2 * int(x @ (self.codes[column] - zero[offset]))
+                found.append((total >> (offset is not Offset.NONE)) * int(self.scales[column]))
+        return np.array(found).reshape(array.rows, array.columns)
+
+
+def random_group(random, array: LookupArray, format: LookupFormat, *, chunks: int, extreme: bool = False, **more):
+    """Of that many chunks; ``extreme``: operands as great as can be."""
+    size, columns, most = chunks * array.chunk, array.columns, 1 << format.bits
+    x = random.integers(-128, 128, size=(array.rows, size))
+    codes = random.integers(most, size=(columns, size))
+    scales, zeros = random.integers(256, size=columns), random.integers(most, size=columns)
+    if extreme:
+        x[:] = random.choice([-128, 127], size=(array.rows, 1))
+        codes[:] = random.choice([0, most - 1], size=(columns, 1))
+        scales, zeros = random.choice([0, 255], p=[0.1, 0.9], size=columns), random.choice([0, most - 1], size=columns)
+    return Group(format, x, codes, scales, zeros, **more)
+
+
+@dataclass
+class Plan:
+    """Inputs of a :class:`LookupMatrix` by cycle, and its results by cycle and column."""
+
+    array: LookupArray
+    cycle: int = field(init=False)
+    """Of the next word."""
+    inputs: dict[int, dict] = field(default_factory=dict)
+    expected: dict[tuple[int, int], int] = field(default_factory=dict)
+    words: dict[int, int] = field(default_factory=dict)
+    slices: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    _chunks: int = 0
+    _format: LookupFormat | None = None
+
+    def __post_init__(self) -> None:
+        self.cycle = self.array.build
+
+    def _word(self, parts, **steering) -> None:
+        """``parts``: of every column."""
+        self.words[self.cycle] = sum(int(part) << i * self.array.part_bits for i, part in enumerate(parts))
+        self.inputs.setdefault(self.cycle, {})["steering"] = steering
+        self.cycle += 1
+
+    def _streams(self, kind: str, streams: np.ndarray, words: int) -> None:
+        """Bits [banks, count] of every column, in words."""
+        for index in range(words):
+            part = streams[:, index * self.array.part_bits : (index + 1) * self.array.part_bits]
+            self._word([number(bits) for bits in part], **{kind: 1}, index=index)
+
+    def add(self, group: Group) -> None:
+        """As soon as the one before it allows, and what the group waits beyond that."""
+        array, format = self.array, group.format
+        outputs, banks, chunks = array.outputs, array.banks, len(group.codes[0]) // array.chunk
+        scales = max(array.scale_cycles(one) for one in (array.variants if format != self._format else [format]))
+        words = array.zero_words(format) + chunks * array.lookups(format) + array.scale_words
+        self.cycle += max(0, scales - words) * (self._format is not None) + group.wait
+        self._format = format
+        zeros = by_place(group.zeros, array)
+        planes = zeros[:, None, :] >> np.arange(format.bits)[None, :, None] & 1
+        self._streams("zero", planes.reshape(banks, -1), array.zero_words(format))
+        entry, negative = lookup.recoded(lookup.indices(group.codes, bits=format.bits, k=array.k), array.k)
+        index = (entry | negative.astype(np.int64) << array.k - 1).reshape(
+            format.bits, outputs, banks, chunks, array.groups_per_lane
+        )
+        for chunk in range(chunks):
+            self.cycle += group.gaps[chunk] if group.gaps else 0
+            self._tables(group, chunk)
+            for plane in range(format.bits):
+                for place in range(outputs):
+                    ends = chunk == chunks - 1 and plane == format.bits - 1
+                    if ends and not place:
+                        self._results(group)
+                    parts = (index[plane, place, :, chunk] << array.k * np.arange(array.groups_per_lane)).sum(-1)
+                    self._word(
+                        parts, code=1, bank=self._chunks % 2, plane=plane, place=place, offset=format.offset,
+                        first=int(not chunk and not plane), last=int(ends), top=int(plane == format.bits - 1),
+                    )  # fmt: skip
+            self._chunks += 1
+        bits = by_place(group.scales, array)[:, :, None] >> np.arange(SCALE_BITS)[::-1] & 1
+        self._streams("scale", bits.reshape(banks, -1), array.scale_words)
+
+    def _tables(self, group: Group, chunk: int) -> None:
+        array = self.array
+        start = self.cycle - array.build
+        self.inputs.setdefault(start, {})["build"] = {
+            "start": 1, "bank": self._chunks % 2, "total": int(group.format.doubled)
+        }  # fmt: skip
+        for row, x in enumerate(group.activations[:, chunk * array.chunk : (chunk + 1) * array.chunk]):
+            self.slices[start + row, row] = [int(one) & 255 for one in x]
+
+    def _results(self, group: Group) -> None:
+        array, results = self.array, group.results(self.array)
+        steps = array.scale_cycles(group.format) // array.outputs
+        for row in range(array.rows):
+            for column in range(array.columns):
+                place, bank = divmod(column, array.banks)
+                due = self.cycle + array.result_delay + place * steps + row + bank
+                assert (due, bank) not in self.expected
+                self.expected[due, bank] = int(results[row, column]) % (1 << 32)
+
+
+def number(bits) -> int:
+    """Of bits, the lowest first."""
+    return sum(int(bit) << i for i, bit in enumerate(bits))
+
+
+def by_place(values: np.ndarray, array: LookupArray) -> np.ndarray:
+    """Columns' values as [banks, outputs]."""
+    return values.reshape(array.outputs, array.banks).T
+
+
+def run(plan: Plan, *, random, reset: tuple[int, int] | None = None) -> None:
+    """Everything that is not said is random; ``reset``: in the cycles from the first to before the second, results before it apart."""
+    array = plan.array
+    matrix, rst = LookupMatrix(array=array), Signal()
+    idle = {"code": 0, "zero": 0, "scale": 0}
+    begin, end = reset or (0, 0)
+
+    async def bench(ctx):
+        held = [[int(one) for one in random.integers(256, size=array.chunk)] for _ in range(array.rows)]
+        since = [0] * array.rows
+        for cycle in range(max(due for due, _ in plan.expected) + array.banks + 3):
+            given = plan.inputs.get(cycle, {})
+            fields = matrix.steering.shape().members
+            noise = {name: int(random.integers(2)) for name in ("bank", "first", "last", "top")}
+            noise |= {"place": int(random.integers(array.outputs)), "plane": int(random.integers(array.planes))}
+            steering = {name: 0 for name in fields} | noise | idle | given.get("steering", {})
+            ctx.set(matrix.steering, steering)
+            ctx.set(matrix.build, given.get("build", {"start": 0, "bank": noise["bank"], "total": noise["top"]}))
+            wide = random.integers(256, size=array.banks * array.part_bits // 8).tobytes()
+            ctx.set(matrix.words, plan.words.get(cycle, int.from_bytes(bytes(wide[::8]), "little")))
+            for row in range(array.rows):
+                if (cycle, row) in plan.slices:
+                    held[row], since[row] = plan.slices[cycle, row], cycle
+                elif cycle - since[row] >= array.entries:
+                    held[row] = [int(one) for one in random.integers(256, size=array.chunk)]
+                for lane, value in enumerate(held[row]):
+                    ctx.set(matrix.activations[row][lane], value)
+            ctx.set(rst, int(begin <= cycle < end))
+            if not begin <= cycle < end:
+                assert ctx.get(matrix.valid) == ((cycle, 0) in plan.expected), cycle
+                for bank in range(array.banks):
+                    due = plan.expected.get((cycle, bank), 0)
+                    assert ctx.get(matrix.results[bank]) == due, (cycle, bank, due)
+            await ctx.tick()
+
+    simulator = Simulator(ResetInserter(rst)(matrix))
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
