@@ -22,7 +22,15 @@ FORMATS = {
 
 def array_for(*formats: str, **sizes) -> LookupArray:
     """A small array of formats by name."""
-    values = {"rows": 2, "columns": 16, "k": 4, "groups_per_lane": 2, "outputs": 8, "group": 32, "data_bytes": 8}
+    values = {
+        "rows": 2,
+        "columns": 16,
+        "k": 4,
+        "groups_per_lane": 2,
+        "outputs": 8,
+        "group": 32,
+        "data_bytes": 8,
+    }
     return LookupArray(**(values | sizes), variants=tuple(FORMATS[name] for name in formats))
 
 
@@ -55,7 +63,9 @@ class Group:
         return np.array(found).reshape(array.rows, array.columns)
 
 
-def random_group(random, array: LookupArray, format: LookupFormat, *, chunks: int, extreme: bool = False, **more):
+def random_group(
+    random, array: LookupArray, format: LookupFormat, *, chunks: int, extreme: bool = False, **more
+):
     """Of that many chunks; ``extreme``: operands as great as can be."""
     size, columns, most = chunks * array.chunk, array.columns, 1 << format.bits
     x = random.integers(-128, 128, size=(array.rows, size))
@@ -64,7 +74,10 @@ def random_group(random, array: LookupArray, format: LookupFormat, *, chunks: in
     if extreme:
         x[:] = random.choice([-128, 127], size=(array.rows, 1))
         codes[:] = random.choice([0, most - 1], size=(columns, 1))
-        scales, zeros = random.choice([0, 255], p=[0.1, 0.9], size=columns), random.choice([0, most - 1], size=columns)
+        scales, zeros = (
+            random.choice([0, 255], p=[0.1, 0.9], size=columns),
+            random.choice([0, most - 1], size=columns),
+        )
     return Group(format, x, codes, scales, zeros, **more)
 
 
@@ -101,7 +114,9 @@ class Plan:
         """As soon as the one before it allows, and what the group waits beyond that."""
         array, format = self.array, group.format
         outputs, banks, chunks = array.outputs, array.banks, len(group.codes[0]) // array.chunk
-        scales = max(array.scale_cycles(one) for one in (array.variants if format != self._format else [format]))
+        scales = max(
+            array.scale_cycles(one) for one in (array.variants if format != self._format else [format])
+        )
         words = array.zero_words(format) + chunks * array.lookups(format) + array.scale_words
         self.cycle += max(0, scales - words) * (self._format is not None) + group.wait
         self._format = format
@@ -120,7 +135,9 @@ class Plan:
                     ends = chunk == chunks - 1 and plane == format.bits - 1
                     if ends and not place:
                         self._results(group)
-                    parts = (index[plane, place, :, chunk] << array.k * np.arange(array.groups_per_lane)).sum(-1)
+                    parts = (index[plane, place, :, chunk] << array.k * np.arange(array.groups_per_lane)).sum(
+                        -1
+                    )
                     self._word(
                         parts, code=1, bank=self._chunks % 2, plane=plane, place=place, offset=format.offset,
                         first=int(not chunk and not plane), last=int(ends), top=int(plane == format.bits - 1),
@@ -173,10 +190,15 @@ def run(plan: Plan, *, random, reset: tuple[int, int] | None = None) -> None:
             given = plan.inputs.get(cycle, {})
             fields = matrix.steering.shape().members
             noise = {name: int(random.integers(2)) for name in ("bank", "first", "last", "top")}
-            noise |= {"place": int(random.integers(array.outputs)), "plane": int(random.integers(array.planes))}
+            noise |= {
+                "place": int(random.integers(array.outputs)),
+                "plane": int(random.integers(array.planes)),
+            }
             steering = {name: 0 for name in fields} | noise | idle | given.get("steering", {})
             ctx.set(matrix.steering, steering)
-            ctx.set(matrix.build, given.get("build", {"start": 0, "bank": noise["bank"], "total": noise["top"]}))
+            ctx.set(
+                matrix.build, given.get("build", {"start": 0, "bank": noise["bank"], "total": noise["top"]})
+            )
             wide = random.integers(256, size=array.banks * array.part_bits // 8).tobytes()
             ctx.set(matrix.words, plan.words.get(cycle, int.from_bytes(bytes(wide[::8]), "little")))
             for row in range(array.rows):

@@ -154,16 +154,16 @@ class Control(wiring.Component):
 
     def __init__(self, *, array: LookupArray) -> None:
         self._array = array
-        super().__init__(
-            {"steering": In(steering_layout(array)), "control": Out(control_layout(array))}
-        )
+        super().__init__({"steering": In(steering_layout(array)), "control": Out(control_layout(array))})
 
     def elaborate(self, platform):
         m = Module()
         array, steering, unit = self._array, self.steering, self.control.unit
         times = array.times
         last = delayed(
-            m, Cat(steering.code, steering.code & steering.last, steering.first, steering.place), 1 + times.last
+            m,
+            Cat(steering.code, steering.code & steering.last, steering.first, steering.place),
+            1 + times.last,
         )
         m.d.comb += [
             unit.bank.eq(delayed(m, steering.bank, 1)),

@@ -12,6 +12,7 @@ from hw.array.geometry import power_of_two_from
 from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
 from hw.pe.lookup_times import PlaneTimes, builder_cycles, plane_times
+from hw.timing import CORNER_TURN, SCRATCHPAD
 
 Tables = Literal[2, 4]
 """Activations of a table."""
@@ -242,6 +243,20 @@ class LookupArray:
         """From a group's last code of place 0 to its result at row 0 and unit column 0."""
         steps = SCALE_BITS + (self.halved and Offset.NONE in self.offsets)
         return self.scale_select + self.scale_wait + steps + self.times.result + 1
+
+    @property
+    def first_result(self) -> int:
+        """Cycles from a group's last word in the sequencer to its first result, of place 0 at row 0 and unit column 0.
+
+        The words are read as much later as their tables take: those come from activations by way of the rows.
+        """
+        last_code = 1 + CORNER_TURN + self.build + SCRATCHPAD - self.scale_words - (self.outputs - 1)
+        return last_code + self.result_delay
+
+    def result_latency(self, format: LookupFormat) -> int:
+        """Cycles from a command's last word in the sequencer to its last result at unit column 0."""
+        last_place = (self.outputs - 1) * self.scale_cycles(format) // self.outputs
+        return self.first_result + last_place + self.rows - 1
 
     def groups(self, depth_tiles: int) -> tuple[int, int]:
         """Groups of a tile before its last, and the words of activations of that one."""

@@ -38,9 +38,7 @@ def tables_layout(array: LookupArray) -> data.StructLayout:
 
 def step_layout(array: LookupArray) -> data.StructLayout:
     """What a row's tables are told in a cycle: an entry to write, or ``ends``, the last; ``sums``: which bank is looked up."""
-    return data.StructLayout(
-        {"write": 1, "index": array.k - 1, "bank": 1, "ends": 1, "total": 1, "sums": 1}
-    )
+    return data.StructLayout({"write": 1, "index": array.k - 1, "bank": 1, "ends": 1, "total": 1, "sums": 1})
 
 
 class Steps(wiring.Component):
@@ -112,8 +110,7 @@ class Tables(wiring.Component):
         for place in range(array.groups_per_lane):
             m.submodules[f"builder_{place}"] = builder = share(SerialTableBuilder, k=array.k)
             m.d.comb += [
-                builder.activations[one].eq(self.activations[place * array.k + one])
-                for one in range(array.k)
+                builder.activations[one].eq(self.activations[place * array.k + one]) for one in range(array.k)
             ]
             m.d.comb += [builder.index.eq(self.step.index), self.tables.entries[place].eq(builder.entry)]
         m.d.comb += [
@@ -127,9 +124,7 @@ class Tables(wiring.Component):
     def _sum(self, m: Module, late: int) -> None:
         """The last entries are the sums of their tables' activations."""
         array, step = self._array, self.step
-        m.submodules.tree = tree = SignedTree(
-            operands=array.groups_per_lane, most=128 * array.k, extra=False
-        )
+        m.submodules.tree = tree = SignedTree(operands=array.groups_per_lane, most=128 * array.k, extra=False)
         m.d.comb += tree.values.eq(self.tables.entries)
         late += array.times.extra - 1
         ends, total, bank = (delayed(m, one, late) for one in (step.ends, step.total, step.bank))
