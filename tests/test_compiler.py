@@ -84,8 +84,11 @@ def chips(draw: st.DrawFn) -> tuple[Design, Family]:
     stationary = draw(st.booleans())
     rows = draw(st.sampled_from([1, 2, 4, 8, 16] if stationary else [1, 2, 3, 5, 8, 16]))
     columns = draw(st.sampled_from([1, 2, 3, 4, 6, 8, 12, 16]))
+    spread = draw(st.sampled_from([spread for spread in (1, 2, 3, 4) if columns % spread == 0]))
     width = draw(st.sampled_from([4, 8, 16, 64]))
-    family = Reference(rows=rows, columns=columns, data_bytes=width, stationary=stationary)
+    family = Reference(
+        rows=rows, columns=columns, data_bytes=width, stationary=stationary, spread=spread
+    )
     small = st.sampled_from([256, 512, 1024, 4096, 65536])
     chip = design(
         family,

@@ -155,7 +155,7 @@ class Scheduler:
                 for part in chunk:
                     fields = {
                         "variant": gemm.variant,
-                        "accumulators_address": half + (columns[0] - group.tiles[0]) * height,
+                        "accumulators_address": half + (columns[0] - group.tiles[0]) * g.spread * height,
                         "row_tiles": rows[1] - rows[0],
                         "column_tiles": columns[1] - columns[0],
                         "depth_tiles": ceil_div(part[1] - part[0], g.tile_depth),
