@@ -221,7 +221,8 @@ class _Machine:
         if f.accumulators_address + int(tiles[-1]) * f.accumulators_stride + f.rows > d.accumulator_rows:
             raise _Fault(Error.LOCAL)
         requantised = f.variant == OutputMode.REQUANTISED
-        if requantised and f.parameters_address + f.columns > d.parameter_entries:
+        past = f.parameters_address + f.columns > d.parameter_entries
+        if requantised and (past or f.parameters_address % d.output_lanes):
             raise _Fault(Error.LOCAL)
         for row in range(f.rows):
             bank_rows = f.accumulators_address + tiles * f.accumulators_stride + row

@@ -190,6 +190,8 @@ class _Checker:
                 bad.append("uses a half of the accumulators that an EXECUTE may still use")
             self._halves[Queue.STORE, half] = place
         if one.variant == OutputMode.REQUANTISED:
+            if one.parameters_address % d.output_lanes:
+                bad.append("takes parameters from the middle of a group of lanes")
             start, count = one.parameters_address * PARAMETER_BYTES, one.columns * PARAMETER_BYTES
             bad += self._read(Destination.PARAMETERS, start, count, place, ended, Queue.LOAD)
         return bad

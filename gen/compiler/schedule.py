@@ -305,7 +305,9 @@ class Scheduler:
         pads = {
             Destination.ACTIVATIONS: Scratchpad(d.activation_beats, g.activation_bytes // beat),
             Destination.WEIGHTS: Scratchpad(d.weight_beats, max(1, g.weight_bytes // beat)),
-            Destination.PARAMETERS: Scratchpad(d.parameter_beats, max(1, PARAMETER_BYTES // beat)),
+            Destination.PARAMETERS: Scratchpad(
+                d.parameter_beats, max(1, d.output_lanes * PARAMETER_BYTES // beat)
+            ),
         }
         before: dict[Destination, list[Fill]] = {kind: [] for kind in Destination}
         loads = []

@@ -300,9 +300,9 @@ class Tiler:
         return most
 
     def _entries(self, tiles: int) -> int:
-        """Parameter entries of the features of that many column tiles, up to whole bus beats."""
-        per_beat = max(1, self.design.data_bytes // PARAMETER_BYTES)
-        return ceil_div(min(tiles * self.geometry.columns, self.gemm.N), per_beat) * per_beat
+        """Parameter entries of the features of that many column tiles, up to whole bus beats and what STORE takes together."""
+        unit = max(self.design.output_lanes, self.design.data_bytes // PARAMETER_BYTES)
+        return ceil_div(min(tiles * self.geometry.columns, self.gemm.N), unit) * unit
 
     def _row_cycles(self) -> tuple[int, int]:
         """Cycles that a row tile of a column tile takes in the array and in STORE."""

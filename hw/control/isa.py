@@ -118,7 +118,7 @@ class Error(enum.IntEnum):
     WINDOW = 3
     """A memory address outside the configured window, or one that wraps."""
     LOCAL = 4
-    """A scratchpad, accumulator or parameter address past the end."""
+    """A scratchpad, accumulator or parameter address past the end; parameters that begin within a group of output_lanes."""
     READ = 5
     """The bus answered a read with an error."""
     WRITE = 6
@@ -235,7 +235,7 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
             name="parameters_address",
             bits=16,
             range=Range.SMALL,
-            doc="parameter entry of the first feature (REQUANTISED)",
+            doc="parameter entry of the first feature (REQUANTISED), a multiple of output_lanes",
         ),
     ),
     Opcode.CONFIGURE: (

@@ -269,8 +269,8 @@ class GroupWalker(wiring.Component):
             m.d.sync += next_row.eq(command.accumulators_address)
         with m.Elif(new_row_before):
             m.d.sync += next_row.eq(next_row + 1)
-        # ``wraps``: the step is the last one of its row of accumulators, but not of its row. Behind a row's last group, where nothing is
-        # read, only the address of the accumulators has to stay as it is.
+        # ``wraps``: the step is the last one of its row of accumulators, but not of its row. Behind a row's last group, where
+        # nothing is read, only the address of the accumulators has to stay as it is.
         wraps = Signal()
         following_slot = Mux(ends | wraps, 0, slot + 1)[: len(slot)]
         with m.If(go):

@@ -238,7 +238,5 @@ class BitSerialCore(wiring.Component):
         m.d.comb += [
             sequencer.stop.eq(wrong.bit_select(turn, 1)),
             self.results.last.eq(delayed(m, sequencer.ends, last)),
-            self.fault.eq(
-                delayed(m, fault, last - judged + geometry.banks - 1 + geometry.accumulate)
-            ),
+            self.fault.eq(delayed(m, fault, last - judged + geometry.banks - 1 + geometry.accumulate)),
         ]
