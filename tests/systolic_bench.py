@@ -112,7 +112,7 @@ async def fill(ctx, house, activations, weights):
 
 async def read(ctx, house, first, rows):
     """So many rows of the accumulators, as int32 [rows, columns]."""
-    columns = house.design.geometry.columns
+    columns = house.design.geometry.banks
     found = np.zeros((rows, columns), np.int64)
     ctx.set(house.read.active, 1)
     for row in range(rows + ACCUMULATOR_READ):

@@ -166,10 +166,11 @@ class LookupCore(wiring.Component):
             )
         m.d.sync += begun.eq(begins)
         m.d.comb += beyond.eq(begun & ((first + current.span > half_rows - array.rows) | current.too_many))
-        wrong, found = Signal(), Signal()
+        wrong, seen, found = Signal(), Signal(), Signal()
+        m.d.sync += seen.eq(past[0] | past[1] | beyond)
         ended, at_end = Signal(group), Signal(group)
         m.d.comb += [
-            found.eq(wrong | past[0] | past[1] | beyond),
+            found.eq(wrong | seen),
             at_end.address.eq(first),
             at_end.half.eq(command.accumulators_address[-1]),
             at_end.stride.eq(current.stride),
