@@ -8,7 +8,8 @@ from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, 
 from amaranth.utils import exact_log2
 
 from hw.control.isa import Error
-from hw.dma.load import LoadUnit, RowQueue, Rows, Splitter
+from hw.dma.load import LoadUnit, Rows, Splitter
+from hw.dma.row_queue import RowQueue
 from tests.formal import check, free, holds, mutant, previous, prove, refute
 from tests.load_bench import design
 
