@@ -412,13 +412,15 @@ class _Rules:
 
     def _against(self, g: Geometry) -> Iterator[Mistake]:
         """Rules between the array and what is around it."""
-        if (good := self._good("output.lanes")) and g.columns % good[0]:
-            yield Mistake("output.lanes", good[0], f"must divide the array's {g.columns} columns")
-        if (good := self._good("memory.accumulators")) and good[0] < 2 * g.tile_rows:
+        if (good := self._good("output.lanes")) and g.banks % good[0]:
+            banks = f" / {g.spread} = {g.banks} banks of accumulators" if g.spread > 1 else ""
+            yield Mistake("output.lanes", good[0], f"must divide the array's {g.columns} columns{banks}")
+        if (good := self._good("memory.accumulators")) and good[0] < 2 * g.accumulator_tile:
+            times = f", {g.spread} times each" if g.spread > 1 else ""
             yield Mistake(
                 "memory.accumulators",
                 good[0],
-                f"must be at least {2 * g.tile_rows}: two halves of {g.tile_rows} tile rows",
+                f"must be at least {2 * g.accumulator_tile}: two halves of {g.tile_rows} tile rows{times}",
             )
         if (good := self._good("memory.parameters")) and good[0] < g.columns:
             yield Mistake("memory.parameters", good[0], f"must be at least the array's {g.columns} columns")

@@ -81,8 +81,10 @@ def chips(draw: st.DrawFn) -> tuple[Design, Family]:
     stationary = draw(st.booleans())
     rows = draw(st.sampled_from([1, 2, 4, 8, 16] if stationary else [1, 2, 3, 5, 8, 16]))
     columns = draw(st.sampled_from([1, 2, 3, 4, 6, 8, 12, 16]))
+    spread = draw(st.sampled_from([spread for spread in (1, 2, 3, 4) if columns % spread == 0]))
     width = draw(st.sampled_from([4, 8, 16, 64]))
-    family = Reference(rows=rows, columns=columns, data_bytes=width, stationary=stationary)
+    family = Reference(rows=rows, columns=columns, data_bytes=width, stationary=stationary, spread=spread)
+    banks = columns // spread
     small = st.sampled_from([256, 512, 1024, 4096, 65536])
     chip = design(
         family,
@@ -90,6 +92,7 @@ def chips(draw: st.DrawFn) -> tuple[Design, Family]:
         weights=draw(small),
         accumulators=draw(st.sampled_from([2, 8, 32, 64, 1024])),
         parameters=draw(st.sampled_from([16, 32, 256])),
+        lanes=draw(st.sampled_from([n for n in (1, 2, 4, 8, 16) if banks % n == 0 and 4 * n <= width])),
     )
     return chip, family
 
@@ -300,6 +303,32 @@ def test_the_size_named_is_enough() -> None:
     family = STANDARD
     chip = design(family, activations=64, weights=64, accumulators=16, parameters=8)
     verify(chip, family, compile_gemm(chip, family, 16, 64, 32, mode=REQUANTISED))
+
+
+def test_features_that_share_a_bank_take_rows_of_it_each() -> None:
+    family = Reference(rows=4, columns=6, data_bytes=8, stationary=False, spread=3)
+    with pytest.raises(DoesNotFit, match="accumulators must be at least 24 rows for this array, not 16"):
+        compile_gemm(design(family, accumulators=16), family, 4, 8, 6)
+    for rows, tiles in ((24, 1), (26, 1), (48, 2)):
+        chip = design(family, accumulators=rows)
+        program = compile_gemm(chip, family, 4, 8, 24)
+        verify(chip, family, program)
+        assert max(group.tiles[1] - group.tiles[0] for group in program.tiling.groups) == tiles
+
+
+@pytest.mark.parametrize(("width", "lanes"), [(8, 2), (64, 16)])
+def test_parameters_begin_where_store_can_take_them(width: int, lanes: int) -> None:
+    """Groups of features that are no multiple of the lanes, loaded anew for every M tile."""
+    family = Reference(rows=4, columns=3 * lanes, data_bytes=width, stationary=False)
+    chip = design(family, activations=1024, accumulators=8, parameters=8 * lanes, lanes=lanes)
+    program = compile_gemm(chip, family, 13, 90, 9 * lanes + 1, mode=REQUANTISED)
+    verify(chip, family, program)
+    stores = [one for one in program.instructions if one.opcode is Opcode.STORE]
+    assert any(one.columns % lanes for one in stores[:-1])
+    assert not any(one.parameters_address % lanes for one in stores)
+    wrong = next(i for i, one in enumerate(program.instructions) if one.opcode is Opcode.STORE)
+    found = problems(chip, family.model(), mutated(program, wrong, parameters_address=1))
+    assert any("takes parameters from the middle of a group of lanes" in line for line in found)
 
 
 def test_every_size_that_is_too_small_is_named() -> None:

@@ -54,7 +54,7 @@ class _Law:
             finished=self._end
             - 1
             + self._array.result_latency
-            + self._array.columns
+            + self._array.geometry.banks
             + self._array.geometry.accumulate,
             steps=steps,
         )
