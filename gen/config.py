@@ -300,11 +300,19 @@ def _mistake(model: type[BaseModel], error: Mapping[str, Any]) -> Mistake:
         return Mistake(path, error["input"], f"unknown key; {f'did you mean {near[0]}? ' if near else ''}"
                        f"allowed are {', '.join(keys)}")  # fmt: skip
     if error["type"] == "value_error":
-        return Mistake(path, error["input"], error["msg"].removeprefix("Value error, "))
+        text, given = error["msg"].removeprefix("Value error, "), error["input"]
+        return Mistake(path, _named(_schema_at(model, error["loc"]), given, text), text)
     must = f"must be {allowed(_schema_at(model, error['loc']))}"
     if error["type"] == "missing":
         return Mistake(path, _MISSING, f"is missing; {must}")
     return Mistake(path, error["input"], must)
+
+
+def _named(part: Mapping[str, Any], given: Any, text: str) -> Any:
+    """Of a table (with its JSON schema) the keys that ``text`` names, in that order, with their values; or ``given``."""
+    keys = part.get("properties", {})
+    named = [word for word in dict.fromkeys(re.findall(r"\w+", text)) if word in keys]
+    return {key: given.get(key, keys[key].get("default")) for key in named} if named else given
 
 
 def _schema_at(model: type[BaseModel], place: Iterable[str | int]) -> dict[str, Any]:
@@ -367,7 +375,7 @@ class _Rules:
         try:
             return family(family.Config.model_validate(array), data_bytes=width[0] // 8).geometry
         except ValueError as error:
-            return Mistake("array", array, str(error))
+            return Mistake("array", _named(family.Config.model_json_schema(), array, str(error)), str(error))
 
     def _good(self, *paths: str) -> list[Any] | None:
         """The values at ``paths``, or None when one of them is a mistake already."""
