@@ -213,8 +213,14 @@ def test_operands_of_quantised_matrices(name: str, depth_axis: int) -> None:
     [
         ("mxfp4", "blocks of mxfp4 must be turned into integers by an array family that takes them"),
         ("int4:g128", "blocks of int4:g128 must be turned into integers by an array family"),
-        ("int4-asym:row", "offset of int4-asym:row must be none for an operand, or zero points of blocks, not 'zero'"),
-        ("kivi2:row", "offset of kivi2:row must be none for an operand, or zero points of blocks, not 'minimum'"),
+        (
+            "int4-asym:row",
+            "offset of int4-asym:row must be none for an operand, or zero points of blocks, not 'zero'",
+        ),
+        (
+            "kivi2:row",
+            "offset of kivi2:row must be none for an operand, or zero points of blocks, not 'minimum'",
+        ),
     ],
 )
 def test_quantised_matrices_that_are_no_operands(name: str, message: str) -> None:
@@ -297,7 +303,12 @@ def test_operands_that_cannot_be() -> None:
         Operand.activations(INT8, codes.astype(np.int64), None, np.zeros((8, 1), np.uint8))
     with pytest.raises(ValueError, match=r"selectors must be uint8 of shape \(2, 2\), not uint8 \(4, 2\)"):
         Operand.weights(selected, codes.astype(np.int64), options["scales"], np.zeros((4, 2), np.uint8))
-    shifted = {"format": find("int3-asym-s8:g4"), "codes": codes, "depth_axis": 0, "scales": options["scales"]}
+    shifted = {
+        "format": find("int3-asym-s8:g4"),
+        "codes": codes,
+        "depth_axis": 0,
+        "scales": options["scales"],
+    }
     alone = "zeros must be given for a format of blocks with zero points alone, "
     with pytest.raises(ValueError, match=f"{alone}int3-asym-s8:g4 has 4 and 'zero'"):
         Operand(**shifted)

@@ -305,7 +305,9 @@ def test_other_second_levels_lose_half_a_unit_of_the_row(name: str) -> None:
     assert (twice.scales.max(axis=1) == 255).all()
     assert twice.scales[3, 0] == 0
     found = twice.scales * twice.outer
-    assert (np.abs(found - single.scales) <= twice.outer * (0.5 + 255 * 2.0**-24) + single.scales * 2.0**-10).all()
+    assert (
+        np.abs(found - single.scales) <= twice.outer * (0.5 + 255 * 2.0**-24) + single.scales * 2.0**-10
+    ).all()
 
 
 def test_asymmetric_two_levels_by_hand() -> None:
@@ -330,7 +332,9 @@ def test_ends_in_the_middle_of_two_codes_are_the_outermost() -> None:
 @pytest.mark.parametrize("arithmetic", ["exact", "fp16"])
 def test_asymmetric_two_levels_of_zeros_and_of_huge_elements(arithmetic: str) -> None:
     format = find("int4-asym-s8:g2")
-    quantised = asymmetric(format, np.array([[0.0, 0.0, 65504.0, -65504.0], [0.0] * 4]), arithmetic=arithmetic)
+    quantised = asymmetric(
+        format, np.array([[0.0, 0.0, 65504.0, -65504.0], [0.0] * 4]), arithmetic=arithmetic
+    )
     assert quantised.offsets is not None
     assert quantised.scales.tolist() == [[0, 255], [0, 0]]
     assert quantised.codes[:, :2].tolist() == [[0, 0], [0, 0]]

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from hw.array.geometry import power_of_two_from
 from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
+from hw.timing import SCRATCHPAD
 
 Tables = Literal[2, 4]
 """Activations of a table."""
@@ -205,6 +206,10 @@ class LookupArray:
         formats = self.variants if fresh else [format]
         least = max(self.scale_cycles(one) for one in formats)
         return max(0, least - self.group_cycles(format, words))
+
+    def result_latency(self, format: LookupFormat) -> int:
+        """Cycles from a command's last word of weights to the last row's last result of column 0."""
+        return SCRATCHPAD + self.scale_cycles(format) + self.rows
 
     def groups(self, depth_tiles: int) -> tuple[int, int]:
         """Groups of a tile before its last, and the words of activations of that one."""
