@@ -125,7 +125,7 @@ def random(
 ) -> Workload:
     """Operands over the whole of their ``formats``, bias and scale such that about every output value occurs.
 
-    Scales of blocks, selectors and half-precision numbers are drawn too (see ``_random``). Sums of int32 may wrap, in the golden
+    Scales of blocks, selectors, zero points and half-precision numbers are drawn too (see ``_random``). Sums of int32 may wrap, in the golden
     model as in the hardware.
     """
     m, k, n = sizes
@@ -172,12 +172,16 @@ def _random(
     codes = _any_code(generator, format, shape)
     blocks = list(shape)
     blocks[depth_axis] = ceil_div(shape[depth_axis], format.block) if format.block else 1
-    scales = selectors = None
+    scales = selectors = zeros = None
     if format.scale == "int8":
         scales = generator.integers(0, 256, blocks) * (generator.random(blocks) >= 1 / 17)
     if len(format.tables) > 1:
         selectors = generator.integers(0, len(format.tables), blocks, dtype=np.uint8)
-    return Operand(format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors)
+    if format.offset == "zero" and format.block:
+        zeros = generator.integers(0, 1 << format.bits, blocks)
+    return Operand(
+        format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors, zeros=zeros
+    )
 
 
 def _any_code(generator: np.random.Generator, format: Format, shape: tuple[int, int]) -> np.ndarray:

@@ -155,3 +155,8 @@ TERM_ENCODER = 2
 
 TERM_FOLDER = 1
 """Terms of the encoder to those that an element with int8 activations takes."""
+
+# Table-lookup arrays (hw/array/lookup)
+
+LOOKUP_SETUP = 5
+"""EXECUTE's command handshake to the first cycle in which its first group may begin, or pause."""

@@ -133,7 +133,9 @@ SECOND_LEVEL = [name for name, format in FORMATS.items() if format.scale == "int
 
 def test_second_levels_are_there() -> None:
     kinds = ("er", "ea", "mixed")
-    wanted = [f"int{bits}-s8" for bits in (4, 5, 6, 8)]
+    wanted = [f"int{bits}-s8" for bits in (2, 3, 4, 5, 6, 8)]
+    wanted += [f"int{bits}-asym-s8" for bits in (2, 3, 4)] + [f"bipolar{bits}-s8" for bits in (1, 2, 3, 4)]
+    wanted += ["ternary-s8", "binary-s8"]
     wanted += [f"fp{bits}-{kind}-s8" for bits in (3, 4) for kind in kinds]
     assert wanted == SECOND_LEVEL
 
@@ -145,29 +147,34 @@ def test_second_levels_are_there() -> None:
     st.integers(0, 2**32 - 1),
     st.booleans(),
 )
-def test_operands_with_scales_and_selectors(
+def test_operands_with_scales_selectors_and_zeros(
     name: str, depth: int, others: int, seed: int, weights: bool
 ) -> None:
-    """Every code, those of special values included, times the scale of its block; a part of it; and from values back."""
+    """Every code, those of special values included, less its block's zero point and times its scale; a part; and from values back."""
     generator, format = np.random.default_rng(seed), find(f"{name}:g4")
-    codes = generator.integers(0, 1 << format.bits, (depth, others), dtype=np.uint8)
+    known = [code for code, value in enumerate(format.values) if value is not None]
+    codes = generator.choice(np.array(known, np.uint8), (depth, others))
     scales = generator.integers(0, 256, (-(-depth // 4), others))
     tables = len(format.tables)
     selectors = generator.integers(0, tables, scales.shape, dtype=np.uint8)
     each = [[format.tables[selectors[k // 4, n]][codes[k, n]] for n in range(others)] for k in range(depth)]
     values = np.array(each, dtype=np.int64)
-    exact = np.array([[values[k, n] * scales[k // 4, n] for n in range(others)] for k in range(depth)])
+    shifts = format.offset == "zero"
+    zeros = generator.integers(0, 1 << format.bits, scales.shape) * shifts
+    exact = np.array(
+        [[(values[k, n] - zeros[k // 4, n]) * scales[k // 4, n] for n in range(others)] for k in range(depth)]
+    )
     turned = (lambda array: array) if weights else (lambda array: np.ascontiguousarray(array.T))
     whole = Operand(
         format=format, codes=turned(codes), depth_axis=0 if weights else 1, scales=turned(scales),
-        selectors=turned(selectors) if tables > 1 else None,
+        selectors=turned(selectors) if tables > 1 else None, zeros=turned(zeros) if shifts else None,
     )  # fmt: skip
     assert np.array_equal(turned(whole.integers()), exact)
     first, last = 4 * (depth // 8), max(4 * (depth // 8) + 1, depth - 1)
     part = whole.part((first, last), (others // 2, others))
     assert np.array_equal(turned(part.integers()), exact[first:last, others // 2 :])
     made = (Operand.weights if weights else Operand.activations)(
-        format, turned(values), turned(scales), whole.selectors
+        format, turned(values), turned(scales), whole.selectors, whole.zeros
     )
     assert np.array_equal(made.integers(), whole.integers())
     assert np.array_equal(made.codes, whole.codes)
@@ -206,8 +213,14 @@ def test_operands_of_quantised_matrices(name: str, depth_axis: int) -> None:
     [
         ("mxfp4", "blocks of mxfp4 must be turned into integers by an array family that takes them"),
         ("int4:g128", "blocks of int4:g128 must be turned into integers by an array family"),
-        ("int4-asym:row", "offset of int4-asym:row must be none for an operand, not 'zero'"),
-        ("kivi2:row", "offset of kivi2:row must be none for an operand, not 'minimum'"),
+        (
+            "int4-asym:row",
+            "offset of int4-asym:row must be none for an operand, or zero points of blocks, not 'zero'",
+        ),
+        (
+            "kivi2:row",
+            "offset of kivi2:row must be none for an operand, or zero points of blocks, not 'minimum'",
+        ),
     ],
 )
 def test_quantised_matrices_that_are_no_operands(name: str, message: str) -> None:
@@ -290,6 +303,23 @@ def test_operands_that_cannot_be() -> None:
         Operand.activations(INT8, codes.astype(np.int64), None, np.zeros((8, 1), np.uint8))
     with pytest.raises(ValueError, match=r"selectors must be uint8 of shape \(2, 2\), not uint8 \(4, 2\)"):
         Operand.weights(selected, codes.astype(np.int64), options["scales"], np.zeros((4, 2), np.uint8))
+    shifted = {
+        "format": find("int3-asym-s8:g4"),
+        "codes": codes,
+        "depth_axis": 0,
+        "scales": options["scales"],
+    }
+    alone = "zeros must be given for a format of blocks with zero points alone, "
+    with pytest.raises(ValueError, match=f"{alone}int3-asym-s8:g4 has 4 and 'zero'"):
+        Operand(**shifted)
+    with pytest.raises(ValueError, match=f"{alone}blocks has 4 and ''"):
+        Operand(**shifted | {"format": BLOCKS, "zeros": np.zeros((2, 2), np.int64)})
+    with pytest.raises(ValueError, match=f"{alone}int3-asym:row has 0 and 'zero'"):
+        Operand.weights(find("int3-asym:row"), codes.astype(np.int64), zeros=np.zeros((1, 2), np.int64))
+    with pytest.raises(ValueError, match=r"zeros must be int64 of shape \(2, 2\), not int64 \(1, 2\)"):
+        Operand(**shifted, zeros=np.zeros((1, 2), np.int64))
+    with pytest.raises(ValueError, match="zeros of int3-asym-s8:g4 must be 0 to 7, not 0 to 8"):
+        Operand(**shifted, zeros=np.array([[0, 8], [0, 1]]))
     with pytest.raises(ValueError, match=r"codes of ternary must stand for numbers, not 0x2 at \[0, 1\]"):
         Operand(format=find("ternary"), codes=np.array([[1, 2]], np.uint8), depth_axis=0)
     whole = Operand(format=BLOCKS, codes=codes, depth_axis=0, scales=np.ones((2, 2), np.int64))

@@ -26,9 +26,10 @@ from lookup_core_bench import (
     core_of,
     design_for,
 )
-from sim.families.lookup import LookupModel
 from systolic_bench import run
 from test_systolic_model import contents
+
+from sim.families.lookup import LookupModel
 
 
 def check(array, design, commands, visible, seed=1):

@@ -200,7 +200,7 @@ def test_two_levels_by_hand() -> None:
 
 
 def test_two_levels_are_there() -> None:
-    assert TWO_LEVELS == ["int4-s8", "int5-s8", "int6-s8", "int8-s8"]
+    assert [f"int{bits}-s8" for bits in (2, 3, 4, 5, 6, 8)] == TWO_LEVELS
     for name in TWO_LEVELS:
         format, single = FORMATS[name], find(name.removesuffix("-s8") + ":g128")
         assert (format.tables, format.block, format.least) == (single.tables, 128, single.least)
@@ -267,6 +267,83 @@ def test_two_levels_of_zeros_of_tiny_and_of_huge_elements(name: str, arithmetic:
         huge = quantise(np.array([[1.7e308, -1.7e308, 0.0, 1.0, 1.0, 1.0]]), format)
         assert huge.levels().tolist() == [[format.maximum, -format.maximum, 0, *[format.maximum] * 3]]
         assert huge.scales.tolist() == [[255, 0]]
+
+
+OTHER_LEVELS = [
+    *(f"int{bits}-asym-s8" for bits in (2, 3, 4)), *(f"bipolar{bits}-s8" for bits in (1, 2, 3, 4)), "binary-s8"
+]  # fmt: skip
+"""With zero points, or without a zero."""
+
+
+@pytest.mark.parametrize("name", OTHER_LEVELS)
+@given(matrices(), st.sampled_from(["", ":g5"]))
+def test_other_second_levels_of_anything(name: str, matrix: np.ndarray, suffix: str) -> None:
+    """Quantised again it stays; codes and zero points know nothing of the row; larger elements never get smaller values."""
+    format = find(name + suffix)
+    once = quantise(matrix, format)
+    encode("int8", once.scales)
+    values = once.values()
+    assert np.isfinite(values).all()
+    np.testing.assert_array_equal(quantise(values, format).values(), values)
+    for first in range(0, matrix.shape[1], format.block):
+        span, place = slice(first, first + format.block), first // format.block
+        alone = quantise(matrix[:, span], format)
+        np.testing.assert_array_equal(alone.codes, once.codes[:, span])
+        if once.offsets is not None and alone.offsets is not None:
+            np.testing.assert_array_equal(alone.offsets, once.offsets[:, place : place + 1])
+        order = np.argsort(matrix[:, span], axis=1)
+        assert (np.diff(np.take_along_axis(values[:, span], order, axis=1), axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("name", OTHER_LEVELS)
+def test_other_second_levels_lose_half_a_unit_of_the_row(name: str) -> None:
+    """The scales are those of one level, but for the rounding of half precision and of the unit."""
+    matrix = np.random.default_rng(3).standard_normal((16, 8 * 128)) * 0.02
+    matrix[3, 128:] *= 1000
+    twice, single = quantise(matrix, name), quantise(matrix, name.removesuffix("-s8") + ":g128")
+    assert twice.outer is not None
+    assert (twice.scales.max(axis=1) == 255).all()
+    assert twice.scales[3, 0] == 0
+    found = twice.scales * twice.outer
+    assert (
+        np.abs(found - single.scales) <= twice.outer * (0.5 + 255 * 2.0**-24) + single.scales * 2.0**-10
+    ).all()
+
+
+def test_asymmetric_two_levels_by_hand() -> None:
+    quantised = quantise(np.array([[-1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.375, 0.25, 0.75]]), "int2-asym-s8:g3")
+    assert quantised.scales.tolist() == [[255, 0, 64]]  # 63.75 to 64
+    assert quantised.offsets is not None
+    assert quantised.offsets.tolist() == [[1, 0, 0]]
+    # A scale of 0.25: one and a half goes to even.
+    assert quantised.levels().tolist() == [[-1, 0, 2, 0, 0, 0, 2, 1, 3]]
+    assert quantised.outer is not None
+    assert quantised.outer.tolist() == [[float(np.float32(1 / 255))]]
+
+
+def test_ends_in_the_middle_of_two_codes_are_the_outermost() -> None:
+    """Scale 1: from -0.5 to 2.5, which to even would be 0 and 2."""
+    once = quantise(np.array([[-0.5, 1.0, 2.5]]), "int2-asym-s8:g3")
+    assert once.codes.tolist() == [[0, 2, 3]]
+    values = once.values()
+    np.testing.assert_array_equal(quantise(values, once.format).values(), values)
+
+
+@pytest.mark.parametrize("arithmetic", ["exact", "fp16"])
+def test_asymmetric_two_levels_of_zeros_and_of_huge_elements(arithmetic: str) -> None:
+    format = find("int4-asym-s8:g2")
+    quantised = asymmetric(
+        format, np.array([[0.0, 0.0, 65504.0, -65504.0], [0.0] * 4]), arithmetic=arithmetic
+    )
+    assert quantised.offsets is not None
+    assert quantised.scales.tolist() == [[0, 255], [0, 0]]
+    assert quantised.codes[:, :2].tolist() == [[0, 0], [0, 0]]
+    assert quantised.offsets[:, 0].tolist() == [0, 0]
+    assert np.isfinite(quantised.values()).all()
+    if arithmetic == "exact":
+        widest = quantise(np.array([[1.7e308, -1.7e308, 0.0]]), "int4-asym-s8:g3")
+        assert widest.codes.tolist() == [[15, 0, 8]]
+        assert np.isfinite(widest.values()).all()
 
 
 def test_asymmetric_by_hand() -> None:

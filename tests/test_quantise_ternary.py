@@ -57,6 +57,15 @@ def test_ternary_of_anything(matrix: np.ndarray, name: str) -> None:
     assert (np.sign(values) * np.sign(matrix) >= 0).all()
 
 
+@given(matrices(), st.sampled_from(["", ":g7"]))
+def test_ternary_of_two_levels(matrix: np.ndarray, suffix: str) -> None:
+    """The codes are those of one level; a block of scale 0 is zeros when it is quantised again."""
+    once, single = quantise(matrix, f"ternary-s8{suffix}"), quantise(matrix, f"ternary{suffix or ':g128'}")
+    np.testing.assert_array_equal(once.codes, single.codes)
+    again = quantise(once.values(), once.format)
+    np.testing.assert_array_equal(again.levels(), once.levels() * (once.spread(once.scales) > 0))
+
+
 @given(matrices(), st.sampled_from(["binary", "binary:tensor", "binary:g7"]))
 def test_binary_of_anything(matrix: np.ndarray, name: str) -> None:
     quantised = quantise(matrix, name)
@@ -81,6 +90,13 @@ def test_by_hand() -> None:
     assert pack(ternary.format, ternary.codes).tolist() == [[0b1101], [0b01001101]]
     binary = quantise(matrix, "binary")
     assert binary.values().tolist() == [[1.5, -1.5, 1.5, -1.5], [1.5, -1.5, 1.5, 1.5]]
+    blocks = quantise(matrix, "ternary-s8:g2")
+    assert blocks.levels().tolist() == [[1, 0, 1, -1], [1, -1, 0, 1]]
+    # Means of 2.5 and 0.5, and of 2 and 1: in units of the row's largest over 255, which are a little more in float32.
+    assert blocks.scales.tolist() == [[255, 51], [255, 127]]
+    binary = quantise(matrix, "binary-s8:g2")
+    assert binary.levels().tolist() == [[1, -1, 1, -1], [1, -1, 1, 1]]
+    assert binary.scales.tolist() == [[255, 51], [255, 127]]
     # A tie: twice the element is the mean.
     assert quantise(np.array([[3.0, 1.0, 2.0, 2.0, 2.0]]), "ternary").levels().tolist() == [[1, 0, 1, 1, 1]]
 

@@ -48,7 +48,7 @@ def test_commands_and_their_options_exist(words, capsys):
 
 @pytest.mark.parametrize("words", commands("gatemill"), ids=" ".join)
 def test_presets_that_are_named_exist(words):
-    named = [word for word in words if word.startswith(("systolic-", "bitmod-", "bitserial-"))]
+    named = [word for word in words if word.startswith(("systolic-", "bitmod-", "bitserial-", "lut-"))]
     assert set(named) <= set(config.presets())
 
 

@@ -19,7 +19,7 @@ FP16 = find("fp16")
 
 @pytest.mark.parametrize("format", SECOND_LEVEL, ids=lambda format: format.name)
 @pytest.mark.parametrize("block", [16, 128])
-def test_scales_and_selectors_are_drawn(format: Format, block: int) -> None:
+def test_scales_selectors_and_zeros_are_drawn(format: Format, block: int) -> None:
     format = format.grouped(block)
     load = workload.random((3, 40 * block + 5, 9), "raw", 1, (INT8, format))
     scales, selectors = load.w.scales, load.w.selectors
@@ -27,7 +27,11 @@ def test_scales_and_selectors_are_drawn(format: Format, block: int) -> None:
     assert scales.shape == (41, 9)
     assert 0 == scales.min() < 240 < scales.max() <= 255
     assert 0.02 < float(np.mean(scales == 0)) < 0.15
-    assert set(load.w.codes.reshape(-1)) == set(range(1 << format.bits))
+    numbers = {code for code, value in enumerate(format.values) if value is not None}
+    assert set(load.w.codes.reshape(-1)) == numbers
+    assert (load.w.zeros is None) == (format.offset == "")
+    if load.w.zeros is not None:
+        assert set(load.w.zeros.reshape(-1)) == set(range(1 << format.bits))
     assert (selectors is None) == (len(format.tables) == 1)
     if selectors is not None:
         assert set(selectors.reshape(-1)) == set(range(len(format.tables)))

@@ -8,6 +8,7 @@ from gen.families.contract import Family
 
 FAMILIES = {
     "bit-serial": "gen.families.bit_serial:BitSerialFamily",
+    "lookup": "gen.families.lookup:LookupFamily",
     "systolic": "gen.families.systolic:Systolic",
 }
 """Where each family's class is; imported when it is asked for."""

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from gen.errors import RequestError
 from gen.families.contract import ArrayConfig, Family
+from gen.families.groups import grouped, known, plain_names, widened
 from hw.array.bit_serial.geometry import Activations, BitSerial, GroupLength, Lanes, Rounding
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand
@@ -22,11 +23,6 @@ KINDS = {
     **{f"fp{bits}-{kind}-s8": WeightFormat[f"FP{bits}"] for bits in (4, 3) for kind in ("mixed", "er", "ea")},
 }
 """Formats of weights by name, without the length of a group; those without ``-s8`` have one scale for a row, and no groups."""
-
-
-def _grouped(name: str, group: int) -> Format:
-    format = FORMATS[name]
-    return format if format.block in (0, group) else format.grouped(group)
 
 
 class BitSerialConfig(ArrayConfig):
@@ -50,12 +46,7 @@ class BitSerialConfig(ArrayConfig):
     @field_validator("weights")
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:
-        wrong = [name for name in names if name not in KINDS]
-        if wrong or len(set(names)) < len(names):
-            raise ValueError(
-                f"weights must be different ones of {', '.join(KINDS)}, not {', '.join(wrong or names)}"
-            )
-        return names
+        return known(names, KINDS)
 
 
 class BitSerialFamily(Family):
@@ -89,19 +80,12 @@ class BitSerialFamily(Family):
     def pairs(self) -> tuple[tuple[Format, Format], ...]:
         """Activations and weights, by ``variant``."""
         c = self.config
-        return tuple(product([FORMATS[c.activations]], [_grouped(name, c.group) for name in c.weights]))
+        return tuple(product([FORMATS[c.activations]], [grouped(name, c.group) for name in c.weights]))
 
     @property
     def aliases(self) -> dict[str, str]:
         """BitMoD's formats by their plain names: what an array takes of them has scales of 8 bits, in groups of its length."""
-        full = [w.name for _, w in self.pairs]
-        found = {}
-        for name in full:
-            plain, _, group = name.replace("-s8", "").partition(":")
-            for alias in (plain, f"{plain}:{group}", name.partition(":")[0]):
-                if alias not in full:
-                    found[alias] = name
-        return found
+        return plain_names([w.name for _, w in self.pairs])
 
     def _geometry(self) -> Geometry:
         return self.array.geometry
@@ -166,8 +150,8 @@ class BitSerialFamily(Family):
         # [tile, slice, column, lane]
         slices = codes.reshape(-1, array.lanes, tiles, g.columns).transpose(2, 0, 3, 1)
         block = array.block_words * array.slices
-        scales = _widened(w.scales, ceil_div(steps, array.group), features, tiles * g.columns, 1)
-        selectors = _widened(w.selectors, len(scales), features, tiles * g.columns, 0)
+        scales = widened(w.scales, ceil_div(steps, array.group), features, tiles * g.columns, 1)
+        selectors = widened(w.selectors, len(scales), features, tiles * g.columns, 0)
         masks = self._masks(w, taken, slices.shape)
         parts = [next(masks)]
         for number, first in enumerate(range(0, slices.shape[1], array.group // array.lanes)):
@@ -201,13 +185,6 @@ class BitSerialFamily(Family):
                 nibbles[:, : part.shape[1]] = part
                 yield nibbles.reshape(tiles, 1, columns, lanes)
         yield from repeat(none)
-
-
-def _widened(given: np.ndarray | None, groups: int, features: int, width: int, otherwise: int) -> np.ndarray:
-    """What groups have [groups, features], for as many features as whole tiles have."""
-    wide = np.zeros((groups, width), np.int64)
-    wide[:, :features] = otherwise if given is None else given
-    return wide
 
 
 def _interleaved(slices: np.ndarray, high: int, low: int) -> np.ndarray:

@@ -20,9 +20,8 @@ def _symmetric(bits: int) -> Format:
     )  # fmt: skip
 
 
-def _two_levels(bits: int) -> Format:
-    summary = f"two's complement from -{(1 << bits - 1) - 1}"
-    return second_level(replace(_symmetric(bits), shared="block", block=128, summary=summary))
+def _two_levels(format: Format, summary: str) -> Format:
+    return second_level(replace(format, shared="block", block=128, summary=summary))
 
 
 def _asymmetric(bits: int) -> Format:
@@ -48,18 +47,25 @@ def _kivi(bits: int) -> Format:
 
 
 INT8 = _symmetric(8)
+_TERNARY = Format(
+    name="ternary", bits=2, tables=((0, 1, None, -1),), rule="ternary", shared="tensor", scale="fp32",
+    summary="BitNet b1.58: -1, 0, 1 times the mean magnitude",
+)  # fmt: skip
+_BINARY = Format(
+    name="binary", bits=1, tables=((-1, 1),), rule="binary", scale="fp32",
+    summary="-1 and 1 times the row's mean magnitude",
+)  # fmt: skip
 INTEGERS = (
     *(_symmetric(bits) for bits in range(2, 8)), INT8,
-    *(_two_levels(bits) for bits in (4, 5, 6, 8)),
+    *(
+        _two_levels(_symmetric(bits), f"two's complement from -{(1 << bits - 1) - 1}")
+        for bits in (2, 3, 4, 5, 6, 8)
+    ),
     *(_asymmetric(bits) for bits in range(2, 9)),
+    *(_two_levels(_asymmetric(bits), "unsigned, integer zero point of a block") for bits in (2, 3, 4)),
     *(_bipolar(bits) for bits in range(1, 9)),
+    *(_two_levels(_bipolar(bits), "odd integers") for bits in (1, 2, 3, 4)),
     *(_kivi(bits) for bits in (2, 4)),
-    Format(
-        name="ternary", bits=2, tables=((0, 1, None, -1),), rule="ternary", shared="tensor", scale="fp32",
-        summary="BitNet b1.58: -1, 0, 1 times the mean magnitude",
-    ),
-    Format(
-        name="binary", bits=1, tables=((-1, 1),), rule="binary", scale="fp32",
-        summary="-1 and 1 times the row's mean magnitude",
-    ),
+    _TERNARY, _two_levels(_TERNARY, "-1, 0, 1 times the block's mean magnitude"),
+    _BINARY, _two_levels(_BINARY, "-1 and 1 times the block's mean magnitude"),
 )  # fmt: skip

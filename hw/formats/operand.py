@@ -31,12 +31,15 @@ class Operand:
     selectors : array of uint8, optional
         The table of each block, in the shape of ``scales``; of each row of X or feature of W where the format has no blocks.
         Must be given for a format with several tables, and only for one.
+    zeros : array of int64, optional
+        The zero point of each block, 0 to 2**bits - 1, in the shape of ``scales``. Must be given for a format of blocks with
+        zero points, and only for one.
 
     Raises
     ------
     TypeError, ValueError
         Arrays of another type or shape, a code that the format does not have or that stands for no number (infinity, say),
-        scales without blocks, selectors without tables, or the reverse.
+        scales without blocks, selectors without tables, zero points without such, or the reverse.
     """
 
     format: Format
@@ -44,6 +47,7 @@ class Operand:
     depth_axis: int
     scales: np.ndarray | None = None
     selectors: np.ndarray | None = None
+    zeros: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         wanted = self.format.code_type
@@ -69,8 +73,14 @@ class Operand:
             raise ValueError(
                 f"selectors must be given for a format with several tables alone, {self.format.name} has {tables}"
             )
+        if (self.zeros is None) != (self.format.block == 0 or self.format.offset != "zero"):
+            raise ValueError(
+                f"zeros must be given for a format of blocks with zero points alone, {self.format.name} has "
+                f"{self.format.block} and {self.format.offset!r}"
+            )
         self._check_blocks("scales", self.scales, np.int64, 256 if self.format.scale == "int8" else None)
         self._check_blocks("selectors", self.selectors, np.uint8, tables)
+        self._check_blocks("zeros", self.zeros, np.int64, 1 << self.format.bits)
         if not self.format.complete:
             self.values()
 
@@ -96,9 +106,10 @@ class Operand:
         values: np.ndarray,
         scales: np.ndarray | None = None,
         selectors: np.ndarray | None = None,
+        zeros: np.ndarray | None = None,
     ) -> Operand:
-        """X [M, K] from what its codes stand for."""
-        return cls._of(format, values, 1, scales, selectors)
+        """X [M, K] from what its codes stand for, before zero points are taken off."""
+        return cls._of(format, values, 1, scales, selectors, zeros)
 
     @classmethod
     def weights(
@@ -107,9 +118,10 @@ class Operand:
         values: np.ndarray,
         scales: np.ndarray | None = None,
         selectors: np.ndarray | None = None,
+        zeros: np.ndarray | None = None,
     ) -> Operand:
-        """W [K, N] from what its codes stand for."""
-        return cls._of(format, values, 0, scales, selectors)
+        """W [K, N] from what its codes stand for, before zero points are taken off."""
+        return cls._of(format, values, 0, scales, selectors, zeros)
 
     @classmethod
     def _of(
@@ -119,12 +131,15 @@ class Operand:
         depth_axis: int,
         scales: np.ndarray | None,
         selectors: np.ndarray | None,
+        zeros: np.ndarray | None,
     ) -> Operand:
         several = len(format.tables) > 1
         codes = (
             np.zeros(values.shape, format.code_type) if several else format.encode(values, axis=depth_axis)
         )
-        operand = cls(format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors)
+        operand = cls(
+            format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors, zeros=zeros
+        )
         if not several or selectors is None:
             return operand
         # The selectors are sound by now: each block is encoded by its own.
@@ -144,12 +159,14 @@ class Operand:
         return self.codes.shape[self.depth_axis]
 
     def integers(self) -> np.ndarray:
-        """The exact values (int64), scales of blocks included."""
+        """The exact values (int64), zero points and scales of blocks included."""
         values = self.values()
+        if self.zeros is not None:
+            values = values - self._spread(self.zeros)
         return values if self.scales is None else values * self._spread(self.scales)
 
     def values(self) -> np.ndarray:
-        """What the codes stand for, without scales."""
+        """What the codes stand for, without zero points and scales."""
         selectors = 0 if self.selectors is None else self._spread(self.selectors)
         return self.format.decode(self.codes, selectors, axis=self.depth_axis)
 
@@ -180,4 +197,5 @@ class Operand:
             depth_axis=self.depth_axis,
             scales=None if self.scales is None else cut(self.scales, blocks),
             selectors=None if self.selectors is None else cut(self.selectors, blocks),
+            zeros=None if self.zeros is None else cut(self.zeros, blocks),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,51 +12,23 @@ from hw.pe.weight_format import NIBBLE, WeightFormat
 from hw.timing import BIT_SERIAL_SETUP, MASK_LEAD
 from sim.bit_serial import FLOATS
 from sim.bit_serial_gemm import group_results, terms_of
-from sim.families.contract import Weights
-
-
-@dataclass(frozen=True)
-class Times:
-    """When an EXECUTE is carried out, in clock cycles."""
-
-    taken: int
-    """Handshake of the command."""
-    begin: int
-    """First cycle in which the core is busy with it."""
-    end: int
-    """First cycle in which the core is no longer busy with it."""
-    finished: int
-    """The accumulators' ``finished``."""
-    steps: int
-    """Terms."""
+from sim.families.contract import Successive, Times, Weights
 
 
 class _Law:
-    """Times of successive commands of a core that starts in cycle 0."""
+    """Times of successive commands; steps are terms."""
 
     def __init__(self, array: BitSerial):
-        self._array = array
-        self._start = self._end = 0
+        self._array, self._commands = array, Successive(BIT_SERIAL_SETUP)
 
     def configure(self, visible: int, fields: Mapping[str, int]) -> Times:
         """The same of a CONFIGURE."""
         return self._times(visible, 1, 0)
 
     def _times(self, visible: int, cycles: int, steps: int) -> Times:
-        taken = max(visible, self._start)
-        self._start = max(taken + BIT_SERIAL_SETUP, self._end)
-        self._end = self._start + cycles
-        return Times(
-            taken=taken,
-            begin=taken + 1,
-            end=self._end,
-            finished=self._end
-            - 1
-            + self._array.result_latency
-            + self._array.geometry.banks
-            + self._array.geometry.accumulate,
-            steps=steps,
-        )
+        g = self._array.geometry
+        tail = self._array.result_latency + g.banks + g.accumulate
+        return self._commands.next(visible, cycles=cycles, steps=steps, tail=tail)
 
 
 class BitSerialLaw(_Law):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +26,43 @@ class ExecuteTimes(Protocol):
     @property
     def steps(self) -> int:
         """How many cycles ``step`` is high in."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """When a command is carried out, in clock cycles: what laws here give for ``ExecuteTimes``."""
+
+    taken: int
+    """Handshake of the command."""
+    begin: int
+    """First cycle in which the core is busy with it."""
+    end: int
+    """First cycle in which the core is no longer busy with it."""
+    finished: int
+    """The accumulators' ``finished``."""
+    steps: int
+    """Cycles in which the array takes a step, ``busy`` or not with another command at the same time."""
+
+
+class Successive:
+    """Commands that follow each other without a gap, in a core that starts in cycle 0.
+
+    Parameters
+    ----------
+    setup : int
+        Cycles from a command's handshake to the first that may be busy with it; the next command is taken from that cycle on.
+    """
+
+    def __init__(self, setup: int):
+        self._setup = setup
+        self._start = self._end = 0
+
+    def next(self, visible: int, *, cycles: int, steps: int, tail: int) -> Times:
+        """Of a command that is busy for so many cycles, and ends ``tail`` cycles after the last of them."""
+        taken = max(visible, self._start)
+        self._start = max(taken + self._setup, self._end)
+        self._end = self._start + cycles
+        return Times(taken=taken, begin=taken + 1, end=self._end, finished=self._end - 1 + tail, steps=steps)
 
 
 class CycleLaw(Protocol):

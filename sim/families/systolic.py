@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,23 +18,7 @@ from hw.timing import (
     SYSTOLIC_SETUP,
     WEIGHT_ELEMENT,
 )
-from sim.families.contract import Weights
-
-
-@dataclass(frozen=True)
-class Times:
-    """When an EXECUTE is carried out, in clock cycles."""
-
-    taken: int
-    """Handshake of the command."""
-    begin: int
-    """First cycle in which the core is busy with it."""
-    end: int
-    """First cycle in which the core is no longer busy with it."""
-    finished: int
-    """The accumulators' ``finished``."""
-    steps: int
-    """Cycles in which the array takes a step, ``busy`` or not with another command at the same time."""
+from sim.families.contract import Times, Weights
 
 
 class OutputStationaryLaw:

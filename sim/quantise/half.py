@@ -130,11 +130,17 @@ def symmetric(bits: int, blocks: np.ndarray, *, kept: bool = True) -> tuple[np.n
 
 
 @ignoring()
-def asymmetric(bits: int, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Integers 0 to 2**bits - 1, their scales and their zero points, integers out of the same (``quant_int_asym``)."""
+def asymmetric(
+    bits: int, blocks: np.ndarray, *, kept: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Integers 0 to 2**bits - 1, their scales and their zero points, integers out of the same (``quant_int_asym``).
+
+    Scales are between ``SMALLEST`` and ``LARGEST`` if ``kept``, otherwise finite.
+    """
     most = np.float16((1 << bits) - 1)
     low, high = blocks.min(axis=-1), blocks.max(axis=-1)
-    scale = np.clip((high - low) / most, SMALLEST, LARGEST)
+    scale = (high - low) / most
+    scale = np.clip(scale, SMALLEST, LARGEST) if kept else np.minimum(scale, np.finfo(np.float16).max)
     zero = np.clip(np.rint(-low / scale), 0, most)
     return np.clip(np.rint(blocks / scale[..., None]) + zero[..., None], 0, most), scale, zero
 

@@ -15,9 +15,11 @@ from hw.formats import Format
 from hw.formats.scales import decode, encode, rounded
 from sim.quantise import half
 from sim.quantise.quantised import Quantised, by_blocks, largest, nearest
-from sim.quantise.second_level import multiples
+from sim.quantise.second_level import with_scales
 
 ARITHMETICS = ("exact", "fp16")
+A_LITTLE = 2.0**-50
+"""Share of a scale that moves what lies in the middle between two integers to a certain side."""
 
 
 def symmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -> Quantised:
@@ -57,10 +59,7 @@ def symmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") 
 
     matrix = _prepared(arithmetic, matrix)
     codes, scales = by_blocks(format, matrix, work)
-    outer = None
-    if two_levels:
-        scales, outer = multiples(scales, arithmetic)
-    return Quantised(format=format, codes=codes, scales=scales, outer=outer)
+    return with_scales(format, codes, scales, arithmetic=arithmetic)
 
 
 def asymmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact") -> Quantised:
@@ -69,6 +68,9 @@ def asymmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact")
     Ties go to even. The range is that from the smallest to the largest element, widened to contain 0, so that 0 has a code and a
     zero point of ``bits`` bits is enough. A block of zeros has scale 1 and zero point 0; of a range too wide for any scale the
     lower end is kept.
+
+    A format with 8-bit scales has codes and zero points chosen by scales that are not rounded, as for ``symmetric``; where both ends
+    of the range lie in the middle between two codes the scale is a little smaller, so that the outermost codes are used.
 
     Parameters
     ----------
@@ -81,30 +83,41 @@ def asymmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact")
     Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, Jacob et al., CVPR 2018,
     section 3 (range that contains 0); BitMoD's code's ``quant_int_asym``.
     """
-    most = format.maximum
+    most, two_levels = format.maximum, format.scale == "int8"
 
     def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
         if arithmetic == "fp16":
-            integers, scales, zeros = half.asymmetric(format.bits, blocks)
+            integers, scales, zeros = half.asymmetric(format.bits, blocks, kept=not two_levels)
+            # 0/0 in a block of zeros
+            integers, zeros = (np.where(np.isnan(each), 0, each) for each in (integers, zeros))
             return format.encode(integers), scales.astype(np.float64), zeros.astype(np.float64)
         low, high = np.minimum(blocks.min(axis=-1), 0), np.maximum(blocks.max(axis=-1), 0)
+
+        def full(scales: np.ndarray) -> np.ndarray:
+            return np.rint(high / scales) - np.rint(low / scales) >= most
+
         # A range may be infinite: its scale is the largest one.
         with np.errstate(over="ignore"):
             ideal = (high - low) / most
-        scales = _scales(format, ideal, lambda scales: np.rint(high / scales) - np.rint(low / scales) >= most)
-        zeros = np.clip(np.rint(-low / scales), 0, most)
-        integers = np.clip(np.rint(blocks / scales[..., None]) + zeros[..., None], 0, most)
+        if two_levels:
+            ideal = np.where(np.isfinite(ideal), ideal, high / most - low / most)
+            scales = np.where(full(np.where(ideal > 0, ideal, 1)), ideal, ideal * (1 - A_LITTLE))
+        else:
+            scales = _scales(format, ideal, full)
+        units = np.where(scales > 0, scales, 1)
+        zeros = np.clip(np.rint(-low / units), 0, most)
+        integers = np.clip(np.rint(blocks / units[..., None]) + zeros[..., None], 0, most)
         return format.encode(integers), scales, zeros
 
     matrix = _prepared(arithmetic, matrix)
     codes, scales, offsets = by_blocks(format, matrix, work)
-    return Quantised(format=format, codes=codes, scales=scales, offsets=offsets)
+    return with_scales(format, codes, scales, offsets=offsets, arithmetic=arithmetic)
 
 
 def bipolar(format: Format, matrix: np.ndarray) -> Quantised:
     """The nearest odd integer of ``x / scale`` with ``scale = largest magnitude / (2**bits - 1)``; ties go to the lower one.
 
-    There is no 0: a block of zeros has scale 0. Integers that are there already convert without loss: ``from_signed``.
+    There is no 0: a block of zeros has scale 0. 8-bit scales are rounded as for ``symmetric``. Integers that are there already convert without loss: ``from_signed``.
 
     Reference
     ---------
@@ -114,12 +127,15 @@ def bipolar(format: Format, matrix: np.ndarray) -> Quantised:
 
     def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
         peak = largest(blocks)
-        scales = _scales(format, peak / most, lambda scales: peak / scales > most - 1)
-        codes = nearest(format, blocks / scales[..., None])
+        if format.scale == "int8":
+            scales = peak / most
+        else:
+            scales = _scales(format, peak / most, lambda scales: peak / scales > most - 1)
+        codes = nearest(format, blocks / np.where(scales > 0, scales, 1)[..., None])
         return codes, np.where(peak > 0, scales, 0.0)
 
     codes, scales = by_blocks(format, matrix, work)
-    return Quantised(format=format, codes=codes, scales=scales)
+    return with_scales(format, codes, scales)
 
 
 def from_signed(bits: int, codes: np.ndarray) -> np.ndarray:

@@ -52,15 +52,19 @@ class Quantised:
     def operand(self, *, depth_axis: int) -> Operand:
         """The codes as an array takes them: X [M, K] with ``depth_axis`` 1, W [K, N] with 0. ``row_scales`` are left out.
 
-        Raises ``ValueError`` for a format whose blocks have scales that are no whole numbers, or with zero points or minima.
+        Raises ``ValueError`` for a format whose blocks have scales that are no whole numbers, with zero points of rows, or with
+        minima.
         """
         format = self.format
         if format.block and format.scale != "int8":
             raise ValueError(
                 f"blocks of {format.name} must be turned into integers by an array family that takes them"
             )
-        if format.offset:
-            raise ValueError(f"offset of {format.name} must be none for an operand, not {format.offset!r}")
+        zeros = format.offset == "zero" and bool(format.block)
+        if format.offset and not zeros:
+            raise ValueError(
+                f"offset of {format.name} must be none for an operand, or zero points of blocks, not {format.offset!r}"
+            )
 
         def turned(each: np.ndarray) -> np.ndarray:
             return each if depth_axis == 1 else np.ascontiguousarray(each.T)
@@ -74,6 +78,7 @@ class Quantised:
             depth_axis=depth_axis,
             scales=of_blocks(self.scales).astype(np.int64) if format.block else None,
             selectors=None if self.selectors is None else of_blocks(self.selectors),
+            zeros=of_blocks(self.offsets).astype(np.int64) if zeros and self.offsets is not None else None,
         )
 
     @property

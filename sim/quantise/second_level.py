@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from hw.formats import Format
 from hw.formats.scales import rounded
 from sim.quantise import half
+from sim.quantise.quantised import Quantised
 
 
 def multiples(scales: np.ndarray, arithmetic: str) -> tuple[np.ndarray, np.ndarray]:
@@ -23,3 +25,18 @@ def multiples(scales: np.ndarray, arithmetic: str) -> tuple[np.ndarray, np.ndarr
         return np.clip(np.rint(scales / outer), 0, 255), outer
     counts, unit = half.second_level(8, scales.astype(np.float16))
     return np.where(unit > 0, counts, 0).astype(np.float64), unit.astype(np.float64)
+
+
+def with_scales(
+    format: Format,
+    codes: np.ndarray,
+    scales: np.ndarray,
+    *,
+    offsets: np.ndarray | None = None,
+    arithmetic: str = "exact",
+) -> Quantised:
+    """The matrix of codes whose blocks have ``scales`` [rows or 1, blocks]; as ``multiples`` where the format has 8-bit scales."""
+    outer = None
+    if format.scale == "int8":
+        scales, outer = multiples(scales, arithmetic)
+    return Quantised(format=format, codes=codes, scales=scales, offsets=offsets, outer=outer)

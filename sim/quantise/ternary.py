@@ -11,6 +11,7 @@ import numpy as np
 from hw.formats import Format
 from sim.quantise import sums
 from sim.quantise.quantised import Quantised, by_blocks, checked, largest
+from sim.quantise.second_level import with_scales
 
 SMALLEST = np.float32(1e-5)
 """Least mean or largest magnitude that is divided by."""
@@ -20,7 +21,8 @@ def quantise(format: Format, matrix: np.ndarray) -> Quantised:
     """BitNet b1.58: ``round(x / mean)``, ties to even, between -1 and 1; the mean magnitude is the scale.
 
     The division is a product with the reciprocal, as published. Quantised again, the codes stay but the scale does not: the mean
-    of a ternary matrix is smaller by its share of zeros. A matrix of zeros, or one of tiny elements, has scale 1e-5.
+    of a ternary matrix is smaller by its share of zeros. A matrix of zeros, or one of tiny elements, has scale 1e-5. 8-bit scales
+    are rounded after the codes have been chosen.
 
     Reference
     ---------
@@ -36,11 +38,11 @@ def quantise(format: Format, matrix: np.ndarray) -> Quantised:
         return format.encode(integers), scales.astype(np.float64)
 
     codes, scales = by_blocks(format, matrix, work)
-    return Quantised(format=format, codes=codes, scales=scales)
+    return with_scales(format, codes, scales)
 
 
 def binary(format: Format, matrix: np.ndarray) -> Quantised:
-    """1 for elements of 0 or more, -1 for others, times the mean magnitude, rounded once to float32.
+    """1 for elements of 0 or more, -1 for others, times the mean magnitude, rounded once to float32, or to an 8-bit scale.
 
     A block of zeros has scale 0.
 
@@ -50,11 +52,16 @@ def binary(format: Format, matrix: np.ndarray) -> Quantised:
     """
 
     def work(blocks: np.ndarray) -> tuple[np.ndarray, ...]:
-        scales = np.abs(_float32(blocks)).mean(axis=-1, dtype=np.float64).astype(np.float32)
+        if format.scale == "int8":
+            # What is infinite has the largest scale.
+            with np.errstate(over="ignore"):
+                scales = np.abs(blocks).mean(axis=-1)
+        else:
+            scales = np.abs(_float32(blocks)).mean(axis=-1, dtype=np.float64).astype(np.float32)
         return format.encode(np.where(blocks >= 0, 1, -1)), scales.astype(np.float64)
 
     codes, scales = by_blocks(format, matrix, work)
-    return Quantised(format=format, codes=codes, scales=scales)
+    return with_scales(format, codes, scales)
 
 
 def quantise_activations(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,187 @@
+"""Table-lookup arrays after LUT Tensor Core: weights of 1 to 4 bits, a bit plane at a time."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from gen.families.contract import ArrayConfig, Family
+from gen.families.groups import grouped, known, plain_names, widened
+from hw.array.lookup.geometry import (
+    MOST_ROWS,
+    GroupLength,
+    LookupArray,
+    LookupFormat,
+    Lookups,
+    Offset,
+    Tables,
+)
+from hw.design import Design, Geometry, ceil_div
+from hw.formats import FORMATS, Format, Operand
+from hw.pe.element_times import SCALE_BITS
+from sim.families.contract import ArrayModel
+from sim.lookup import indices, recoded
+
+KINDS = {
+    **{f"int{bits}-s8": LookupFormat(bits=bits, offset=Offset.TWOS) for bits in (4, 3, 2)},
+    **{f"int{bits}-asym-s8": LookupFormat(bits=bits, offset=Offset.ZERO) for bits in (4, 3, 2)},
+    **{f"int{bits}": LookupFormat(bits=bits, offset=Offset.TWOS) for bits in (4, 3, 2)},
+    **{f"ternary{scaled}": LookupFormat(bits=2, offset=Offset.TWOS) for scaled in ("-s8", "")},
+    **{
+        f"bipolar{bits}{scaled}": LookupFormat(bits=bits, offset=Offset.NONE)
+        for scaled, bits in product(("-s8", ""), (4, 3, 2, 1))
+    },
+    **{f"binary{scaled}": LookupFormat(bits=1, offset=Offset.NONE) for scaled in ("-s8", "")},
+}
+"""Formats of weights by name, without the length of a group; those without ``-s8`` have one scale for a row, and no groups."""
+
+
+class LookupConfig(ArrayConfig):
+    """``[array]`` of the family ``lookup``."""
+
+    rows: Annotated[int, Field(ge=1, le=MOST_ROWS, description="rows of lookup units")] = 2
+    columns: Annotated[int, Field(ge=1, le=128, description="features of a tile, outputs to a unit")] = 64
+    k: Annotated[Tables, Field(description="activations of a table")] = 4
+    groups_per_lane: Annotated[Lookups, Field(description="lookups of a unit per cycle, a table each")] = 8
+    outputs: Annotated[int, Field(ge=2, le=16, description="features that take turns at a unit")] = 8
+    group: Annotated[GroupLength, Field(description="weights along K that share a scale")] = 128
+    ternary: Annotated[
+        Literal["planes", "direct"], Field(description="how ternary weights travel: as two bit planes")
+    ] = "planes"
+    weights: Annotated[
+        list[str], Field(min_length=1, description="formats of the weights that it is generated for")
+    ] = list(KINDS)
+
+    @field_validator("ternary")
+    @classmethod
+    def _there(cls, ternary: str) -> str:
+        if ternary != "planes":
+            raise ValueError(f"must be planes, as there is nothing else yet, not {ternary!r}")
+        return ternary
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        return known(names, KINDS)
+
+
+class LookupFamily(Family):
+    """See ``hw/array/lookup`` for the array itself.
+
+    Feature s * banks + b of a tile is place s of unit b, which has bits ``b * part_bits`` to ``(b + 1) * part_bits - 1`` of every
+    weight word. K is cut into chunks of ``k * groups_per_lane`` steps. The words of a group of one column tile:
+
+    1. Zero points, only in formats with such. Of a unit, over as many words as needed, bit ``plane * outputs + s`` is that plane of
+       place s's.
+    2. Chunk by chunk, in each plane by plane, the lowest first, in each place by place, a word. Lookup j is bits ``j * k`` to
+       ``(j + 1) * k - 1`` of a unit's part: its entry of the half table, and whether that is negated (``sim.lookup.recoded``).
+    3. Scales. Of a unit, bit ``8 * s + i`` is bit 7 - i of place s's: in the order of use.
+
+    Codes are unsigned here: two's complement comes with its highest bit inverted. Past the depth of W there are weights of zero,
+    or, in formats without one, activations of zero.
+    """
+
+    name = "lookup"
+    summary = "weights of 1 to 4 bits by table lookups, a cycle for each bit plane, and scales for groups (LUT Tensor Core)"
+    Config = LookupConfig
+    activations = (FORMATS["int8"],)
+    weights = tuple(FORMATS[name] for name in KINDS)
+    config: LookupConfig
+
+    @property
+    def array(self) -> LookupArray:
+        """Its sizes."""
+        c = self.config
+        return LookupArray(
+            rows=c.rows, columns=c.columns, k=c.k, groups_per_lane=c.groups_per_lane, outputs=c.outputs, group=c.group,
+            variants=[KINDS[name] for name in c.weights], data_bytes=self.data_bytes,
+        )  # fmt: skip
+
+    @property
+    def pairs(self) -> tuple[tuple[Format, Format], ...]:
+        """Activations and weights, by ``variant``."""
+        c = self.config
+        return tuple(product(self.activations, [grouped(name, c.group) for name in c.weights]))
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Plain names, where it has no such format: what it takes of them has scales of 8 bits, in groups of its length."""
+        return plain_names([w.name for _, w in self.pairs])
+
+    def _geometry(self) -> Geometry:
+        return self.array.geometry
+
+    def core(self, design: Design) -> Any:
+        """The array with what feeds it."""
+        from hw.array.lookup.core import LookupCore
+
+        return LookupCore(design=design, array=self.array)
+
+    def model(self) -> ArrayModel:
+        """Golden execute and cycle law."""
+        from sim.families.lookup import LookupModel
+
+        return LookupModel(self.array)
+
+    def depth_granule(self, variant: int) -> int:
+        """Whole groups, which are whole words of activations."""
+        return self.config.group
+
+    def pack_activations(self, x: Operand) -> np.ndarray:
+        """A byte per step of K, with zeros to whole words."""
+        return np.pad(x.codes, ((0, 0), (0, -x.depth % self.array.word_steps)))
+
+    def pack_weights(self, w: Operand) -> np.ndarray:
+        """Group by group: zero points, weights, scales."""
+        array, g = self.array, self.geometry
+        taken = array.variants[self.variant(weights=w.format.name)]
+        depth, features = w.shape
+        tiles, steps = ceil_div(features, g.columns), ceil_div(depth, g.tile_depth) * g.tile_depth
+        groups = ceil_div(steps, array.group)
+        scales = widened(w.scales, groups, features, tiles * g.columns, 1)
+        zeros = widened(w.zeros, groups, features, tiles * g.columns, 0)
+        middle = 1 << taken.bits - 1 if taken.offset is Offset.TWOS else 0
+        codes = zeros.repeat(array.group, axis=0)[:steps] + middle
+        codes[:depth, :features] = w.codes ^ middle
+        words = self._lookups(codes, taken.bits)
+        parts = []
+        each = array.group // array.chunk * array.lookups(taken)
+        for number in range(groups):
+            if taken.offset is Offset.ZERO:
+                planes = self._by_unit(zeros[number])[..., None] >> np.arange(taken.bits) & 1
+                parts.append(self._stream(planes.swapaxes(-1, -2)))
+            parts.append(words[:, number * each : (number + 1) * each])
+            parts.append(
+                self._stream(self._by_unit(scales[number])[..., None] >> np.arange(SCALE_BITS)[::-1] & 1)
+            )
+        packed = np.packbits(np.concatenate(parts, axis=1), axis=-1, bitorder="little").reshape(
+            -1, array.banks * array.part_bits // 8
+        )
+        return np.pad(packed, ((0, 0), (0, g.weight_bytes - packed.shape[1]))).reshape(-1)
+
+    def _by_unit(self, each: np.ndarray) -> np.ndarray:
+        """What features have, [tile, bank, place]."""
+        return each.reshape(-1, self.array.outputs, self.array.banks).swapaxes(1, 2)
+
+    def _stream(self, bits: np.ndarray) -> np.ndarray:
+        """Bits of whole words [tile, word, bit of the word] from those of each unit [tile, bank, ...] in their order."""
+        array = self.array
+        flat = bits.reshape(*bits.shape[:2], -1).astype(np.uint8)
+        parts = np.pad(flat, ((0, 0), (0, 0), (0, -flat.shape[-1] % array.part_bits)))
+        parts = parts.reshape(*flat.shape[:2], -1, array.part_bits).swapaxes(1, 2)
+        return parts.reshape(*parts.shape[:2], -1)
+
+    def _lookups(self, codes: np.ndarray, bits: int) -> np.ndarray:
+        """Bits of the words of unsigned codes [steps, features]: [tile, word, bit of the word]."""
+        array = self.array
+        # [tile, chunk, place, bank, step]
+        places = codes.reshape(-1, array.chunk, codes.shape[1] // array.columns, array.outputs, array.banks)
+        index = indices(places.transpose(2, 0, 3, 4, 1), bits=bits, k=array.k)
+        entry, negative = recoded(index, array.k)
+        lookups = (entry | negative.astype(np.int64) << array.k - 1).astype(np.uint8)
+        # Of [plane, tile, chunk, place, bank, lookup] the planes go behind the chunks.
+        ordered = np.moveaxis(lookups, 0, 2)[..., None] >> np.arange(array.k, dtype=np.uint8) & 1
+        return ordered.reshape(len(ordered), -1, array.banks * array.part_bits)

@@ -1,0 +1,178 @@
+"""Golden execute and cycle law of the table-lookup arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
+from hw.design import ceil_div
+from hw.pe.element_times import SCALE_BITS
+from hw.timing import LOOKUP_SETUP
+from sim.families.contract import Successive, Times, Weights
+
+
+class LookupLaw:
+    """Times of successive commands; steps are lookups.
+
+    A group takes a cycle for each of its words of weights, after a pause if that is less than the scaling of the results before it.
+    Groups, tiles and commands follow each other without a gap.
+    """
+
+    def __init__(self, array: LookupArray):
+        self._array, self._commands = array, Successive(LOOKUP_SETUP)
+
+    def interval(self, format: LookupFormat, depth_tiles: int) -> tuple[int, int]:
+        """Cycles from a tile to the next, and how many of them are lookups."""
+        array = self._array
+        full, last = array.groups(depth_tiles)
+        pauses = full * array.pause(format, array.group_words) + array.pause(format, last)
+        steps = depth_tiles * array.slices * array.lookups(format)
+        return tile_words(array, format, depth_tiles) + pauses, steps
+
+    def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
+        """``fields`` is valid at the core from cycle ``visible`` on."""
+        array, g, depth_tiles = self._array, self._array.geometry, fields["depth_tiles"]
+        format = array.variants[fields["variant"]]
+        interval, steps = self.interval(format, depth_tiles)
+        tiles = fields["row_tiles"] * fields["column_tiles"]
+        # The command before may have had another format.
+        first = min(depth_tiles, array.group_words)
+        more = array.pause(format, first, fresh=True) - array.pause(format, first)
+        return self._commands.next(
+            visible,
+            cycles=more + tiles * interval,
+            steps=tiles * steps,
+            tail=array.result_latency(format) + g.banks + g.accumulate,
+        )
+
+
+def tile_words(array: LookupArray, format: LookupFormat, depth_tiles: int) -> int:
+    """Weight words of a column tile, those of zero points and scales included."""
+    full, last = array.groups(depth_tiles)
+    return full * array.group_cycles(format, array.group_words) + array.group_cycles(format, last)
+
+
+class LookupModel:
+    """A table-lookup array.
+
+    Parameters
+    ----------
+    array : LookupArray
+    """
+
+    def __init__(self, array: LookupArray):
+        self._array = array
+
+    def activation_bytes(self, variant: int, steps: int) -> int:
+        """A byte per step, in whole words: weights without a zero need activations of zero beside them."""
+        return ceil_div(steps, self._array.word_steps) * self._array.geometry.activation_bytes
+
+    def weight_words(self, variant: int, depth_tiles: int) -> int:
+        """Weight words of one column tile that is ``depth_tiles`` deep, those of zero points and scales included."""
+        return tile_words(self._array, self._array.variants[variant], depth_tiles)
+
+    def multiplications(self, variant: int) -> float:
+        """A plane of a weight takes a lookup."""
+        array = self._array
+        return array.rows * array.banks * array.chunk / array.variants[variant].bits
+
+    def tile_cycles(self, variant: int, row_tiles: int, depth_tiles: int) -> int:
+        """Scales, zero points and pauses included."""
+        return row_tiles * self.law().interval(self._array.variants[variant], depth_tiles)[0]
+
+    def law(self) -> LookupLaw:
+        """The cycle law of a core that has just been reset; ask it for one command after the other."""
+        return LookupLaw(self._array)
+
+    def execute(
+        self,
+        fields: Mapping[str, int],
+        activations: np.ndarray,
+        weights: np.ndarray,
+        settings: Sequence[int] = (),
+    ) -> np.ndarray:
+        """What an EXECUTE adds to its accumulators: int32 [row_tiles * tile_rows, column_tiles * columns].
+
+        ``activations`` and ``weights`` are the bytes (uint8) of the scratchpads; the array has no settings.
+        """
+        g, depth_tiles = self._array.geometry, fields["depth_tiles"]
+        rows, size = fields["row_tiles"] * g.tile_rows, depth_tiles * g.activation_bytes
+        starts = (
+            fields["activations_address"] + np.arange(rows) * fields["activations_stride"]
+        ) * g.activation_bytes
+        x = activations[starts[:, None] + np.arange(size)].view(np.int8).astype(np.float64)
+        words = self.weight_words(fields["variant"], depth_tiles)
+        first = fields["weights_address"]
+        content = weights.reshape(-1, g.weight_bytes)[first : first + fields["column_tiles"] * words]
+        unpacker = Unpacker(self._array, self._array.variants[fields["variant"]])
+        # Exact: float64 holds every sum up to a depth of 2 ** 33. What is beyond 32 bits wraps.
+        sums = [
+            x @ unpacker.tile(content[tile * words : (tile + 1) * words], depth_tiles)
+            for tile in range(fields["column_tiles"])
+        ]
+        return np.concatenate(sums, axis=-1).astype(np.int64).astype(np.int32)
+
+
+class Unpacker:
+    """From the words of a column tile to what they stand for; every array of bits has the lowest first."""
+
+    def __init__(self, array: LookupArray, format: LookupFormat):
+        self._array, self._format = array, format
+
+    def tile(self, words: np.ndarray, depth_tiles: int) -> np.ndarray:
+        """Weights times scales, int64 [steps, columns], from uint8 [words, weight_bytes]."""
+        array = self._array
+        bits = np.unpackbits(words, axis=1, bitorder="little")
+        bits = bits[:, : array.banks * array.part_bits].reshape(len(words), array.banks, array.part_bits)
+        full, last = array.groups(depth_tiles)
+        parts, place = [], 0
+        for size in [array.group_words] * full + [last]:
+            count = array.group_cycles(self._format, size)
+            parts.append(self._group(bits[place : place + count]))
+            place += count
+        return np.concatenate(parts)
+
+    def _group(self, bits: np.ndarray) -> np.ndarray:
+        """[steps, columns] of bits [words, bank, part_bits]."""
+        array, format = self._array, self._format
+        zero_words = array.zero_words(format)
+        places = self._places(bits[zero_words : len(bits) - array.scale_words])
+        if format.offset is Offset.NONE:
+            values = places
+        elif format.offset is Offset.TWOS:
+            values = (places - 1) >> 1
+        else:
+            values = (places - self._zeros(bits[:zero_words])) >> 1
+        return values * self._scales(bits[len(bits) - array.scale_words :])
+
+    def _places(self, bits: np.ndarray) -> np.ndarray:
+        """q' [steps, columns], each the sum of its planes' plus or minus one."""
+        array, planes = self._array, self._format.bits
+        codes = bits.reshape(-1, planes, array.outputs, array.banks, array.groups_per_lane, array.k)
+        negative = codes[..., -1:]
+        # Bit i of an entry is the sign of activation i against the last one, which is plus unless negated.
+        plus = np.concatenate([codes[..., :-1] ^ negative, 1 - negative], axis=-1)
+        signs = 2 * plus.astype(np.int64) - 1
+        summed = np.tensordot(1 << np.arange(planes), signs, axes=(0, 1))
+        # [chunk, place, bank, table, activation] to [step, feature]
+        return summed.transpose(0, 3, 4, 1, 2).reshape(-1, array.columns)
+
+    def _stream(self, bits: np.ndarray, count: int) -> np.ndarray:
+        """Each unit's first ``count`` bits [bank, count] of several words."""
+        return bits.transpose(1, 0, 2).reshape(self._array.banks, -1)[:, :count].astype(np.int64)
+
+    def _zeros(self, bits: np.ndarray) -> np.ndarray:
+        """z' [columns]."""
+        array, planes = self._array, self._format.bits
+        stream = self._stream(bits, planes * array.outputs).reshape(array.banks, planes, array.outputs)
+        return np.tensordot(1 << np.arange(planes), 2 * stream - 1, axes=(0, 1)).T.reshape(-1)
+
+    def _scales(self, bits: np.ndarray) -> np.ndarray:
+        """[columns]."""
+        array = self._array
+        stream = self._stream(bits, array.outputs * SCALE_BITS).reshape(
+            array.banks, array.outputs, SCALE_BITS
+        )
+        return (stream @ (1 << np.arange(SCALE_BITS)[::-1])).T.reshape(-1)
