@@ -125,8 +125,8 @@ def random(
 ) -> Workload:
     """Operands over the whole of their ``formats``, bias and scale such that about every output value occurs.
 
-    Scales of blocks, selectors, zero points and half-precision numbers are drawn too (see ``_random``). Sums of int32 may wrap, in the golden
-    model as in the hardware.
+    Scales of blocks, selectors, zero points and half-precision numbers are drawn too (see ``_random``). Sums of int32 may
+    wrap, in the golden model as in the hardware.
     """
     m, k, n = sizes
     generator = np.random.default_rng(seed)

@@ -143,9 +143,6 @@ normalisation, place, rounding in two."""
 BIT_SERIAL_SETUP = 5
 """EXECUTE's command handshake to the first cycle in which its first group may begin, or pause."""
 
-LOOKUP_SETUP = 5
-"""The same with table lookups: to the first cycle in which its first group may begin, or pause."""
-
 MASK_LEAD = SCRATCHPAD + 4
 """Cycles by which a command's first group is later where terms of zero are skipped: the last words of the command before it are
 read, then its first masks, which are kept."""

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from gen.compiler import Program
 from gen.families.contract import ArrayConfig, Family
+from hw.control.isa import INSTRUCTION_BYTES, assemble
 from hw.design import Design, Geometry
 from hw.formats import INT8, Format, Operand
 
@@ -219,4 +221,14 @@ def design(
         accumulator_rows=accumulators,
         parameter_entries=parameters,
         output_lanes=lanes,
+    )
+
+
+def mutated(program: Program, index: int, **changes: int) -> bytes:
+    """The program with other values in the fields of an instruction."""
+    one = program.instructions[index]
+    fields = {name: value for name, value in one.values.items() if name != "opcode"} | changes
+    word = assemble(one.opcode, **fields)
+    return (
+        program.binary[: index * INSTRUCTION_BYTES] + word + program.binary[(index + 1) * INSTRUCTION_BYTES :]
     )

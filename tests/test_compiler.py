@@ -20,7 +20,7 @@ from hw.design import Design
 from hw.formats import Format, Operand
 from sim import golden
 from sim.interpreter import run
-from tests.reference_array import PAIRS, Reference, design
+from tests.reference_array import PAIRS, Reference, design, mutated
 
 RAW, REQUANTISED = OutputMode
 

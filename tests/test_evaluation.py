@@ -248,7 +248,11 @@ def test_formats_are_listed(gatemill) -> None:
     assert status == 0
     assert [row["name"] for row in rows] == list(FORMATS)
     assert {"name", "bits", "bits_per_weight", "block", "scale", "families"} <= set(rows[0])
-    assert next(row for row in rows if row["name"] == "int8")["families"] == ["bit-serial", "systolic"]
+    assert next(row for row in rows if row["name"] == "int8")["families"] == [
+        "bit-serial",
+        "lookup",
+        "systolic",
+    ]
     assert next(row for row in rows if row["name"] == "nvfp4")["bits_per_weight"] == 4.5
 
 

@@ -150,7 +150,7 @@ def test_second_levels_are_there() -> None:
 def test_operands_with_scales_selectors_and_zeros(
     name: str, depth: int, others: int, seed: int, weights: bool
 ) -> None:
-    """Every code, those of special values included, less its block's zero point and times its scale; a part; and from values back."""
+    """Every code, special values included, less its block's zero point, times its scale; a part of it; and from values back."""
     generator, format = np.random.default_rng(seed), find(f"{name}:g4")
     known = [code for code, value in enumerate(format.values) if value is not None]
     codes = generator.choice(np.array(known, np.uint8), (depth, others))
@@ -303,11 +303,20 @@ def test_operands_that_cannot_be() -> None:
         Operand.activations(INT8, codes.astype(np.int64), None, np.zeros((8, 1), np.uint8))
     with pytest.raises(ValueError, match=r"selectors must be uint8 of shape \(2, 2\), not uint8 \(4, 2\)"):
         Operand.weights(selected, codes.astype(np.int64), options["scales"], np.zeros((4, 2), np.uint8))
+    with pytest.raises(ValueError, match=r"codes of ternary must stand for numbers, not 0x2 at \[0, 1\]"):
+        Operand(format=find("ternary"), codes=np.array([[1, 2]], np.uint8), depth_axis=0)
+    whole = Operand(format=BLOCKS, codes=codes, depth_axis=0, scales=np.ones((2, 2), np.int64))
+    with pytest.raises(ValueError, match="a part must begin at a multiple of 4 steps, not at 2"):
+        whole.part((2, 8), (0, 2))
+
+
+def test_operands_with_zero_points_that_cannot_be() -> None:
+    codes = np.zeros((8, 2), np.uint8)
     shifted = {
         "format": find("int3-asym-s8:g4"),
         "codes": codes,
         "depth_axis": 0,
-        "scales": options["scales"],
+        "scales": np.ones((2, 2), np.int64),
     }
     alone = "zeros must be given for a format of blocks with zero points alone, "
     with pytest.raises(ValueError, match=f"{alone}int3-asym-s8:g4 has 4 and 'zero'"):
@@ -320,8 +329,3 @@ def test_operands_that_cannot_be() -> None:
         Operand(**shifted, zeros=np.zeros((1, 2), np.int64))
     with pytest.raises(ValueError, match="zeros of int3-asym-s8:g4 must be 0 to 7, not 0 to 8"):
         Operand(**shifted, zeros=np.array([[0, 8], [0, 1]]))
-    with pytest.raises(ValueError, match=r"codes of ternary must stand for numbers, not 0x2 at \[0, 1\]"):
-        Operand(format=find("ternary"), codes=np.array([[1, 2]], np.uint8), depth_axis=0)
-    whole = Operand(format=BLOCKS, codes=codes, depth_axis=0, scales=np.ones((2, 2), np.int64))
-    with pytest.raises(ValueError, match="a part must begin at a multiple of 4 steps, not at 2"):
-        whole.part((2, 8), (0, 2))

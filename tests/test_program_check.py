@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gen.compiler import Program, compile_gemm
+from gen.compiler import compile_gemm
 from gen.compiler.check import problems
-from hw.control.isa import INSTRUCTION_BYTES, Opcode, Token, assemble
-from tests.reference_array import design
+from hw.control.isa import Opcode, Token, assemble
+from tests.reference_array import design, mutated
 from tests.test_compiler import REQUANTISED, STANDARD, TINY
-
-
-def mutated(program: Program, index: int, **changes: int) -> bytes:
-    one = program.instructions[index]
-    fields = {name: value for name, value in one.values.items() if name != "opcode"} | changes
-    word = assemble(one.opcode, **fields)
-    return (
-        program.binary[: index * INSTRUCTION_BYTES] + word + program.binary[(index + 1) * INSTRUCTION_BYTES :]
-    )
 
 
 def test_the_checker_finds_every_missing_token() -> None:

@@ -74,8 +74,8 @@ class LookupFamily(Family):
     Feature s * banks + b of a tile is place s of unit b, which has bits ``b * part_bits`` to ``(b + 1) * part_bits - 1`` of every
     weight word. K is cut into chunks of ``k * groups_per_lane`` steps. The words of a group of one column tile:
 
-    1. Zero points, only in formats with such. Of a unit, over as many words as needed, bit ``plane * outputs + s`` is that plane of
-       place s's.
+    1. Zero points, only in formats with such. Of a unit, over as many words as needed, bit ``plane * outputs + s`` is that plane
+       of place s's.
     2. Chunk by chunk, in each plane by plane, the lowest first, in each place by place, a word. Lookup j is bits ``j * k`` to
        ``(j + 1) * k - 1`` of a unit's part: its entry of the half table, and whether that is negated (``sim.lookup.recoded``).
     3. Scales. Of a unit, bit ``8 * s + i`` is bit 7 - i of place s's: in the order of use.

@@ -16,8 +16,8 @@ from sim.families.contract import Successive, Times, Weights
 class LookupLaw:
     """Times of successive commands; steps are lookups.
 
-    A group takes a cycle for each of its words of weights, after a pause if that is less than the scaling of the results before it.
-    Groups, tiles and commands follow each other without a gap.
+    A group takes a cycle for each of its words of weights, after a pause if that is less than the scaling of the results before
+    it. Groups, tiles and commands follow each other without a gap.
     """
 
     def __init__(self, array: LookupArray):

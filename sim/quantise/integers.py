@@ -69,8 +69,8 @@ def asymmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact")
     zero point of ``bits`` bits is enough. A block of zeros has scale 1 and zero point 0; of a range too wide for any scale the
     lower end is kept.
 
-    A format with 8-bit scales has codes and zero points chosen by scales that are not rounded, as for ``symmetric``; where both ends
-    of the range lie in the middle between two codes the scale is a little smaller, so that the outermost codes are used.
+    A format with 8-bit scales has codes and zero points chosen by scales that are not rounded, as for ``symmetric``; where both
+    ends of the range lie in the middle between two codes the scale is a little smaller, so that the outermost codes are used.
 
     Parameters
     ----------
@@ -117,7 +117,8 @@ def asymmetric(format: Format, matrix: np.ndarray, *, arithmetic: str = "exact")
 def bipolar(format: Format, matrix: np.ndarray) -> Quantised:
     """The nearest odd integer of ``x / scale`` with ``scale = largest magnitude / (2**bits - 1)``; ties go to the lower one.
 
-    There is no 0: a block of zeros has scale 0. 8-bit scales are rounded as for ``symmetric``. Integers that are there already convert without loss: ``from_signed``.
+    There is no 0: a block of zeros has scale 0. 8-bit scales are rounded as for ``symmetric``. Integers that are there already
+    convert without loss: ``from_signed``.
 
     Reference
     ---------

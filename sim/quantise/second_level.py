@@ -35,7 +35,7 @@ def with_scales(
     offsets: np.ndarray | None = None,
     arithmetic: str = "exact",
 ) -> Quantised:
-    """The matrix of codes whose blocks have ``scales`` [rows or 1, blocks]; as ``multiples`` where the format has 8-bit scales."""
+    """The matrix of codes whose blocks have ``scales`` [rows or 1, blocks]: as ``multiples``, if the format's have 8 bits."""
     outer = None
     if format.scale == "int8":
         scales, outer = multiples(scales, arithmetic)
