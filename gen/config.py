@@ -300,11 +300,19 @@ def _mistake(model: type[BaseModel], error: Mapping[str, Any]) -> Mistake:
         return Mistake(path, error["input"], f"unknown key; {f'did you mean {near[0]}? ' if near else ''}"
                        f"allowed are {', '.join(keys)}")  # fmt: skip
     if error["type"] == "value_error":
-        return Mistake(path, error["input"], error["msg"].removeprefix("Value error, "))
+        text, given = error["msg"].removeprefix("Value error, "), error["input"]
+        return Mistake(path, _named(_schema_at(model, error["loc"]), given, text), text)
     must = f"must be {allowed(_schema_at(model, error['loc']))}"
     if error["type"] == "missing":
         return Mistake(path, _MISSING, f"is missing; {must}")
     return Mistake(path, error["input"], must)
+
+
+def _named(part: Mapping[str, Any], given: Any, text: str) -> Any:
+    """Of a table (with its JSON schema) the keys that ``text`` names, in that order, with their values; or ``given``."""
+    keys = part.get("properties", {})
+    named = [word for word in dict.fromkeys(re.findall(r"\w+", text)) if word in keys]
+    return {key: given.get(key, keys[key].get("default")) for key in named} if named else given
 
 
 def _schema_at(model: type[BaseModel], place: Iterable[str | int]) -> dict[str, Any]:
@@ -367,7 +375,7 @@ class _Rules:
         try:
             return family(family.Config.model_validate(array), data_bytes=width[0] // 8).geometry
         except ValueError as error:
-            return Mistake("array", array, str(error))
+            return Mistake("array", _named(family.Config.model_json_schema(), array, str(error)), str(error))
 
     def _good(self, *paths: str) -> list[Any] | None:
         """The values at ``paths``, or None when one of them is a mistake already."""
@@ -404,13 +412,15 @@ class _Rules:
 
     def _against(self, g: Geometry) -> Iterator[Mistake]:
         """Rules between the array and what is around it."""
-        if (good := self._good("output.lanes")) and g.columns % good[0]:
-            yield Mistake("output.lanes", good[0], f"must divide the array's {g.columns} columns")
-        if (good := self._good("memory.accumulators")) and good[0] < 2 * g.tile_rows:
+        if (good := self._good("output.lanes")) and g.banks % good[0]:
+            banks = f" / {g.spread} = {g.banks} banks of accumulators" if g.spread > 1 else ""
+            yield Mistake("output.lanes", good[0], f"must divide the array's {g.columns} columns{banks}")
+        if (good := self._good("memory.accumulators")) and good[0] < 2 * g.accumulator_tile:
+            times = f", {g.spread} times each" if g.spread > 1 else ""
             yield Mistake(
                 "memory.accumulators",
                 good[0],
-                f"must be at least {2 * g.tile_rows}: two halves of {g.tile_rows} tile rows",
+                f"must be at least {2 * g.accumulator_tile}: two halves of {g.tile_rows} tile rows{times}",
             )
         if (good := self._good("memory.parameters")) and good[0] < g.columns:
             yield Mistake("memory.parameters", good[0], f"must be at least the array's {g.columns} columns")

@@ -1,4 +1,4 @@
-"""What an accelerator is, as plain data: configuration, sizes, ports, registers, instructions, tools."""
+"""What an accelerator is, as plain data: configuration, sizes, formats, ports, registers, instructions, tools."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ def describe(config: Config) -> dict[str, Any]:
         "configuration": config.model_dump(),
         "digest": config.digest,
         "parameters": asdict(config.design()),
+        "variants": [
+            {"number": number, "activations": activations.name, "weights": weights.name}
+            for number, (activations, weights) in enumerate(config.instance.pairs)
+        ],
         "register_map": registers.describe(),
         "instruction_set": isa.describe(),
     }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from gen import config
+from gen.families.bit_serial import BitSerialFamily
 from hw.array.bit_serial.geometry import SPECIAL_VALUES, BitSerial
 from hw.pe.bit_serial import (
     BitSerialChain,
@@ -84,9 +85,9 @@ def bits(number: int) -> str:
 
 
 def _preset(name: str) -> BitSerial:
-    array = config.load(name).instance.array  # type: ignore[attr-defined]
-    assert isinstance(array, BitSerial)
-    return array
+    family = config.load(name).instance
+    assert isinstance(family, BitSerialFamily)
+    return family.array
 
 
 def elements() -> str:

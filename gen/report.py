@@ -72,16 +72,21 @@ def breakdown(counters: Mapping[str, int]) -> list[dict[str, Any]]:
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None, numbers: int = 0
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str | None = None,
+    numbers: int = 0,
+    wrapped: Sequence[str] = (),
 ) -> Table:
-    """A table whose last ``numbers`` columns are numbers. Only the last column may be broken into lines."""
+    """A table whose last ``numbers`` columns are numbers. Only the last column and ``wrapped`` may be broken into lines."""
     result = Table(title=title, title_justify="left")
     for place, column in enumerate(columns):
         right = place >= len(columns) - numbers
         result.add_column(
             column,
             justify="right" if right else "left",
-            no_wrap=right or place < len(columns) - 1,
+            no_wrap=right or (place < len(columns) - 1 and column not in wrapped),
             overflow="fold",
         )
     for row in rows:

@@ -292,9 +292,8 @@ def check_width(layer: str, x: Operand, w: Operand) -> None:
     """That no sum of integers, whole or in part, can leave int32, whatever the signs of the activations.
 
     The bound of a feature is ``max |x| * sum over k of |w[k]| * scale[k]``, and must be below 2**31. With activations of 8 bits
-    (up to 127) and blocks whose scales are 255 it is so up to a K of 2**31 / (127 * 255 * largest |w|): 522 for ``int8-s8``,
-    2139 for ``int6-s8``, 4420 for ``int5-s8``, 9473 for ``int4-s8``, 4144 for ``fp4-mixed-s8``, 11051 for ``fp3-mixed-s8``.
-    Real weights are mostly far from the largest, so that most layers of a larger K pass.
+    (up to 127) and blocks whose scales are 255 it is so up to a K of 2**31 / (127 * 255 * largest |w|); docs/bit_serial.md has
+    that of each format. Real weights are mostly far from the largest, so that most layers of a larger K pass.
 
     Raises ``RequestError``, which names the first feature and its bound.
     """

@@ -35,7 +35,7 @@ class Geometry:
     tile_rows: int
     """Rows of M in a row tile."""
     columns: int
-    """Features of N in a column tile; also the lanes of the accumulators."""
+    """Features of N in a column tile."""
     tile_depth: int
     """Steps of K in a depth tile."""
     activation_bytes: int
@@ -66,6 +66,11 @@ class Geometry:
     def banks(self) -> int:
         """Banks of accumulators."""
         return self.columns // self.spread
+
+    @property
+    def accumulator_tile(self) -> int:
+        """Rows of every bank that the results of a row tile of a column tile take."""
+        return self.spread * self.tile_rows
 
     @property
     def accumulate(self) -> int:
@@ -105,11 +110,11 @@ class Design:
     activation_words: int
     weight_words: int
     accumulator_rows: int
-    """Rows of accumulators per column, both halves together; even. The upper half starts at accumulator_rows // 2."""
+    """Rows of an accumulator bank, both halves together; even. The upper half starts at accumulator_rows // 2."""
     parameter_entries: int
     """Output features whose bias, multiplier and shift fit on chip."""
     output_lanes: int
-    """Results that STORE takes per cycle; divides columns, and output_lanes * 4 <= data_bytes."""
+    """Results that STORE takes per cycle; divides banks, and output_lanes * 4 <= data_bytes."""
     queue_depth: int = 8
     """Instructions that each of the three queues holds behind the one that it hands to its unit; 0: none, and that one alone."""
     prefetch: int = FETCH_BUFFER

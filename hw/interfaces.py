@@ -103,7 +103,7 @@ def mover_members(design: Design) -> dict:
 
 
 def accumulators_read(design: Design) -> Signature:
-    """STORE's side of the accumulators, seen from STORE: a row of all columns, ``hw.timing.ACCUMULATOR_READ`` cycles later.
+    """STORE's side of the accumulators, seen from STORE: a row of all banks, ``hw.timing.ACCUMULATOR_READ`` cycles later.
 
     ``active`` says that the half of ``address`` is in use.
     """
@@ -111,7 +111,7 @@ def accumulators_read(design: Design) -> Signature:
         {
             "active": Out(1),
             "address": Out(ceil_log2(design.accumulator_rows)),
-            "data": In(data.ArrayLayout(32, design.geometry.columns)),
+            "data": In(data.ArrayLayout(32, design.geometry.banks)),
         }
     )
 
@@ -119,8 +119,8 @@ def accumulators_read(design: Design) -> Signature:
 def results(design: Design) -> Signature:
     """Results as they leave an array, seen from the array.
 
-    ``valid``, ``address`` (accumulator row), ``accumulate`` and ``last`` are those of column 0; ``data[c]``, int32 or
-    the pattern of a float32 (``Geometry.sums``), comes ``c`` cycles later. ``last``: a command has ended; an EXECUTE with its
+    ``valid``, ``address`` (accumulator row), ``accumulate`` and ``last`` are those of bank 0; ``data[b]``, int32 or
+    the pattern of a float32 (``Geometry.sums``), comes ``b`` cycles later. ``last``: a command has ended; an EXECUTE with its
     last result, a CONFIGURE without a result, hence without ``valid``. Never stalled.
     """
     return Signature(
@@ -129,7 +129,7 @@ def results(design: Design) -> Signature:
             "address": Out(ceil_log2(design.accumulator_rows)),
             "accumulate": Out(1),
             "last": Out(1),
-            "data": Out(data.ArrayLayout(32, design.geometry.columns)),
+            "data": Out(data.ArrayLayout(32, design.geometry.banks)),
         }
     )
 

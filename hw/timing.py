@@ -65,7 +65,7 @@ STORE_START = 5
 """STORE's command handshake to the first step: the first group of results that is read."""
 
 STORE_SELECT = 1
-"""A row of accumulators to the group of columns chosen from it."""
+"""A row of accumulators to the group of banks chosen from it."""
 
 REQUANTISE = 10
 """Accumulator and parameters to the result: bias, product (limbs in two, middle, low, high), shift in three, saturation."""

@@ -157,16 +157,17 @@ def group_sum(
     Parameters
     ----------
     activations, sign, exponent, man
-        As for :func:`dot`; they broadcast.
+        As for :func:`dot`; they broadcast, but each has all slices.
     significance
         [slices], 0 to 6.
     """
     check_rounding(rounding)
-    places, products = dot(activations, sign, exponent, man, rounding=rounding)
-    shape = products.shape[:-1]
+    operands = [np.asarray(one) for one in (activations, sign, exponent, man)]
+    shape = np.broadcast_shapes(*(one.shape for one in operands))[:-2]
     total = Sum(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
     for step, power in enumerate(significance):
-        total = add(total, places[..., step], products[..., step], int(power), rounding=rounding)
+        places, product = dot(*(one[..., step, :] for one in operands), rounding=rounding)
+        total = add(total, places, product, int(power), rounding=rounding)
     return mantissa(total, rounding=rounding)
 
 

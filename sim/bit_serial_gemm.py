@@ -9,7 +9,7 @@ import numpy as np
 
 from hw.formats import Operand
 from sim import bit_serial
-from sim.bit_serial_fp16 import Sum, add, dot, float32, mantissa
+from sim.bit_serial_fp16 import Sum, float32, group_sum
 
 FEATURES = 64
 """Features that are worked on together: what keeps intermediate arrays small."""
@@ -52,15 +52,13 @@ def group_results(
 
 
 def _group(x: np.ndarray, terms: np.ndarray, lanes: int, rounding: str) -> Sum:
-    shape = (x.shape[0], terms.shape[1])
-    total = Sum(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
-    for first in range(0, x.shape[1], lanes):
-        activations = x[:, None, first : first + lanes]
-        # [terms, 4, N, lanes]
-        for sign, exponent, man, significance in terms[first : first + lanes].transpose(2, 3, 1, 0):
-            places, product = dot(activations, sign, exponent, man, rounding=rounding)
-            total = add(total, places, product, int(significance.flat[0]), rounding=rounding)
-    return mantissa(total, rounding=rounding)
+    _, features, count, _ = terms.shape
+    activations = x.reshape(len(x), 1, -1, lanes).repeat(count, axis=2)
+    # Each [N, slices * terms, lanes].
+    sign, exponent, man, significance = (
+        terms.reshape(-1, lanes, features, count, 4).transpose(4, 2, 0, 3, 1).reshape(4, features, -1, lanes)
+    )
+    return group_sum(activations, sign, exponent, man, significance[0, :, 0], rounding=rounding)
 
 
 def gemm(x: Operand, w: Operand, *, lanes: int, group: int, floating: bool, rounding: str) -> np.ndarray:

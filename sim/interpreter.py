@@ -111,7 +111,7 @@ class _Machine:
             Destination.PARAMETERS: np.full(design.parameter_entries * PARAMETER_BYTES, UNTOUCHED, np.uint8),
         }
         kind = np.dtype(g.sums)
-        self._accumulators = np.full((design.accumulator_rows, g.columns), UNTOUCHED, np.int32).view(kind)
+        self._accumulators = np.full((design.accumulator_rows, g.banks), UNTOUCHED, np.int32).view(kind)
         self._settings = [0] * g.settings
         self._tokens = [0] * len(Token)
         self._limits = _implemented_bits(design)
@@ -186,7 +186,7 @@ class _Machine:
         last_weight = (
             f.weights_address + f.column_tiles * self._model.weight_words(f.variant, f.depth_tiles) - 1
         )
-        last_row = f.accumulators_address + f.column_tiles * rows - 1
+        last_row = f.accumulators_address + f.column_tiles * g.spread * rows - 1
         if (
             last_activation >= d.activation_words
             or last_weight >= d.weight_words
@@ -201,11 +201,12 @@ class _Machine:
             self._scratchpads[Destination.WEIGHTS],
             self._settings,
         ).reshape(-1, rows, f.column_tiles * g.columns)
-        for n in range(f.column_tiles):
+        # As if a tile were ``spread`` tiles of ``banks`` features.
+        for n in range(f.column_tiles * g.spread):
             start = f.accumulators_address + n * rows
             accumulators = self._accumulators[start : start + rows]
             accumulate = f.accumulate
-            for result in results[:, :, n * g.columns : (n + 1) * g.columns]:
+            for result in results[:, :, n * g.banks : (n + 1) * g.banks]:
                 # int32 wraps, float32 is rounded after every addition.
                 accumulators[:] = accumulators + result if accumulate else result
                 accumulate = 1
@@ -216,15 +217,16 @@ class _Machine:
     def _store(self, f: Instruction) -> None:
         g, d = self._design.geometry, self._design
         features = np.arange(f.columns)
-        tiles = features // g.columns
+        tiles = features // g.banks
         if f.accumulators_address + int(tiles[-1]) * f.accumulators_stride + f.rows > d.accumulator_rows:
             raise _Fault(Error.LOCAL)
         requantised = f.variant == OutputMode.REQUANTISED
-        if requantised and f.parameters_address + f.columns > d.parameter_entries:
+        past = f.parameters_address + f.columns > d.parameter_entries
+        if requantised and (past or f.parameters_address % d.output_lanes):
             raise _Fault(Error.LOCAL)
         for row in range(f.rows):
             bank_rows = f.accumulators_address + tiles * f.accumulators_stride + row
-            values = self._accumulators[bank_rows, features % g.columns]
+            values = self._accumulators[bank_rows, features % g.banks]
             if requantised:
                 data = self._scaled(values, f.parameters_address).view(np.uint8)
             else:

@@ -18,8 +18,8 @@ from hw.design import Design, Geometry
 from hw.formats import INT8, Format, Operand
 
 
-def geometry(*, rows: int, columns: int, data_bytes: int, stationary: bool) -> Geometry:
-    """Of a systolic array: ``stationary`` weights, or outputs."""
+def geometry(*, rows: int, columns: int, data_bytes: int, stationary: bool, spread: int = 1) -> Geometry:
+    """Of a systolic array: ``stationary`` weights, or outputs; ``spread`` features to a bank of accumulators."""
     weight_bytes = 1
     while weight_bytes < min(columns, data_bytes):
         weight_bytes *= 2
@@ -31,6 +31,7 @@ def geometry(*, rows: int, columns: int, data_bytes: int, stationary: bool) -> G
     return Geometry(
         tile_rows=1 if stationary else rows,
         columns=columns,
+        spread=spread,
         tile_depth=rows if stationary else 1,
         activation_bytes=word,
         weight_bytes=weight_bytes,
@@ -141,8 +142,12 @@ class Reference(Family):
     Config = ArrayConfig
     pairs = PAIRS
 
-    def __init__(self, *, rows: int, columns: int, data_bytes: int, stationary: bool) -> None:
-        self._shape = geometry(rows=rows, columns=columns, data_bytes=data_bytes, stationary=stationary)
+    def __init__(
+        self, *, rows: int, columns: int, data_bytes: int, stationary: bool, spread: int = 1
+    ) -> None:
+        self._shape = geometry(
+            rows=rows, columns=columns, data_bytes=data_bytes, stationary=stationary, spread=spread
+        )
         super().__init__(ArrayConfig(), data_bytes=data_bytes)
 
     def _geometry(self) -> Geometry:

@@ -19,6 +19,7 @@ from sim.rescale import rescale
 def design(
     *,
     columns=8,
+    spread=1,
     data_bytes=8,
     lanes=2,
     address_width=32,
@@ -37,6 +38,7 @@ def design(
         weight_bytes=data_bytes,
         weight_words=1,
         sums=sums,
+        spread=spread,
     )
     return Design(
         geometry=geometry,
@@ -104,7 +106,7 @@ class Bench:
         self.accumulators = [
             [
                 generator.randint(-(1 << 31), (1 << 31) - 1) >> generator.choice([0, 12, 24])
-                for _ in range(d.geometry.columns)
+                for _ in range(d.geometry.banks)
             ]
             for _ in range(d.accumulator_rows)
         ]
@@ -153,13 +155,13 @@ class Bench:
     def expected(self, fields):
         """Bytes by address that a command must write; the golden model of STORE."""
         d, result = self.design, {}
-        columns = d.geometry.columns
+        banks = d.geometry.banks
         for row in range(fields["rows"]):
             place = fields["memory_address"] + row * fields["memory_stride"]
             for n in range(fields["columns"]):
                 value = self.accumulators[
-                    fields["accumulators_address"] + n // columns * fields["accumulators_stride"] + row
-                ][n % columns]
+                    fields["accumulators_address"] + n // banks * fields["accumulators_stride"] + row
+                ][n % banks]
                 for byte in self._result(value, fields["parameters_address"] + n, fields["variant"]):
                     result[place] = byte
                     place += 1
@@ -237,7 +239,7 @@ class Bench:
 
     def _row(self, address):
         if address >= self.design.accumulator_rows:
-            return [0] * self.design.geometry.columns
+            return [0] * self.design.geometry.banks
         return [value & 0xFFFFFFFF for value in self.accumulators[address]]
 
     def _entries(self, group):

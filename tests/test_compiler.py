@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,16 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from gen.compiler import GUARD, DoesNotFit, Program, compile_gemm
 from gen.compiler.check import problems
 from gen.errors import RequestError
-from gen.families import FAMILIES, Family, load_family
-from gen.families.contract import ArrayConfig
-from hw.control.isa import INSTRUCTION_BYTES, Opcode, OutputMode, Token, assemble
+from gen.families import Family
+from hw.control.isa import INSTRUCTION_BYTES, Opcode, OutputMode
 from hw.design import Design
-from hw.formats import INT8, Format, Operand
+from hw.formats import Format, Operand
 from sim import golden
 from sim.interpreter import run
 from tests.reference_array import PAIRS, Reference, design
@@ -84,8 +81,10 @@ def chips(draw: st.DrawFn) -> tuple[Design, Family]:
     stationary = draw(st.booleans())
     rows = draw(st.sampled_from([1, 2, 4, 8, 16] if stationary else [1, 2, 3, 5, 8, 16]))
     columns = draw(st.sampled_from([1, 2, 3, 4, 6, 8, 12, 16]))
+    spread = draw(st.sampled_from([spread for spread in (1, 2, 3, 4) if columns % spread == 0]))
     width = draw(st.sampled_from([4, 8, 16, 64]))
-    family = Reference(rows=rows, columns=columns, data_bytes=width, stationary=stationary)
+    family = Reference(rows=rows, columns=columns, data_bytes=width, stationary=stationary, spread=spread)
+    banks = columns // spread
     small = st.sampled_from([256, 512, 1024, 4096, 65536])
     chip = design(
         family,
@@ -93,6 +92,7 @@ def chips(draw: st.DrawFn) -> tuple[Design, Family]:
         weights=draw(small),
         accumulators=draw(st.sampled_from([2, 8, 32, 64, 1024])),
         parameters=draw(st.sampled_from([16, 32, 256])),
+        lanes=draw(st.sampled_from([n for n in (1, 2, 4, 8, 16) if banks % n == 0 and 4 * n <= width])),
     )
     return chip, family
 
@@ -305,6 +305,32 @@ def test_the_size_named_is_enough() -> None:
     verify(chip, family, compile_gemm(chip, family, 16, 64, 32, mode=REQUANTISED))
 
 
+def test_features_that_share_a_bank_take_rows_of_it_each() -> None:
+    family = Reference(rows=4, columns=6, data_bytes=8, stationary=False, spread=3)
+    with pytest.raises(DoesNotFit, match="accumulators must be at least 24 rows for this array, not 16"):
+        compile_gemm(design(family, accumulators=16), family, 4, 8, 6)
+    for rows, tiles in ((24, 1), (26, 1), (48, 2)):
+        chip = design(family, accumulators=rows)
+        program = compile_gemm(chip, family, 4, 8, 24)
+        verify(chip, family, program)
+        assert max(group.tiles[1] - group.tiles[0] for group in program.tiling.groups) == tiles
+
+
+@pytest.mark.parametrize(("width", "lanes"), [(8, 2), (64, 16)])
+def test_parameters_begin_where_store_can_take_them(width: int, lanes: int) -> None:
+    """Groups of features that are no multiple of the lanes, loaded anew for every M tile."""
+    family = Reference(rows=4, columns=3 * lanes, data_bytes=width, stationary=False)
+    chip = design(family, activations=1024, accumulators=8, parameters=8 * lanes, lanes=lanes)
+    program = compile_gemm(chip, family, 13, 90, 9 * lanes + 1, mode=REQUANTISED)
+    verify(chip, family, program)
+    stores = [one for one in program.instructions if one.opcode is Opcode.STORE]
+    assert any(one.columns % lanes for one in stores[:-1])
+    assert not any(one.parameters_address % lanes for one in stores)
+    wrong = next(i for i, one in enumerate(program.instructions) if one.opcode is Opcode.STORE)
+    found = problems(chip, family.model(), mutated(program, wrong, parameters_address=1))
+    assert any("takes parameters from the middle of a group of lanes" in line for line in found)
+
+
 def test_every_size_that_is_too_small_is_named() -> None:
     chip = design(STANDARD, activations=8, weights=8, accumulators=2, parameters=1)
     with pytest.raises(DoesNotFit) as refusal:
@@ -390,145 +416,3 @@ def test_formats_are_chosen_by_name() -> None:
     message = f"formats int8 x blocks .*: must be one of {pairs} for this array"
     with pytest.raises(RequestError, match=message):
         compile_gemm(chip, STANDARD, 1, 1, 1, formats=("int8", "blocks"))
-
-
-# Families -------------------------------------------------------------------------------------------------------
-
-
-def test_the_registry() -> None:
-    assert load_family("systolic").name == "systolic"
-    assert set(FAMILIES) >= {"systolic"}
-    with pytest.raises(ValueError, match=r"family must be one of .*systolic.*, not 'optical'"):
-        load_family("optical")
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_a_family_takes_its_own_configuration_only(name: str) -> None:
-    kind = load_family(name)
-    assert kind.activations
-    assert kind.weights
-    assert kind.summary
-    with pytest.raises(TypeError, match=f"config of family {name} must be a"):
-        kind(ArrayConfig(), data_bytes=8)
-    with pytest.raises(ValueError, match="data_bytes must be 4, 8, 16, 32 or 64, not 12"):
-        kind(kind.Config(), data_bytes=12)
-
-
-@pytest.mark.parametrize("dataflow", ["output-stationary", "weight-stationary"])
-@pytest.mark.parametrize(
-    ("rows", "columns", "width"), [(8, 8, 8), (4, 3, 8), (16, 12, 8), (2, 5, 64), (1, 1, 4)]
-)
-def test_the_systolic_family_agrees_with_the_reference(
-    rows: int, columns: int, width: int, dataflow: str
-) -> None:
-    kind = load_family("systolic")
-    array = kind(kind.Config(rows=rows, columns=columns, dataflow=dataflow), data_bytes=width)
-    same = Reference(rows=rows, columns=columns, data_bytes=width, stationary=dataflow == "weight-stationary")
-    assert replace(array.geometry, variants=len(PAIRS), settings=2) == same.geometry
-    assert array.model().weight_words(0, 5) == same.model().weight_words(0, 5)
-    drawn = codes(np.random.default_rng(0), INT8, (13, 2 * columns + 1))
-    w = Operand(format=INT8, codes=drawn, depth_axis=0)
-    assert np.array_equal(array.pack_weights(w), same.pack_weights(w))
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [{"rows": 0}, {"rows": 65}, {"columns": 0}, {"columns": 65}, {"rows": "8"}, {"size": 8}, {"dataflow": "none"},
-     {"rows": 6, "dataflow": "weight-stationary"}],
-    ids=str,
-)  # fmt: skip
-def test_bounds_of_the_systolic_configuration(keys: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError):
-        load_family("systolic").Config(**keys)
-
-
-@pytest.mark.parametrize("dataflow", ["output-stationary", "weight-stationary"])
-@pytest.mark.parametrize("shape", [(1, 70, 40), (13, 33, 21), (30, 130, 9)], ids=str)
-def test_programs_on_the_systolic_model(shape: tuple[int, int, int], dataflow: str) -> None:
-    kind = load_family("systolic")
-    family = kind(kind.Config(rows=8, columns=6, dataflow=dataflow), data_bytes=8)
-    for memory in ({}, TINY):
-        chip = design(family, **memory, lanes=2)
-        verify(chip, family, compile_gemm(chip, family, *shape, mode=REQUANTISED))
-
-
-# The checker: it must find what it is there for -----------------------------------------------------------------
-
-
-def mutated(program: Program, index: int, **changes: int) -> bytes:
-    one = program.instructions[index]
-    fields = {name: value for name, value in one.values.items() if name != "opcode"} | changes
-    word = assemble(one.opcode, **fields)
-    return (
-        program.binary[: index * INSTRUCTION_BYTES] + word + program.binary[(index + 1) * INSTRUCTION_BYTES :]
-    )
-
-
-def test_the_checker_finds_every_missing_token() -> None:
-    """Seeded faults: a wait left out, a post left out, one after the other through a whole program."""
-    chip = design(STANDARD, **TINY)
-    program = compile_gemm(chip, STANDARD, 20, 100, 24, mode=REQUANTISED)
-    tried = 0
-    for index, one in enumerate(program.instructions):
-        for field in ("wait", "post"):
-            for token in Token:
-                if getattr(one, field) >> token & 1:
-                    faulty = mutated(program, index, **{field: getattr(one, field) & ~(1 << token)})
-                    assert problems(chip, STANDARD.model(), faulty), (index, field, token.name)
-                    tried += 1
-    assert tried > 100
-
-
-@pytest.mark.parametrize(
-    ("opcode", "changes", "complaint"),
-    [
-        (Opcode.LOAD, {"local_address": 64}, "past the end of activations"),
-        (Opcode.EXECUTE, {"accumulators_address": 9}, "crosses the end of its half"),
-        (Opcode.EXECUTE, {"activations_address": 60}, "reads past the end of activations"),
-        (Opcode.EXECUTE, {"accumulate": 1}, "adds to accumulators that nothing has written"),
-        (Opcode.STORE, {"accumulators_address": 8}, "stores accumulators that nothing has written"),
-    ],
-)
-def test_the_checker_finds_wrong_addresses(opcode: Opcode, changes: dict[str, int], complaint: str) -> None:
-    chip = design(STANDARD, **TINY)
-    program = compile_gemm(chip, STANDARD, 16, 32, 8)
-    index = next(i for i, one in enumerate(program.instructions) if one.opcode is opcode)
-    assert any(
-        complaint in line for line in problems(chip, STANDARD.model(), mutated(program, index, **changes))
-    )
-
-
-def test_the_checker_finds_a_token_that_may_overflow() -> None:
-    chip = design(STANDARD)
-    ready = 1 << Token.WEIGHTS_READY
-    loads = [
-        assemble(Opcode.LOAD, variant=1, local_address=i, row_bytes=8, rows=1, post=ready) for i in range(16)
-    ]
-    executes = [
-        assemble(Opcode.EXECUTE, wait=ready, weights_address=i, row_tiles=1, column_tiles=1, depth_tiles=1)
-        for i in range(16)
-    ]
-
-    def found(order: list[bytes]) -> list[str]:
-        return problems(chip, STANDARD.model(), b"".join(order))
-
-    assert found(loads[:15] + executes[:15]) == []
-    assert any("more than 15 times" in line for line in found(loads + executes))
-    # In program order each is taken at once, but nothing keeps the LOADs from running ahead.
-    assert any(
-        "more than 15 times" in line
-        for line in found([one for pair in zip(loads, executes, strict=True) for one in pair])
-    )
-
-
-def test_the_checker_finds_waits_before_posts() -> None:
-    chip = design(STANDARD)
-    execute = assemble(
-        Opcode.EXECUTE, wait=1 << Token.WEIGHTS_READY, row_tiles=1, column_tiles=1, depth_tiles=1
-    )
-    load = assemble(Opcode.LOAD, variant=1, row_bytes=8, rows=1, post=1 << Token.WEIGHTS_READY)
-    assert problems(chip, STANDARD.model(), load + execute) == []
-    assert any(
-        "no instruction before it" in line for line in problems(chip, STANDARD.model(), execute + load)
-    )
-    assert any("left at the end" in line for line in problems(chip, STANDARD.model(), load))

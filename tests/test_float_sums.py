@@ -25,8 +25,12 @@ from tests.reference_array import Reference, design
 RAW, REQUANTISED = OutputMode
 
 
-def family(rows: int = 2, columns: int = 3, data_bytes: int = 4, stationary: bool = False) -> FloatReference:
-    return FloatReference(rows=rows, columns=columns, data_bytes=data_bytes, stationary=stationary)
+def family(
+    rows: int = 2, columns: int = 3, data_bytes: int = 4, stationary: bool = False, spread: int = 1
+) -> FloatReference:
+    return FloatReference(
+        rows=rows, columns=columns, data_bytes=data_bytes, stationary=stationary, spread=spread
+    )
 
 
 def computed(array, chip, sizes, mode, seed=1, **options):
@@ -47,14 +51,17 @@ def computed(array, chip, sizes, mode, seed=1, **options):
     st.tuples(st.integers(1, 9), st.integers(1, 90), st.integers(1, 9)),
     st.sampled_from(OutputMode),
     st.booleans(),
+    st.sampled_from([1, 3]),
     st.sampled_from([128, 1024]),
     st.integers(0, 127),
     st.integers(0, 2**32 - 1),
 )
-def test_interpreted_programs_equal_the_golden_model(sizes, mode, stationary, activations, offset, seed):
+def test_interpreted_programs_equal_the_golden_model(
+    sizes, mode, stationary, spread, activations, offset, seed
+):
     """Bit for bit, whatever the tiling; results of two bytes at any address."""
-    array = family(rows=4 if stationary else 3, stationary=stationary)
-    chip = design(array, activations=activations, weights=512, accumulators=16, parameters=16)
+    array = family(rows=4 if stationary else 3, stationary=stationary, spread=spread)
+    chip = design(array, activations=activations, weights=512, accumulators=16 * spread, parameters=16)
     got, wanted, _ = computed(array, chip, sizes, mode, seed, alignment={"output": offset})
     assert got.dtype == (np.float32 if mode is RAW else np.float16)
     assert mismatch(got, wanted) is None

@@ -184,33 +184,14 @@ class FrontRules(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         self._join(m)
-        dut, now, array, halt, halted = (
-            self._sequencer,
-            self.now,
-            self._array,
-            self._sequencer.halt,
-            self.halted,
-        )
-        terms = chosen(now.variant, array, lambda one: one.terms)
+        dut, now, array = self._sequencer, self.now, self._array
+        halt, halted = dut.halt, self.halted
         executes = ~dut.plan.payload.command.configure
-        due, under_way, active = (
-            Signal(),
-            Signal(),
-            Signal(),
-        )  # given; its first group has begun; a group goes on
-        term, slice_, word, row, column = Signal(2), Signal(1), Signal(4), Signal(2), Signal(2)
-        apart, waits = Signal(range(64), init=63), Signal(range(64))
+        # Given; its first group has begun; a group goes on.
+        due, under_way, active = Signal(), Signal(), Signal()
         fresh = dut.group & ~under_way
-        left = now.depth_tiles - word
-        words = Mux(
-            left < array.group_words, left, array.group_words
-        )  # of the group that begins or is to begin
-        missing = (array.least - words * array.slices * terms)[:8].as_signed()
-        pause = Mux(missing > 0, missing, 0)
-        slice_end = term == terms - 1
-        word_end = slice_end & slice_
-        tile_end = word_end & (word == now.depth_tiles - 1)
-        group_end = tile_end | (word_end & (word[:2] == 3))
+        term, slice_, word, row, column = at = Signal(2), Signal(1), Signal(4), Signal(2), Signal(2)
+        tile_end, group_end = self._walk(m, *at)
         final = (row == now.row_tiles - 1) & (column == now.column_tiles - 1)
         # A halt lets out what has come of a sum.
         dropped = dut.halt & dut.step
@@ -223,21 +204,7 @@ class FrontRules(Elaboratable):
             due.eq(((self.given & executes) | (due & ~fresh)) & ~halt),
             under_way.eq((fresh | under_way) & ~ends & ~halt),
             active.eq((dut.group | active) & ~last & ~halt),
-            apart.eq(Mux(last, 1, apart + (apart != 63))),
-            waits.eq(Mux(self.given, 1, waits + (waits != 63))),
         ]
-        with m.If(self.given):
-            m.d.sync += [term.eq(0), slice_.eq(0), word.eq(0), row.eq(0), column.eq(0)]
-        with m.Elif(dut.step):
-            m.d.sync += term.eq(Mux(slice_end, 0, term + 1))
-            with m.If(slice_end):
-                m.d.sync += slice_.eq(~slice_)
-            with m.If(word_end):
-                m.d.sync += word.eq(Mux(tile_end, 0, word + 1))
-            with m.If(tile_end):
-                m.d.sync += row.eq(row + 1)
-                with m.If(row == now.row_tiles - 1):
-                    m.d.sync += [row.eq(0), column.eq(column + 1)]
         configures = previous(m, self.given & ~executes, "configures")
         m.d.comb += [
             # A command is taken when the one before it ends; a CONFIGURE ends at once.
@@ -261,12 +228,6 @@ class FrontRules(Elaboratable):
             Assert(implies(dut.step, dut.first_group == (word < array.group_words))),
             Assert(implies(dut.step, dut.fresh == ((row == 0) & (column == 0)))),
             Assert(implies(dut.group & dut.first_group & ~dut.fresh, dut.again == (row != 0))),
-            # Each begins at its time, and groups end far enough from each other.
-            Assert(implies(due & ~halted, Mux(dut.group, waits == 1 + pause, waits <= pause))),
-            Assert(
-                implies(under_way & ~active & ~halted, Mux(dut.group, apart == 1 + pause, apart <= pause))
-            ),
-            Assert(implies(last, apart >= array.least)),
             # A halt leaves nothing.
             Assert(
                 implies(halted, ~(dut.step | dut.slice | dut.word | dut.group | dut.running & ~configures))
@@ -274,11 +235,52 @@ class FrontRules(Elaboratable):
             Cover(ends & tile_end & final & (now.row_tiles == 2)),
             Cover(ends & tile_end & final & (now.column_tiles == 2)),
             Cover(ends & tile_end & (now.depth_tiles > array.group_words) & (now.row_tiles == 1)),
-            Cover(fresh & (waits == 1) & (apart == 1)),
             Cover(ends & ~final & stopped),
         ]
+        self._times(m, word, fresh, last, due & ~halted, under_way & ~active & ~halted)
         self._words_in_turn(m)
         return m
+
+    def _walk(self, m: Module, term, slice_, word, row, column) -> tuple[Value, Value]:
+        """Steps over terms, slices, words, rows and columns in that order; whether a tile ends, and a group."""
+        dut, now = self._sequencer, self.now
+        slice_end = term == chosen(now.variant, self._array, lambda one: one.terms) - 1
+        word_end = slice_end & slice_
+        tile_end = word_end & (word == now.depth_tiles - 1)
+        with m.If(self.given):
+            m.d.sync += [term.eq(0), slice_.eq(0), word.eq(0), row.eq(0), column.eq(0)]
+        with m.Elif(dut.step):
+            m.d.sync += term.eq(Mux(slice_end, 0, term + 1))
+            with m.If(slice_end):
+                m.d.sync += slice_.eq(~slice_)
+            with m.If(word_end):
+                m.d.sync += word.eq(Mux(tile_end, 0, word + 1))
+            with m.If(tile_end):
+                m.d.sync += row.eq(row + 1)
+                with m.If(row == now.row_tiles - 1):
+                    m.d.sync += [row.eq(0), column.eq(column + 1)]
+        return tile_end, tile_end | (word_end & (word[:2] == 3))
+
+    def _times(self, m: Module, word, fresh, last, due, between) -> None:
+        """Each group begins at its time, the first (``due``) as the next ones; they end far enough from each other."""
+        dut, now, array = self._sequencer, self.now, self._array
+        apart, waits = Signal(range(64), init=63), Signal(range(64))
+        m.d.sync += [
+            apart.eq(Mux(last, 1, apart + (apart != 63))),
+            waits.eq(Mux(self.given, 1, waits + (waits != 63))),
+        ]
+        left = now.depth_tiles - word
+        # Of the group that begins or is to begin.
+        words = Mux(left < array.group_words, left, array.group_words)
+        terms = chosen(now.variant, array, lambda one: one.terms)
+        missing = (array.least - words * array.slices * terms)[:8].as_signed()
+        pause = Mux(missing > 0, missing, 0)
+        m.d.comb += [
+            Assert(implies(due, Mux(dut.group, waits == 1 + pause, waits <= pause))),
+            Assert(implies(between, Mux(dut.group, apart == 1 + pause, apart <= pause))),
+            Assert(implies(last, apart >= array.least)),
+            Cover(fresh & (waits == 1) & (apart == 1)),
+        ]
 
     def _words_in_turn(self, m: Module) -> None:
         """Words are read as they lie in memory, and are there when their slice begins, not before the one before it has."""

@@ -259,7 +259,7 @@ class WeightRules(Front):
     def elaborate(self, platform):
         m = Module()
         self._join(m)
-        dut, rows, halt, halted = self._sequencer, self._rows, self.halt, self.halted
+        dut, halt, halted = self._sequencer, self.halt, self.halted
         step, ends = dut.step, dut.ends
         begins, last = step.running & step.first, step.running & step.last
         given = dut.plan.valid & dut.plan.ready
@@ -268,49 +268,24 @@ class WeightRules(Front):
         told, disturbed = Signal(), Signal()  # the command was told to stop, from the cycle before it on
         active = Signal()  # a tile's steps go on
         waiting = Signal(range(3))  # commands taken whose steps have not begun
-        column, depth, row = Signal(2), Signal(2), Signal(3)
-        since = Signal(range(16), init=15)
-        lasts, delay = Signal(range(64)), Signal(range(32))
         fresh = begins & ~under_way
-        # The next command may be given in the cycle before, not earlier: what was known then is what begins.
-        known = Signal.like(self.next)
-        with m.If(given):
-            m.d.sync += known.eq(self.next)
-        known = previous(m, known, "known")
-        now = Signal.like(self.now)
+        now = self._current(m, fresh, given)
         stopping = previous(m, dut.stop & ~(ends | halt), "stopping")
         stopped = previous(m, dut.stop, "stopped")
         m.d.comb += [
             # Whoever says stop says so until the command ends.
             Assume(implies(stopping, dut.stop)),
-            now.eq(Mux(fresh, known, self.now)),
             disturbed.eq(Mux(fresh, stopped, told)),
         ]
-        m.d.sync += self.now.eq(now)
-        at_column, at_depth, at_row = Signal(2), Signal(2), Signal(3)
-        m.d.comb += [
-            at_row.eq(Mux(begins, 0, row)),
-            at_depth.eq(Mux(fresh, 0, depth)),
-            at_column.eq(Mux(fresh, 0, column)),
-        ]
-        m.d.sync += [row.eq(at_row + step.running), column.eq(at_column), depth.eq(at_depth)]
-        final = (at_depth == now.depth_tiles - 1) & (at_column == now.column_tiles - 1)
-        with m.If(last):
-            m.d.sync += depth.eq(at_depth + 1)
-            with m.If(at_depth == now.depth_tiles - 1):
-                m.d.sync += [depth.eq(0), column.eq(at_column + 1)]
-        apart_least = ACCUMULATE + 1
-        spare = Mux(now.row_tiles > apart_least, now.row_tiles, apart_least)
+        at_column, at_row, final = self._walk(m, now, fresh)
         begun = under_way | begins
         m.d.sync += [
             under_way.eq(begun & ~ends & ~halt),
             active.eq(step.running & ~step.last & ~halt),
             told.eq(disturbed | dut.stop),
             waiting.eq(Mux(halt, 0, waiting + given - fresh)),
-            since.eq(Mux(begins, 1, since + (since != 15))),
-            lasts.eq(Mux(fresh, 1, lasts + 1)),
-            delay.eq(Mux((self._setup.busy | (waiting != 0)) & ~begun & ~halt, delay + 1, 0)),
         ]
+        since = self._times(m, now, fresh, under_way, waiting != 0)
         self._weights(m, begins)
         self._written(m)
         m.d.comb += [
@@ -325,11 +300,6 @@ class WeightRules(Front):
             Assert(implies(last & ~disturbed & ~dut.stop, ends == final)),
             Assert(implies(step.running, at_column < now.column_tiles)),
             Assert(implies(dut.cut, ends)),
-            # What a tile writes has been written when the next one may add to it.
-            Assert(implies(begins, since >= ACCUMULATE + 1)),
-            # It begins soon after the one before has ended, and ends in its time.
-            Assert(delay < SYSTOLIC_SETUP + rows),
-            Assert(implies(under_way, lasts <= now.column_tiles * now.depth_tiles * spare)),
             # A halt leaves nothing.
             Assert(implies(halted, ~(step.running | dut.weight_reading | dut.waiting | ends))),
             Cover(ends & final & (now.row_tiles == 7) & (now.column_tiles == 2) & ~disturbed),
@@ -337,6 +307,60 @@ class WeightRules(Front):
             Cover(dut.cut & previous(m, dut.weight_reading, "read")),
         ]
         return m
+
+    def _current(self, m: Module, fresh, given) -> Signal:
+        """Sizes of the command under way. The next may be given in the cycle before, not earlier: what was known then begins."""
+        known = Signal.like(self.next)
+        with m.If(given):
+            m.d.sync += known.eq(self.next)
+        known = previous(m, known, "known")
+        now = Signal.like(self.now)
+        m.d.comb += now.eq(Mux(fresh, known, self.now))
+        m.d.sync += self.now.eq(now)
+        return now
+
+    def _walk(self, m: Module, now, fresh) -> tuple[Signal, Signal, Value]:
+        """Column of the tile, row within it, and whether the tile is the command's last."""
+        step = self._sequencer.step
+        column, depth, row = Signal(2), Signal(2), Signal(3)
+        at_column, at_depth, at_row = Signal(2), Signal(2), Signal(3)
+        m.d.comb += [
+            at_row.eq(Mux(step.running & step.first, 0, row)),
+            at_depth.eq(Mux(fresh, 0, depth)),
+            at_column.eq(Mux(fresh, 0, column)),
+        ]
+        m.d.sync += [row.eq(at_row + step.running), column.eq(at_column), depth.eq(at_depth)]
+        with m.If(step.running & step.last):
+            m.d.sync += depth.eq(at_depth + 1)
+            with m.If(at_depth == now.depth_tiles - 1):
+                m.d.sync += [depth.eq(0), column.eq(at_column + 1)]
+        return (
+            at_column,
+            at_row,
+            (at_depth == now.depth_tiles - 1) & (at_column == now.column_tiles - 1),
+        )
+
+    def _times(self, m: Module, now, fresh, under_way, waiting) -> Signal:
+        """What tiles and commands take; the result is the cycles since a tile began."""
+        step = self._sequencer.step
+        begins = step.running & step.first
+        since = Signal(range(16), init=15)
+        lasts, delay = Signal(range(64)), Signal(range(32))
+        m.d.sync += [
+            since.eq(Mux(begins, 1, since + (since != 15))),
+            lasts.eq(Mux(fresh, 1, lasts + 1)),
+            delay.eq(Mux((self._setup.busy | waiting) & ~(under_way | begins) & ~self.halt, delay + 1, 0)),
+        ]
+        apart = ACCUMULATE + 1
+        spare = Mux(now.row_tiles > apart, now.row_tiles, apart)
+        m.d.comb += [
+            # What a tile writes has been written when the next one may add to it.
+            Assert(implies(begins, since >= apart)),
+            # It begins soon after the one before has ended, and ends in its time.
+            Assert(delay < SYSTOLIC_SETUP + self._rows),
+            Assert(implies(under_way, lasts <= now.column_tiles * now.depth_tiles * spare)),
+        ]
+        return since
 
     def _weights(self, m: Module, begins) -> None:
         """Weights are read whole, one tile ahead at most; they are there when a tile begins, and none are lost."""

@@ -41,8 +41,11 @@ def test_all_columns_can_be_read(formats) -> None:
 
 @pytest.mark.parametrize(
     ("name", "families"),
-    [("int8", "bit-serial, lookup, systolic"), ("int8:g64", "none yet"), ("fp6-e3m2", "none yet")],
-)
+    [
+        ("int8", "bit-serial, lookup, systolic"), ("int8:g64", "none yet"), ("fp6-e3m2", "none yet"),
+        ("fp4-mixed", "bit-serial (as fp4-mixed-s8)"), ("fp4-mixed-s8", "bit-serial"), ("fp4-mixed:g64", "none yet"),
+    ],
+)  # fmt: skip
 def test_who_takes_a_format(formats, name, families) -> None:
     assert row(formats(name)[1], "families") == ["families", families]
 
@@ -51,6 +54,13 @@ def test_who_takes_a_format(formats, name, families) -> None:
 def test_a_family_takes_formats_as_they_are(name) -> None:
     assert describe(find("int8"))["families"] == ["bit-serial", "lookup", "systolic"]
     assert describe(find(name))["families"] == []
+
+
+def test_a_family_takes_formats_by_other_names(formats) -> None:
+    document = describe(find("fp3-er"))
+    assert (document["families"], document["taken_as"]) == ([], {"bit-serial": "fp3-er-s8"})
+    assert row(formats()[1], "fp3-er")[1] == "bit-serial"
+    assert describe(find("int8"))["taken_as"] == {}
 
 
 @pytest.mark.parametrize(

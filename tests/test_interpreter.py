@@ -98,6 +98,34 @@ def test_requantised_store_takes_its_parameters() -> None:
     assert image[0x600:0x602].copy().view(np.int8).tolist() == [38, -128]
 
 
+def test_features_that_share_a_bank() -> None:
+    """[2, 1] x [1, 8]: two tiles of four features, banks of two; results of features 2 and 3 follow those of 0 and 1."""
+    family = Reference(rows=2, columns=4, data_bytes=4, stationary=False, spread=2)
+    chip = design(family, activations=64, weights=32, accumulators=16, parameters=4, address_width=32)
+    image = memory(
+        load(memory_address=0x1400, memory_stride=1, row_bytes=1, rows=2, local_stride=1),
+        load(Destination.WEIGHTS, memory_address=0x1500, row_bytes=8),
+        execute(column_tiles=2, depth_tiles=1),
+        store(accumulators_stride=2, rows=2, columns=7, memory_stride=28),
+        store(accumulators_address=5, columns=2, memory_address=0x1700),
+        execute(column_tiles=2, depth_tiles=1, accumulators_address=1),
+    )
+    image[0x400:0x402] = 1, 10
+    image[0x500:0x508] = np.arange(1, 9)
+    result = run(chip, family.model(), image, BASE, 6, (BASE, BASE + SIZE - 1), base=BASE)
+    assert result == Outcome(Error.LOCAL, 5)
+    assert image[0x600:0x638].view("<i4").tolist() == [*range(1, 8), *range(10, 80, 10)]
+    # Row 1 of the second tile's first part.
+    assert image[0x700:0x708].view("<i4").tolist() == [50, 60]
+
+
+@pytest.mark.parametrize(("place", "error"), [(0, Error.NONE), (1, Error.LOCAL), (2, Error.NONE)])
+def test_parameters_lie_in_groups_of_lanes(place: int, error: Error) -> None:
+    image = memory(store(variant=OutputMode.REQUANTISED, parameters_address=place))
+    lanes = replace(DESIGN, output_lanes=2)
+    assert run(lanes, FAMILY.model(), image, BASE, 1, (BASE, BASE + SIZE - 1), base=BASE).error is error
+
+
 def test_a_setting_holds_from_its_configure_on() -> None:
     """One weight that is setting 1, before and after it changes; the last to be told counts, and setting 0 is another one."""
     image = memory(

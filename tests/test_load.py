@@ -10,8 +10,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from hw.control.isa import Destination, Error
-from hw.dma.load import LoadUnit, RowQueue, Rows, Splitter
+from hw.dma.load import LoadUnit, Rows, Splitter
 from hw.dma.realign import Realign, Receive
+from hw.dma.row_queue import RowQueue
 from sim.cycles.memory import MemoryTiming
 from tests.load_bench import BASE, Command, check_contents, design, expected, simulate
 

@@ -92,16 +92,6 @@ def test_a_wrong_count_is_seen(arrays) -> None:
     assert (row["published"], row["ours"], row["holds"]) == (30, 24, False)
 
 
-@pytest.mark.parametrize("bits", [2, 3, 5, 6, 8])
-def test_booth_digits_add_up(bits) -> None:
-    digits = -(-bits // 2)
-    for value in range(-(1 << bits - 1), 1 << bits - 1):
-        found = bitmod.booth(value, digits)
-        assert len(found) == digits
-        assert set(found) <= {-2, -1, 0, 1, 2}
-        assert sum(digit * 4**place for place, digit in enumerate(found)) == value
-
-
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
@@ -185,7 +175,6 @@ def test_areas_are_those_of_synthesis() -> None:
 
     assert luts(FloatElement(lanes=4)) == bitmod.ELEMENT_LUTS
     assert luts(TermEncoder(lanes=4, formats=WeightFormat)) == bitmod.ENCODER_LUTS
-    assert bitmod.MAC_LUTS == fp16_element.MAC_LUTS
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,7 @@ def test_parts_take_a_design(part):
     [
         (dict(output_lanes=3), "output_lanes must be a power of two, not 3"),
         (dict(output_lanes=0), "output_lanes must be a power of two, not 0"),
-        (dict(output_lanes=16), "output_lanes must divide columns, not be 16 with 8 columns"),
+        (dict(output_lanes=16), "output_lanes must divide banks, not be 16 with 8 banks"),
         (dict(parameter_entries=63), "output_lanes must divide parameter_entries, not be 2 with 63 entries"),
         (dict(data_bytes=4), r"output_lanes \* 4 must be at most data_bytes, not 8 with 4 bytes"),
     ],

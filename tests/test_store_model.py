@@ -39,8 +39,10 @@ def cases(draw):
     data_bytes = draw(st.sampled_from([4, 8, 8, 16, 32, 64]))
     lanes = draw(st.sampled_from([lanes for lanes in (1, 2, 4, 8, 16) if 4 * lanes <= data_bytes]))
     columns = lanes * draw(st.sampled_from([1, 2, 3, 4, 8]))
+    spread = draw(st.sampled_from([1, 1, 2, 3]))
     d = design(
-        columns=columns,
+        columns=columns * spread,
+        spread=spread,
         data_bytes=data_bytes,
         lanes=lanes,
         address_width=draw(st.sampled_from([32, 40, 64])),
@@ -66,7 +68,7 @@ def cases(draw):
 @st.composite
 def stores(draw, d):
     """Fields of a STORE inside all limits of a design."""
-    tile = d.geometry.columns
+    tile = d.geometry.banks
     mode = draw(st.sampled_from(OutputMode))
     columns = draw(st.integers(1, draw(st.sampled_from([tile, 4 * tile, 200]))))
     parameters = 0

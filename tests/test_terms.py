@@ -49,6 +49,17 @@ def test_terms_sum_to_the_value(format):
             assert format.values[0] <= weight <= format.values[1]
 
 
+@pytest.mark.parametrize("bits", [2, 3, 5, 6, 8])
+def test_booth_digits_add_up(bits):
+    digits = -(-bits // 2)
+    for value in range(-(1 << bits - 1), 1 << bits - 1):
+        terms = bit_serial.integer_terms(value, bits)
+        assert [low for *_, low in terms] == [2 * place for place in range(digits)]
+        found = [bit_serial.term_value((sign, exponent, man, 0)) for sign, exponent, man, _ in terms]
+        assert set(found) <= {-2, -1, 0, 1, 2}
+        assert sum(digit * 4**place for place, digit in enumerate(found)) == value
+
+
 def test_three_ones_are_no_weight():
     for magnitude in range(32):
         if magnitude.bit_count() > 2:

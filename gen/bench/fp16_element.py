@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from fpga.synthesis import Flow, place, synthesise
 from gen.bench.figures import Row
+from gen.reproduce.bitmod import MAC_LUTS
 from gen.rtlil import to_rtlil
 from hw.pe.bit_serial_fp16 import FloatElement
+from hw.pe.weight_format import WeightFormat
 
 Notify = Callable[[str], None]
 
@@ -15,11 +17,13 @@ FLOW = Flow(dsp=False)
 SEEDS = (1, 2, 3)
 LUTS, CARRIES, CLOCK = 939, 116, 42.7
 """LUT4, CCU2C and MHz of the published element, whose group sum and dequantisation are unfinished."""
-MAC_LUTS = 1159
-"""LUT4 of the same authors' fp16 multiplier and adder: one product per cycle."""
 SHARE = 2.4
 """How many times fewer LUT4 for each product per cycle it must be."""
-CYCLES = {"FP3, FP4": 2, "INT5, INT6": 3, "INT8": 4}
+CYCLES = {
+    "FP3, FP4": WeightFormat.FP4.terms,
+    "INT5, INT6": WeightFormat.INT6.terms,
+    "INT8": WeightFormat.INT8.terms,
+}
 """Of a weight."""
 LANES = 4
 

@@ -41,6 +41,7 @@ def _loaded(preset: str, *overrides: str) -> Config:
 
 @cache
 def system(preset: str, *overrides: str) -> tuple[Config, Generated]:
+    """A preset's configuration with ``overrides`` (KEY=VALUE each), and its Verilog; made once for each."""
     loaded = _loaded(preset, *overrides)
     return loaded, generate(loaded)
 

@@ -55,12 +55,16 @@ def formats(
 
 
 def describe(format: Format) -> dict[str, Any]:
-    """A format as plain data. Its families are those that take it exactly as it is: blocks and who shares scales included."""
+    """A format as plain data.
+
+    Its families are those that take it exactly as it is: blocks and who shares scales included. ``taken_as`` has, for others that
+    take it by this name, the format that they take instead.
+    """
     from gen.families import FAMILIES, load_family
 
-    families = [
-        name for name in FAMILIES if format in (*load_family(name).weights, *load_family(name).activations)
-    ]
+    several = {name: load_family(name) for name in FAMILIES}
+    families = [name for name, one in several.items() if format in (*one.weights, *one.activations)]
+    aliases = {name: one(one.Config(), data_bytes=8).aliases for name, one in several.items()}
     return {
         "name": format.name,
         "bits": format.bits,
@@ -74,6 +78,11 @@ def describe(format: Format) -> dict[str, Any]:
         "range": list(format.range),
         "packing": format.packing,
         "families": families,
+        "taken_as": {
+            name: known[format.name]
+            for name, known in aliases.items()
+            if format.name in known and name not in families
+        },
         "summary": format.summary,
     }
 
@@ -106,7 +115,7 @@ def _list(rows: list[dict[str, Any]]) -> object:
         [
             [
                 row["name"],
-                "\n".join(row["families"]) or NOBODY,
+                "\n".join([*row["families"], *row["taken_as"]]) or NOBODY,
                 f"{row['bits_per_weight']:.4g}",
                 _range(row),
                 _sharing(row),
@@ -135,9 +144,16 @@ def _one(format: Format, document: dict[str, Any]) -> object:
 
     shown = document | {
         "range": _range(document),
-        "families": ", ".join(document["families"]) or NOBODY,
+        "families": ", ".join(
+            [*document["families"], *(f"{name} (as {one})" for name, one in document["taken_as"].items())]
+        )
+        or NOBODY,
     }
-    facts = [[key, str(value)] for key, value in shown.items() if key != "codes" and value is not None]
+    facts = [
+        [key, str(value)]
+        for key, value in shown.items()
+        if key not in ("codes", "taken_as") and value is not None
+    ]
     parts: list[Any] = [table(["what", "value"], facts)]
     if 1 << format.bits > SHOWN_CODES:
         parts.append(f"{1 << format.bits} codes: see --json")

@@ -30,7 +30,9 @@ def list_models(as_json: JsonOption = False) -> None:
     emit(
         rows,
         as_json=as_json,
-        render=lambda: table(list(rows[0]), [[str(v or "-") for v in r.values()] for r in rows]),
+        render=lambda: table(
+            list(rows[0]), [[str(v or "-") for v in r.values()] for r in rows], wrapped=["summary"]
+        ),
     )
 
 

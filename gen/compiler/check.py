@@ -153,7 +153,8 @@ class _Checker:
         reads.append((Destination.WEIGHTS, one.weights_address * g.weight_bytes, size))
         for destination, start, count in reads:
             bad += self._read(destination, start, count, place, ended, Queue.LOAD)
-        first, last = one.accumulators_address, one.accumulators_address + one.column_tiles * rows
+        first = one.accumulators_address
+        last = first + one.column_tiles * g.spread * rows
         half = first // (d.accumulator_rows // 2)
         if last > (half + 1) * (d.accumulator_rows // 2):
             bad.append("crosses the end of its half of the accumulators")
@@ -171,7 +172,7 @@ class _Checker:
 
     def _store(self, one: Instruction, place: int, ended: np.ndarray) -> list[str]:
         g, d, bad = self._design.geometry, self._design, []
-        tiles = ceil_div(one.columns, g.columns)
+        tiles = ceil_div(one.columns, g.banks)
         halves = set()
         for n in range(tiles):
             first = one.accumulators_address + n * one.accumulators_stride
@@ -189,6 +190,8 @@ class _Checker:
                 bad.append("uses a half of the accumulators that an EXECUTE may still use")
             self._halves[Queue.STORE, half] = place
         if one.variant == OutputMode.REQUANTISED:
+            if one.parameters_address % d.output_lanes:
+                bad.append("takes parameters from the middle of a group of lanes")
             start, count = one.parameters_address * PARAMETER_BYTES, one.columns * PARAMETER_BYTES
             bad += self._read(Destination.PARAMETERS, start, count, place, ended, Queue.LOAD)
         return bad

@@ -155,7 +155,7 @@ class Scheduler:
                 for part in chunk:
                     fields = {
                         "variant": gemm.variant,
-                        "accumulators_address": half + (columns[0] - group.tiles[0]) * height,
+                        "accumulators_address": half + (columns[0] - group.tiles[0]) * g.spread * height,
                         "row_tiles": rows[1] - rows[0],
                         "column_tiles": columns[1] - columns[0],
                         "depth_tiles": ceil_div(part[1] - part[0], g.tile_depth),
@@ -305,7 +305,9 @@ class Scheduler:
         pads = {
             Destination.ACTIVATIONS: Scratchpad(d.activation_beats, g.activation_bytes // beat),
             Destination.WEIGHTS: Scratchpad(d.weight_beats, max(1, g.weight_bytes // beat)),
-            Destination.PARAMETERS: Scratchpad(d.parameter_beats, max(1, PARAMETER_BYTES // beat)),
+            Destination.PARAMETERS: Scratchpad(
+                d.parameter_beats, max(1, d.output_lanes * PARAMETER_BYTES // beat)
+            ),
         }
         before: dict[Destination, list[Fill]] = {kind: [] for kind in Destination}
         loads = []

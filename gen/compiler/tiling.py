@@ -158,9 +158,9 @@ class Tiler:
     def _check_least(self) -> None:
         d, g, least = self.design, self.geometry, min(self.granule, self.gemm.K)
         lines = []
-        if self.half < g.tile_rows:
+        if self.half < g.accumulator_tile:
             lines.append(
-                f"memory.accumulators must be at least {2 * g.tile_rows} rows for this array, not {d.accumulator_rows}"
+                f"memory.accumulators must be at least {2 * g.accumulator_tile} rows for this array, not {d.accumulator_rows}"
             )
         words = self.activation_words(1, least)
         if d.activation_words < words:
@@ -210,7 +210,7 @@ class Tiler:
     def _candidates(self) -> list[tuple[int, int]]:
         """Row tiles of an M tile and steps of a chunk, most rows first."""
         d, g, K = self.design, self.geometry, self.gemm.K
-        most = min(self.row_tiles, self.half // g.tile_rows, FIELD_16 // g.tile_rows)
+        most = min(self.row_tiles, self.half // g.accumulator_tile, FIELD_16 // g.tile_rows)
         found = []
         whole = min(most, d.activation_words // self.activation_words(1, K))
         if whole and self._chunk_allowed(K):
@@ -289,7 +289,7 @@ class Tiler:
     def _most_tiles(self, rows: int) -> int:
         """Column tiles that a group may have."""
         g, d = self.geometry, self.design
-        most = min(self.half // (rows * g.tile_rows), FIELD_16 // g.columns)
+        most = min(self.half // (rows * g.accumulator_tile), FIELD_16 // g.columns)
         if (
             self.gemm.mode is OutputMode.REQUANTISED
             and self._entries(self.column_tiles) > d.parameter_entries
@@ -300,9 +300,9 @@ class Tiler:
         return most
 
     def _entries(self, tiles: int) -> int:
-        """Parameter entries of the features of that many column tiles, up to whole bus beats."""
-        per_beat = max(1, self.design.data_bytes // PARAMETER_BYTES)
-        return ceil_div(min(tiles * self.geometry.columns, self.gemm.N), per_beat) * per_beat
+        """Parameter entries of the features of that many column tiles, up to whole bus beats and what STORE takes together."""
+        unit = max(self.design.output_lanes, self.design.data_bytes // PARAMETER_BYTES)
+        return ceil_div(min(tiles * self.geometry.columns, self.gemm.N), unit) * unit
 
     def _row_cycles(self) -> tuple[int, int]:
         """Cycles that a row tile of a column tile takes in the array and in STORE."""

@@ -83,13 +83,42 @@ class Family(ABC):
 
         Raises ``RequestError`` when this array was not generated for them.
         """
-        weights = self.aliases.get(weights or "", weights)
+        taken = self.aliases.get(weights or "", weights)
         for number, pair in enumerate(self.pairs):
-            if activations in (None, pair[0].name) and weights in (None, pair[1].name):
+            if activations in (None, pair[0].name) and taken in (None, pair[1].name):
                 return number
-        wanted = f"{activations or 'any'} x {weights or 'any'}"
+        sides = [
+            list(dict.fromkeys(format.name for format in side)) for side in zip(*self.pairs, strict=True)
+        ]
+        if weights is None:
+            raise RequestError(
+                f"activations {activations!r}: must be one of {', '.join(sides[0])} for this array"
+            )
+        if activations is None:
+            raise RequestError(
+                f"weights {weights!r}: must be one of {', '.join(sides[1])} for this array{self._length(weights)}"
+            )
         there = ", ".join(f"{a.name} x {w.name}" for a, w in self.pairs)
-        raise RequestError(f"formats {wanted} (activations x weights): must be one of {there} for this array")
+        raise RequestError(
+            f"formats {activations} x {weights} (activations x weights): must be one of {there} for this array"
+            f"{self._length(weights)}"
+        )
+
+    def _length(self, weights: str) -> str:
+        """A hint, for ``weights`` that are there with groups of another length."""
+        name, colon, length = weights.partition(":g")
+        if (
+            not colon
+            or "group" not in self.Config.model_fields
+            or self._taken(weights)
+            or not self._taken(name)
+        ):
+            return ""
+        return f" (its groups are as long as array.group = {self.config.group}, not {length})"
+
+    def _taken(self, weights: str) -> bool:
+        """Whether there are weights of that name."""
+        return weights in self.aliases or any(weights == format.name for _, format in self.pairs)
 
     @abstractmethod
     def _geometry(self) -> Geometry:

@@ -17,6 +17,7 @@ from gen.reproduce import own
 from gen.reproduce.analytic import Machine, Operation
 from hw.design import ceil_div
 from hw.formats import find
+from sim.bit_serial import integer_terms, magnitude_terms, term_value
 
 if TYPE_CHECKING:
     from gen.reproduce import Progress
@@ -100,8 +101,13 @@ SPEEDUPS = {
 TERMS = {"int8": 4, "int6": 3, "int5": 3, "fp4-mixed": 2, "fp3-mixed": 2}
 """Terms of a weight (section IV-A)."""
 
-MAC_LUTS, ELEMENT_LUTS, ENCODER_LUTS = 1159, 640, 241
-"""LUT4 of an ECP5: the authors' FP16 multiply-accumulate; our element for fp16 and the encoder of a column, both of 4 lanes."""
+MAC_LUTS = 1159
+"""LUT4 of an ECP5: the authors' FP16 multiplier and adder, one product per cycle."""
+ELEMENT_LUTS, ENCODER_LUTS = 640, 241
+"""Measured, LUT4 of an ECP5: our element for fp16 and the encoder of a column, both of 4 lanes.
+
+``test_areas_are_those_of_synthesis`` in tests/test_reproduce.py checks both.
+"""
 ROWS = 8
 """Elements that share an encoder, in the paper's array."""
 AREAS: tuple[tuple[str, str, str], ...] = (
@@ -269,22 +275,20 @@ def _speedup_claims(arrays: Mapping[str, Sequence[int]]) -> Iterable[dict[str, A
         )
 
 
-def booth(value: int, digits: int) -> list[int]:
-    """Digits of ``value`` in radix 4, least significant first, each -2 to 2."""
-    bits = [0, *(value >> place & 1 for place in range(2 * digits))]
-    return [bits[2 * n] + bits[2 * n + 1] - 2 * bits[2 * n + 2] for n in range(digits)]
-
-
 def terms(name: str) -> int:
-    """Terms that every value of a format can be written in: radix-4 digits of an integer, ones of a float's magnitude."""
+    """Terms that every value of a format is the sum of: radix-4 digits of an integer, ones of a float's magnitude.
+
+    Raises ``ValueError`` for a magnitude of three ones or more.
+    """
     format = find(name)
-    values = {value for table in format.tables for value in table if value is not None}
+    values = [value for table in format.tables for value in table if value is not None]
     if len(format.tables) > 1:
-        return max(abs(value).bit_count() for value in values)
-    digits = 1
-    while any(sum(d << 2 * n for n, d in enumerate(booth(value, digits))) != value for value in values):
-        digits += 1
-    return digits
+        several = [magnitude_terms(int(value < 0), abs(value)) for value in values]
+    else:
+        several = [integer_terms(value, format.bits) for value in values]
+    if [sum(map(term_value, one)) for one in several] != values:
+        raise AssertionError(f"terms of {name} do not add up to its values")
+    return max(map(len, several))
 
 
 def _format_claims() -> Iterable[dict[str, Any]]:

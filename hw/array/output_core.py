@@ -160,5 +160,5 @@ class OutputStationaryCore(wiring.Component):
         drain = 1 + OUTPUT_ELEMENT + (geometry.tile_rows - 1) // DRAIN_ROWS + 1
         m.d.comb += [
             self.results.last.eq(delayed(m, ends, drain)),
-            self.fault.eq(delayed(m, ends & so_far, drain + geometry.columns - 1 + ACCUMULATE)),
+            self.fault.eq(delayed(m, ends & so_far, drain + geometry.banks - 1 + ACCUMULATE)),
         ]

@@ -77,7 +77,7 @@ class WeightStationaryCore(wiring.Component):
             m.d.sync += stop.eq(0)
         with m.Elif(wrong):
             m.d.sync += stop.eq(1)
-        m.d.comb += self.fault.eq(delayed(m, fault, late - 1 + geometry.columns - 1 + ACCUMULATE))
+        m.d.comb += self.fault.eq(delayed(m, fault, late - 1 + geometry.banks - 1 + ACCUMULATE))
         return m
 
     def _faults(self, m: Module, sequencer: WeightSequencer):

@@ -118,7 +118,7 @@ class Error(enum.IntEnum):
     WINDOW = 3
     """A memory address outside the configured window, or one that wraps."""
     LOCAL = 4
-    """A scratchpad, accumulator or parameter address past the end."""
+    """A scratchpad, accumulator or parameter address past the end; parameters that begin within a group of output_lanes."""
     READ = 5
     """The bus answered a read with an error."""
     WRITE = 6
@@ -221,13 +221,13 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
             name="accumulators_address",
             bits=32,
             range=Range.SMALL,
-            doc="accumulator row of output row 0, column tile 0",
+            doc="accumulator row of output row 0, feature 0",
         ),
         Field(
             name="accumulators_stride",
             bits=16,
             range=Range.SMALL,
-            doc="accumulator rows from a column tile to the next",
+            doc="accumulator rows from a feature to the next of its bank",
         ),
         Field(name="rows", bits=16, range=Range.COUNT, doc="output rows"),
         Field(name="columns", bits=16, range=Range.COUNT, doc="output features in a row"),
@@ -235,7 +235,7 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
             name="parameters_address",
             bits=16,
             range=Range.SMALL,
-            doc="parameter entry of the first feature (REQUANTISED)",
+            doc="parameter entry of the first feature (REQUANTISED), a multiple of output_lanes",
         ),
     ),
     Opcode.CONFIGURE: (

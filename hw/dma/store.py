@@ -137,8 +137,8 @@ class RowAddresses(wiring.Component):
 class StoreUnit(wiring.Component):
     """Carries out STORE instructions, one after another.
 
-    For every row of ``rows`` and every column n of ``columns`` the result is that of bank ``n % C`` at row
-    ``accumulators_address + (n // C) * accumulators_stride + row``, where C is the number of columns of a tile. A row is a string
+    For every row of ``rows`` and every column n of ``columns`` the result is that of bank ``n % B`` at row
+    ``accumulators_address + (n // B) * accumulators_stride + row``, where B is the number of banks. A row is a string
     of bytes at ``memory_address + row * memory_stride``, at any alignment; no other byte is written.
 
     With more than one lane the parameter scratchpad is read in words of ``output_lanes`` entries, and ``parameters_address``
@@ -171,17 +171,17 @@ class StoreUnit(wiring.Component):
     TypeError
         ``design`` is not a ``Design``.
     ValueError
-        Lanes that are not a power of two, do not divide the columns or the parameter entries, or do not fit into a beat.
+        Lanes that are not a power of two, do not divide the banks or the parameter entries, or do not fit into a beat.
     """
 
     def __init__(self, *, design):
         if not isinstance(design, Design):
             raise TypeError(f"design must be a Design, not {design!r}")
-        lanes, columns = design.output_lanes, design.geometry.columns
+        lanes, banks = design.output_lanes, design.geometry.banks
         if lanes < 1 or lanes & (lanes - 1):
             raise ValueError(f"output_lanes must be a power of two, not {lanes!r}")
-        if columns % lanes:
-            raise ValueError(f"output_lanes must divide columns, not be {lanes!r} with {columns!r} columns")
+        if banks % lanes:
+            raise ValueError(f"output_lanes must divide banks, not be {lanes!r} with {banks!r} banks")
         if design.parameter_entries % lanes:
             entries = design.parameter_entries
             raise ValueError(

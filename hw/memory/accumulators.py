@@ -1,4 +1,4 @@
-"""Where results are kept and added up until STORE takes them: one bank of int32 or float32 per column, in two halves."""
+"""Where results are kept and added up until STORE takes them: banks of int32 or float32, in two halves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hw.timing import ACCUMULATE, ACCUMULATOR_READ, FLOAT_ACCUMULATE
 
 
 class AccumulatorBank(wiring.Component):
-    """One column.
+    """One bank.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class AccumulatorBank(wiring.Component):
         A result; it is written ``ACCUMULATE`` cycles later, or ``FLOAT_ACCUMULATE``. Without ``accumulate`` it is written as it
         is.
     valid_next, address_next, accumulate_next : Out
-        The same one cycle later, for the next column.
+        The same one cycle later, for the next bank.
     read_address : In, read_active : In, read_data : Out(32)
         STORE's; data comes ``ACCUMULATOR_READ`` cycles after its address.
 
@@ -104,7 +104,7 @@ class AccumulatorBank(wiring.Component):
 
 
 class Accumulators(wiring.Component):
-    """A bank per column, results coming in with the skew of the array.
+    """All banks (``Geometry.banks``), results coming in with the skew of the array.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Accumulators(wiring.Component):
     read : In(``hw.interfaces.accumulators_read``)
     finished : Out(1)
         One cycle: the last result of a command, if it has any, is in every bank, and STORE may ask for it from the next cycle
-        on. ``columns - 1 + design.geometry.accumulate + 1`` cycles after ``results.last``.
+        on. ``banks - 1 + design.geometry.accumulate + 1`` cycles after ``results.last``.
     conflict : Out(1)
         One cycle: a result came for the half that STORE is active in.
     """
@@ -137,22 +137,22 @@ class Accumulators(wiring.Component):
         incoming, read = self.results, self.read
         control = (incoming.valid, incoming.address, incoming.accumulate)
         geometry = self._design.geometry
-        for column in range(geometry.columns):
+        for index in range(geometry.banks):
             bank = share(
                 AccumulatorBank, rows=self._design.accumulator_rows, floats=geometry.sums == "float32"
             )
-            m.submodules[f"bank_{column}"] = bank
+            m.submodules[f"bank_{index}"] = bank
             m.d.comb += [
                 bank.valid.eq(control[0]),
                 bank.address.eq(control[1]),
                 bank.accumulate.eq(control[2]),
-                bank.data.eq(incoming.data[column]),
+                bank.data.eq(incoming.data[index]),
                 bank.read_address.eq(read.address),
                 bank.read_active.eq(read.active),
-                read.data[column].eq(bank.read_data),
+                read.data[index].eq(bank.read_data),
             ]
             control = (bank.valid_next, bank.address_next, bank.accumulate_next)
-        last = delayed(m, incoming.last, geometry.columns - 1 + geometry.accumulate)
+        last = delayed(m, incoming.last, geometry.banks - 1 + geometry.accumulate)
         m.d.sync += [
             self.finished.eq(last),
             self.conflict.eq(incoming.valid & read.active & (incoming.address[-1] == read.address[-1])),

@@ -31,10 +31,10 @@ def row_bytes_of(design: Design, command: data.View) -> Value:
 
 
 def step_layout(design: Design) -> data.StructLayout:
-    """A step: a group of ``output_lanes`` adjacent results, the ``slot``-th of its column tile."""
+    """A step: a group of ``output_lanes`` adjacent results, the ``slot``-th of its row of accumulators."""
     return data.StructLayout(
         {
-            "slot": ceil_log2(design.geometry.columns // design.output_lanes),
+            "slot": ceil_log2(design.geometry.banks // design.output_lanes),
             "place": place_layout(design),
         }
     )
@@ -130,7 +130,7 @@ class RowPlaces(wiring.Component):
 
 
 class GroupWalker(wiring.Component):
-    """Steps through the results of a command: for each row the groups of all column tiles, one per cycle.
+    """Steps through the results of a command: for each row all groups, one per cycle.
 
     A step that completes a bus beat waits while ``STORE_FIFO`` beats are inside the beat FIFO or on their way to it; so what
     follows never has to be stalled. A row whose last group lies across two beats has one more step, without results. So has a
@@ -255,9 +255,9 @@ class GroupWalker(wiring.Component):
         return used[-1]
 
     def _addresses(self, m, go, new_row_before, *, ends, following_last):
-        """Accumulator row, parameter group and column of the step; a check of the first two behind them."""
+        """Accumulator row, parameter group and slot of the step; a check of the first two behind them."""
         design, command = self._design, self.command
-        slots = design.geometry.columns // design.output_lanes
+        slots = design.geometry.banks // design.output_lanes
         lane_bits = exact_log2(design.output_lanes)
 
         # One more bit than an address or a stride has: the first address past the end is always seen as such.
@@ -269,8 +269,8 @@ class GroupWalker(wiring.Component):
             m.d.sync += next_row.eq(command.accumulators_address)
         with m.Elif(new_row_before):
             m.d.sync += next_row.eq(next_row + 1)
-        # ``wraps``: the step is the last one of its column tile, but not of its row. Behind a row's last group, where nothing is
-        # read, only the address of the accumulators has to stay as it is.
+        # ``wraps``: the step is the last one of its row of accumulators, but not of its row. Behind a row's last group, where
+        # nothing is read, only the address of the accumulators has to stay as it is.
         wraps = Signal()
         following_slot = Mux(ends | wraps, 0, slot + 1)[: len(slot)]
         with m.If(go):

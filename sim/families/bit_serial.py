@@ -10,12 +10,9 @@ from hw.array.bit_serial.geometry import BitSerial
 from hw.design import ceil_div
 from hw.pe.weight_format import NIBBLE, WeightFormat
 from hw.timing import BIT_SERIAL_SETUP, MASK_LEAD
+from sim.bit_serial import FLOATS
 from sim.bit_serial_gemm import group_results, terms_of
 from sim.families.contract import Successive, Times, Weights
-
-FP3 = (0, 1, 2, 4)
-FP4 = (0, 1, 2, 3, 4, 6, 8, 12)
-"""Magnitudes by code, BitMoD table IV; those of FP4 in halves."""
 
 
 class _Law:
@@ -234,7 +231,7 @@ class Unpacker:
         bits = self.format.bits
         if not self.format.floating:
             return codes - ((codes >> bits - 1) << bits)
-        magnitudes = np.array(FP3 if bits == 3 else FP4)
+        magnitudes = np.array(FLOATS[self.format.name.lower()])
         negative, magnitude = codes >> bits - 1, codes & (1 << bits - 1) - 1
         plain = np.where(negative, -1, 1) * magnitudes[magnitude]
         special = np.array([(v & 31) * (-1 if v & 32 else 1) for v in self._settings])[selector]

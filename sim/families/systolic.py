@@ -59,7 +59,7 @@ class OutputStationaryLaw:
             taken=taken,
             begin=taken + 1,
             end=self._end,
-            finished=last_result + self._geometry.columns + ACCUMULATE,
+            finished=last_result + self._geometry.banks + ACCUMULATE,
             steps=tiles * fields["depth_tiles"],
         )
 
@@ -88,7 +88,7 @@ class WeightStationaryLaw:
             taken=taken,
             begin=taken + 1,
             end=end,
-            finished=last_result + self._geometry.columns + ACCUMULATE,
+            finished=last_result + self._geometry.banks + ACCUMULATE,
             steps=tiles * row_tiles,
         )
 

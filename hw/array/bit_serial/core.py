@@ -233,12 +233,10 @@ class BitSerialCore(wiring.Component):
             m.d.sync += wrong.bit_select(turn, 1).eq(0)
         executed = sequencer.ends & ~sequencer.configure
         ended = delayed(m, Cat(executed, turn), judged)
-        last = array.result_latency
+        last, geometry = array.result_latency, self._design.geometry
         fault = ended[0] & wrong.bit_select(ended[1], 1)
         m.d.comb += [
             sequencer.stop.eq(wrong.bit_select(turn, 1)),
             self.results.last.eq(delayed(m, sequencer.ends, last)),
-            self.fault.eq(
-                delayed(m, fault, last - judged + array.columns - 1 + self._design.geometry.accumulate)
-            ),
+            self.fault.eq(delayed(m, fault, last - judged + geometry.banks - 1 + geometry.accumulate)),
         ]
