@@ -34,7 +34,7 @@ def test_all_columns_can_be_read(formats) -> None:
         "scale",
     ]
     assert row(out, "int8") == ["int8", "bit-serial", "8", "-127 to 127", "fp16/row"]
-    assert row(out, "int4-asym") == ["int4-asym", "none yet", "4.156", "0 to 15", "fp16/128"]
+    assert row(out, "int4-asym") == ["int4-asym", "lookup", "4.156", "0 to 15", "fp16/128"]
     assert [row(out, name)[0] for name in FORMATS] == list(FORMATS)
     assert max(map(len, out.splitlines())) <= 80
 

@@ -44,7 +44,7 @@ WAYS = {
 
 
 def family(*overrides: str, preset: str = BASE):
-    return config.load(preset, overrides).instance
+    return config.load(preset, ("output.lanes=1", *overrides)).instance
 
 
 def fields(array, sizes, **more):
@@ -147,7 +147,7 @@ def test_words_by_hand():
     """Two units of two places, tables of two, asymmetric weights of two bits: every bit where the layout says."""
     array = family(
         "array.columns=4", "array.outputs=2", "array.k=2", "array.groups_per_lane=4", "array.rows=1", "array.group=32",
-        'array.weights=["int2-asym-s8"]', "bus.data_width=64", "output.lanes=1",
+        'array.weights=["int2-asym-s8"]', "bus.data_width=64",
     )  # fmt: skip
     zeros, scales = np.array([[1, 2, 3, 0]]), np.array([[0x80, 0x01, 0xC5, 0xFF]])
     codes = np.zeros((8, 4), np.uint8)
