@@ -85,6 +85,16 @@ class Plan:
     def __post_init__(self) -> None:
         self.cycle = self.array.build
 
+    def then(self, other: Plan, *, begin: int, end: int) -> Plan:
+        """This one before ``begin``, the other from ``end`` on."""
+        joined = Plan(self.array)
+        for name in ("inputs", "words", "slices", "expected"):
+            ours, theirs = getattr(self, name), getattr(other, name)
+            early = {when: value for when, value in ours.items() if first_of(when) < begin}
+            late = {shifted(when, end): value for when, value in theirs.items()}
+            setattr(joined, name, early | late)
+        return joined
+
     def _word(self, parts, **steering) -> None:
         """``parts``: of every column."""
         self.words[self.cycle] = sum(int(part) << i * self.array.part_bits for i, part in enumerate(parts))
@@ -120,7 +130,10 @@ class Plan:
                     ends = chunk == chunks - 1 and plane == format.bits - 1
                     if ends and not place:
                         self._results(group)
-                    parts = (index[plane, place, :, chunk] << array.k * np.arange(array.groups_per_lane)).sum(-1)
+                    parts = [
+                        sum(one << array.k * i for i, one in enumerate(part))
+                        for part in index[plane, place, :, chunk].tolist()
+                    ]
                     self._word(
                         parts, code=1, bank=self._chunks % 2, plane=plane, place=place, offset=format.offset,
                         first=int(not chunk and not plane), last=int(ends), top=int(plane == format.bits - 1),
@@ -147,6 +160,16 @@ class Plan:
                 due = self.cycle + array.result_delay + place * steps + row + bank
                 assert (due, bank) not in self.expected
                 self.expected[due, bank] = int(results[row, column]) % (1 << 32)
+
+
+def first_of(when: int | tuple[int, int]) -> int:
+    """The cycle of a key."""
+    return when[0] if isinstance(when, tuple) else when
+
+
+def shifted(when: int | tuple[int, int], by: int) -> int | tuple[int, int]:
+    """A key so many cycles later."""
+    return (when[0] + by, when[1]) if isinstance(when, tuple) else when + by
 
 
 def number(bits) -> int:
