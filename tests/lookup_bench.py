@@ -22,7 +22,15 @@ FORMATS = {
 
 def array_for(*formats: str, **sizes) -> LookupArray:
     """A small array of formats by name."""
-    values = {"rows": 2, "columns": 16, "k": 4, "groups_per_lane": 2, "outputs": 8, "group": 32, "data_bytes": 8}
+    values = {
+        "rows": 2,
+        "columns": 16,
+        "k": 4,
+        "groups_per_lane": 2,
+        "outputs": 8,
+        "group": 32,
+        "data_bytes": 8,
+    }
     return LookupArray(**(values | sizes), variants=tuple(FORMATS[name] for name in formats))
 
 
@@ -55,7 +63,9 @@ class Group:
         return np.array(found).reshape(array.rows, array.columns)
 
 
-def random_group(random, array: LookupArray, format: LookupFormat, *, chunks: int, extreme: bool = False, **more):
+def random_group(
+    random, array: LookupArray, format: LookupFormat, *, chunks: int, extreme: bool = False, **more
+):
     """Of that many chunks; ``extreme``: operands as great as can be."""
     size, columns, most = chunks * array.chunk, array.columns, 1 << format.bits
     x = random.integers(-128, 128, size=(array.rows, size))
@@ -64,7 +74,10 @@ def random_group(random, array: LookupArray, format: LookupFormat, *, chunks: in
     if extreme:
         x[:] = random.choice([-128, 127], size=(array.rows, 1))
         codes[:] = random.choice([0, most - 1], size=(columns, 1))
-        scales, zeros = random.choice([0, 255], p=[0.1, 0.9], size=columns), random.choice([0, most - 1], size=columns)
+        scales, zeros = (
+            random.choice([0, 255], p=[0.1, 0.9], size=columns),
+            random.choice([0, most - 1], size=columns),
+        )
     return Group(format, x, codes, scales, zeros, **more)
 
 
@@ -78,7 +91,7 @@ class Plan:
     inputs: dict[int, dict] = field(default_factory=dict)
     expected: dict[tuple[int, int], int] = field(default_factory=dict)
     words: dict[int, int] = field(default_factory=dict)
-    slices: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    slices: dict[tuple[int, int], int] = field(default_factory=dict)
     _chunks: int = 0
     _format: LookupFormat | None = None
 
@@ -111,7 +124,9 @@ class Plan:
         """As soon as the one before it allows, and what the group waits beyond that."""
         array, format = self.array, group.format
         outputs, banks, chunks = array.outputs, array.banks, len(group.codes[0]) // array.chunk
-        scales = max(array.scale_cycles(one) for one in (array.variants if format != self._format else [format]))
+        scales = max(
+            array.scale_cycles(one) for one in (array.variants if format != self._format else [format])
+        )
         words = array.zero_words(format) + chunks * array.lookups(format) + array.scale_words
         self.cycle += max(0, scales - words) * (self._format is not None) + group.wait
         self._format = format
@@ -149,7 +164,7 @@ class Plan:
             "start": 1, "bank": self._chunks % 2, "total": int(group.format.doubled)
         }  # fmt: skip
         for row, x in enumerate(group.activations[:, chunk * array.chunk : (chunk + 1) * array.chunk]):
-            self.slices[start + row, row] = [int(one) & 255 for one in x]
+            self.slices[start + row, row] = int.from_bytes(x.astype(np.int8).tobytes(), "little")
 
     def _results(self, group: Group) -> None:
         array, results = self.array, group.results(self.array)
@@ -177,38 +192,43 @@ def number(bits) -> int:
     return sum(int(bit) << i for i, bit in enumerate(bits))
 
 
+def any_number(random, bits: int) -> int:
+    """Of so many bits, which are whole bytes."""
+    return int.from_bytes(random.bytes(bits // 8), "little")
+
+
 def by_place(values: np.ndarray, array: LookupArray) -> np.ndarray:
     """Columns' values as [banks, outputs]."""
     return values.reshape(array.outputs, array.banks).T
 
 
 def run(plan: Plan, *, random, reset: tuple[int, int] | None = None) -> None:
-    """Everything that is not said is random; ``reset``: in the cycles from the first to before the second, results before it apart."""
+    """Everything that is not said is random. ``reset``: from the first cycle to before the second, when results do not count."""
     array = plan.array
     matrix, rst = LookupMatrix(array=array), Signal()
-    idle = {"code": 0, "zero": 0, "scale": 0}
+    zeros = dict.fromkeys(matrix.steering.shape().members, 0)
     begin, end = reset or (0, 0)
 
     async def bench(ctx):
-        held = [[int(one) for one in random.integers(256, size=array.chunk)] for _ in range(array.rows)]
         since = [0] * array.rows
         for cycle in range(max(due for due, _ in plan.expected) + array.banks + 3):
             given = plan.inputs.get(cycle, {})
-            fields = matrix.steering.shape().members
             noise = {name: int(random.integers(2)) for name in ("bank", "first", "last", "top")}
-            noise |= {"place": int(random.integers(array.outputs)), "plane": int(random.integers(array.planes))}
-            steering = {name: 0 for name in fields} | noise | idle | given.get("steering", {})
-            ctx.set(matrix.steering, steering)
-            ctx.set(matrix.build, given.get("build", {"start": 0, "bank": noise["bank"], "total": noise["top"]}))
-            wide = random.integers(256, size=array.banks * array.part_bits // 8).tobytes()
-            ctx.set(matrix.words, plan.words.get(cycle, int.from_bytes(bytes(wide[::8]), "little")))
+            noise |= {
+                "place": int(random.integers(array.outputs)),
+                "plane": int(random.integers(array.planes)),
+            }
+            ctx.set(matrix.steering, zeros | noise | given.get("steering", {}))
+            ctx.set(
+                matrix.build, given.get("build", {"start": 0, "bank": noise["bank"], "total": noise["top"]})
+            )
+            ctx.set(matrix.words, plan.words.get(cycle, any_number(random, array.banks * array.part_bits)))
             for row in range(array.rows):
                 if (cycle, row) in plan.slices:
-                    held[row], since[row] = plan.slices[cycle, row], cycle
-                elif cycle - since[row] >= array.entries:
-                    held[row] = [int(one) for one in random.integers(256, size=array.chunk)]
-                for lane, value in enumerate(held[row]):
-                    ctx.set(matrix.activations[row][lane], value)
+                    since[row] = cycle
+                    ctx.set(matrix.activations[row].as_value(), plan.slices[cycle, row])
+                elif cycle - since[row] == array.entries:
+                    ctx.set(matrix.activations[row].as_value(), any_number(random, 8 * array.chunk))
             ctx.set(rst, int(begin <= cycle < end))
             if not begin <= cycle < end:
                 assert ctx.get(matrix.valid) == ((cycle, 0) in plan.expected), cycle

@@ -31,8 +31,8 @@ def zero_bits(array: LookupArray) -> int:
 def steering_layout(array: LookupArray) -> data.StructLayout:
     """What a word of weights is: codes, zero points or scales, at most one of these; with codes all but ``index``.
 
-    ``index`` says which of a group's words of zero points or scales. Of codes: ``bank`` of the tables, ``plane`` and ``place`` (which
-    output of a unit); ``first`` and ``last`` of a group for that place; ``top``: the format's highest plane; its ``offset``.
+    ``index`` says which of a group's words of zero points or scales. Of codes: ``bank`` of the tables, ``plane``, and ``place``
+    (which output of a unit); ``first`` and ``last`` of a group for that place; ``top``: the format's highest plane; ``offset``.
     """
     return data.StructLayout(
         {
@@ -154,16 +154,16 @@ class Control(wiring.Component):
 
     def __init__(self, *, array: LookupArray) -> None:
         self._array = array
-        super().__init__(
-            {"steering": In(steering_layout(array)), "control": Out(control_layout(array))}
-        )
+        super().__init__({"steering": In(steering_layout(array)), "control": Out(control_layout(array))})
 
     def elaborate(self, platform):
         m = Module()
         array, steering, unit = self._array, self.steering, self.control.unit
         times = array.times
         last = delayed(
-            m, Cat(steering.code, steering.code & steering.last, steering.first, steering.place), 1 + times.last
+            m,
+            Cat(steering.code, steering.code & steering.last, steering.first, steering.place),
+            1 + times.last,
         )
         m.d.comb += [
             unit.bank.eq(delayed(m, steering.bank, 1)),

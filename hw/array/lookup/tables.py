@@ -38,9 +38,7 @@ def tables_layout(array: LookupArray) -> data.StructLayout:
 
 def step_layout(array: LookupArray) -> data.StructLayout:
     """What a row's tables are told in a cycle: an entry to write, or ``ends``, the last; ``sums``: which bank is looked up."""
-    return data.StructLayout(
-        {"write": 1, "index": array.k - 1, "bank": 1, "ends": 1, "total": 1, "sums": 1}
-    )
+    return data.StructLayout({"write": 1, "index": array.k - 1, "bank": 1, "ends": 1, "total": 1, "sums": 1})
 
 
 class Steps(wiring.Component):
@@ -89,8 +87,8 @@ class Tables(wiring.Component):
 
     Timing
     ------
-    Entries come :func:`hw.pe.lookup_times.builder_cycles` cycles after ``step``. ``total`` is that of ``sums`` of the cycle before,
-    from as many cycles after the last entry on as a tree takes, and two.
+    Entries come :func:`hw.pe.lookup_times.builder_cycles` cycles after ``step``. ``total`` is that of the bank that ``sums`` said
+    in the cycle before, from ``array.times.extra`` + 1 cycles after the last entry on.
     """
 
     def __init__(self, *, array: LookupArray) -> None:
@@ -112,8 +110,7 @@ class Tables(wiring.Component):
         for place in range(array.groups_per_lane):
             m.submodules[f"builder_{place}"] = builder = share(SerialTableBuilder, k=array.k)
             m.d.comb += [
-                builder.activations[one].eq(self.activations[place * array.k + one])
-                for one in range(array.k)
+                builder.activations[one].eq(self.activations[place * array.k + one]) for one in range(array.k)
             ]
             m.d.comb += [builder.index.eq(self.step.index), self.tables.entries[place].eq(builder.entry)]
         m.d.comb += [
@@ -127,9 +124,7 @@ class Tables(wiring.Component):
     def _sum(self, m: Module, late: int) -> None:
         """The last entries are the sums of their tables' activations."""
         array, step = self._array, self.step
-        m.submodules.tree = tree = SignedTree(
-            operands=array.groups_per_lane, most=128 * array.k, extra=False
-        )
+        m.submodules.tree = tree = SignedTree(operands=array.groups_per_lane, most=128 * array.k, extra=False)
         m.d.comb += tree.values.eq(self.tables.entries)
         late += array.times.extra - 1
         ends, total, bank = (delayed(m, one, late) for one in (step.ends, step.total, step.bank))
