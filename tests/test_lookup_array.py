@@ -80,16 +80,16 @@ def test_extremes(offset, bits, apart):
 
 @settings(max_examples=8)
 @given(
-    k=st.sampled_from([2, 4]), lookups=st.sampled_from([2, 4, 8]), outputs=st.integers(2, 16), banks=st.integers(1, 3),
-    rows=st.integers(1, 4), variants=st.lists(st.sampled_from(sorted(FORMATS)), min_size=1, max_size=4, unique=True),
-    seed=st.integers(0, 2**32 - 1), count=st.integers(1, 5),
+    k=st.sampled_from([2, 4]), lookups=st.sampled_from([4, 8]), outputs=st.integers(2, 9), banks=st.integers(1, 2),
+    rows=st.integers(1, 3), variants=st.lists(st.sampled_from(sorted(FORMATS)), min_size=1, max_size=3, unique=True),
+    seed=st.integers(0, 2**32 - 1), count=st.integers(1, 4),
 )  # fmt: skip
 def test_any_array(k, lookups, outputs, banks, rows, variants, seed, count):
     least = min(FORMATS[name].bits for name in variants)
+    outputs = max(outputs, -(-(1 << k - 1) // least))
     array = array_for(
-        *variants, k=k, groups_per_lane=max(lookups, 8 // k), outputs=max(outputs, (1 << k - 1) // least), rows=rows,
-        columns=max(outputs, (1 << k - 1) // least) * banks, group=64,
-    )  # fmt: skip
+        *variants, k=k, groups_per_lane=lookups, outputs=outputs, rows=rows, columns=outputs * banks, group=64
+    )
     plan, random = Plan(array), np.random.default_rng(seed)
     for group in groups(random, array, count):
         plan.add(group)
