@@ -69,3 +69,36 @@ def plane_times(operands: int, *, planes: int, extra: bool, before: int = 0) -> 
     stages = max(0, (planes - 1).bit_length() - 1)
     sums = tree + extra
     return PlaneTimes(extra=tree, shift=sums - 1 if planes > 1 else 0, last=sums + stages - 1)
+
+
+HALF_ADD = 6
+"""Operands of :class:`hw.pe.half.HalfAdder` to their sum, before a register."""
+FLOAT_BUILDER = 8
+"""Activations and index of a :class:`hw.pe.float_lookup.FloatTableBuilder` to the entry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatTimes:
+    """Cycles of a :class:`hw.pe.float_lookup.FloatLookupUnit`, each from the code of a lookup.
+
+    Parameters
+    ----------
+    plane, first : int
+        To the plane; to the place whose sum is added to, and whether that begins.
+    add : int
+        To the place whose sum it becomes.
+    """
+
+    plane: int = 1
+    first: int = 1
+    add: int = 2 + HALF_ADD
+
+    @property
+    def result(self) -> int:
+        """To the sum."""
+        return self.add + 1
+
+    @property
+    def interval(self) -> int:
+        """Least cycles between two lookups of one output."""
+        return self.add + 1 - self.first
