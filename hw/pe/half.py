@@ -39,7 +39,7 @@ def moved_up(m: Module, value: Value, steps: Sequence[int]) -> tuple[Value, list
 
 def rounded_up(digits: Value, last: int) -> Value:
     """Whether the bits of ``digits`` from ``last`` on are one more when rounded to nearest even."""
-    return digits[last - 1] & (digits[last] | digits[: last - 1].any())
+    return digits[last - 1] & Cat(digits[last], digits[: last - 1]).any()
 
 
 class HalfAdder(wiring.Component):
