@@ -317,7 +317,9 @@ class TableQuantiser(wiring.Component):
     def _stored(self, m: Module, place: int, enable: Value, address: Value, activation: Signal) -> Value:
         """The memory of a table's activation; what is read of it when the adder that takes it wants it, as a float32."""
         late = max(0, place - 1) * FLOAT_ADD
-        m.submodules[f"activations_{place}"] = memory = Memory(shape=SHORT, depth=2 * self._tables, init=[])
+        m.submodules[f"activations_{place}"] = memory = Memory(
+            shape=SHORT, depth=2 << len(self.read_table), init=[]
+        )
         write, read = memory.write_port(), memory.read_port(domain="comb")
         found, minus = Signal(SHORT, name=f"found_{place}"), Signal(name=f"minus_{place}")
         m.d.comb += [
