@@ -8,7 +8,7 @@ Reference: LUT Tensor Core, Mo et al., ISCA 2025, sections 3.1 and 4.2, figures 
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -40,6 +40,11 @@ def _common(planes: int) -> dict[str, wiring.Member]:
     """``first`` begins a sum; ``shift`` is the plane."""
     members: dict[str, wiring.Member] = {"first": In(1), "total": Out(signed(TOTAL_BITS))}
     return members | ({"shift": In(range(planes))} if planes > 1 else {})
+
+
+def _bits(value: Value) -> Value:
+    """The same bits, without a sign: gates then do not widen them."""
+    return value.as_unsigned()
 
 
 class MultiplierDot(wiring.Component):
@@ -109,7 +114,7 @@ class AdderDot(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        chosen = [self.activations[i] & self.plane[i].replicate(8) for i in range(self._k)]
+        chosen = [_bits(self.activations[i]) & self.plane[i].replicate(8) for i in range(self._k)]
         accumulate(m, self, sum(one.as_signed() for one in chosen).as_signed(), self.negative)
         return m
 
@@ -135,7 +140,7 @@ class TernaryDot(wiring.Component):
         m = Module()
         chosen = []
         for i in range(self._k):
-            kept = (self.activations[i] & (~self.zero[i]).replicate(8)).as_signed()
+            kept = _bits(self.activations[i]) & (~self.zero[i]).replicate(8)
             chosen.append((kept ^ self.negative[i].replicate(8)).as_signed())
         # What the inverted ones lack goes in with them.
         lacking = sum(self.negative[i] for i in range(self._k))
@@ -240,12 +245,16 @@ class TableRegisters(wiring.Component):
         return [low + high for high in highs for low in lows]
 
     def _signed(self, activations: list[Value]) -> list[Value]:
-        """Sums with plus or minus, the last one plus: of the first half there are those with a minus before its last in reverse."""
+        """Sums with plus or minus, the last one plus; of the first half those with a minus there are the others in reverse."""
         if len(activations) == 1:
             return activations
         middle = len(activations) // 2
         lows, highs = self._signed(activations[:middle]), self._signed(activations[middle:])
-        return [entry for high in highs for entry in [high - low for low in reversed(lows)] + [high + low for low in lows]]
+        return [
+            entry
+            for high in highs
+            for entry in [high - low for low in reversed(lows)] + [high + low for low in lows]
+        ]
 
 
 class MultiplierSum(wiring.Component):
@@ -267,7 +276,13 @@ class MultiplierSum(wiring.Component):
     def __init__(self, *, operands: int, bits: int, group: int) -> None:
         self._operands, self._bits = operands, checked("bits", bits, 2, MOST_PLANES)
         most = (128 << bits - 1) + 1
-        self._sum = {"operands": operands, "most": most, "planes": 1, "group_most": most * group, "extra": False}
+        self._sum = {
+            "operands": operands,
+            "most": most,
+            "planes": 1,
+            "group_most": most * group,
+            "extra": False,
+        }
         ports = {"add": In(1), "last": In(1), "scale_bit": In(1), "finish": In(1)}
         super().__init__(
             {

@@ -103,7 +103,12 @@ def quality(
 
 
 def grouped(
-    places: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[float]]], unit: str, title: str
+    places: Sequence[str],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    unit: str,
+    title: str,
+    *,
+    digits: int = 2,
 ) -> bytes:
     """A panel above the other, by its name; in each, a group of bars for every place, a bar for every name."""
     figure = Figure(figsize=(11, 0.6 + 2.8 * len(panels)))
@@ -113,7 +118,7 @@ def grouped(
         for number, (name, values) in enumerate(several.items()):
             left = [place - 0.42 + (number + 0.5) * width for place in range(len(places))]
             bars = one.bar(left, values, width, label=name, color=COLOURS[number % len(COLOURS)])
-            one.bar_label(bars, fmt="%.2f", fontsize=6)
+            one.bar_label(bars, fmt=f"%.{digits}f", fontsize=6)
         one.set_xticks(range(len(places)), places)
         one.set_ylabel(unit)
         one.set_title(panel, loc="left", fontsize=10)

@@ -89,7 +89,8 @@ def _width_row(bits: int, share: Builders, figures: list[Figure]) -> Row:
         key="lookup",
         what=f"W{bits}A8 units, groups of {GROUP} with scale{' and zero point' if bits > 1 else ''} (multipliers without); "
         f"M{ROWS} N{COLUMNS} K{K}; COMB for a product a cycle, builders of tables included; {FLOW.text}",
-        measured=_lines(figures) + (f"\nno more than the unit for all widths: {', '.join(lost)}" if lost else ""),
+        measured=_lines(figures)
+        + (f"\nno more than the unit for all widths: {', '.join(lost)}" if lost else ""),
         must=f"{MOST[bits]} or less for all widths' unit, {ARRAY_OUTPUTS} outputs",
         aim="less than adder, multiplier and dequantised int8",
         peers=PEERS[bits],
@@ -116,7 +117,7 @@ def _ternary_row(two_planes: list[Figure], notify: Notify) -> Row:
     smallest = least([*figures, *planes])
     return Row(
         key="lookup",
-        what=f"ternary weights directly, and as two planes; groups of {GROUP} with scale; COMB for a product a cycle; {FLOW.text}",
+        what=f"ternary, directly and as two planes; groups of {GROUP} with scale; COMB for a product a cycle; {FLOW.text}",
         measured=_lines([*figures, *planes]),
         must=f"direct: {TERNARY} or less at {TERNARY_CLOCK} MHz or more",
         aim="less than two planes",

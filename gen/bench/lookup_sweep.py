@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fpga.measure import area
 from gen.bench.figures import Row
-from gen.bench.lookup_units import COLUMNS, FLOW, GROUP, ROWS, builders, lookup_unit, outputs_of, placed
+from gen.bench.lookup_units import COLUMNS, FLOW, GROUP, ROWS, builders, lookup_unit, outputs_of
 from hw.pe.lookup_times import LEAST_K, MOST_K
 
 Notify = Callable[[str], None]
@@ -27,7 +28,7 @@ def measured(notify: Notify) -> dict[str, dict[int, dict[int, float]]]:
             values[kind][k] = {}
             for lanes in LANES:
                 unit = lookup_unit(lanes, BITS, k=k, stored=bool(outputs), outputs=outputs or 1)
-                values[kind][k][lanes] = placed(unit()).comb * BITS / (k * lanes) + share.share(
+                values[kind][k][lanes] = area(unit(), flow=FLOW).luts * BITS / (k * lanes) + share.share(
                     BITS, lanes, k=k, outputs=outputs
                 )
     return values
@@ -63,11 +64,13 @@ def row(notify: Notify) -> Row:
         for kind, by_k in values.items()
         for k, several in by_k.items()
     ]
-    text += [f"least, {kind}: {each:.1f} with K = {k}, {lanes} tables" for each, kind, k, lanes in best.values()]
+    text += [
+        f"least, {kind}: {each:.1f} with K = {k}, {lanes} tables" for each, kind, k, lanes in best.values()
+    ]
     return Row(
         key="lookup-sweep",
-        what=f"W{BITS}A8 units, groups of {GROUP}, {', '.join(map(str, LANES))} tables before an accumulator; M{ROWS} N{COLUMNS}; "
-        f"COMB for a product a cycle, builders of tables included; {FLOW.text}",
+        what=f"W{BITS}A8 units, {', '.join(map(str, LANES))} tables before an accumulator, groups of {GROUP}; "
+        f"M{ROWS} N{COLUMNS}; COMB for a product a cycle, builders of tables included; {FLOW.text}",
         measured="\n".join(text),
         peers="LUT Tensor Core: K = 4 is densest in 28 nm",
         values={

@@ -9,7 +9,7 @@ from typing import Any
 
 from amaranth.lib import wiring
 
-from fpga.measure import measure
+from fpga.measure import area, measure
 from fpga.parallel import ParallelElement
 from fpga.synthesis import Flow
 from hw.pe.lookup import LookupUnit, SerialTableBuilder, TableBuilder
@@ -65,7 +65,9 @@ class Figure:
         """For people."""
         share = f"{self.builders:.1f} of it builders; " if self.builders else ""
         unit = self.placed
-        return f"{self.each:6.1f}  {self.name} ({share}{unit.comb:,} COMB, {unit.ff:,} FF, {unit.mhz:.0f} MHz)"
+        return (
+            f"{self.each:6.1f}  {self.name} ({share}{unit.comb:,} COMB, {unit.ff:,} FF, {unit.mhz:.0f} MHz)"
+        )
 
     @property
     def values(self) -> dict[str, float | int | str]:
@@ -107,7 +109,9 @@ class Builders:
     totals: dict[int, int]
     activations: dict[int, int]
 
-    def share(self, bits: int, lanes: int, *, k: int = K, outputs: int = 0, total: bool | None = None) -> float:
+    def share(
+        self, bits: int, lanes: int, *, k: int = K, outputs: int = 0, total: bool | None = None
+    ) -> float:
         """For a product a cycle: a row's, by the products of all columns' units in a cycle.
 
         A table that is not stored (``outputs`` 0) stays for as many cycles as a weight has planes: its builder makes those of as
@@ -132,14 +136,14 @@ class Builders:
 
 
 def builders(lanes: tuple[int, ...], *, k: int = K) -> Builders:
-    """Placed, for units with so many lookups of ``k`` activations."""
+    """Packed, for units with so many lookups of ``k`` activations."""
 
     def total(count: int, most: int) -> int:
-        return placed(SignedTree(operands=count, most=most, extra=False)).comb
+        return area(SignedTree(operands=count, most=most, extra=False), flow=FLOW).luts
 
     return Builders(
-        at_once=placed(TableBuilder(k=k)).comb,
-        serial=placed(SerialTableBuilder(k=k)).comb,
+        at_once=area(TableBuilder(k=k), flow=FLOW).luts,
+        serial=area(SerialTableBuilder(k=k), flow=FLOW).luts,
         totals={count: total(count, 1 << entry_bits(k) - 1) for count in lanes},
         activations={k * count: total(k * count, 128) for count in lanes} if k == K else {},
     )
@@ -149,7 +153,9 @@ def lookup_unit(lanes: int, bits: int, **more: Any) -> Make:
     """Of the default K and groups."""
     return partial(
         LookupUnit,
-        **({"k": K, "groups_per_lane": lanes, "planes": bits, "group": GROUP, "zero_points": bits > 1} | more),
+        **(
+            {"k": K, "groups_per_lane": lanes, "planes": bits, "group": GROUP, "zero_points": bits > 1} | more
+        ),
     )
 
 

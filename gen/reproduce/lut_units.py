@@ -33,7 +33,9 @@ Found = Mapping[str, Transistors]
 UNITS: dict[str, Callable[[], wiring.Component]] = {
     **{f"multiplier/{bits}": partial(MultiplierDot, k=K, bits=bits) for bits in BITS},
     **{f"adder/{planes}": partial(AdderDot, k=K, planes=planes) for planes in PLANES},
-    **{f"conventional/{planes}": partial(LookupDot, k=K, planes=planes, symmetric=False) for planes in PLANES},
+    **{
+        f"conventional/{planes}": partial(LookupDot, k=K, planes=planes, symmetric=False) for planes in PLANES
+    },
     **{f"lookup/{planes}": partial(LookupDot, k=K, planes=planes) for planes in PLANES},
     "not recoded/2": partial(LookupDot, k=K, planes=2, recoded=False),
     "8-bit table/2": partial(LookupDot, k=K, planes=2, width=8),
@@ -44,9 +46,46 @@ UNITS: dict[str, Callable[[], wiring.Component]] = {
 }
 """By name: what it is, and bits of a weight, planes or K."""
 
+MEASURED = {
+    "multiplier/1": Transistors(gates=2608, flip_flops=24),
+    "multiplier/2": Transistors(gates=3522, flip_flops=24),
+    "multiplier/3": Transistors(gates=5004, flip_flops=24),
+    "multiplier/4": Transistors(gates=6804, flip_flops=24),
+    "multiplier/5": Transistors(gates=8612, flip_flops=24),
+    "multiplier/6": Transistors(gates=9376, flip_flops=24),
+    "multiplier/7": Transistors(gates=10212, flip_flops=24),
+    "multiplier/8": Transistors(gates=11120, flip_flops=24),
+    "adder/1": Transistors(gates=2072, flip_flops=24),
+    "adder/2": Transistors(gates=2172, flip_flops=24),
+    "adder/4": Transistors(gates=2342, flip_flops=24),
+    "adder/8": Transistors(gates=2496, flip_flops=24),
+    "conventional/1": Transistors(gates=3002, flip_flops=24),
+    "conventional/2": Transistors(gates=3160, flip_flops=24),
+    "conventional/4": Transistors(gates=3268, flip_flops=24),
+    "conventional/8": Transistors(gates=3444, flip_flops=24),
+    "lookup/1": Transistors(gates=1998, flip_flops=24),
+    "lookup/2": Transistors(gates=2112, flip_flops=24),
+    "lookup/4": Transistors(gates=2270, flip_flops=24),
+    "lookup/8": Transistors(gates=2470, flip_flops=24),
+    "not recoded/2": Transistors(gates=2206, flip_flops=24),
+    "8-bit table/2": Transistors(gates=1900, flip_flops=24),
+    "ternary": Transistors(gates=2664, flip_flops=24),
+    "K 2/2": Transistors(gates=1344, flip_flops=24),
+    "K 3/2": Transistors(gates=1618, flip_flops=24),
+    "K 5/2": Transistors(gates=3370, flip_flops=24),
+    "K 6/2": Transistors(gates=5658, flip_flops=24),
+    "table/2": Transistors(gates=468, flip_flops=17),
+    "table/3": Transistors(gates=1462, flip_flops=37),
+    "table/4": Transistors(gates=2866, flip_flops=73),
+    "table/5": Transistors(gates=6214, flip_flops=161),
+    "table/6": Transistors(gates=11700, flip_flops=321),
+    "conventional table/4": Transistors(gates=3358, flip_flops=136),
+}
+"""What :func:`measure` gives."""
+
 
 def measure(progress: Callable[[str, int, int], None]) -> dict[str, Transistors]:
-    """All ``UNITS``: seconds together."""
+    """All ``UNITS``, synthesised."""
     found = {}
     for number, (name, make) in enumerate(UNITS.items()):
         progress(name, number, len(UNITS))
@@ -69,7 +108,9 @@ def smallest(found: Found, bits: int, units: int) -> str:
     return min(KINDS, key=lambda kind: product(found, kind, bits, units))
 
 
-def widest(found: Found, kind: str, units: int, rival: str = "multiplier", rival_bits: int | None = None) -> int:
+def widest(
+    found: Found, kind: str, units: int, rival: str = "multiplier", rival_bits: int | None = None
+) -> int:
     """The widest weights to which ``kind`` is smaller than ``rival`` of the same width, or of ``rival_bits``; 0 when never."""
     width = 0
     for bits in BITS:
