@@ -96,10 +96,9 @@ def test_lookups(k, bits, recoded):
     half = lookup.half_table(activations)
     cycles = []
     for step, plane, index in planes(codes, bits):
-        if recoded:
-            entry, negative = lookup.recoded(index, k)
-            index = int(entry) | int(negative) << k - 1
-        cycles.append({"table": half[step].tolist(), "index": index} | shifted(plane, bits))
+        entry, negative = lookup.recoded(index, k)
+        code = int(entry) | int(negative) << k - 1 if recoded else index
+        cycles.append({"table": half[step].tolist(), "index": code} | shifted(plane, bits))
     unit = LookupDot(k=k, planes=bits, recoded=recoded)
     assert totals(unit, cycles) == (activations * lookup.reinterpreted(codes, bits)).sum()
 
