@@ -1,4 +1,3 @@
-# amaranth: UnusedElaboratable=no
 """Figures of lookup units: how they follow from what was placed, without placing; counts that are the same everywhere."""
 
 from types import SimpleNamespace
@@ -52,6 +51,11 @@ def test_a_figure():
     assert [lookup.least([figure, Figure("lookup", "", Placed(32, 0, 1), 32)])] == [{"lookup": 1.0}]
 
 
+def use(component):
+    """Keep Amaranth from complaining that it was not elaborated: that takes seconds for all of them."""
+    component._MustUse__used = True
+
+
 @pytest.fixture
 def comb(monkeypatch):
     """COMB of units; others take 100. What is packed takes as much as what is placed."""
@@ -59,6 +63,7 @@ def comb(monkeypatch):
 
     def found(component, *, flow):
         assert not flow.dsp
+        use(component)
         return SimpleNamespace(luts=comb.get(type(component), 100), flip_flops=7)
 
     def measure(component, *, flow):
@@ -86,12 +91,20 @@ def test_rows(comb):
     every = [row.values["units"]["lookup, 16 stored tables, 8 outputs, all widths"] for row in rows[:4]]
     assert [unit["each"] for unit in every] == [every[0]["each"] * bits for bits in (1, 2, 3, 4)]
     assert "multiplier" not in rows[0].values["least"]
-    assert set(rows[1].values["least"]) == {"array", "lookup", "adder", "multiplier", "dequantised"}
+    assert set(rows[1].values["least"]) == {
+        "array",
+        "lookup",
+        "lookup of 8 bits",
+        "adder",
+        "multiplier",
+        "dequantised",
+    }
     assert rows[4].values["units"]["direct, 64 lanes"]["each"] == 17.5
     assert {unit["kind"] for unit in rows[4].values["units"].values()} == {
         "direct",
         "array",
         "lookup",
+        "lookup of 8 bits",
         "adder",
     }
 
@@ -118,7 +131,11 @@ def test_sweep(comb):
 
 
 def test_transistors(monkeypatch):
-    monkeypatch.setattr(lookup_cmos, "transistors", lambda _: Transistors(gates=760, flip_flops=10))
+    def transistors(component):
+        use(component)
+        return Transistors(gates=760, flip_flops=10)
+
+    monkeypatch.setattr(lookup_cmos, "transistors", transistors)
     monkeypatch.setattr(lut_units, "measure", lambda _: lut_units.MEASURED)
     rows = lookup_cmos.rows(lambda _: None)
     assert [row.key for row in rows] == ["lookup-cmos"] * 5

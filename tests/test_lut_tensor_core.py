@@ -8,7 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from fpga.measure import area
 from fpga.transistors import Transistors
+from gen.bench import lookup_units
+from gen.bench.lookup_units import Figure, Placed
 from gen.reproduce import lut_tensor_core, lut_units
 from gen.reproduce.lut_tensor_core import printed, within
 
@@ -49,6 +52,29 @@ def test_steps_of_table_2(rows) -> None:
 def test_k(rows) -> None:
     assert rows["K with fewest transistors for a product, int8 activations"]["holds"]
     assert rows["area of W1 against multipliers of tensor cores"]["ours"] == 4.42
+
+
+def test_lookups_are_smaller_on_an_ecp5(rows) -> None:
+    name = "widths of 1 to 4 bits at which lookups are smaller than {}, ECP5 without DSPs"
+    assert (rows[name.format("adders of planes")]["ours"], rows[name.format("multipliers")]["ours"]) == (4, 3)
+
+
+@pytest.mark.long
+def test_figures_of_the_ecp5_are_current(monkeypatch) -> None:
+    monkeypatch.setattr(
+        lookup_units, "placed", lambda unit: Placed(area(unit, flow=lookup_units.FLOW).luts, 0, 0)
+    )
+    share = lookup_units.builders((16,))
+    unit = lookup_units.placed(lookup_units.array_unit(16)())
+    for bits, (lookups, adder, multiplier) in lut_tensor_core.ECP5.items():
+        figures = {
+            kind: Figure(kind, "", lookup_units.placed(make()), products, shared).each
+            for kind, _, make, products, shared in lookup_units.units(bits, 16, share)
+            if kind in ("adder", "multiplier")
+        }
+        assert round(lookup_units.array_figure(bits, 16, unit, share).each, 1) == lookups
+        assert round(figures["adder"], 1) == adder
+        assert multiplier is None or round(figures["multiplier"], 1) == multiplier
 
 
 def test_numbers_as_printed() -> None:

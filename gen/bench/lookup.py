@@ -15,7 +15,6 @@ from gen.bench.lookup_units import (
     FLOW,
     GROUP,
     ROWS,
-    WIDE,
     Builders,
     Figure,
     K,
@@ -71,9 +70,6 @@ def _width_figures(
         for kind, name, make, products, shared in units(bits, lanes, share):
             notify(f"W{bits}A8: {name}")
             figures.append(Figure(kind, name, placed(make()), products, shared))
-    (kind, name, make, products, shared) = units(bits, LANES[0], share)[0]
-    notify(f"W{bits}A8: {name}, wide look-up tables")
-    figures.append(Figure(kind, f"{name}, wide look-up tables", placed(make(), WIDE), products, shared))
     return [*figures, fixed]
 
 
@@ -113,7 +109,7 @@ def _ternary_row(two_planes: list[Figure], notify: Notify) -> Row:
         notify(f"ternary: {name}")
         figures.append(Figure("direct", name, placed(TernaryUnit(lanes=lanes, group=GROUP)), lanes))
     # As two planes its weights are those of two's complement, or bits with a zero point of one.
-    planes = [one for one in two_planes if one.kind in ("array", "lookup", "adder")]
+    planes = [one for one in two_planes if one.kind not in ("multiplier", "dequantised")]
     smallest = least([*figures, *planes])
     return Row(
         key="lookup",

@@ -23,7 +23,6 @@ K, ROWS, COLUMNS, GROUP = 4, 2, 64, 128
 ARRAY_OUTPUTS, ARRAY_PLANES = 8, 4
 """Of a unit that takes weights of all widths: tables are of use for 8 cycles or more even where weights have one plane."""
 FLOW = Flow(dsp=False, device="25k", frequency=200)
-WIDE = Flow(dsp=False, wide_luts=True, device="25k", frequency=200)
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ class Figure:
     Members
     -------
     kind : str
-        What it is: "lookup", "array" for lookups by a unit for all widths, "adder", "multiplier" or "dequantised".
+        What it is: "lookup", "lookup of 8 bits" with quantised tables, "array" for lookups by a unit for all widths, "adder",
+        "multiplier", "direct" of ternary weights, or "dequantised".
     products : float
         Of whole weights a cycle.
     builders : float
@@ -164,12 +164,12 @@ def units(bits: int, lanes: int, share: Builders) -> list[tuple[str, str, Make, 
     products, outputs = K * lanes, outputs_of(bits)
     most = (128 * GROUP * ((1 << bits) - 1)) << (bits > 1)
     found: list[tuple[str, str, Make, float, float]] = []
-    for width, words in ((None, ""), (8, " of 8 bits")):
+    for width, kind, words in ((None, "lookup", ""), (8, "lookup of 8 bits", " of 8 bits")):
         unit = partial(lookup_unit, lanes, bits, width=width)
         found += [
-            ("lookup", f"lookup, {lanes} tables{words}", unit(), products / bits, share.share(bits, lanes)),
+            (kind, f"lookup, {lanes} tables{words}", unit(), products / bits, share.share(bits, lanes)),
             (
-                "lookup",
+                kind,
                 f"lookup, {lanes} stored tables{words}, {outputs} outputs",
                 unit(stored=True, outputs=outputs),
                 products / bits,

@@ -247,6 +247,11 @@ def _unit_claims(found: lut_units.Found) -> Iterable[dict[str, Any]]:
     )
 
 
+ECP5 = {1: (11.4, 11.8, None), 2: (22.8, 24.6, 25.3), 3: (34.2, 37.6, 36.0), 4: (45.5, 50.3, 50.4)}
+"""COMB of an ECP5 for a product a cycle, by bits of a weight: our lookup unit for all widths with 16 tables and 8 outputs, with
+builders; the adder and the multiplier of 64 lanes (``python -m gen.bench --only lookup``)."""
+
+
 def _array_claims() -> Iterable[dict[str, Any]]:
     one = LookupFormat(bits=1, offset=Offset.NONE)
     array = LookupArray(
@@ -270,6 +275,18 @@ def _array_claims() -> Iterable[dict[str, Any]]:
     )
 
 
+def _ecp5_claims() -> Iterable[dict[str, Any]]:
+    for place, kind in ((1, "adders of planes"), (2, "multipliers")):
+        pairs = {bits: (several[0], several[place]) for bits, several in ECP5.items() if several[place]}
+        yield untested(
+            f"widths of 1 to 4 bits at which lookups are smaller than {kind}, ECP5 without DSPs",
+            len(pairs),
+            sum(lookups < other for lookups, other in pairs.values()),
+            "our units, not the paper's: 8 outputs by turns, tables in distributed RAM; LUT4 and carries for a product: "
+            + ", ".join(f"W{bits} {lookups} to {other}" for bits, (lookups, other) in pairs.items()),
+        )
+
+
 def _others() -> Iterable[dict[str, Any]]:
     for what, published, why in NOT_HERE:
         yield untested(what, published, None, f"cannot be tested with open tools: {why}")
@@ -277,7 +294,14 @@ def _others() -> Iterable[dict[str, Any]]:
 
 def claims(found: lut_units.Found) -> list[dict[str, Any]]:
     """All rows."""
-    return [*_arithmetic_claims(), *_table_claims(), *_unit_claims(found), *_array_claims(), *_others()]
+    return [
+        *_arithmetic_claims(),
+        *_table_claims(),
+        *_unit_claims(found),
+        *_ecp5_claims(),
+        *_array_claims(),
+        *_others(),
+    ]
 
 
 def document(progress: Progress) -> dict[str, Any]:
