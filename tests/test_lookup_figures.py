@@ -154,9 +154,9 @@ def test_pictures_are_written(monkeypatch, tmp_path, capsys):
         Row(key="lookup-sweep", what="", measured=""),
     ]
     monkeypatch.setitem(bench.FIGURES, "lookup-sweep", lambda _: rows)
-    assert bench.main(["--only", "lookup-sweep", "--pictures", str(tmp_path)]) == 0
-    assert (tmp_path / "lookup-sweep.svg").read_bytes() == b"<svg/>"
-    assert f"wrote {tmp_path / 'lookup-sweep.svg'}" in capsys.readouterr().err
+    assert bench.main(["--only", "lookup-sweep", "-o", str(tmp_path / "there")]) == 0
+    assert (tmp_path / "there" / "lookup-sweep.svg").read_bytes() == b"<svg/>"
+    assert f"wrote {tmp_path / 'there' / 'lookup-sweep.svg'}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("unit", "comb"), [

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from gen.bench.figures import Row, table
-from gen.commands.common import note, write_files
+from gen.commands.common import note, output_folder, write_files
 from gen.errors import RequestError
 
 Notify = Callable[[str], None]
@@ -142,9 +142,9 @@ def figures(
     quick: Annotated[
         bool, typer.Option("--quick", help=f"All but what takes minutes: {', '.join(SLOW)}.")
     ] = False,
-    pictures: Annotated[
+    output: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Draw the figures that have a picture: DIR/KEY.svg."),
+        typer.Option("-o", "--output", metavar="DIR", help="Draw what can be drawn: DIR/KEY.svg."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
@@ -157,13 +157,15 @@ def figures(
     chosen = [key for key in FIGURES if (not only or key in only) and not (quick and key in SLOW)]
     if not chosen:
         raise RequestError("--only, --quick: at least one figure must be left")
+    if output is not None:
+        output_folder(output)
     rows: list[Row] = []
     for place, key in enumerate(chosen, start=1):
         note(f"[{place}/{len(chosen)}] {key}")
         rows += FIGURES[key](lambda text: note(f"      {text}"))
-    if pictures is not None:
+    if output is not None:
         drawn = {f"{row.key}.svg": row.picture() for row in rows if row.picture is not None}
-        for file in write_files(pictures, drawn):
+        for file in write_files(output, drawn):
             note(f"wrote {file}")
     passed = all(row.held is not False for row in rows)
     if as_json:

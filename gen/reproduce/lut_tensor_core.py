@@ -277,7 +277,11 @@ def _array_claims() -> Iterable[dict[str, Any]]:
 
 def _ecp5_claims() -> Iterable[dict[str, Any]]:
     for place, kind in ((1, "adders of planes"), (2, "multipliers")):
-        pairs = {bits: (several[0], several[place]) for bits, several in ECP5.items() if several[place]}
+        pairs = {
+            bits: (several[0], other)
+            for bits, several in ECP5.items()
+            if (other := several[place]) is not None
+        }
         yield untested(
             f"widths of 1 to 4 bits at which lookups are smaller than {kind}, ECP5 without DSPs",
             len(pairs),
