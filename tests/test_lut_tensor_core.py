@@ -10,7 +10,7 @@ import pytest
 
 from fpga.measure import area
 from fpga.transistors import Transistors
-from gen.bench import lookup_units
+from gen.bench import lookup_cmos, lookup_units
 from gen.bench.lookup_units import Figure, Placed
 from gen.reproduce import lut_tensor_core, lut_units
 from gen.reproduce.lut_tensor_core import printed, within
@@ -34,6 +34,7 @@ def test_what_does_not_hold(rows) -> None:
         "widest weights at which adder is smaller than a multiplier": (2, 1),
         "widest weights at which conventional is smaller than a multiplier": (2, 0),
         "widths of 1 to 6 bits at which lookups are smaller than adders of planes": (6, 0),
+        "widest weights at which lookup is smaller than a multiplier, 8 tables before an accumulator": (6, 2),
     }
 
 
@@ -75,6 +76,19 @@ def test_figures_of_the_ecp5_are_current(monkeypatch) -> None:
         assert round(lookup_units.array_figure(bits, 16, unit, share).each, 1) == lookups
         assert round(figures["adder"], 1) == adder
         assert multiplier is None or round(figures["multiplier"], 1) == multiplier
+
+
+@pytest.mark.long
+def test_transistors_of_whole_units_are_current(monkeypatch) -> None:
+    monkeypatch.setattr(lut_units, "measure", lambda _: lut_units.MEASURED)
+    for row in lookup_cmos.rows(lambda _: None)[:4]:
+        units = row.values["units"]
+        found = tuple(
+            round(units[kind]["each"]) if kind in units else None
+            for kind in ("lookup", "adder", "multiplier")
+        )
+        assert found == lut_tensor_core.CMOS[row.values["bits"]]
+        assert round(units["multiplier of int8"]["each"]) == lut_tensor_core.CMOS_INT8
 
 
 def test_numbers_as_printed() -> None:

@@ -275,6 +275,31 @@ def _array_claims() -> Iterable[dict[str, Any]]:
     )
 
 
+CMOS = {1: (660, 831, None), 2: (1409, 1790, 1491), 3: (2200, 2782, 1898), 4: (2940, 3724, 2408)}
+"""Transistors for a product a cycle likewise, of units with 8 tables or 32 lanes (``python -m gen.bench --only lookup-cmos``)."""
+CMOS_INT8 = 3736
+"""Of the multiplier of int8."""
+
+
+def _full_unit_claims() -> Iterable[dict[str, Any]]:
+    yield claim(
+        "widest weights at which lookup is smaller than a multiplier, 8 tables before an accumulator",
+        6,
+        max(bits for bits, (lookups, _, other) in CMOS.items() if other is None or lookups < other),
+        f"int8 activations, {lut_units.N} outputs to a table, groups with scale; transistors for a product: "
+        + ", ".join(
+            f"W{bits} {lookups:,} to {other:,}" for bits, (lookups, _, other) in CMOS.items() if other
+        )
+        + f"; multipliers of int8 take {CMOS_INT8:,}",
+    )
+    yield claim(
+        "lookups are smaller than adders of planes, 8 tables before an accumulator, 1 to 4 bits",
+        True,
+        all(lookups < adder for lookups, adder, _ in CMOS.values()),
+        ", ".join(f"W{bits} {lookups:,} to {adder:,}" for bits, (lookups, adder, _) in CMOS.items()),
+    )
+
+
 def _ecp5_claims() -> Iterable[dict[str, Any]]:
     for place, kind in ((1, "adders of planes"), (2, "multipliers")):
         pairs = {
@@ -302,6 +327,7 @@ def claims(found: lut_units.Found) -> list[dict[str, Any]]:
         *_arithmetic_claims(),
         *_table_claims(),
         *_unit_claims(found),
+        *_full_unit_claims(),
         *_ecp5_claims(),
         *_array_claims(),
         *_others(),
