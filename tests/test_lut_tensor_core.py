@@ -10,7 +10,7 @@ import pytest
 
 from fpga.measure import area
 from fpga.transistors import Transistors
-from gen.bench import lookup_cmos, lookup_units
+from gen.bench import lookup_cmos, lookup_sweep, lookup_units
 from gen.bench.lookup_units import Figure, Placed
 from gen.reproduce import lut_tensor_core, lut_units
 from gen.reproduce.lut_tensor_core import printed, within
@@ -89,6 +89,14 @@ def test_transistors_of_whole_units_are_current(monkeypatch) -> None:
         )
         assert found == lut_tensor_core.CMOS[row.values["bits"]]
         assert round(units["multiplier of int8"]["each"]) == lut_tensor_core.CMOS_INT8
+
+
+@pytest.mark.long
+def test_k_on_an_ecp5_is_current(monkeypatch) -> None:
+    monkeypatch.setattr(lookup_sweep, "LANES", (16,))
+    monkeypatch.setattr(lookup_sweep, "KINDS", ("stored",))
+    found = lookup_sweep.measured(lambda _: None)["stored"]
+    assert {k: round(each[16], 1) for k, each in found.items()} == lut_tensor_core.ECP5_K
 
 
 def test_numbers_as_printed() -> None:

@@ -300,7 +300,17 @@ def _full_unit_claims() -> Iterable[dict[str, Any]]:
     )
 
 
+ECP5_K = {2: 34.2, 3: 26.3, 4: 20.6, 5: 30.7, 6: 48.5}
+"""COMB for a product a cycle at W2 by K, 16 stored tables before an accumulator (``python -m gen.bench --only lookup-sweep``)."""
+
+
 def _ecp5_claims() -> Iterable[dict[str, Any]]:
+    yield claim(
+        "K with fewest LUT4 and carries for a product, ECP5 without DSPs",
+        4,
+        min(ECP5_K, key=ECP5_K.__getitem__),
+        f"W2A8, 16 stored tables before an accumulator: {', '.join(f'K{k} {each}' for k, each in ECP5_K.items())}",
+    )
     for place, kind in ((1, "adders of planes"), (2, "multipliers")):
         pairs = {
             bits: (several[0], other)
