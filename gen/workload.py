@@ -14,7 +14,7 @@ from gen.errors import RequestError
 from gen.families.contract import Family
 from hw.control.isa import OutputMode
 from hw.design import ceil_div
-from hw.formats import INT8, Format, Operand
+from hw.formats import FORMATS, INT8, Format, Operand
 from sim import golden
 from sim.quantise import quantise
 
@@ -172,7 +172,11 @@ def _random(
     codes = _any_code(generator, format, shape)
     blocks = list(shape)
     blocks[depth_axis] = ceil_div(shape[depth_axis], format.block) if format.block else 1
-    scales = selectors = zeros = None
+    scales = selectors = zeros = float_scales = minimums = None
+    if format.scale == "fp16" and format.block:
+        float_scales = _halves(generator, FORMATS["fp16"], tuple(blocks)).view(np.float16)
+        if format.offset == "minimum":
+            minimums = _halves(generator, FORMATS["fp16"], tuple(blocks)).view(np.float16)
     if format.scale == "int8":
         scales = generator.integers(0, 256, blocks) * (generator.random(blocks) >= 1 / 17)
     if len(format.tables) > 1:
@@ -180,18 +184,19 @@ def _random(
     if format.offset == "zero" and format.block:
         zeros = generator.integers(0, 1 << format.bits, blocks)
     return Operand(
-        format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors, zeros=zeros
-    )
+        format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors, zeros=zeros,
+        float_scales=float_scales, minimums=minimums,
+    )  # fmt: skip
 
 
-def _any_code(generator: np.random.Generator, format: Format, shape: tuple[int, int]) -> np.ndarray:
+def _any_code(generator: np.random.Generator, format: Format, shape: tuple[int, ...]) -> np.ndarray:
     numbers = [code for code, value in enumerate(format.values) if value is not None]
     return np.array(numbers, format.code_type)[
         generator.integers(0, len(numbers), shape, dtype=format.code_type)
     ]
 
 
-def _halves(generator: np.random.Generator, format: Format, shape: tuple[int, int]) -> np.ndarray:
+def _halves(generator: np.random.Generator, format: Format, shape: tuple[int, ...]) -> np.ndarray:
     """Rows by chance of normal numbers, of such and one code in eight that is any, or of any codes; one in 17 is a zero.
 
     Among all codes every exponent is as frequent, that of subnormal numbers included.
@@ -204,9 +209,9 @@ def _halves(generator: np.random.Generator, format: Format, shape: tuple[int, in
 
 
 def _summed(operand: Operand) -> np.ndarray:
-    """float64: what enters the sums. Integers, exact up to 2**53; the values of a format without a scale, which are floats."""
+    """float64: what enters the sums. Integers, exact up to 2**53; the values of a format without a scale, or with fp16 ones."""
     unit = 1.0 if operand.format.scale else 2.0**operand.format.unit
-    return operand.integers() * unit
+    return operand.numbers() * unit
 
 
 def of_layer(

@@ -12,14 +12,20 @@ from hw.array.geometry import power_of_two_from
 from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
 from hw.pe.lookup_times import PlaneTimes, builder_cycles, plane_times
-from hw.timing import CORNER_TURN, SCRATCHPAD
+from hw.timing import CORNER_TURN, FLOAT_ACCUMULATE, SCRATCHPAD
 
 Tables = Literal[2, 4]
 """Activations of a table."""
 Lookups = Literal[1, 2, 4, 8, 16, 32]
 """Lookups that are summed before an accumulator."""
+Scales = Literal["int8", "fp16"]
+"""Type of groups' scales: whole numbers 0 to 255, whose results are int32; or half precision, whose results are float32."""
+HALF_BITS = 16
+"""Of an fp16 scale or minimum."""
 MOST_ROWS = 8
 MOST_ARRAY_PLANES = 4
+JUDGED = 2
+"""Cycles from the last word of a group to all faults of its addresses."""
 
 
 class Offset(enum.IntEnum):
@@ -31,6 +37,8 @@ class Offset(enum.IntEnum):
     """One: the weight is (q' - 1) / 2, two's complement with its highest bit inverted."""
     ZERO = 2
     """z' of a zero point of the group: the weight is (q' - z') / 2 = q - z."""
+    PLAIN = 3
+    """What makes it q itself, unsigned: (q' + 2**bits - 1) / 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,13 @@ class LookupFormat:
 
     bits: int
     offset: Offset
+    minimum: bool = False
+    """Groups have an fp16 minimum beside their fp16 scale: the sum of the activations times that is a result of its own."""
+
+    @property
+    def passes(self) -> int:
+        """Results of a group for each accumulator."""
+        return 1 + self.minimum
 
     @property
     def doubled(self) -> bool:
@@ -69,12 +84,14 @@ class LookupArray:
         By EXECUTE's ``variant``; several may be the same.
     data_bytes : int
         Bytes of a bus beat.
+    scales : str
+        One of ``Scales``.
 
     Raises
     ------
     TypeError, ValueError
         A size that is not among those allowed; a group that is not whole words of activations; fewer lookups of a chunk than a
-        table has entries, or than there are rows.
+        table has entries, or than there are rows; minimums, or plain weights, beside whole scales.
     """
 
     rows: int
@@ -85,6 +102,7 @@ class LookupArray:
     group: int
     variants: Sequence[LookupFormat]
     data_bytes: int
+    scales: Scales = "int8"
 
     def __post_init__(self) -> None:
         for name, least, most in (("rows", 1, MOST_ROWS), ("columns", 1, 128), ("outputs", 2, 16)):
@@ -100,6 +118,8 @@ class LookupArray:
             value = operator.index(getattr(self, name))
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}")
+        if self.scales not in get_args(Scales):
+            raise ValueError(f"scales must be one of {', '.join(get_args(Scales))}, not {self.scales!r}")
         if self.columns % self.outputs:
             raise ValueError(
                 f"outputs must divide columns, not be {self.outputs} with {self.columns} columns"
@@ -110,9 +130,12 @@ class LookupArray:
         for one in self.variants:
             if not 1 <= one.bits <= MOST_ARRAY_PLANES:
                 raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
-        if self.part_bits < SCALE_BITS:
+            if (one.minimum or one.offset is Offset.PLAIN) and not self.floats:
+                raise ValueError(f"scales must be fp16 for {one}, not {self.scales}")
+        if self.part_bits < self.scale_bits:
             raise ValueError(
-                f"groups_per_lane must be at least {SCALE_BITS // self.k} with tables of {self.k}, not {self.groups_per_lane}"
+                f"groups_per_lane must be at least {self.scale_bits // self.k} with tables of {self.k} and scales of "
+                f"{self.scale_bits} bits, not {self.groups_per_lane}"
             )
         if self.chunk > self.group or self.group % self.word_steps:
             raise ValueError(
@@ -124,6 +147,16 @@ class LookupArray:
                 f"outputs must be at least {ceil_div(self.entries, self.least_planes)} (a table of {self.k} has {self.entries} "
                 f"entries, and the narrowest weights {self.least_planes} planes), not {self.outputs}"
             )
+
+    @property
+    def floats(self) -> bool:
+        """Scales are fp16, sums float32."""
+        return self.scales == "fp16"
+
+    @property
+    def scale_bits(self) -> int:
+        """Of a scale."""
+        return HALF_BITS if self.floats else SCALE_BITS
 
     @property
     def entries(self) -> int:
@@ -178,8 +211,12 @@ class LookupArray:
 
     @property
     def scale_words(self) -> int:
-        """Words of weights that a group's scales take."""
-        return ceil_div(self.outputs * SCALE_BITS, self.part_bits)
+        """Words of weights that a group's scales take, and as many its minimums."""
+        return ceil_div(self.outputs * self.scale_bits, self.part_bits)
+
+    def tail_words(self, format: LookupFormat) -> int:
+        """Words of weights behind a group's lookups: scales, then minimums."""
+        return format.passes * self.scale_words
 
     def zero_words(self, format: LookupFormat) -> int:
         """Words of weights that a group's zero points take."""
@@ -193,19 +230,39 @@ class LookupArray:
 
     def group_cycles(self, format: LookupFormat, words: int) -> int:
         """Words of weights of a group that has so many words of activations; cycles too, but for a pause."""
-        return self.zero_words(format) + words * self.slices * self.lookups(format) + self.scale_words
+        return self.zero_words(format) + words * self.slices * self.lookups(format) + self.tail_words(format)
+
+    def spacing(self, format: LookupFormat) -> int:
+        """Cycles from a place's results to the next one's.
+
+        A whole scale takes a bit a cycle; one more where results are not halved. Float32 results only stay out of each other's
+        way: those of all rows, and those of two groups or of scale and minimum at an accumulator.
+        """
+        if self.floats:
+            return max(self.rows, ceil_div(FLOAT_ACCUMULATE + 1, self.outputs))
+        return SCALE_BITS + (not format.doubled)
 
     def scale_cycles(self, format: LookupFormat) -> int:
-        """Cycles in which the results of a group are scaled, a bit a cycle; one more each where they are not halved."""
-        return self.outputs * (SCALE_BITS + (not format.doubled))
+        """Cycles in which the results of a group come."""
+        return format.passes * self.outputs * self.spacing(format)
+
+    def last_place(self, format: LookupFormat) -> int:
+        """Cycles from a group's first result to the last of row 0."""
+        return self.scale_cycles(format) - self.spacing(format)
 
     def pause(self, format: LookupFormat, words: int, *, fresh: bool = False) -> int:
-        """Cycles that a group must wait, before its first word, for the scaling of the one before it.
+        """Cycles that a group must wait, before its first word, for the results of the one before it.
 
-        That one has the same format, but for a ``fresh`` command's first group.
+        That one has the same format and its results the same order; but for a ``fresh`` command's first group.
         """
-        formats = self.variants if fresh else [format]
-        least = max(self.scale_cycles(one) for one in formats)
+        least = self.scale_cycles(format)
+        if fresh:
+            # From lookups to lookups, whatever is behind those; and any row of accumulators may be the next one's first.
+            apart = self.geometry.accumulate + self.rows
+            least = max(
+                max(self.scale_cycles(one), self.last_place(one) + apart) - self.tail_words(one)
+                for one in self.variants
+            ) + self.tail_words(format)
         return max(0, least - self.group_cycles(format, words))
 
     @property
@@ -241,22 +298,35 @@ class LookupArray:
     @property
     def result_delay(self) -> int:
         """From a group's last code of place 0 to its result at row 0 and unit column 0."""
+        if self.floats:
+            # Addresses of results are judged behind the last word of the group.
+            words = self.outputs - 1 + max(self.tail_words(one) for one in self.variants)
+            return max(self.float_result_delay, words + JUDGED + 2 - self._code_delay)
         steps = SCALE_BITS + (self.halved and Offset.NONE in self.offsets)
         return self.scale_select + self.scale_wait + steps + self.times.result + 1
 
     @property
-    def first_result(self) -> int:
-        """Cycles from a group's last word in the sequencer to its first result, of place 0 at row 0 and unit column 0.
+    def float_result_delay(self) -> int:
+        """The least of float32 results: their sums, multiplied and rounded."""
+        return self.scale_select + self.scale_wait + SCALE_BITS + self.times.result + 1
 
-        The words are read as much later as their tables take: those come from activations by way of the rows.
-        """
-        last_code = 1 + CORNER_TURN + self.build + SCRATCHPAD - self.scale_words - (self.outputs - 1)
-        return last_code + self.result_delay
+    @property
+    def _code_delay(self) -> int:
+        """From a code's cycle in the sequencer to that of its steering, as late as its tables: by way of the rows."""
+        return 1 + CORNER_TURN + self.build + SCRATCHPAD
+
+    @property
+    def scales_to_result(self) -> int:
+        """Cycles from a group's first word of scales in the sequencer to its first result, of place 0 at row 0 and unit column 0."""
+        return self._code_delay - self.outputs + self.result_delay
+
+    def first_result(self, format: LookupFormat) -> int:
+        """The same from its last word."""
+        return self.scales_to_result - (self.tail_words(format) - 1)
 
     def result_latency(self, format: LookupFormat) -> int:
         """Cycles from a command's last word in the sequencer to its last result at unit column 0."""
-        last_place = (self.outputs - 1) * self.scale_cycles(format) // self.outputs
-        return self.first_result + last_place + self.rows - 1
+        return self.first_result(format) + self.last_place(format) + self.rows - 1
 
     def groups(self, depth_tiles: int) -> tuple[int, int]:
         """Groups of a tile before its last, and the words of activations of that one."""
@@ -274,4 +344,5 @@ class LookupArray:
             weight_bytes=power_of_two_from(self.banks * self.part_bits // 8),
             weight_words=self.slices * self.least_chunk,
             variants=len(self.variants),
+            sums="float32" if self.floats else "int32",
         )
