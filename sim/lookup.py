@@ -247,6 +247,31 @@ def half_float_sums(
     return total
 
 
+def half_group_sums(activations: np.ndarray, codes: np.ndarray, *, bits: int) -> np.ndarray:
+    """float16 sums [M, N] of a group of float16 activations [M, K] and codes [K, N]: from zero, each four of K after the other.
+
+    K is a multiple of four; activations of zero leave sums as they are.
+    """
+    x = np.asarray(activations, dtype=np.float16)
+    codes = np.asarray(codes, dtype=np.int64)
+    total: np.ndarray = np.zeros((len(x), codes.shape[1]), dtype=np.float16)
+    with np.errstate(invalid="ignore"):
+        entries = half_float_table(x.reshape(len(x), -1, 4))
+    for place in range(entries.shape[1]):
+        recoded_codes = half_float_codes(codes[4 * place : 4 * place + 4], bits=bits)
+        total = half_float_sums(entries[:, place], recoded_codes, total, bits=bits)
+    return total
+
+
+def half_float_results(sums: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """float32 of float16 sums times fp16 scales (as of ``half``): exact, and +0 for any zero.
+
+    An infinite sum counts as what its bit pattern would be with an exponent like the others, 2**16; any NaN as 1.5 times that.
+    """
+    patterns = np.asarray(sums, dtype=np.float16).view(np.uint16)
+    return float_result(half(np.where(patterns & 0x7FFF > 0x7C00, 0x7E00, patterns)), scales)
+
+
 def scaled_float(sums: npt.ArrayLike, scales: npt.ArrayLike) -> np.ndarray:
     """float32 products of sums, integers below 2**42 in magnitude or float16, and float16 scales: exact, rounded once."""
     return (

@@ -8,6 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.array.lookup.column import LookupColumn
 from hw.array.lookup.control import Control, steering_layout
+from hw.array.lookup.float_column import FloatColumn, FloatControl
+from hw.array.lookup.float_tables import FloatTables, float_tables_layout
 from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.tables import BUILD, Steps, Tables, slice_layout, tables_layout
 from hw.delay import delayed
@@ -23,7 +25,7 @@ class LookupMatrix(wiring.Component):
 
     Members
     -------
-    activations : In(ArrayLayout(ArrayLayout(8, chunk), rows))
+    activations : In(ArrayLayout(slice_layout, rows))
         A slice of every row, skewed: row r's r cycles after row 0's. One stays for as many cycles as a table has entries.
     build : In(BUILD)
         With the first cycle of row 0's slice.
@@ -60,17 +62,18 @@ class LookupMatrix(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         array = self._array
-        m.submodules.control = edge = Control(array=array)
+        m.submodules.control = edge = (FloatControl if array.halves else Control)(array=array)
         m.submodules.steps = steps = Steps(array=array)
         m.d.comb += [
             edge.steering.eq(self.steering),
             steps.build.eq(self.build),
             steps.sums.eq(delayed(m, self.steering.bank, array.times.extra)),
         ]
-        tables = Signal(data.ArrayLayout(tables_layout(array), array.rows))
+        layout = (float_tables_layout if array.halves else tables_layout)(array)
+        tables = Signal(data.ArrayLayout(layout, array.rows))
         step = steps.step
         for row in range(array.rows):
-            m.submodules[f"tables_{row}"] = one = share(Tables, array=array)
+            m.submodules[f"tables_{row}"] = one = share(FloatTables if array.halves else Tables, array=array)
             m.d.comb += [
                 one.activations.eq(self.activations[row]),
                 one.step.eq(step),
@@ -84,7 +87,9 @@ class LookupMatrix(wiring.Component):
         array = self._array
         words, part = Value.cast(self.words), array.part_bits
         for index in range(array.banks):
-            m.submodules[f"column_{index}"] = column = share(LookupColumn, array=array)
+            m.submodules[f"column_{index}"] = column = share(
+                FloatColumn if array.halves else LookupColumn, array=array
+            )
             m.d.comb += [
                 column.tables.eq(tables),
                 column.control.eq(control),

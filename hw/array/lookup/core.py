@@ -53,7 +53,7 @@ class LookupCore(wiring.Component):
         m.submodules.planner = planner = LookupPlanner(design=design, array=array)
         m.submodules.sequencer = sequencer = LookupSequencer(design=design, array=array)
         m.submodules.rows = rows = Rows(
-            rows=array.rows, slices=array.slices, lanes=array.chunk, width=8, skew=(0,) * array.chunk
+            rows=array.rows, slices=array.slices, lanes=array.chunk, width=array.activation_bits, skew=(0,) * array.chunk
         )
         m.submodules.matrix = matrix = LookupMatrix(array=array)
         wiring.connect(m, wiring.flipped(self.command), planner.command)

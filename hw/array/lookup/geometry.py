@@ -11,7 +11,14 @@ from typing import Literal, get_args
 from hw.array.geometry import power_of_two_from
 from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
-from hw.pe.lookup_times import PlaneTimes, builder_cycles, plane_times
+from hw.pe.lookup_times import (
+    FLOAT_BUILDER,
+    FLOAT_SCALE,
+    FloatTimes,
+    PlaneTimes,
+    builder_cycles,
+    plane_times,
+)
 from hw.timing import CORNER_TURN, FLOAT_ACCUMULATE, SCRATCHPAD
 
 Tables = Literal[2, 4]
@@ -20,10 +27,14 @@ Lookups = Literal[1, 2, 4, 8, 16, 32]
 """Lookups that are summed before an accumulator."""
 Scales = Literal["int8", "fp16"]
 """Type of groups' scales: whole numbers 0 to 255, whose results are int32; or half precision, whose results are float32."""
+Activations = Literal["int8", "fp16"]
+"""What tables are made of: int8, their sums exact; or fp16, whose sums are, too."""
 HALF_BITS = 16
 """Of an fp16 scale or minimum."""
 MOST_ROWS = 8
 MOST_ARRAY_PLANES = 4
+DRAIN = FLOAT_SCALE + 3
+"""Cycles from the read of an fp16 sum to its result."""
 JUDGED = 2
 """Cycles from the last word of a group to all faults of its addresses."""
 
@@ -86,6 +97,9 @@ class LookupArray:
         Bytes of a bus beat.
     scales : str
         One of ``Scales``.
+    activations : str
+        One of ``Activations``; fp16 takes tables of 4, one lookup of a unit per cycle, 8 outputs or more, fp16 scales, and weights
+        with nothing taken off.
 
     Raises
     ------
@@ -103,6 +117,7 @@ class LookupArray:
     variants: Sequence[LookupFormat]
     data_bytes: int
     scales: Scales = "int8"
+    activations: Activations = "int8"
 
     def __post_init__(self) -> None:
         for name, least, most in (("rows", 1, MOST_ROWS), ("columns", 1, 128), ("outputs", 2, 16)):
@@ -120,6 +135,10 @@ class LookupArray:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}")
         if self.scales not in get_args(Scales):
             raise ValueError(f"scales must be one of {', '.join(get_args(Scales))}, not {self.scales!r}")
+        if self.activations not in get_args(Activations):
+            raise ValueError(
+                f"activations must be one of {', '.join(get_args(Activations))}, not {self.activations!r}"
+            )
         if self.columns % self.outputs:
             raise ValueError(
                 f"outputs must divide columns, not be {self.outputs} with {self.columns} columns"
@@ -132,7 +151,9 @@ class LookupArray:
                 raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
             if (one.minimum or one.offset is Offset.PLAIN) and not self.floats:
                 raise ValueError(f"scales must be fp16 for {one}, not {self.scales}")
-        if self.part_bits < self.scale_bits:
+        if self.halves:
+            self._check_halves()
+        elif self.part_bits < self.scale_bits:
             raise ValueError(
                 f"groups_per_lane must be at least {self.scale_bits // self.k} with tables of {self.k} and scales of "
                 f"{self.scale_bits} bits, not {self.groups_per_lane}"
@@ -147,6 +168,32 @@ class LookupArray:
                 f"outputs must be at least {ceil_div(self.entries, self.least_planes)} (a table of {self.k} has {self.entries} "
                 f"entries, and the narrowest weights {self.least_planes} planes), not {self.outputs}"
             )
+
+    def _check_halves(self) -> None:
+        """That all else allows fp16 activations."""
+        for name, wanted in (("scales", "fp16"), ("k", 4), ("groups_per_lane", 1)):
+            if getattr(self, name) != wanted:
+                raise ValueError(f"{name} must be {wanted} with fp16 activations, not {getattr(self, name)}")
+        least = FloatTimes().interval
+        if self.outputs < least:
+            raise ValueError(
+                f"outputs must be at least {least} with fp16 activations (the cycles of a sum), not {self.outputs}"
+            )
+        for one in self.variants:
+            if one.offset is not Offset.NONE or one.minimum:
+                raise ValueError(
+                    f"weights must be bipolar or binary with fp16 activations, not {one.offset.name}"
+                )
+
+    @property
+    def halves(self) -> bool:
+        """Activations, entries of tables and sums of a group are fp16."""
+        return self.activations == "fp16"
+
+    @property
+    def activation_bits(self) -> int:
+        """Of an activation."""
+        return HALF_BITS if self.halves else 8
 
     @property
     def floats(self) -> bool:
@@ -197,7 +244,7 @@ class LookupArray:
     def slices(self) -> int:
         """Chunks in a word of activations; a power of two. Its rows' words are read while the units work on one."""
         least = ceil_div(self.rows, self.least_chunk)
-        return power_of_two_from(max(least, self.data_bytes // self.chunk))
+        return power_of_two_from(max(least, 8 * self.data_bytes // (self.chunk * self.activation_bits)))
 
     @property
     def word_steps(self) -> int:
@@ -236,10 +283,12 @@ class LookupArray:
         """Cycles from a place's results to the next one's.
 
         A whole scale takes a bit a cycle; one more where results are not halved. Float32 results only stay out of each other's
-        way: those of all rows, and those of two groups or of scale and minimum at an accumulator.
+        way: those of all rows, and those of two groups or of scale and minimum at an accumulator; and wait for the words of their
+        scale.
         """
         if self.floats:
-            return max(self.rows, ceil_div(FLOAT_ACCUMULATE + 1, self.outputs))
+            words = ceil_div(HALF_BITS, self.part_bits)
+            return max(self.rows, words, ceil_div(FLOAT_ACCUMULATE + 1, self.outputs))
         return SCALE_BITS + (not format.doubled)
 
     def scale_cycles(self, format: LookupFormat) -> int:
@@ -255,14 +304,18 @@ class LookupArray:
 
         That one has the same format and its results the same order; but for a ``fresh`` command's first group.
         """
-        least = self.scale_cycles(format)
+        least = max(self.scale_cycles(format), self.hold if self.halves else 0)
         if fresh:
             # From lookups to lookups, whatever is behind those; and any row of accumulators may be the next one's first.
             apart = self.geometry.accumulate + self.rows
             least = max(
-                max(self.scale_cycles(one), self.last_place(one) + apart) - self.tail_words(one)
-                for one in self.variants
-            ) + self.tail_words(format)
+                least,
+                max(
+                    max(self.scale_cycles(one), self.last_place(one) + apart) - self.tail_words(one)
+                    for one in self.variants
+                )
+                + self.tail_words(format),
+            )
         return max(0, least - self.group_cycles(format, words))
 
     @property
@@ -283,7 +336,7 @@ class LookupArray:
     @property
     def build(self) -> int:
         """Fewest cycles from the first of a slice of activations to the first code that is looked up in their tables."""
-        return builder_cycles(self.k) + self.entries - 1
+        return (FLOAT_BUILDER if self.halves else builder_cycles(self.k)) + self.entries - 1
 
     @property
     def scale_select(self) -> int:
@@ -307,8 +360,22 @@ class LookupArray:
 
     @property
     def float_result_delay(self) -> int:
-        """The least of float32 results: their sums, multiplied and rounded."""
+        """The least of float32 results: their sums, multiplied and rounded. Those in fp16 wait for all words of a scale."""
+        if self.halves:
+            return self.outputs + ceil_div(HALF_BITS, self.part_bits) + DRAIN
         return self.scale_select + self.scale_wait + SCALE_BITS + self.times.result + 1
+
+    @property
+    def drain(self) -> int:
+        """From a group's last code of place 0 until its fp16 sum at row 0 is read."""
+        return self.result_delay - DRAIN
+
+    @property
+    def hold(self) -> int:
+        """From there to that of the next group, at least: fp16 sums are to be read before others take their places."""
+        written = 1 + FloatTimes().result
+        last = self.outputs - 1
+        return self.drain + last * self.spacing(self.variants[0]) - (written + last)
 
     @property
     def _code_delay(self) -> int:
@@ -340,8 +407,8 @@ class LookupArray:
             columns=self.columns,
             spread=self.outputs,
             tile_depth=self.word_steps,
-            activation_bytes=self.word_steps,
-            weight_bytes=power_of_two_from(self.banks * self.part_bits // 8),
+            activation_bytes=self.word_steps * self.activation_bits // 8,
+            weight_bytes=power_of_two_from(ceil_div(self.banks * self.part_bits, 8)),
             weight_words=self.slices * self.least_chunk,
             variants=len(self.variants),
             sums="float32" if self.floats else "int32",

@@ -20,7 +20,7 @@ BUILD = data.StructLayout({"start": 1, "bank": 1, "total": 1})
 
 def slice_layout(array: LookupArray) -> data.ArrayLayout:
     """Activations of a chunk."""
-    return data.ArrayLayout(8, array.chunk)
+    return data.ArrayLayout(array.activation_bits, array.chunk)
 
 
 def tables_layout(array: LookupArray) -> data.StructLayout:
