@@ -228,7 +228,10 @@ def run(plan: Plan, *, random, reset: tuple[int, int] | None = None) -> None:
                     since[row] = cycle
                     ctx.set(matrix.activations[row].as_value(), plan.slices[cycle, row])
                 elif cycle - since[row] == array.entries:
-                    ctx.set(matrix.activations[row].as_value(), any_number(random, array.activation_bits * array.chunk))
+                    ctx.set(
+                        matrix.activations[row].as_value(),
+                        any_number(random, array.activation_bits * array.chunk),
+                    )
             ctx.set(rst, int(begin <= cycle < end))
             if not begin <= cycle < end:
                 assert ctx.get(matrix.valid) == ((cycle, 0) in plan.expected), cycle

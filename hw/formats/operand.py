@@ -97,7 +97,9 @@ class Operand:
         format, halves = self.format, bool(self.format.block) and self.format.scale == "fp16"
         has = f"{format.name} has {format.block}, {format.scale!r} and {format.offset!r}"
         if (self.float_scales is None) == halves:
-            raise ValueError(f"float_scales must be given for a format of blocks with fp16 scales alone, {has}")
+            raise ValueError(
+                f"float_scales must be given for a format of blocks with fp16 scales alone, {has}"
+            )
         if (self.minimums is None) == (halves and format.offset == "minimum"):
             raise ValueError(
                 f"minimums must be given for a format of blocks with fp16 scales and minimums alone, {has}"

@@ -53,7 +53,11 @@ class LookupCore(wiring.Component):
         m.submodules.planner = planner = LookupPlanner(design=design, array=array)
         m.submodules.sequencer = sequencer = LookupSequencer(design=design, array=array)
         m.submodules.rows = rows = Rows(
-            rows=array.rows, slices=array.slices, lanes=array.chunk, width=array.activation_bits, skew=(0,) * array.chunk
+            rows=array.rows,
+            slices=array.slices,
+            lanes=array.chunk,
+            width=array.activation_bits,
+            skew=(0,) * array.chunk,
         )
         m.submodules.matrix = matrix = LookupMatrix(array=array)
         wiring.connect(m, wiring.flipped(self.command), planner.command)
@@ -184,9 +188,7 @@ class LookupCore(wiring.Component):
             places.put.eq(put),
             places.group.eq(ended),
             places.group.fault.eq(found & ended.ends),
-            places.due.eq(
-                delayed(m, sequencer.scale & (sequencer.index == 0), array.scales_to_result - 1)
-            ),
+            places.due.eq(delayed(m, sequencer.scale & (sequencer.index == 0), array.scales_to_result - 1)),
             places.valid.eq(self.results.valid),
             self.results.address.eq(places.address),
             self.results.accumulate.eq(places.accumulate),

@@ -113,7 +113,10 @@ class FloatColumn(wiring.Component):
 
     def __init__(self, *, array: LookupArray) -> None:
         self._array = array
-        tables, control = data.ArrayLayout(float_tables_layout(array), array.rows), float_control_layout(array)
+        tables, control = (
+            data.ArrayLayout(float_tables_layout(array), array.rows),
+            float_control_layout(array),
+        )
         super().__init__(
             {
                 "tables": In(tables),
@@ -194,7 +197,7 @@ class FloatColumn(wiring.Component):
     def _scale(self, m: Module, found: Value, scale: Value) -> None:
         m.submodules.scale = product = share(HalfScale)
         # The exponent of 2**16 is the first that is too great.
-        total, sum_ = Signal(HALF, reset_less=True), data.View(HALF, found)
+        total, sum_ = Signal(HALF), data.View(HALF, found)
         wrong = sum_.exponent >= NOT_A_NUMBER
         m.d.sync += total.eq(sum_)
         with m.If(sum_.exponent >= TOO_GREAT):

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from float_lookup_bench import FloatPlan, array_for, random_group
+from lookup_fp16_bench import FloatPlan, array_for, random_group
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lookup_bench import run
@@ -102,7 +102,19 @@ def test_mapped(make):
      "weights must be bipolar or binary with fp16 activations, not TWOS"),
 ])  # fmt: skip
 def test_refused(change, message):
-    sizes = {"rows": 2, "columns": 16, "k": 4, "groups_per_lane": 1, "outputs": 8, "group": 32, "data_bytes": 8}
-    given = sizes | {"variants": [LookupFormat(bits=2, offset=Offset.NONE)], "scales": "fp16", "activations": "fp16"}
+    sizes = {
+        "rows": 2,
+        "columns": 16,
+        "k": 4,
+        "groups_per_lane": 1,
+        "outputs": 8,
+        "group": 32,
+        "data_bytes": 8,
+    }
+    given = sizes | {
+        "variants": [LookupFormat(bits=2, offset=Offset.NONE)],
+        "scales": "fp16",
+        "activations": "fp16",
+    }
     with pytest.raises(ValueError, match=message):
         LookupArray(**(given | change))

@@ -13,9 +13,20 @@ from sim import lookup
 
 def array_for(*bits: int, **sizes) -> LookupArray:
     """A small array of fp16 activations, and bipolar weights of so many bits."""
-    values = {"rows": 2, "columns": 16, "k": 4, "groups_per_lane": 1, "outputs": 8, "group": 32, "data_bytes": 8}
+    values = {
+        "rows": 2,
+        "columns": 16,
+        "k": 4,
+        "groups_per_lane": 1,
+        "outputs": 8,
+        "group": 32,
+        "data_bytes": 8,
+    }
     return LookupArray(
-        **(values | sizes), variants=tuple(FORMATS[f"none{one}"] for one in bits), scales="fp16", activations="fp16"
+        **(values | sizes),
+        variants=tuple(FORMATS[f"none{one}"] for one in bits),
+        scales="fp16",
+        activations="fp16",
     )
 
 
@@ -29,13 +40,18 @@ class FloatGroup(Group):
         return lookup.half_float_results(sums, lookup.half(self.scales)).view(np.uint32)
 
 
-def random_group(random, array: LookupArray, format: LookupFormat, *, chunks: int, special=False, **more) -> FloatGroup:
+def random_group(
+    random, array: LookupArray, format: LookupFormat, *, chunks: int, special=False, **more
+) -> FloatGroup:
     """Of that many chunks; ``special``: of any patterns, infinities and NaN among them, and scales of any, too."""
     size, columns = chunks * array.chunk, array.columns
     codes = random.integers(1 << format.bits, size=(columns, size))
     if special:
         greatest = random.choice([0x7C00, 0x8000, 0x1000])
-        x = random.integers(greatest, size=(array.rows, size)) | random.integers(2, size=(array.rows, size)) << 15
+        x = (
+            random.integers(greatest, size=(array.rows, size))
+            | random.integers(2, size=(array.rows, size)) << 15
+        )
         odd = random.random(x.shape) < random.choice([0, 0.02])
         x = np.where(odd, random.choice([0x7C00, 0xFC00, 0x7E01, 0, 0x8000, 1, 0x7BFF], x.shape), x)
         scales = random.integers(1 << HALF_BITS, size=columns)
@@ -58,7 +74,9 @@ class FloatPlan(Plan):
         self.cycle += max(0, least - words) * (self._format is not None) + group.wait
         self._format = format
         entry, negative = lookup.recoded(lookup.indices(group.codes, bits=format.bits, k=array.k), array.k)
-        index = (entry | negative.astype(np.int64) << array.k - 1).reshape(format.bits, outputs, banks, chunks)
+        index = (entry | negative.astype(np.int64) << array.k - 1).reshape(
+            format.bits, outputs, banks, chunks
+        )
         for chunk in range(chunks):
             self.cycle += group.gaps[chunk] if group.gaps else 0
             self._tables(group, chunk)
