@@ -92,7 +92,9 @@ def half(patterns: np.ndarray) -> np.ndarray:
     bits = np.asarray(patterns, dtype=np.int64)
     field = bits >> 10 & 31
     significand = (bits & 1023) + (field > 0) * 1024
-    return np.where(bits >> 15 & 1, -1.0, 1.0) * np.ldexp(significand.astype(np.float64), np.maximum(field, 1) - 25)
+    return np.where(bits >> 15 & 1, -1.0, 1.0) * np.ldexp(
+        significand.astype(np.float64), np.maximum(field, 1) - 25
+    )
 
 
 def float_result(sums: np.ndarray, scales: np.ndarray) -> np.ndarray:

@@ -70,7 +70,8 @@ class LookupConfig(ArrayConfig):
     outputs: Annotated[int, Field(ge=2, le=16, description="features that take turns at a unit")] = 8
     group: Annotated[GroupLength, Field(description="weights along K that share a scale")] = 128
     scales: Annotated[
-        Scales, Field(description="of groups: whole numbers, or fp16 as in GGUF files, which makes sums float32")
+        Scales,
+        Field(description="of groups: whole numbers, or fp16 as in GGUF files, which makes sums float32"),
     ] = "int8"
     ternary: Annotated[
         Literal["planes", "direct"], Field(description="how ternary weights travel: as two bit planes")

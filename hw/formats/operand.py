@@ -11,8 +11,6 @@ from hw.formats.format import Format
 
 Span = tuple[int, int]
 """First and one past the last."""
-OF_BLOCKS = ("scales", "selectors", "zeros", "float_scales", "minimums")
-"""Members of an operand that blocks have, each where the format has it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,7 +95,9 @@ class Operand:
         format, halves = self.format, bool(self.format.block) and self.format.scale == "fp16"
         has = f"{format.name} has {format.block}, {format.scale!r} and {format.offset!r}"
         if (self.float_scales is None) == halves:
-            raise ValueError(f"float_scales must be given for a format of blocks with fp16 scales alone, {has}")
+            raise ValueError(
+                f"float_scales must be given for a format of blocks with fp16 scales alone, {has}"
+            )
         if (self.minimums is None) == (halves and format.offset == "minimum"):
             raise ValueError(
                 f"minimums must be given for a format of blocks with fp16 scales and minimums alone, {has}"
@@ -229,9 +229,17 @@ class Operand:
             )
 
         blocks = (steps[0] // block, ceil_div(steps[1], block)) if block else (0, 1)
-        each = {name: getattr(self, name) for name in OF_BLOCKS}
-        return replace(
-            self,
+
+        def cut_blocks(each: np.ndarray | None) -> np.ndarray | None:
+            return None if each is None else cut(each, blocks)
+
+        return Operand(
+            format=self.format,
             codes=cut(self.codes, steps),
-            **{name: cut(array, blocks) for name, array in each.items() if array is not None},
+            depth_axis=self.depth_axis,
+            scales=cut_blocks(self.scales),
+            selectors=cut_blocks(self.selectors),
+            zeros=cut_blocks(self.zeros),
+            float_scales=cut_blocks(self.float_scales),
+            minimums=cut_blocks(self.minimums),
         )

@@ -184,9 +184,7 @@ class LookupCore(wiring.Component):
             places.put.eq(put),
             places.group.eq(ended),
             places.group.fault.eq(found & ended.ends),
-            places.due.eq(
-                delayed(m, sequencer.scale & (sequencer.index == 0), array.scales_to_result - 1)
-            ),
+            places.due.eq(delayed(m, sequencer.scale & (sequencer.index == 0), array.scales_to_result - 1)),
             places.valid.eq(self.results.valid),
             self.results.address.eq(places.address),
             self.results.accumulate.eq(places.accumulate),

@@ -134,8 +134,8 @@ class LookupArray:
                 raise ValueError(f"scales must be fp16 for {one}, not {self.scales}")
         if self.part_bits < self.scale_bits:
             raise ValueError(
-                f"groups_per_lane must be at least {self.scale_bits // self.k} with tables of {self.k} and scales of "
-                f"{self.scale_bits} bits, not {self.groups_per_lane}"
+                f"groups_per_lane must be at least {self.scale_bits // self.k} with tables of {self.k}"
+                f"{' and scales of fp16' * self.floats}, not {self.groups_per_lane}"
             )
         if self.chunk > self.group or self.group % self.word_steps:
             raise ValueError(
