@@ -226,7 +226,8 @@ def of_layer(
     """What a layer of a fetched model computes for the last ``tokens`` tokens of ``prompt``, quantised to ``formats``.
 
     Activations have one scale for all in the mode ``requantised``, whose output scale makes the largest result 127. Those in
-    half precision are rounded to it and have none. Weights that the model's file has in this very format of GGUF are taken as they are.
+    half precision are rounded to it and have none. Weights that the model's file has in this very format (of GGUF) are taken
+    as they are.
 
     Raises
     ------

@@ -35,8 +35,8 @@ class Operand:
         The zero point of each block, 0 to 2**bits - 1, in the shape of ``scales``. Must be given for a format of blocks with
         zero points, and only for one.
     float_scales, minimums : arrays of float16, optional
-        The scale of each block whose type of scale is ``fp16``, and what is added to its elements in a format of minimums; finite, in
-        the shape that ``scales`` would have. Must be given for such formats, and only for them.
+        Of a format whose type of scale is ``fp16`` the scale of each block, and in one of minimums what is added to its elements;
+        finite, in the shape that ``scales`` would have. Must be given for such formats, and only for them.
 
     Raises
     ------
