@@ -226,7 +226,8 @@ def of_layer(
     """What a layer of a fetched model computes for the last ``tokens`` tokens of ``prompt``, quantised to ``formats``.
 
     Activations have one scale for all in the mode ``requantised``, whose output scale makes the largest result 127. Those in
-    half precision are rounded to it and have none.
+    half precision are rounded to it and have none. Weights that the model's file has in this very format (of GGUF) are taken
+    as they are.
 
     Raises
     ------
@@ -250,15 +251,15 @@ def of_layer(
             raise RequestError(
                 f"--tokens {tokens}: must be an integer from 1 to {len(numbers)}, the prompt's tokens"
             )
-        entering, weights = llama.entering(layer, numbers)[-tokens:], llama.weights(layer)
+        entering = llama.entering(layer, numbers)[-tokens:]
+        w, w_scales = _weights(llama, layer, formats[1])
     except ModelFileError as error:
         raise RequestError(f"--model {model!r}: {path} must be a model that can be read ({error})") from None
     x, x_scales = _quantised(entering, formats[0], 1, one_scale=mode != "raw")
-    w, w_scales = _quantised(weights.T, formats[1], 0)
-    if x.format.scale:
+    floats = family is not None and family.geometry.sums == "float32"
+    if x.format.scale and not floats:
         check_width(layer, x, w)
     scales = np.ones(w.shape[1])
-    floats = family is not None and family.geometry.sums == "float32"
     if mode != "raw" and not floats:
         largest = float(np.abs(_summed(x) @ _summed(w) * (x_scales * w_scales)).max()) or 1.0
         scales = x_scales * w_scales * 127 / largest
@@ -291,6 +292,24 @@ def _quantised(
     # Who shares the scale does not matter to an array: it knows the format by its codes.
     operand = replace(result.operand(depth_axis=depth_axis), format=format)
     return operand, result.row_scales if format.scale else np.ones(1)
+
+
+def _weights(llama: Any, layer: str, format: Format) -> tuple[Operand, np.ndarray]:
+    """W of a layer, and the scale of each feature.
+
+    Raises ``ModelFileError`` for blocks whose numbers are not finite.
+    """
+    from gen.models.file import ModelFileError
+    from sim.quantise.ggml import from_blocks
+
+    matrix, name = llama.weights(layer).T, f"{layer}.weight"
+    if not llama.file.stores(name, format):
+        return _quantised(matrix, format, 0)
+    try:
+        blocks = from_blocks(format, llama.file.raw(name), matrix.shape, name=f"tensor {name}")
+    except ValueError as error:
+        raise ModelFileError(str(error)) from None
+    return blocks.operand(depth_axis=0), blocks.row_scales
 
 
 def check_width(layer: str, x: Operand, w: Operand) -> None:

@@ -70,7 +70,8 @@ class LookupConfig(ArrayConfig):
     outputs: Annotated[int, Field(ge=2, le=16, description="features that take turns at a unit")] = 8
     group: Annotated[GroupLength, Field(description="weights along K that share a scale")] = 128
     scales: Annotated[
-        Scales, Field(description="of groups: whole numbers, or fp16 as in GGUF files, which makes sums float32")
+        Scales,
+        Field(description="of groups: whole numbers, or fp16 as in GGUF files, which makes sums float32"),
     ] = "int8"
     ternary: Annotated[
         Literal["planes", "direct"], Field(description="how ternary weights travel: as two bit planes")
@@ -113,8 +114,8 @@ class LookupFamily(Family):
        of place s's.
     2. Chunk by chunk, in each plane by plane, the lowest first, in each place by place, a word. Lookup j is bits ``j * k`` to
        ``(j + 1) * k - 1`` of a unit's part: its entry of the half table, and whether that is negated (``sim.lookup.recoded``).
-    3. Scales. Of a unit, bit ``8 * s + i`` is bit 7 - i of place s's: in the order of use. Scales of fp16: bit ``16 * s + i`` is bit i
-       of place s's pattern.
+    3. Scales. Of a unit, bit ``8 * s + i`` is bit 7 - i of place s's: in the order of use. Of fp16 ones bit ``16 * s + i`` is
+       bit i of place s's pattern.
     4. Minimums, only in formats with such, like scales of fp16.
 
     Codes are unsigned here: two's complement comes with its highest bit inverted. Past the depth of W there are weights of zero,
@@ -168,8 +169,8 @@ class LookupFamily(Family):
         return self.config.group
 
     def golden(self, x: Operand, w: Operand) -> np.ndarray:
-        """int32: exact. float32: of each group, in rising order, the exact sum times its scale, rounded once to nearest even; then,
-        in formats of minimums, the sum of its activations times its minimum, the same. Zero is +0.
+        """int32: exact. float32: of each group, in rising order, the exact sum times its scale, rounded once to nearest even; and
+        then, in formats of minimums, the sum of its activations times its minimum, the same. Zero is +0.
         """
         if self.geometry.sums == "int32":
             return super().golden(x, w)

@@ -11,8 +11,6 @@ from hw.formats.format import Format
 
 Span = tuple[int, int]
 """First and one past the last."""
-OF_BLOCKS = ("scales", "selectors", "zeros", "float_scales", "minimums")
-"""Members of an operand that blocks have, each where the format has it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,8 +35,8 @@ class Operand:
         The zero point of each block, 0 to 2**bits - 1, in the shape of ``scales``. Must be given for a format of blocks with
         zero points, and only for one.
     float_scales, minimums : arrays of float16, optional
-        The scale of each block whose type of scale is ``fp16``, and what is added to its elements in a format of minimums; finite, in
-        the shape that ``scales`` would have. Must be given for such formats, and only for them.
+        Of a format whose type of scale is ``fp16`` the scale of each block, and in one of minimums what is added to its elements;
+        finite, in the shape that ``scales`` would have. Must be given for such formats, and only for them.
 
     Raises
     ------
@@ -231,9 +229,17 @@ class Operand:
             )
 
         blocks = (steps[0] // block, ceil_div(steps[1], block)) if block else (0, 1)
-        each = {name: getattr(self, name) for name in OF_BLOCKS}
-        return replace(
-            self,
+
+        def cut_blocks(each: np.ndarray | None) -> np.ndarray | None:
+            return None if each is None else cut(each, blocks)
+
+        return Operand(
+            format=self.format,
             codes=cut(self.codes, steps),
-            **{name: cut(array, blocks) for name, array in each.items() if array is not None},
+            depth_axis=self.depth_axis,
+            scales=cut_blocks(self.scales),
+            selectors=cut_blocks(self.selectors),
+            zeros=cut_blocks(self.zeros),
+            float_scales=cut_blocks(self.float_scales),
+            minimums=cut_blocks(self.minimums),
         )

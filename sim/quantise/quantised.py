@@ -52,8 +52,8 @@ class Quantised:
     def operand(self, *, depth_axis: int) -> Operand:
         """The codes as an array takes them: X [M, K] with ``depth_axis`` 1, W [K, N] with 0. ``row_scales`` are left out.
 
-        Raises ``ValueError`` for a format whose blocks have scales that are neither whole numbers nor fp16, and with zero points or
-        minima of rows.
+        Raises ``ValueError`` for a format whose blocks have scales that are neither whole numbers nor fp16, or with zero points
+        or minima of rows.
         """
         format, halves = self.format, bool(self.format.block) and self.format.scale == "fp16"
         if format.block and not halves and format.scale != "int8":

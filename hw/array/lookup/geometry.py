@@ -26,7 +26,7 @@ Tables = Literal[2, 4]
 Lookups = Literal[1, 2, 4, 8, 16, 32]
 """Lookups that are summed before an accumulator."""
 Scales = Literal["int8", "fp16"]
-"""Type of groups' scales: whole numbers 0 to 255, whose results are int32; or half precision, whose results are float32."""
+"""Type of groups' scales: whole numbers 0 to 255, and results of int32; or half precision, and results of float32."""
 Activations = Literal["int8", "fp16"]
 """What tables are made of: int8, their sums exact; or fp16, whose sums are, too."""
 HALF_BITS = 16
@@ -143,20 +143,13 @@ class LookupArray:
             raise ValueError(
                 f"outputs must divide columns, not be {self.outputs} with {self.columns} columns"
             )
-        if not self.variants:
-            raise ValueError(f"variants must be at least one, not {self.variants!r}")
-        object.__setattr__(self, "variants", tuple(self.variants))
-        for one in self.variants:
-            if not 1 <= one.bits <= MOST_ARRAY_PLANES:
-                raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
-            if (one.minimum or one.offset is Offset.PLAIN) and not self.floats:
-                raise ValueError(f"scales must be fp16 for {one}, not {self.scales}")
+        self._check_variants()
         if self.halves:
             self._check_halves()
         elif self.part_bits < self.scale_bits:
             raise ValueError(
-                f"groups_per_lane must be at least {self.scale_bits // self.k} with tables of {self.k} and scales of "
-                f"{self.scale_bits} bits, not {self.groups_per_lane}"
+                f"groups_per_lane must be at least {self.scale_bits // self.k} with tables of {self.k}"
+                f"{' and scales of fp16' * self.floats}, not {self.groups_per_lane}"
             )
         if self.chunk > self.group or self.group % self.word_steps:
             raise ValueError(
@@ -168,6 +161,16 @@ class LookupArray:
                 f"outputs must be at least {ceil_div(self.entries, self.least_planes)} (a table of {self.k} has {self.entries} "
                 f"entries, and the narrowest weights {self.least_planes} planes), not {self.outputs}"
             )
+
+    def _check_variants(self) -> None:
+        if not self.variants:
+            raise ValueError(f"variants must be at least one, not {self.variants!r}")
+        object.__setattr__(self, "variants", tuple(self.variants))
+        for one in self.variants:
+            if not 1 <= one.bits <= MOST_ARRAY_PLANES:
+                raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
+            if (one.minimum or one.offset is Offset.PLAIN) and not self.floats:
+                raise ValueError(f"scales must be fp16 for {one}, not {self.scales}")
 
     def _check_halves(self) -> None:
         """That all else allows fp16 activations."""
@@ -384,7 +387,7 @@ class LookupArray:
 
     @property
     def scales_to_result(self) -> int:
-        """Cycles from a group's first word of scales in the sequencer to its first result, of place 0 at row 0 and unit column 0."""
+        """Cycles from a group's first word of scales in the sequencer to its first result: place 0, row 0, unit column 0."""
         return self._code_delay - self.outputs + self.result_delay
 
     def first_result(self, format: LookupFormat) -> int:
