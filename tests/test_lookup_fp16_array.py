@@ -12,7 +12,7 @@ from test_block_ram import synthesised
 from test_lookup_array import stimulus_of
 
 from hw.array.lookup.array import LookupMatrix
-from hw.array.lookup.float_column import FloatColumn
+from hw.array.lookup.half_column import HalfColumn
 from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
 
 SHAPES = {
@@ -83,7 +83,7 @@ def test_reset(into):
     run(before.then(after, begin=begin, end=begin + 2), random=random, reset=(begin, begin + 2))
 
 
-@pytest.mark.parametrize("make", [FloatColumn, LookupMatrix])
+@pytest.mark.parametrize("make", [HalfColumn, LookupMatrix])
 def test_mapped(make):
     """The synthesised cells do what the component does, whatever the operands."""
     array = array_for(3, 1, rows=2)

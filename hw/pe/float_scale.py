@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 from hw.delay import delayed
 from hw.pe.bit_serial_fp16 import FP16
 from hw.pe.half import FRACTION, HALF, moved_up, rounded_up
-from hw.pe.lookup_times import FLOAT_SCALE, checked, product_cycles
+from hw.pe.lookup_times import HALF_SCALE, checked, product_cycles
 from hw.pe.row_product import RowProduct
 from hw.share import share
 
@@ -46,7 +46,7 @@ class ScaledMagnitude(wiring.Component):
 
     Timing
     ------
-    ``result`` comes ``hw.pe.lookup_times.FLOAT_SCALE`` cycles after them. One per cycle, never stalled.
+    ``result`` comes ``hw.pe.lookup_times.HALF_SCALE`` cycles after them. One per cycle, never stalled.
     """
 
     def __init__(self, *, most: int, exponent_bits: int, offset: int) -> None:
@@ -91,7 +91,7 @@ class ScaledMagnitude(wiring.Component):
         m.d.sync += self.result.eq(
             Cat(
                 (Cat(number[:-1], field_2) + Cat(up, Const(0, _KEPT - 2), number[-1]))[:31],
-                delayed(m, sign, FLOAT_SCALE - 1),
+                delayed(m, sign, HALF_SCALE - 1),
             )
         )
         with m.If(~number[-1]):
@@ -127,7 +127,7 @@ class FloatScale(wiring.Component):
     def __init__(self, *, width: int) -> None:
         width = checked("width", width, LEAST_WIDTH, MOST_WIDTH)
         self._product = {"most": 1 << width - 1, "exponent_bits": 0, "offset": 0}
-        self.latency = 1 + FLOAT_SCALE
+        self.latency = 1 + HALF_SCALE
         super().__init__({"total": In(signed(width)), "scale": In(FP16), "result": Out(32)})
 
     def elaborate(self, platform):
@@ -162,7 +162,7 @@ class HalfScale(wiring.Component):
     def __init__(self) -> None:
         # The exponent is 1 where a significand's top bit is 2**-24.
         self._product = {"most": (1 << _FACTOR) - 1, "exponent_bits": 6, "offset": -1 - 24 - FRACTION}
-        self.latency = FLOAT_SCALE
+        self.latency = HALF_SCALE
         super().__init__({"total": In(HALF), "scale": In(FP16), "result": Out(32)})
 
     def elaborate(self, platform):

@@ -114,8 +114,8 @@ def product_cycles(factor_bits: int) -> int:
     return 1 + -(-(factor_bits - 1) // MULTIPLIER_ROWS)
 
 
-FLOAT_SCALE = product_cycles(11) + 3
-"""Magnitude and fp16 scale to the float32 product."""
+HALF_SCALE = product_cycles(11) + 3
+"""Sum and scale of a :class:`hw.pe.float_scale.HalfScale` to their float32 product."""
 MOST_TABLES = 16
 """That share a float32 scale."""
 QUOTIENT_BITS = 26

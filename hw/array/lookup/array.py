@@ -8,8 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.array.lookup.column import LookupColumn
 from hw.array.lookup.control import Control, steering_layout
-from hw.array.lookup.float_column import FloatColumn, FloatControl
-from hw.array.lookup.float_tables import FloatTables, float_tables_layout
+from hw.array.lookup.half_column import HalfColumn, HalfControl
+from hw.array.lookup.half_tables import HalfTables, half_tables_layout
 from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.tables import BUILD, Steps, Tables, slice_layout, tables_layout
 from hw.delay import delayed
@@ -62,18 +62,18 @@ class LookupMatrix(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         array = self._array
-        m.submodules.control = edge = (FloatControl if array.halves else Control)(array=array)
+        m.submodules.control = edge = (HalfControl if array.halves else Control)(array=array)
         m.submodules.steps = steps = Steps(array=array)
         m.d.comb += [
             edge.steering.eq(self.steering),
             steps.build.eq(self.build),
             steps.sums.eq(delayed(m, self.steering.bank, array.times.extra)),
         ]
-        layout = (float_tables_layout if array.halves else tables_layout)(array)
+        layout = (half_tables_layout if array.halves else tables_layout)(array)
         tables = Signal(data.ArrayLayout(layout, array.rows))
         step = steps.step
         for row in range(array.rows):
-            m.submodules[f"tables_{row}"] = one = share(FloatTables if array.halves else Tables, array=array)
+            m.submodules[f"tables_{row}"] = one = share(HalfTables if array.halves else Tables, array=array)
             m.d.comb += [
                 one.activations.eq(self.activations[row]),
                 one.step.eq(step),
@@ -88,7 +88,7 @@ class LookupMatrix(wiring.Component):
         words, part = Value.cast(self.words), array.part_bits
         for index in range(array.banks):
             m.submodules[f"column_{index}"] = column = share(
-                FloatColumn if array.halves else LookupColumn, array=array
+                HalfColumn if array.halves else LookupColumn, array=array
             )
             m.d.comb += [
                 column.tables.eq(tables),

@@ -13,7 +13,7 @@ from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
 from hw.pe.lookup_times import (
     FLOAT_BUILDER,
-    FLOAT_SCALE,
+    HALF_SCALE,
     FloatTimes,
     PlaneTimes,
     builder_cycles,
@@ -33,7 +33,7 @@ HALF_BITS = 16
 """Of an fp16 scale or minimum."""
 MOST_ROWS = 8
 MOST_ARRAY_PLANES = 4
-DRAIN = FLOAT_SCALE + 3
+DRAIN = HALF_SCALE + 3
 """Cycles from the read of an fp16 sum to its result."""
 JUDGED = 2
 """Cycles from the last word of a group to all faults of its addresses."""

@@ -11,7 +11,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.array.lookup.control import steering_layout
-from hw.array.lookup.float_tables import float_tables_layout
+from hw.array.lookup.half_tables import half_tables_layout
 from hw.array.lookup.geometry import DRAIN, HALF_BITS, LookupArray
 from hw.delay import delayed
 from hw.pe.float_lookup import FloatLookupUnit
@@ -25,8 +25,8 @@ _FIELD = 23
 """Bits of a float32's fraction."""
 
 
-def float_control_layout(array: LookupArray) -> data.StructLayout:
-    """For a :class:`FloatColumn`.
+def half_control_layout(array: LookupArray) -> data.StructLayout:
+    """For a :class:`HalfColumn`.
 
     ``unit``: members of a :class:`hw.pe.float_lookup.FloatLookupUnit`, each when that takes it; ``complete``: the sum of the
     cycle before was the group's; ``drain``, ``show``: which complete sum is read, and whether it counts. ``scale``: the word
@@ -40,13 +40,13 @@ def float_control_layout(array: LookupArray) -> data.StructLayout:
     return data.StructLayout({"unit": data.StructLayout(unit), "scale": 1, "scaled": places})
 
 
-class FloatControl(wiring.Component):
+class HalfControl(wiring.Component):
     """Delays what a steering says until column 0 and its unit of row 0 take it.
 
     Members
     -------
     steering : In(steering_layout)
-    control : Out(float_control_layout)
+    control : Out(half_control_layout)
 
     Timing
     ------
@@ -57,7 +57,7 @@ class FloatControl(wiring.Component):
     def __init__(self, *, array: LookupArray) -> None:
         self._array = array
         super().__init__(
-            {"steering": In(steering_layout(array)), "control": Out(float_control_layout(array))}
+            {"steering": In(steering_layout(array)), "control": Out(half_control_layout(array))}
         )
 
     def elaborate(self, platform):
@@ -93,7 +93,7 @@ class FloatControl(wiring.Component):
             m.d.sync += [active.eq(1), place.eq(0), cycle.eq(0)]
 
 
-class FloatColumn(wiring.Component):
+class HalfColumn(wiring.Component):
     """``rows`` lookup units, each a cycle after the one above it. An array is columns side by side, elaborated once.
 
     A sum that is complete waits in a second memory for its turn at the column's one multiplier. Infinity counts as the 2**16 of
@@ -101,11 +101,11 @@ class FloatColumn(wiring.Component):
 
     Members
     -------
-    tables : In(ArrayLayout(float_tables_layout, rows))
+    tables : In(ArrayLayout(half_tables_layout, rows))
         From the left, skewed; ``tables_next``, one cycle later, to the right.
     word : In(part_bits)
         This column's part of the word of weights.
-    control : In(float_control_layout)
+    control : In(half_control_layout)
         From the left, for row 0, from the cycle after the word's on; ``control_next``, one cycle later, to the right.
     result : Out(32), valid : Out(1)
         Of all rows, whose results never come in the same cycle: ``DRAIN`` cycles after their sums are read. Zero is +0.
@@ -114,8 +114,8 @@ class FloatColumn(wiring.Component):
     def __init__(self, *, array: LookupArray) -> None:
         self._array = array
         tables, control = (
-            data.ArrayLayout(float_tables_layout(array), array.rows),
-            float_control_layout(array),
+            data.ArrayLayout(half_tables_layout(array), array.rows),
+            half_control_layout(array),
         )
         super().__init__(
             {
@@ -155,7 +155,7 @@ class FloatColumn(wiring.Component):
         array = self._array
         unit = share(FloatLookupUnit, outputs=array.outputs, planes=array.planes)
         m.submodules[f"unit_{row}"] = unit
-        for name in float_tables_layout(array).members:
+        for name in half_tables_layout(array).members:
             m.d.comb += Value.cast(getattr(unit, name)).eq(Value.cast(self.tables[row][name]))
         for name in set(values) - {"complete", "drain", "show"}:
             m.d.comb += Value.cast(getattr(unit, name)).eq(values[name])

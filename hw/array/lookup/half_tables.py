@@ -15,12 +15,12 @@ from hw.pe.lookup_times import FLOAT_BUILDER
 from hw.share import share
 
 
-def float_tables_layout(array: LookupArray) -> data.StructLayout:
+def half_tables_layout(array: LookupArray) -> data.StructLayout:
     """What a unit takes from the left: an entry, and where it is written."""
     return data.StructLayout({"write": 1, "address": array.k, "entry": HALF})
 
 
-class FloatTables(wiring.Component):
+class HalfTables(wiring.Component):
     """One row: makes an entry in a cycle.
 
     The builder's entries have minus the first activation, those that static weights are recoded for (``sim.lookup.recoded``) plus
@@ -31,7 +31,7 @@ class FloatTables(wiring.Component):
     activations : In(slice_layout)
     step : In(step_layout)
         ``step_next``, one cycle later, for the row below.
-    tables : Out(float_tables_layout)
+    tables : Out(half_tables_layout)
 
     Timing
     ------
@@ -45,7 +45,7 @@ class FloatTables(wiring.Component):
                 "activations": In(slice_layout(array)),
                 "step": In(step_layout(array)),
                 "step_next": Out(step_layout(array)),
-                "tables": Out(float_tables_layout(array)),
+                "tables": Out(half_tables_layout(array)),
             }
         )
 
