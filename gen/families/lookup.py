@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from gen.families.groups import grouped, known, plain_names, widened
 from hw.array.lookup.geometry import (
     HALF_BITS,
     MOST_ROWS,
+    Activations,
     GroupLength,
     LookupArray,
     LookupFormat,
@@ -25,7 +27,7 @@ from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand
 from hw.pe.element_times import SCALE_BITS
 from sim.families.contract import ArrayModel
-from sim.lookup import indices, recoded
+from sim.lookup import half_float_results, half_group_sums, indices, recoded
 
 KINDS = {
     **{f"int{bits}-s8": LookupFormat(bits=bits, offset=Offset.TWOS) for bits in (4, 3, 2)},
@@ -49,8 +51,14 @@ FLOAT_KINDS = {
 """The same where the scales of groups are fp16: in those of GGUF, which have their own length, and in the asymmetric ones."""
 
 
-def kinds(scales: Scales, group: int) -> dict[str, LookupFormat]:
-    """What arrays with such scales, and groups of that length, take."""
+HALF_KINDS = {name: kind for name, kind in FLOAT_KINDS.items() if kind.offset is Offset.NONE}
+"""The same with fp16 activations; the bipolar ones in groups."""
+
+
+def kinds(scales: Scales, group: int, activations: Activations = "int8") -> dict[str, LookupFormat]:
+    """What arrays with such scales and activations, and groups of that length, take."""
+    if activations == "fp16":
+        return HALF_KINDS
     if scales == "int8":
         return KINDS
     return {
@@ -73,6 +81,9 @@ class LookupConfig(ArrayConfig):
         Scales,
         Field(description="of groups: whole numbers, or fp16 as in GGUF files, which makes sums float32"),
     ] = "int8"
+    activations: Annotated[
+        Activations, Field(description="of tables; fp16 makes sums of fp16, and takes k = 4 and groups_per_lane = 1")
+    ] = "int8"
     ternary: Annotated[
         Literal["planes", "direct"], Field(description="how ternary weights travel: as two bit planes")
     ] = "planes"
@@ -90,18 +101,18 @@ class LookupConfig(ArrayConfig):
     @model_validator(mode="before")
     @classmethod
     def _all(cls, given: Any) -> Any:
-        """With fp16 scales ``weights`` are by default what goes with those."""
+        """With fp16 scales ``weights`` are by default what goes with those, and with the activations."""
         if not isinstance(given, dict) or "weights" in given or given.get("scales") != "fp16":
             return given
         group = given.get("group", cls.model_fields["group"].default)
-        return {**given, "weights": list(kinds("fp16", group))}
+        return {**given, "weights": list(kinds("fp16", group, given.get("activations", "int8")))}
 
     @field_validator("weights")
     @classmethod
     def _known(cls, names: list[str], info: ValidationInfo) -> list[str]:
-        if "scales" not in info.data or "group" not in info.data:
+        if not {"scales", "group", "activations"} <= info.data.keys():
             return names
-        return known(names, kinds(info.data["scales"], info.data["group"]))
+        return known(names, kinds(*(info.data[name] for name in ("scales", "group", "activations"))))
 
 
 class LookupFamily(Family):
@@ -125,7 +136,7 @@ class LookupFamily(Family):
     name = "lookup"
     summary = "weights of 1 to 4 bits by table lookups, a cycle for each bit plane, and scales for groups (LUT Tensor Core)"
     Config = LookupConfig
-    activations = (FORMATS["int8"],)
+    activations = (FORMATS["int8"], FORMATS["fp16"])
     weights = tuple(FORMATS[name] for name in KINDS | FLOAT_KINDS)
     config: LookupConfig
 
@@ -136,13 +147,19 @@ class LookupFamily(Family):
         return LookupArray(
             rows=c.rows, columns=c.columns, k=c.k, groups_per_lane=c.groups_per_lane, outputs=c.outputs, group=c.group,
             variants=[(KINDS | FLOAT_KINDS)[name] for name in c.weights], data_bytes=self.data_bytes, scales=c.scales,
+            activations=c.activations,
         )  # fmt: skip
 
     @property
     def pairs(self) -> tuple[tuple[Format, Format], ...]:
         """Activations and weights, by ``variant``."""
         c = self.config
-        return tuple(product(self.activations, [grouped(name, c.group) for name in c.weights]))
+        if c.activations == "int8":
+            weights = [grouped(name, c.group) for name in c.weights]
+        else:
+            each = [FORMATS[name] for name in c.weights]
+            weights = [one.grouped(c.group) if one.scale == "fp16" else one for one in each]
+        return tuple(product([FORMATS[c.activations]], weights))
 
     @property
     def aliases(self) -> dict[str, str]:
@@ -170,10 +187,13 @@ class LookupFamily(Family):
 
     def golden(self, x: Operand, w: Operand) -> np.ndarray:
         """int32: exact. float32: of each group, in rising order, the exact sum times its scale, rounded once to nearest even; and
-        then, in formats of minimums, the sum of its activations times its minimum, the same. Zero is +0.
+        then, in formats of minimums, the sum of its activations times its minimum, the same. Zero is +0. With fp16 activations
+        the sum of a group is that of ``sim.lookup.half_group_sums``.
         """
         if self.geometry.sums == "int32":
             return super().golden(x, w)
+        if self.array.halves:
+            return self._half_golden(x, w)
         rows, levels, group = x.integers().astype(float), w.levels().astype(float), self.config.group
         results = []
         for number, first in enumerate(range(0, w.depth, group)):
@@ -189,9 +209,23 @@ class LookupFamily(Family):
             total = total + result
         return total
 
+    def _half_golden(self, x: Operand, w: Operand) -> np.ndarray:
+        bits, group = self.array.variants[self.variant(weights=w.format.name)].bits, self.config.group
+        missing = -x.depth % self.array.k
+        rows = np.pad(x.codes, ((0, 0), (0, missing))).view(np.float16)
+        codes = np.pad(w.codes, ((0, missing), (0, 0)))
+        results = []
+        for number, first in enumerate(range(0, w.depth, group)):
+            part = slice(first, first + group)
+            sums = half_group_sums(rows[:, part], codes[part], bits=bits)
+            scale = np.ones(1) if w.float_scales is None else w.float_scales[number].astype(float)
+            results.append(half_float_results(sums, scale))
+        return reduce(np.add, results)
+
     def pack_activations(self, x: Operand) -> np.ndarray:
-        """A byte per step of K, with zeros to whole words."""
-        return np.pad(x.codes, ((0, 0), (0, -x.depth % self.array.word_steps)))
+        """A byte per step of K, or two, with zeros to whole words: they leave fp16 sums as they are."""
+        codes = np.pad(x.codes, ((0, 0), (0, -x.depth % self.array.word_steps)))
+        return codes.astype("<u2").view(np.uint8) if self.array.halves else codes
 
     def pack_weights(self, w: Operand) -> np.ndarray:
         """Group by group: zero points, weights, scales, minimums."""
@@ -217,7 +251,7 @@ class LookupFamily(Family):
                 self._stream(self._by_unit(each[number])[..., None] >> order & 1) for each, order in tails
             ]
         packed = np.packbits(np.concatenate(parts, axis=1), axis=-1, bitorder="little").reshape(
-            -1, array.banks * array.part_bits // 8
+            -1, ceil_div(array.banks * array.part_bits, 8)
         )
         return np.pad(packed, ((0, 0), (0, g.weight_bytes - packed.shape[1]))).reshape(-1)
 

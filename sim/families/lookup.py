@@ -12,7 +12,7 @@ from hw.design import ceil_div
 from hw.pe.element_times import SCALE_BITS
 from hw.timing import LOOKUP_SETUP
 from sim.families.contract import Successive, Times, Weights
-from sim.lookup import float_result, half
+from sim.lookup import float_result, half, half_float_results, half_group_sums
 
 
 class LookupLaw:
@@ -68,7 +68,7 @@ class LookupModel:
         self._array = array
 
     def activation_bytes(self, variant: int, steps: int) -> int:
-        """A byte per step, in whole words: weights without a zero need activations of zero beside them."""
+        """A byte per step, or two, in whole words: weights without a zero need activations of zero beside them."""
         return ceil_div(steps, self._array.word_steps) * self._array.geometry.activation_bytes
 
     def weight_words(self, variant: int, depth_tiles: int) -> int:
@@ -105,14 +105,17 @@ class LookupModel:
         starts = (
             fields["activations_address"] + np.arange(rows) * fields["activations_stride"]
         ) * g.activation_bytes
-        x = activations[starts[:, None] + np.arange(size)].view(np.int8).astype(np.float64)
+        rows_there = activations[starts[:, None] + np.arange(size)]
+        halves = self._array.halves
+        x = rows_there.view(np.float16) if halves else rows_there.view(np.int8).astype(np.float64)
         words = self.weight_words(fields["variant"], depth_tiles)
         first = fields["weights_address"]
         content = weights.reshape(-1, g.weight_bytes)[first : first + fields["column_tiles"] * words]
         unpacker = Unpacker(self._array, self._array.variants[fields["variant"]])
         tiles = [content[tile * words : (tile + 1) * words] for tile in range(fields["column_tiles"])]
         if self._array.floats:
-            return np.concatenate([_floats(x, unpacker.groups(one, depth_tiles)) for one in tiles], axis=-1)
+            added = _halves if halves else _floats
+            return np.concatenate([added(x, unpacker.groups(one, depth_tiles)) for one in tiles], axis=-1)
         # Exact: float64 holds every sum up to a depth of 2 ** 33. What is beyond 32 bits wraps.
         sums = [x @ unpacker.tile(one, depth_tiles) for one in tiles]
         return np.concatenate(sums, axis=-1).astype(np.int64).astype(np.int32)
@@ -127,6 +130,8 @@ class Group(NamedTuple):
     """[columns]: int64, or float64 of fp16 patterns."""
     minimums: np.ndarray | None
     """[columns], the same."""
+    bits: int
+    """Of a weight."""
 
 
 def _floats(x: np.ndarray, groups: Iterator[Group]) -> np.ndarray:
@@ -138,6 +143,17 @@ def _floats(x: np.ndarray, groups: Iterator[Group]) -> np.ndarray:
         results.append(float_result(rows @ group.weights, group.scales))
         if group.minimums is not None:
             results.append(float_result(rows.sum(axis=1, keepdims=True), group.minimums))
+    return np.stack(results)
+
+
+def _halves(x: np.ndarray, groups: Iterator[Group]) -> np.ndarray:
+    """The same of float16 rows, whose sums are float16, too."""
+    results, place = [], 0
+    for group in groups:
+        rows = x[:, place : place + len(group.weights)]
+        place += len(group.weights)
+        sums = half_group_sums(rows, group.weights + (1 << group.bits) - 1 >> 1, bits=group.bits)
+        results.append(half_float_results(sums, group.scales))
     return np.stack(results)
 
 
@@ -179,7 +195,7 @@ class Unpacker:
             values = (places - self._zeros(bits[:zero_words])) >> 1
         read = self._halves if array.floats else self._scales
         minimums = read(bits[end + words :]) if format.minimum else None
-        return Group(values, read(bits[end : end + words]), minimums)
+        return Group(values, read(bits[end : end + words]), minimums, format.bits)
 
     def _places(self, bits: np.ndarray) -> np.ndarray:
         """q' [steps, columns], each the sum of its planes' plus or minus one."""
