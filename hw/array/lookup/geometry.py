@@ -11,13 +11,17 @@ from typing import Literal, get_args
 from hw.array.geometry import power_of_two_from
 from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
-from hw.pe.lookup_times import PlaneTimes, builder_cycles, plane_times
-from hw.timing import CORNER_TURN, SCRATCHPAD
+from hw.pe.lookup_times import FLOAT_SCALE, PlaneTimes, builder_cycles, plane_times
+from hw.timing import CORNER_TURN, FLOAT_ACCUMULATE, SCRATCHPAD
 
 Tables = Literal[2, 4]
 """Activations of a table."""
 Lookups = Literal[1, 2, 4, 8, 16, 32]
 """Lookups that are summed before an accumulator."""
+Scales = Literal["int8", "fp16"]
+"""Type of groups' scales: whole numbers 0 to 255, whose results are int32; or half precision, whose results are float32."""
+HALF_BITS = 16
+"""Of an fp16 scale or minimum."""
 MOST_ROWS = 8
 MOST_ARRAY_PLANES = 4
 
@@ -31,6 +35,8 @@ class Offset(enum.IntEnum):
     """One: the weight is (q' - 1) / 2, two's complement with its highest bit inverted."""
     ZERO = 2
     """z' of a zero point of the group: the weight is (q' - z') / 2 = q - z."""
+    PLAIN = 3
+    """What makes it q itself, unsigned: (q' + 2**bits - 1) / 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +45,13 @@ class LookupFormat:
 
     bits: int
     offset: Offset
+    minimum: bool = False
+    """Groups have an fp16 minimum beside their fp16 scale: the sum of the activations times that is a result of its own."""
+
+    @property
+    def passes(self) -> int:
+        """Results of a group for each accumulator."""
+        return 1 + self.minimum
 
     @property
     def doubled(self) -> bool:
@@ -69,6 +82,8 @@ class LookupArray:
         By EXECUTE's ``variant``; several may be the same.
     data_bytes : int
         Bytes of a bus beat.
+    scales : str
+        One of ``Scales``.
 
     Raises
     ------
@@ -85,6 +100,7 @@ class LookupArray:
     group: int
     variants: Sequence[LookupFormat]
     data_bytes: int
+    scales: Scales = "int8"
 
     def __post_init__(self) -> None:
         for name, least, most in (("rows", 1, MOST_ROWS), ("columns", 1, 128), ("outputs", 2, 16)):
@@ -100,6 +116,8 @@ class LookupArray:
             value = operator.index(getattr(self, name))
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}")
+        if self.scales not in get_args(Scales):
+            raise ValueError(f"scales must be one of {', '.join(get_args(Scales))}, not {self.scales!r}")
         if self.columns % self.outputs:
             raise ValueError(
                 f"outputs must divide columns, not be {self.outputs} with {self.columns} columns"
@@ -110,9 +128,14 @@ class LookupArray:
         for one in self.variants:
             if not 1 <= one.bits <= MOST_ARRAY_PLANES:
                 raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
-        if self.part_bits < SCALE_BITS:
+            if (one.minimum or one.offset is Offset.PLAIN) and not self.floats:
+                raise ValueError(f"scales must be fp16 for {one}, not {self.scales}")
+            if one.minimum and not one.doubled:
+                raise ValueError(f"offset must not be NONE with minimums, not {one}")
+        if self.part_bits < self.scale_bits:
             raise ValueError(
-                f"groups_per_lane must be at least {SCALE_BITS // self.k} with tables of {self.k}, not {self.groups_per_lane}"
+                f"groups_per_lane must be at least {self.scale_bits // self.k} with tables of {self.k} and scales of "
+                f"{self.scale_bits} bits, not {self.groups_per_lane}"
             )
         if self.chunk > self.group or self.group % self.word_steps:
             raise ValueError(
@@ -124,6 +147,21 @@ class LookupArray:
                 f"outputs must be at least {ceil_div(self.entries, self.least_planes)} (a table of {self.k} has {self.entries} "
                 f"entries, and the narrowest weights {self.least_planes} planes), not {self.outputs}"
             )
+
+    @property
+    def floats(self) -> bool:
+        """Scales are fp16, sums float32."""
+        return self.scales == "fp16"
+
+    @property
+    def minimums(self) -> bool:
+        """Some formats have minimums."""
+        return any(one.minimum for one in self.variants)
+
+    @property
+    def scale_bits(self) -> int:
+        """Of a scale."""
+        return HALF_BITS if self.floats else SCALE_BITS
 
     @property
     def entries(self) -> int:
@@ -178,8 +216,12 @@ class LookupArray:
 
     @property
     def scale_words(self) -> int:
-        """Words of weights that a group's scales take."""
-        return ceil_div(self.outputs * SCALE_BITS, self.part_bits)
+        """Words of weights that a group's scales take, and as many its minimums."""
+        return ceil_div(self.outputs * self.scale_bits, self.part_bits)
+
+    def tail_words(self, format: LookupFormat) -> int:
+        """Words of weights behind a group's lookups: scales, then minimums."""
+        return format.passes * self.scale_words
 
     def zero_words(self, format: LookupFormat) -> int:
         """Words of weights that a group's zero points take."""
@@ -193,11 +235,21 @@ class LookupArray:
 
     def group_cycles(self, format: LookupFormat, words: int) -> int:
         """Words of weights of a group that has so many words of activations; cycles too, but for a pause."""
-        return self.zero_words(format) + words * self.slices * self.lookups(format) + self.scale_words
+        return self.zero_words(format) + words * self.slices * self.lookups(format) + self.tail_words(format)
+
+    def spacing(self, format: LookupFormat) -> int:
+        """Cycles from a place's results to the next one's.
+
+        A whole scale takes a bit a cycle; one more where results are not halved. Float32 results only stay out of each other's
+        way: those of all rows, and those of two groups or of scale and minimum at an accumulator.
+        """
+        if self.floats:
+            return max(self.rows, ceil_div(FLOAT_ACCUMULATE + 1, self.outputs))
+        return SCALE_BITS + (not format.doubled)
 
     def scale_cycles(self, format: LookupFormat) -> int:
-        """Cycles in which the results of a group are scaled, a bit a cycle; one more each where they are not halved."""
-        return self.outputs * (SCALE_BITS + (not format.doubled))
+        """Cycles in which the results of a group come."""
+        return format.passes * self.outputs * self.spacing(format)
 
     def pause(self, format: LookupFormat, words: int, *, fresh: bool = False) -> int:
         """Cycles that a group must wait, before its first word, for the scaling of the one before it.
@@ -230,19 +282,28 @@ class LookupArray:
 
     @property
     def scale_select(self) -> int:
-        """From a group's last code of place 0 until the first bit of its scales is chosen, while the others arrive."""
+        """From a group's last code of place 0 until the first of its scales, or its first bit, is chosen, while the others arrive."""
         return self.outputs + 2
 
     @property
     def scale_wait(self) -> int:
-        """Cycles that this bit then waits for the sum."""
+        """Cycles that it then waits for the sum."""
+        if self.floats:
+            return max(0, self.times.last + 3 - self.scale_select)
         return max(0, self.times.last + 2 - self.scale_select)
 
     @property
     def result_delay(self) -> int:
         """From a group's last code of place 0 to its result at row 0 and unit column 0."""
+        if self.floats:
+            return self.float_result_delay
         steps = SCALE_BITS + (self.halved and Offset.NONE in self.offsets)
         return self.scale_select + self.scale_wait + steps + self.times.result + 1
+
+    @property
+    def float_result_delay(self) -> int:
+        """The least of float32 results: after the scale is chosen a sum is read, joined with those of other rows, and multiplied."""
+        return self.scale_select + self.scale_wait + 2 + FLOAT_SCALE
 
     @property
     def first_result(self) -> int:
@@ -274,4 +335,5 @@ class LookupArray:
             weight_bytes=power_of_two_from(self.banks * self.part_bits // 8),
             weight_words=self.slices * self.least_chunk,
             variants=len(self.variants),
+            sums="float32" if self.floats else "int32",
         )
