@@ -110,7 +110,11 @@ HALVES = np.array([65504, -65504, 0, -0.0, 2**-24, 2**-14], np.float16)
 
 def halves(random, count: int) -> np.ndarray:
     """Any finite fp16 numbers."""
-    return (random.integers(0x7C00, size=count) | random.integers(2, size=count) << 15).astype(np.uint16).view(np.float16)
+    return (
+        (random.integers(0x7C00, size=count) | random.integers(2, size=count) << 15)
+        .astype(np.uint16)
+        .view(np.float16)
+    )
 
 
 @dataclass
@@ -159,6 +163,8 @@ class Plan:
         scales = max(
             array.scale_cycles(one) for one in (array.variants if format != self._format else [format])
         )
+        if array.floats and self._format is not None:
+            scales = array.scale_cycles(self._format)
         words = array.zero_words(format) + chunks * array.lookups(format)
         # From last lookup to last lookup.
         words += array.tail_words(self._format) if self._format is not None else 0

@@ -18,7 +18,14 @@ SHAPES = {
     "eight rows": {"k": 4, "groups_per_lane": 4, "outputs": 8, "columns": 8, "rows": 8},
     "odd outputs": {"k": 2, "groups_per_lane": 8, "outputs": 5, "columns": 15, "rows": 2},
     "sixteen outputs": {"k": 4, "groups_per_lane": 4, "outputs": 16, "columns": 32, "rows": 1},
-    "one word of scales": {"k": 4, "groups_per_lane": 32, "outputs": 8, "columns": 16, "rows": 2, "group": 256},
+    "one word of scales": {
+        "k": 4,
+        "groups_per_lane": 32,
+        "outputs": 8,
+        "columns": 16,
+        "rows": 2,
+        "group": 256,
+    },
 }
 ALL = ("zero4", "none4", "plain4m", "twos4", "plain1m", "none1")
 

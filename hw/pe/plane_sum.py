@@ -262,7 +262,8 @@ class PlaneSum(wiring.Component):
     Timing
     ------
     ``times`` (:class:`hw.pe.lookup_times.PlaneTimes`). Operands in any cycles; two ``last``, or with several outputs ``load``,
-    must be 8 cycles or more apart; ``load`` of sums that are not scaled may come in any cycles. A reset must last two cycles or more.
+    must be 8 cycles or more apart; ``load`` of sums that are not scaled may come in any cycles. A reset must last two
+    cycles or more.
     """
 
     def __init__(

@@ -11,8 +11,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.array.lookup.column import LookupColumn
 from hw.array.lookup.control import Control, control_layout, minimum_sum, steering_layout
-from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.float_column import FloatColumn
+from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.tables import BUILD, Steps, Tables, slice_layout, tables_layout
 from hw.delay import delayed
 from hw.share import share

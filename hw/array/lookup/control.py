@@ -35,8 +35,9 @@ def zero_bits(array: LookupArray) -> int:
 def steering_layout(array: LookupArray) -> data.StructLayout:
     """What a word of weights is: codes, zero points, scales or minimums, at most one of these; with codes all but ``index``.
 
-    ``index`` says which of a group's words of zero points, of scales or of minimums. Of codes: ``bank`` of the tables, ``plane``, and ``place``
-    (which output of a unit); ``first`` and ``last`` of a group for that place; ``top``: the format's highest plane; ``offset``.
+    ``index`` says which of a group's words of zero points, of scales or of minimums. Of codes: ``bank`` of the tables, ``plane``,
+    and ``place`` (which output of a unit); ``first`` and ``last`` of a group for that place; ``top``: the format's highest plane;
+    ``offset``.
     """
     return data.StructLayout(
         {

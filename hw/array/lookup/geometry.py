@@ -125,13 +125,7 @@ class LookupArray:
         if not self.variants:
             raise ValueError(f"variants must be at least one, not {self.variants!r}")
         object.__setattr__(self, "variants", tuple(self.variants))
-        for one in self.variants:
-            if not 1 <= one.bits <= MOST_ARRAY_PLANES:
-                raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
-            if (one.minimum or one.offset is Offset.PLAIN) and not self.floats:
-                raise ValueError(f"scales must be fp16 for {one}, not {self.scales}")
-            if one.minimum and not one.doubled:
-                raise ValueError(f"offset must not be NONE with minimums, not {one}")
+        self._check_variants()
         if self.part_bits < self.scale_bits:
             raise ValueError(
                 f"groups_per_lane must be at least {self.scale_bits // self.k} with tables of {self.k} and scales of "
@@ -147,6 +141,15 @@ class LookupArray:
                 f"outputs must be at least {ceil_div(self.entries, self.least_planes)} (a table of {self.k} has {self.entries} "
                 f"entries, and the narrowest weights {self.least_planes} planes), not {self.outputs}"
             )
+
+    def _check_variants(self) -> None:
+        for one in self.variants:
+            if not 1 <= one.bits <= MOST_ARRAY_PLANES:
+                raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
+            if (one.minimum or one.offset is Offset.PLAIN) and not self.floats:
+                raise ValueError(f"scales must be fp16 for {one}, not {self.scales}")
+            if one.minimum and not one.doubled:
+                raise ValueError(f"offset must be TWOS, ZERO or PLAIN with minimums, not {one.offset.name}")
 
     @property
     def floats(self) -> bool:
@@ -282,7 +285,7 @@ class LookupArray:
 
     @property
     def scale_select(self) -> int:
-        """From a group's last code of place 0 until the first of its scales, or its first bit, is chosen, while the others arrive."""
+        """From a group's last code of place 0 until the first of its scales, or its first bit, is chosen: others still arrive."""
         return self.outputs + 2
 
     @property
@@ -302,7 +305,7 @@ class LookupArray:
 
     @property
     def float_result_delay(self) -> int:
-        """The least of float32 results: after the scale is chosen a sum is read, joined with those of other rows, and multiplied."""
+        """The least of float32 results: sums are read, joined with those of other rows, which are zero, and multiplied."""
         return self.scale_select + self.scale_wait + 2 + FLOAT_SCALE
 
     @property
