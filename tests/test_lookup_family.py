@@ -14,7 +14,7 @@ from sim import golden, lookup
 from sim.families.lookup import LookupLaw, LookupModel, Unpacker
 from sim.interpreter import run
 
-BASE, SMALL = "lut-m2n64k4", "lut-up5k"
+BASE, SMALL, GGUF = "lut-m2n64k4", "lut-up5k", "lut-gguf-m2n64k4"
 WAYS = {
     "default": (),
     "groups of 32, odd units": (
@@ -108,7 +108,7 @@ def test_missing_weights_count_for_nothing(name):
         assert not values[depth:].any()
 
 
-@pytest.mark.parametrize("preset", [BASE, SMALL])
+@pytest.mark.parametrize("preset", [BASE, SMALL, GGUF])
 def test_programs_equal_the_golden_model(preset):
     """Compiled for the whole accelerator, in each format; raw and requantised by turns."""
     whole = config.load(preset)

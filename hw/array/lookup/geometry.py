@@ -19,11 +19,13 @@ Tables = Literal[2, 4]
 Lookups = Literal[1, 2, 4, 8, 16, 32]
 """Lookups that are summed before an accumulator."""
 Scales = Literal["int8", "fp16"]
-"""Type of groups' scales: whole numbers 0 to 255, whose results are int32; or half precision, whose results are float32."""
+"""Type of groups' scales: whole numbers 0 to 255, and results of int32; or half precision, and results of float32."""
 HALF_BITS = 16
 """Of an fp16 scale or minimum."""
 MOST_ROWS = 8
 MOST_ARRAY_PLANES = 4
+JUDGED = 2
+"""Cycles from the last word of a group to all faults of its addresses."""
 
 
 class Offset(enum.IntEnum):
@@ -89,7 +91,7 @@ class LookupArray:
     ------
     TypeError, ValueError
         A size that is not among those allowed; a group that is not whole words of activations; fewer lookups of a chunk than a
-        table has entries, or than there are rows.
+        table has entries, or than there are rows; minimums, or plain weights, beside whole scales.
     """
 
     rows: int
@@ -122,14 +124,11 @@ class LookupArray:
             raise ValueError(
                 f"outputs must divide columns, not be {self.outputs} with {self.columns} columns"
             )
-        if not self.variants:
-            raise ValueError(f"variants must be at least one, not {self.variants!r}")
-        object.__setattr__(self, "variants", tuple(self.variants))
         self._check_variants()
         if self.part_bits < self.scale_bits:
             raise ValueError(
-                f"groups_per_lane must be at least {self.scale_bits // self.k} with tables of {self.k} and scales of "
-                f"{self.scale_bits} bits, not {self.groups_per_lane}"
+                f"groups_per_lane must be at least {self.scale_bits // self.k} with tables of {self.k}"
+                f"{' and scales of fp16' * self.floats}, not {self.groups_per_lane}"
             )
         if self.chunk > self.group or self.group % self.word_steps:
             raise ValueError(
@@ -143,6 +142,9 @@ class LookupArray:
             )
 
     def _check_variants(self) -> None:
+        if not self.variants:
+            raise ValueError(f"variants must be at least one, not {self.variants!r}")
+        object.__setattr__(self, "variants", tuple(self.variants))
         for one in self.variants:
             if not 1 <= one.bits <= MOST_ARRAY_PLANES:
                 raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
@@ -254,13 +256,23 @@ class LookupArray:
         """Cycles in which the results of a group come."""
         return format.passes * self.outputs * self.spacing(format)
 
-    def pause(self, format: LookupFormat, words: int, *, fresh: bool = False) -> int:
-        """Cycles that a group must wait, before its first word, for the scaling of the one before it.
+    def last_place(self, format: LookupFormat) -> int:
+        """Cycles from a group's first result to the last of row 0."""
+        return self.scale_cycles(format) - self.spacing(format)
 
-        That one has the same format, but for a ``fresh`` command's first group.
+    def pause(self, format: LookupFormat, words: int, *, fresh: bool = False) -> int:
+        """Cycles that a group must wait, before its first word, for the results of the one before it.
+
+        That one has the same format and its results the same order; but for a ``fresh`` command's first group.
         """
-        formats = self.variants if fresh else [format]
-        least = max(self.scale_cycles(one) for one in formats)
+        least = self.scale_cycles(format)
+        if fresh:
+            # From lookups to lookups, whatever is behind those; and any row of accumulators may be the next one's first.
+            apart = self.geometry.accumulate + self.rows
+            least = max(
+                max(self.scale_cycles(one), self.last_place(one) + apart) - self.tail_words(one)
+                for one in self.variants
+            ) + self.tail_words(format)
         return max(0, least - self.group_cycles(format, words))
 
     @property
@@ -299,7 +311,9 @@ class LookupArray:
     def result_delay(self) -> int:
         """From a group's last code of place 0 to its result at row 0 and unit column 0."""
         if self.floats:
-            return self.float_result_delay
+            # Addresses of results are judged behind the last word of the group.
+            words = self.outputs - 1 + max(self.tail_words(one) for one in self.variants)
+            return max(self.float_result_delay, words + JUDGED + 2 - self._code_delay)
         steps = SCALE_BITS + (self.halved and Offset.NONE in self.offsets)
         return self.scale_select + self.scale_wait + steps + self.times.result + 1
 
@@ -309,18 +323,22 @@ class LookupArray:
         return self.scale_select + self.scale_wait + 2 + FLOAT_SCALE
 
     @property
-    def first_result(self) -> int:
-        """Cycles from a group's last word in the sequencer to its first result, of place 0 at row 0 and unit column 0.
+    def _code_delay(self) -> int:
+        """From a code's cycle in the sequencer to that of its steering, as late as its tables: by way of the rows."""
+        return 1 + CORNER_TURN + self.build + SCRATCHPAD
 
-        The words are read as much later as their tables take: those come from activations by way of the rows.
-        """
-        last_code = 1 + CORNER_TURN + self.build + SCRATCHPAD - self.scale_words - (self.outputs - 1)
-        return last_code + self.result_delay
+    @property
+    def scales_to_result(self) -> int:
+        """Cycles from a group's first word of scales in the sequencer to its first result: place 0, row 0, unit column 0."""
+        return self._code_delay - self.outputs + self.result_delay
+
+    def first_result(self, format: LookupFormat) -> int:
+        """The same from its last word."""
+        return self.scales_to_result - (self.tail_words(format) - 1)
 
     def result_latency(self, format: LookupFormat) -> int:
         """Cycles from a command's last word in the sequencer to its last result at unit column 0."""
-        last_place = (self.outputs - 1) * self.scale_cycles(format) // self.outputs
-        return self.first_result + last_place + self.rows - 1
+        return self.first_result(format) + self.last_place(format) + self.rows - 1
 
     def groups(self, depth_tiles: int) -> tuple[int, int]:
         """Groups of a tile before its last, and the words of activations of that one."""

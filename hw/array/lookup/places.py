@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,11 +17,12 @@ IN_FLIGHT = 16
 def group_layout(*, row: int) -> data.StructLayout:
     """What results of a group need to know, with ``row`` bits of a row within half of the accumulators.
 
-    ``address``: of place 0 in row 0 of the tile; ``half`` of the accumulators; ``stride`` between places. ``whole``: they
-    are not halved, and take a cycle more. ``ends``: they are a command's last; ``fault``: that was past the end somewhere.
+    ``address``: of place 0 in row 0 of the tile; ``half`` of the accumulators; ``stride`` between places. ``more``: those
+    of a place take a cycle more, since they are not halved; or of an array of float32, all places have a second one, of their
+    minimums. ``ends``: they are a command's last; ``fault``: that was past the end somewhere.
     """
     return data.StructLayout(
-        {"address": row, "half": 1, "stride": row, "accumulate": 1, "whole": 1, "ends": 1, "fault": 1}
+        {"address": row, "half": 1, "stride": row, "accumulate": 1, "more": 1, "ends": 1, "fault": 1}
     )
 
 
@@ -68,16 +69,19 @@ class Places(wiring.Component):
         array = self._array
         m.submodules.ring = ring = Ring(shape=self._layout, depth=IN_FLIGHT)
         oldest, current = ring.o.payload, Signal(self._layout)
-        cycle, place, row = Signal(range(SCALE_BITS + 1)), Signal(range(array.outputs)), Signal(4)
-        here, wraps = Signal.like(current.address), Signal()
+        spacing = max(array.spacing(one) for one in array.variants)
+        cycle, place, row = Signal(range(spacing)), Signal(range(array.outputs)), Signal(4)
+        here, wraps, final = Signal.like(current.address), Signal(), Signal()
+        last_place = place == array.outputs - 1
         m.d.comb += [
             ring.i.valid.eq(self.put),
             ring.i.payload.eq(self.group),
             ring.o.ready.eq(self.due),
-            wraps.eq(cycle == SCALE_BITS - 1 + current.whole),
+            wraps.eq(cycle == (spacing - 1 if array.floats else SCALE_BITS - 1 + current.more)),
+            final.eq(last_place & (row == array.rows - 1)),
             self.address.eq(Cat(here, current.half)),
             self.accumulate.eq(current.accumulate),
-            self.last.eq(current.ends & self.valid & (place == array.outputs - 1) & (row == array.rows - 1)),
+            self.last.eq(current.ends & self.valid & final),
             self.fault.eq(current.fault & self.last),
         ]
         m.d.sync += [cycle.eq(Mux(wraps, 0, cycle + 1)), here.eq(here + self.valid), row.eq(row + self.valid)]
@@ -85,6 +89,23 @@ class Places(wiring.Component):
             following = Signal.like(current.address)
             m.d.comb += following.eq(current.address + current.stride)
             m.d.sync += [current.address.eq(following), here.eq(following), place.eq(place + 1), row.eq(0)]
+        if any(one.minimum for one in array.variants):
+            m.d.comb += final.eq(last_place & (row == array.rows - 1) & ~current.more)
+            self._again(m, wraps & last_place & current.more, oldest, current, here, place)
         with m.If(self.due):
             m.d.sync += [current.eq(oldest), here.eq(oldest.address), cycle.eq(0), place.eq(0), row.eq(0)]
         return m
+
+    def _again(
+        self, m: Module, again: Value, oldest: data.View, current: data.View, here: Signal, place: Signal
+    ) -> None:
+        """The same places once more, to be added."""
+        first = Signal.like(current.address)
+        with m.If(self.due):
+            m.d.sync += first.eq(oldest.address)
+        with m.If(again):
+            m.d.sync += [
+                *(each.eq(first) for each in (current.address, here)),
+                *(each.eq(0) for each in (place, current.more)),
+                current.accumulate.eq(1),
+            ]
