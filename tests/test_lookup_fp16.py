@@ -17,7 +17,12 @@ WAYS = {
     "default": (),
     "odd units": ("array.columns=24", "array.rows=3", "array.group=32"),
     "nine outputs": ("array.columns=27", "array.outputs=9", "bus.data_width=64", "array.group=64"),
-    "sixteen outputs, narrow bus": ("array.columns=32", "array.outputs=16", "bus.data_width=32", "array.group=32"),
+    "sixteen outputs, narrow bus": (
+        "array.columns=32",
+        "array.outputs=16",
+        "bus.data_width=32",
+        "array.group=32",
+    ),
 }
 """Overrides of the preset."""
 
@@ -59,7 +64,7 @@ def by_definition(x, codes, scale, bits):
         for plane in range(bits):
             signs = 2 * (codes[first : first + 4].astype(int) >> plane & 1) - 1
             with np.errstate(over="ignore", invalid="ignore"):
-                # The exact sum of four halves is a float64; a power of two leaves an fp16 number what it is, or makes it infinite.
+                # A float64 holds the sum of four halves; times a power of two fp16 stays exact, or becomes infinite.
                 total = np.float16(total + np.float16(np.float16(signs @ four) * np.float16(1 << plane)))
     return np.float32(float(total) * float(scale))
 
@@ -119,7 +124,7 @@ def test_names_and_sizes():
     assert sizes.group_cycles(four, 16) == 32 * 32 + 32
     assert sizes.pause(four, 1, fresh=True) == 0
     assert array.model().multiplications(0) == 2 * 8 * 4 / 4
-    with pytest.raises(RequestError, match="weights 'int4': must be one of bipolar4:g128, .* for this array"):
+    with pytest.raises(RequestError, match=r"weights 'int4': must be one of bipolar4:g128, .* for this array"):
         array.variant(weights="int4")
 
 

@@ -3,17 +3,17 @@
 
 import numpy as np
 import pytest
-from lookup_fp16_bench import FloatPlan, array_for, random_group
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lookup_bench import run
+from lookup_fp16_bench import FloatPlan, array_for, random_group
 from mapped import run_component, run_mapped
 from test_block_ram import synthesised
 from test_lookup_array import stimulus_of
 
 from hw.array.lookup.array import LookupMatrix
-from hw.array.lookup.half_column import HalfColumn
 from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
+from hw.array.lookup.half_column import HalfColumn
 
 SHAPES = {
     "two units": {},

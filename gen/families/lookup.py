@@ -82,7 +82,8 @@ class LookupConfig(ArrayConfig):
         Field(description="of groups: whole numbers, or fp16 as in GGUF files, which makes sums float32"),
     ] = "int8"
     activations: Annotated[
-        Activations, Field(description="of tables; fp16 makes sums of fp16, and takes k = 4 and groups_per_lane = 1")
+        Activations,
+        Field(description="of tables; fp16 makes sums of fp16, and takes k = 4 and groups_per_lane = 1"),
     ] = "int8"
     ternary: Annotated[
         Literal["planes", "direct"], Field(description="how ternary weights travel: as two bit planes")

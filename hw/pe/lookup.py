@@ -193,7 +193,7 @@ class LookupUnit(wiring.Component):
         written in a cycle, so that a table must be of use for 2**(k - 1) cycles.
     outputs : int
         1 to 16, whose codes follow each other: so that tables are of use for longer.
-    halved : bool
+    halved, scaled : bool
         As of :class:`hw.pe.plane_sum.PlaneSum`.
 
     Members
@@ -234,6 +234,7 @@ class LookupUnit(wiring.Component):
         stored: bool = False,
         outputs: int = 1,
         halved: bool = False,
+        scaled: bool = True,
     ) -> None:
         self._k = checked("k", k, LEAST_K, MOST_K)
         self._lookups = checked("groups_per_lane", groups_per_lane, 1, MOST_GROUPS)
@@ -246,8 +247,10 @@ class LookupUnit(wiring.Component):
         whole = -(-group // self._k) * most * ((1 << planes) - 1)
         self._sum = {
             "operands": self._lookups, "most": most, "planes": planes, "group_most": whole << zero_points,
-            "extra": zero_points, "outputs": checked("outputs", outputs, 1, MOST_OUTPUTS), "halved": halved,
+            "extra": zero_points, "outputs": checked("outputs", outputs, 1, MOST_OUTPUTS), "halved": halved, "scaled": scaled,
         }  # fmt: skip
+        most_sum = whole << zero_points
+        self._sum_bits = 0 if scaled else signed_bits(-most_sum, most_sum)
         self._zero_points = zero_points
         self._total = signed(signed_bits(-self._lookups * most, self._lookups * most - 1))
         self.times = plane_times(self._lookups, planes=planes, extra=zero_points, before=1)
@@ -265,7 +268,7 @@ class LookupUnit(wiring.Component):
         super().__init__(
             tables
             | {"codes": In(data.ArrayLayout(lookup_code(self._k), self._lookups))}
-            | control_members(planes, outputs)
+            | control_members(planes, outputs, self._sum_bits)
             | ({"total": In(self._total), "total_negative": In(1)} if zero_points else {})
         )
 
@@ -280,7 +283,7 @@ class LookupUnit(wiring.Component):
                 found.eq(self._entry(m, place)),
                 negative.eq(self.codes[place].negative),
             ]
-        connect_control(m, self, sums, self._planes, self._outputs)
+        connect_control(m, self, sums, self._planes, self._outputs, self._sum_bits)
         if self._zero_points:
             m.d.comb += [sums.extra.eq(self.total), sums.extra_negative.eq(self.total_negative)]
         return m

@@ -116,6 +116,9 @@ def product_cycles(factor_bits: int) -> int:
 
 HALF_SCALE = product_cycles(11) + 3
 """Sum and scale of a :class:`hw.pe.float_scale.HalfScale` to their float32 product."""
+FLOAT_SCALE = 1 + HALF_SCALE
+"""Those of a :class:`hw.pe.float_scale.FloatScale`."""
+
 MOST_TABLES = 16
 """That share a float32 scale."""
 QUOTIENT_BITS = 26

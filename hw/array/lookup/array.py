@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.array.lookup.column import LookupColumn
-from hw.array.lookup.control import Control, steering_layout
+from hw.array.lookup.control import Control, minimum_sum, steering_layout
+from hw.array.lookup.float_column import FloatColumn
+from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.half_column import HalfColumn, HalfControl
 from hw.array.lookup.half_tables import HalfTables, half_tables_layout
-from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.tables import BUILD, Steps, Tables, slice_layout, tables_layout
 from hw.delay import delayed
 from hw.share import share
@@ -36,14 +40,15 @@ class LookupMatrix(wiring.Component):
     valid : Out(1)
         Column 0 of ``results`` is a result.
     results : Out(ArrayLayout(32, banks))
-        Unit column b's comes b cycles after column 0's.
+        Unit column b's comes b cycles after column 0's: int32, or of fp16 scales float32.
 
     Timing
     ------
     A chunk's codes follow each other without a gap, the first ``array.build`` cycles after ``build.start`` or later; the next
     chunk's are as much later as its ``build.start`` is. The words of a group's scales follow its last code without a gap, and its
     first word waits for ``array.pause``. Place s, row r: the result comes ``array.result_delay`` + s * n + r cycles after the
-    steering of the last code of place 0, with n = 8 steps of a scale, or 9 with ``Offset.NONE``.
+    steering of the last code of place 0, with n = ``array.spacing``: 8 steps of a scale, or 9 with ``Offset.NONE``; or as float32
+    results demand. Minimums follow the scales; their results are those of ``array.outputs`` places more.
     """
 
     def __init__(self, *, array: LookupArray) -> None:
@@ -69,9 +74,11 @@ class LookupMatrix(wiring.Component):
             steps.build.eq(self.build),
             steps.sums.eq(delayed(m, self.steering.bank, array.times.extra)),
         ]
+        control = Signal(edge.control.shape())
+        m.d.comb += control.eq(edge.control)
         layout = (half_tables_layout if array.halves else tables_layout)(array)
         tables = Signal(data.ArrayLayout(layout, array.rows))
-        step = steps.step
+        step, groups = steps.step, []
         for row in range(array.rows):
             m.submodules[f"tables_{row}"] = one = share(HalfTables if array.halves else Tables, array=array)
             m.d.comb += [
@@ -80,23 +87,30 @@ class LookupMatrix(wiring.Component):
                 tables[row].eq(one.tables),
             ]
             step = one.step_next
-        self._columns(m, tables, edge.control)
+            groups.append(one)
+        if array.floats:
+            m.d.comb += self.valid.eq(edge.valid)
+        if array.minimums:
+            # A register of its own: no two rows' sums are wanted in the same cycle.
+            total = Signal(minimum_sum(array))
+            m.d.sync += total.eq(reduce(or_, (Value.cast(one.group) for one in groups)))
+            m.d.comb += [steps.group.eq(edge.sums), control.minimum_sum.eq(total)]
+        self._columns(m, tables, control)
         return m
 
     def _columns(self, m: Module, tables: Value, control: Value) -> None:
         array = self._array
+        kind = HalfColumn if array.halves else FloatColumn if array.floats else LookupColumn
         words, part = Value.cast(self.words), array.part_bits
         for index in range(array.banks):
-            m.submodules[f"column_{index}"] = column = share(
-                HalfColumn if array.halves else LookupColumn, array=array
-            )
+            m.submodules[f"column_{index}"] = column = share(kind, array=array)
             m.d.comb += [
                 column.tables.eq(tables),
                 column.control.eq(control),
                 column.word.eq(words[:part]),
                 self.results[index].eq(column.result),
             ]
-            if index == 0:
+            if index == 0 and not array.floats:
                 m.d.comb += self.valid.eq(column.valid)
             tables, control = column.tables_next, column.control_next
             # The words of the columns that follow, a cycle later for each.

@@ -13,6 +13,7 @@ from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
 from hw.pe.lookup_times import (
     FLOAT_BUILDER,
+    FLOAT_SCALE,
     HALF_SCALE,
     FloatTimes,
     PlaneTimes,
@@ -98,8 +99,8 @@ class LookupArray:
     scales : str
         One of ``Scales``.
     activations : str
-        One of ``Activations``; fp16 takes tables of 4, one lookup of a unit per cycle, 8 outputs or more, fp16 scales, and weights
-        with nothing taken off.
+        One of ``Activations``; fp16 takes tables of 4, one lookup of a unit per cycle, 8 outputs or more, fp16 scales, and
+        weights with nothing taken off.
 
     Raises
     ------
@@ -171,6 +172,8 @@ class LookupArray:
                 raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
             if (one.minimum or one.offset is Offset.PLAIN) and not self.floats:
                 raise ValueError(f"scales must be fp16 for {one}, not {self.scales}")
+            if one.minimum and not one.doubled:
+                raise ValueError(f"offset must be TWOS, ZERO or PLAIN with minimums, not {one.offset.name}")
 
     def _check_halves(self) -> None:
         """That all else allows fp16 activations."""
@@ -202,6 +205,11 @@ class LookupArray:
     def floats(self) -> bool:
         """Scales are fp16, sums float32."""
         return self.scales == "fp16"
+
+    @property
+    def minimums(self) -> bool:
+        """Some formats have minimums."""
+        return any(one.minimum for one in self.variants)
 
     @property
     def scale_bits(self) -> int:
@@ -343,12 +351,14 @@ class LookupArray:
 
     @property
     def scale_select(self) -> int:
-        """From a group's last code of place 0 until the first bit of its scales is chosen, while the others arrive."""
+        """From a group's last code of place 0 until the first of its scales, or its first bit, is chosen: others still arrive."""
         return self.outputs + 2
 
     @property
     def scale_wait(self) -> int:
-        """Cycles that this bit then waits for the sum."""
+        """Cycles that it then waits for the sum."""
+        if self.floats:
+            return max(0, self.times.last + 3 - self.scale_select)
         return max(0, self.times.last + 2 - self.scale_select)
 
     @property
@@ -363,10 +373,13 @@ class LookupArray:
 
     @property
     def float_result_delay(self) -> int:
-        """The least of float32 results: their sums, multiplied and rounded. Those in fp16 wait for all words of a scale."""
+        """The least of float32 results: sums are read, joined with those of other rows, which are zero, and multiplied.
+
+        Those in fp16 wait for all words of a scale.
+        """
         if self.halves:
             return self.outputs + ceil_div(HALF_BITS, self.part_bits) + DRAIN
-        return self.scale_select + self.scale_wait + SCALE_BITS + self.times.result + 1
+        return self.scale_select + self.scale_wait + 2 + FLOAT_SCALE
 
     @property
     def drain(self) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.array.lookup.control import steering_layout
-from hw.array.lookup.half_tables import half_tables_layout
+from hw.array.lookup.control import Draining, steering_layout
 from hw.array.lookup.geometry import DRAIN, HALF_BITS, LookupArray
+from hw.array.lookup.half_tables import half_tables_layout
 from hw.delay import delayed
 from hw.pe.float_lookup import FloatLookupUnit
 from hw.pe.float_scale import HalfScale
@@ -47,6 +47,8 @@ class HalfControl(wiring.Component):
     -------
     steering : In(steering_layout)
     control : Out(half_control_layout)
+    valid : Out(1)
+        With the results of column 0.
 
     Timing
     ------
@@ -57,7 +59,11 @@ class HalfControl(wiring.Component):
     def __init__(self, *, array: LookupArray) -> None:
         self._array = array
         super().__init__(
-            {"steering": In(steering_layout(array)), "control": Out(half_control_layout(array))}
+            {
+                "steering": In(steering_layout(array)),
+                "control": Out(half_control_layout(array)),
+                "valid": Out(1),
+            }
         )
 
     def elaborate(self, platform):
@@ -80,17 +86,14 @@ class HalfControl(wiring.Component):
 
     def _drain(self, m: Module) -> None:
         array, steering, unit = self._array, self.steering, self.control.unit
-        spacing = array.spacing(array.variants[0])
-        active, place, cycle = Signal(), Signal(range(array.outputs)), Signal(range(spacing))
+        m.submodules.draining = draining = Draining(array=array)
         ends = steering.code & steering.last & (steering.place == 0)
-        m.d.comb += [unit.drain.eq(place), unit.show.eq(active & (cycle == 0))]
-        m.d.sync += cycle.eq(cycle + 1)
-        with m.If(cycle == spacing - 1):
-            m.d.sync += [cycle.eq(0), place.eq(place + 1)]
-            with m.If(place == array.outputs - 1):
-                m.d.sync += active.eq(0)
-        with m.If(delayed(m, ends, array.drain - 1)):
-            m.d.sync += [active.eq(1), place.eq(0), cycle.eq(0)]
+        m.d.comb += [
+            draining.begin.eq(delayed(m, ends, array.drain - 1)),
+            unit.drain.eq(draining.place),
+            unit.show.eq(draining.first),
+            self.valid.eq(delayed(m, draining.valid, DRAIN)),
+        ]
 
 
 class HalfColumn(wiring.Component):
@@ -107,7 +110,7 @@ class HalfColumn(wiring.Component):
         This column's part of the word of weights.
     control : In(half_control_layout)
         From the left, for row 0, from the cycle after the word's on; ``control_next``, one cycle later, to the right.
-    result : Out(32), valid : Out(1)
+    result : Out(32)
         Of all rows, whose results never come in the same cycle: ``DRAIN`` cycles after their sums are read. Zero is +0.
     """
 
@@ -125,7 +128,6 @@ class HalfColumn(wiring.Component):
                 "control": In(control),
                 "control_next": Out(control),
                 "result": Out(RESULT_BITS),
-                "valid": Out(1),
             }
         )
 
@@ -141,13 +143,11 @@ class HalfColumn(wiring.Component):
         control = self.control.unit
         values: dict[str, Value] = {name: Value.cast(control[name]) for name in control.shape().members}
         values["code"] = word
-        shown, shows = [], []
+        shown = []
         for row in range(array.rows):
             shown.append(self._row(m, row, values))
-            shows.append(values["show"])
             values = {name: delayed(m, value, row < array.rows - 1) for name, value in values.items()}
         self._scale(m, reduce(or_, shown), self._scales(m, word))
-        m.d.comb += self.valid.eq(delayed(m, Cat(shows).any(), DRAIN))
         return m
 
     def _row(self, m: Module, row: int, values: dict[str, Value]) -> Value:
