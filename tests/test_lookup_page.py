@@ -16,12 +16,15 @@ from gen.families.lookup import KINDS, LookupConfig
 from gen.generate import generate
 from gen.lookup_documentation import ACTIVATIONS, CODES, GEMM, PRESETS, SCALE, TYPES, ZERO, kinds, largest
 from gen.lookup_pictures import TIMED, widths
+from gen.reproduce import PAPERS
 from hw.array.lookup.geometry import Offset
 from hw.formats import FORMATS, INT8, Operand
 from sim import golden, interpreter, lookup
 from sim.families.lookup import LookupLaw
 
 TEXT = (documentation.DOCS / "lookup.md").read_text()
+FLAT = " ".join(TEXT.split())
+"""Without its lines' ends."""
 BASE, SMALL = PRESETS
 
 
@@ -62,8 +65,8 @@ def test_the_worked_example_holds():
     weights = [q - ZERO for q in CODES]
     by_definition = SCALE * sum(a * w for a, w in zip(ACTIVATIONS, weights, strict=True))
     assert int(result.split("=")[1]) == total * SCALE // 2 == by_definition
-    assert "the zero point 1 and the scale 3: they stand for 1, -1, 2 and 0" in TEXT
-    assert f"(3 × 1 + 5 × 1 + 7 × 2 + 2 × 0) = {by_definition}." in TEXT
+    assert "the zero point 1 and the scale 3: they stand for 1, -1, 2 and 0" in FLAT
+    assert f"(3 × 1 + 5 × 1 + 7 × 2 + 2 × 0) = {by_definition}." in FLAT
     assert (weights, list(ACTIVATIONS), SCALE) == ([1, -1, 2, 0], [3, -5, 7, 2], 3)
 
 
@@ -74,6 +77,7 @@ def test_every_format_and_key_is_there():
 
 
 def scaled(names: str) -> list[str]:
+    """Those with groups."""
     return [name for name in names.replace("`", "").split(", ") if name.endswith("-s8")]
 
 
@@ -119,7 +123,7 @@ def test_rates_add_up():
         assert cycles == int(row[7])
         assert each == one.outputs * int(row[1])
         assert row[9] == f"{one.rows * one.columns * one.group / cycles:.1f}"
-    assert "`array.group=256` gives twice the weights for the same 72 cycles" in TEXT
+    assert "`array.group=256` gives twice the weights for the same 72 cycles" in FLAT
     for group, cycles in ((128, 72), (256, 72)):
         one = array(f"array.group={group}")
         assert LookupLaw(one).interval(KINDS["binary-s8"], one.group_words)[0] == cycles
@@ -130,7 +134,7 @@ def test_two_row_tiles_balance_array_and_bus():
         ","
     )
     assert int(word) == 2 * int(beat) == 8 * array().geometry.weight_bytes
-    assert "twice the `rows` of X are needed" in TEXT
+    assert "twice the `rows` of X are needed" in FLAT
 
 
 @pytest.mark.parametrize(
@@ -184,16 +188,24 @@ def test_the_instruction_of_the_example():
     ]
     assert types == [TYPES[0], TYPES[1].removesuffix("-s8")]
     name = "lmma.m{}n{}k{}.{}{}{}int8".format(*sizes, *types, table["Accum_dtype"])
-    assert f"`{name}`" in TEXT
+    assert f"`{name}`" in FLAT
     size = "x".join(map(str, GEMM))
     command = f"gatemill simulate {BASE} --gemm {size} --weights {TYPES[1]} --mode requantised"
-    assert f"the second EXECUTE of `{command}`" in TEXT
+    assert f"the second EXECUTE of `{command}`" in FLAT
 
 
 @pytest.mark.parametrize("words", shown(TEXT, "gatemill"), ids=" ".join)
 def test_commands_exist(words, capsys):
     check_options(words, capsys)
-    assert {word for word in words if word.startswith("lut-")} <= set(config.presets())
+    assert {word for word in words if word.startswith("lut-")} <= {*config.presets(), *PAPERS}
+
+
+def test_figures_exist():
+    from gen.bench.__main__ import FIGURES
+
+    keys = [words[-1] for words in shown(TEXT, "python")]
+    assert keys
+    assert set(keys) <= set(FIGURES)
 
 
 def simulated():
