@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """Table-lookup arrays of fp16 scales and minimums against the golden model, bit by bit: every format, shape and distance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from test_lookup_array import groups, stimulus_of
 
 from hw.array.lookup.array import LookupMatrix
 from hw.array.lookup.float_column import FloatColumn, Halves
+from hw.array.lookup.geometry import LookupFormat, Offset
 
 SHAPES = {
     "one column": {"k": 2, "groups_per_lane": 16, "outputs": 2, "columns": 2, "rows": 1},
@@ -117,9 +120,15 @@ def test_mapped(make):
         (("plain4",), {"scales": "int8"}, "scales must be fp16"),
         (("zero4m",), {"scales": "int8"}, "scales must be fp16"),
         (("zero4",), {"scales": "fp32"}, "scales must be one of int8, fp16, not 'fp32'"),
-        (("zero4",), {"groups_per_lane": 2}, "groups_per_lane must be at least 4 .*scales of 16 bits, not 2"),
+        (("zero4",), {"groups_per_lane": 2}, "groups_per_lane must be at least 4 .*scales of fp16, not 2"),
     ],
 )
 def test_errors(names, sizes, error):
     with pytest.raises(ValueError, match=error):
         float_array(*names, **sizes)
+
+
+def test_minimums_of_doubled_sums_only():
+    """Else the sums of chunks of activations would be taken off the sums of products."""
+    with pytest.raises(ValueError, match="offset must be TWOS, ZERO or PLAIN with minimums, not NONE"):
+        replace(float_array("none2"), variants=[LookupFormat(bits=2, offset=Offset.NONE, minimum=True)])

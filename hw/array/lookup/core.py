@@ -124,18 +124,25 @@ class LookupCore(wiring.Component):
             self.weights.address.eq(delayed(m, walk.address, late)),
         ]
         first = sequencer.step & sequencer.first_chunk & (sequencer.plane == 0)
+        index, minimum = sequencer.index, Signal()
+        if array.minimums:
+            index = Signal.like(steering.index)
+            m.d.comb += [
+                minimum.eq(sequencer.scale & (sequencer.index >= array.scale_words)),
+                index.eq(sequencer.index - Mux(minimum, array.scale_words, 0)),
+            ]
         now = Cat(
-            sequencer.zero, sequencer.step, sequencer.scale, sequencer.index, sequencer.bank, sequencer.plane, sequencer.place,
-            first, current.offset,
+            sequencer.zero, sequencer.step, sequencer.scale & ~minimum, index, sequencer.bank, sequencer.plane, sequencer.place,
+            first, current.offset, minimum,
         )  # fmt: skip
         places = (
             steering.zero, steering.code, steering.scale, steering.index, steering.bank, steering.plane, steering.place,
-            steering.first, steering.offset,
+            steering.first, steering.offset, steering.minimum,
         )  # fmt: skip
         to_array, at = delayed(m, now, 1 + late + SCRATCHPAD), 0
         for signal, source in zip(
             places,
-            (1, 1, 1, len(sequencer.index), 1, len(sequencer.plane), len(sequencer.place), 1, 2),
+            (1, 1, 1, len(index), 1, len(sequencer.plane), len(sequencer.place), 1, 2, 1),
             strict=True,
         ):
             m.d.comb += signal.eq(to_array[at : at + source])
