@@ -35,9 +35,9 @@ class FloatGroup(Group):
     """Activations float16 [rows, K], scales of any 16 bits [columns]."""
 
     def results(self, array: LookupArray) -> np.ndarray:
-        """uint32 [rows, columns]: patterns of float32."""
+        """uint32 [1, rows, columns]: patterns of float32."""
         sums = lookup.half_group_sums(self.activations, self.codes.T, bits=self.format.bits)
-        return lookup.half_float_results(sums, lookup.half(self.scales)).view(np.uint32)
+        return lookup.half_float_results(sums, lookup.half(self.scales)).view(np.uint32)[None]
 
 
 def random_group(
@@ -59,7 +59,7 @@ def random_group(
         x = random.standard_normal((array.rows, size)).astype(np.float16).view(np.uint16)
         scales = random.standard_normal(columns).astype(np.float16).view(np.uint16)
     x = x.astype(np.uint16).view(np.float16)
-    return FloatGroup(format, x, codes, scales.astype(np.int64), np.zeros(columns), **more)
+    return FloatGroup(format, x, codes, scales.astype(np.int64), np.zeros(columns), np.zeros(columns), **more)
 
 
 class FloatPlan(Plan):

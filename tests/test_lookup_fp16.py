@@ -124,7 +124,9 @@ def test_names_and_sizes():
     assert sizes.group_cycles(four, 16) == 32 * 32 + 32
     assert sizes.pause(four, 1, fresh=True) == 0
     assert array.model().multiplications(0) == 2 * 8 * 4 / 4
-    with pytest.raises(RequestError, match=r"weights 'int4': must be one of bipolar4:g128, .* for this array"):
+    with pytest.raises(
+        RequestError, match=r"weights 'int4': must be one of bipolar4:g128, .* for this array"
+    ):
         array.variant(weights="int4")
 
 
