@@ -11,7 +11,6 @@ from mapped import run_component, run_mapped
 from test_block_ram import synthesised
 from test_lookup_array import stimulus_of
 
-from hw.array.lookup.array import LookupMatrix
 from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
 from hw.array.lookup.half_column import HalfColumn
 

@@ -34,7 +34,7 @@ def plan(design: Design, array: LookupArray) -> data.StructLayout:
             "rows_left": COUNT_BITS + 1,
             "columns_left": COUNT_BITS + 1,
             "tile_stride": COUNT_BITS + ceil_log2(array.rows + 1),
-            **dict.fromkeys(("pause", "last_pause", "first_pause", "fresh_pause"), range(most + 1)),
+            **dict.fromkeys(("pause", "last_pause", "first_pause", "fresh_pause"), range(max(2, most + 1))),
             "offset": Offset,
             "last_plane": range(array.planes),
             "minimum": 1,
