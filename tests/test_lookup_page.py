@@ -19,7 +19,7 @@ from gen.lookup_pictures import TIMED, widths
 from gen.reproduce import PAPERS
 from hw.array.lookup.geometry import Offset
 from hw.formats import FORMATS, INT8, Operand
-from sim import golden, interpreter, lookup
+from sim import interpreter, lookup
 from sim.families.lookup import LookupLaw
 
 TEXT = (documentation.DOCS / "lookup.md").read_text()
@@ -225,7 +225,7 @@ def test_gemms_of_the_page_run(words):
     memory = program.image(load.x, load.w)
     run = interpreter.run(design, family.model(), memory, program.address, program.length, program.window)
     assert run.passed
-    assert np.array_equal(program.read_output(memory), golden.gemm(load.x.integers(), load.w.integers()))
+    assert np.array_equal(program.read_output(memory), load.golden())
 
 
 def texts(name: str) -> list[str]:
