@@ -168,7 +168,7 @@ class Plan:
 
     def _results(self, group: Group) -> None:
         array, results = self.array, group.results(self.array)
-        steps = array.scale_cycles(group.format) // array.outputs
+        steps = array.place_cycles(group.format)
         for row in range(array.rows):
             for column in range(array.columns):
                 place, bank = divmod(column, array.banks)

@@ -194,6 +194,7 @@ class LookupUnit(wiring.Component):
     outputs : int
         1 to 16, whose codes follow each other: so that tables are of use for longer.
     halved : bool
+    scale_step : int
         As of :class:`hw.pe.plane_sum.PlaneSum`.
 
     Members
@@ -234,6 +235,7 @@ class LookupUnit(wiring.Component):
         stored: bool = False,
         outputs: int = 1,
         halved: bool = False,
+        scale_step: int = 1,
     ) -> None:
         self._k = checked("k", k, LEAST_K, MOST_K)
         self._lookups = checked("groups_per_lane", groups_per_lane, 1, MOST_GROUPS)
@@ -247,6 +249,7 @@ class LookupUnit(wiring.Component):
         self._sum = {
             "operands": self._lookups, "most": most, "planes": planes, "group_most": whole << zero_points,
             "extra": zero_points, "outputs": checked("outputs", outputs, 1, MOST_OUTPUTS), "halved": halved,
+            "scale_step": scale_step,
         }  # fmt: skip
         self._zero_points = zero_points
         self._total = signed(signed_bits(-self._lookups * most, self._lookups * most - 1))
@@ -265,7 +268,7 @@ class LookupUnit(wiring.Component):
         super().__init__(
             tables
             | {"codes": In(data.ArrayLayout(lookup_code(self._k), self._lookups))}
-            | control_members(planes, outputs)
+            | control_members(planes, outputs, scale_step)
             | ({"total": In(self._total), "total_negative": In(1)} if zero_points else {})
         )
 

@@ -41,12 +41,12 @@ def operand_members(*, operands: int, most: int, extra: bool) -> dict[str, wirin
     } | ({"extra": In(last), "extra_negative": In(1)} if extra else {})
 
 
-def control_members(planes: int, outputs: int = 1) -> dict[str, wiring.Member]:
+def control_members(planes: int, outputs: int = 1, scale_step: int = 1) -> dict[str, wiring.Member]:
     """What :class:`PlaneSum` has besides operands."""
     members: dict[str, wiring.Member] = {
         "add": In(1),
         "last": In(1),
-        "scale_bit": In(1),
+        "scale_bit": In(scale_step),
         "finish": In(1),
         "result": Out(RESULT_BITS),
         "valid": Out(1),
@@ -146,6 +146,8 @@ class StoredSums(wiring.Component):
         2 to 16.
     halved : bool
         Results lack the product's lowest bit.
+    scale_step : int
+        Bits of the scale in a cycle, 1 or 2.
 
     Members
     -------
@@ -161,15 +163,24 @@ class StoredSums(wiring.Component):
     """
 
     def __init__(
-        self, *, addend_width: int, least: int, most: int, shift: int, outputs: int, halved: bool
+        self,
+        *,
+        addend_width: int,
+        least: int,
+        most: int,
+        shift: int,
+        outputs: int,
+        halved: bool,
+        scale_step: int,
     ) -> None:
         self._width, self._shift, self._outputs = signed_bits(least, most), shift, outputs
         self._halved = halved
         self._scaled = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most)))
-        flags = ("first", "carry", "far", "add", "last", "load", "scale_bit", "finish", "clear")
+        flags = ("first", "carry", "far", "add", "last", "load", "finish", "clear")
         super().__init__(
             {name: In(1) for name in flags}
             | {
+                "scale_bit": In(scale_step),
                 "next": In(range(outputs)),
                 "addend": In(signed(addend_width)),
                 "drain": In(range(outputs)),
@@ -223,6 +234,8 @@ class PlaneSum(wiring.Component):
     halved : bool
         Results are half as great, rounded down; only with several outputs. Sums that are not to be halved take a ninth bit of
         their scale, a zero.
+    scale_step : int
+        Bits of a scale in a cycle: 1, or with several outputs 2.
 
     Members
     -------
@@ -238,15 +251,15 @@ class PlaneSum(wiring.Component):
         Which output they are of, and whether they are the first of a group; like the next two only with several outputs.
     load : In(1), drain : In(range(outputs))
         The next scale is this output's: when its ``last`` has been, and before that of its next group.
-    scale_bit, finish : In(1)
-        Of the group's scale the highest bit first, from ``times.scale`` cycles after ``last`` on; with the last of the eight.
+    scale_bit : In(scale_step), finish : In(1)
+        Of the group's scale the highest bits first, from ``times.scale`` cycles after ``last`` on; with the last of them.
     result : Out(32), valid : Out(1)
         As of :class:`hw.pe.bit_serial.BitSerialElement`.
 
     Timing
     ------
     ``times`` (:class:`hw.pe.lookup_times.PlaneTimes`). Operands in any cycles; two ``last``, or with several outputs ``load``,
-    must be 8 cycles or more apart. A reset must last two cycles or more.
+    must be as many cycles apart as a scale takes. A reset must last two cycles or more.
     """
 
     def __init__(
@@ -259,14 +272,17 @@ class PlaneSum(wiring.Component):
         extra: bool,
         outputs: int = 1,
         halved: bool = False,
+        scale_step: int = 1,
     ) -> None:
-        self._halved = halved
+        self._halved, self._step = halved, checked("scale_step", scale_step, 1, 1 + (outputs > 1))
         self._outputs = checked("outputs", outputs, 1, MOST_OUTPUTS)
         self._planes = checked("planes", planes, 1, MOST_PLANES)
         self._group_most = operator.index(group_most)
         self._tree: dict[str, Any] = {"operands": operands, "most": most, "extra": extra}
         self.times = plane_times(operands, planes=planes, extra=extra)
-        super().__init__(operand_members(**self._tree) | control_members(self._planes, self._outputs))
+        super().__init__(
+            operand_members(**self._tree) | control_members(self._planes, self._outputs, self._step)
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -290,7 +306,7 @@ class PlaneSum(wiring.Component):
         }
         if self._outputs > 1:
             m.submodules.scaled = scaled = share(
-                StoredSums, **sizes, outputs=self._outputs, halved=self._halved
+                StoredSums, **sizes, outputs=self._outputs, halved=self._halved, scale_step=self._step
             )
             load, drain = Signal(), Signal.like(self.drain, name="drain_register")
             m.d.sync += [load.eq(self.load), drain.eq(self.drain)]
@@ -303,7 +319,7 @@ class PlaneSum(wiring.Component):
         else:
             m.submodules.scaled = scaled = share(ScaledSum, **sizes, gated=True)
         ends, clear = Signal(init=self._outputs == 1), Signal(init=1)
-        add, scale_bit, finish = Signal(), Signal(), Signal()
+        add, scale_bit, finish = Signal(), Signal.like(self.scale_bit, name="scale_register"), Signal()
         m.d.sync += [
             add.eq(self.add),
             ends.eq(self.last),
@@ -345,7 +361,7 @@ class PlaneSum(wiring.Component):
 def connect_control(
     m: Module, outer: wiring.Component, inner: wiring.Component, planes: int, outputs: int = 1
 ) -> None:
-    """``inner``'s :func:`control_members` are ``outer``'s."""
+    """``inner``'s :func:`control_members` are ``outer``'s, whatever the bits of its scale in a cycle."""
     for name, member in control_members(planes, outputs).items():
         to, of = (inner, outer) if member.flow == In else (outer, inner)
         m.d.comb += getattr(to, name).eq(getattr(of, name))

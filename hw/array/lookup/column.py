@@ -14,13 +14,12 @@ from hw.array.lookup.control import (
     BLOCK,
     BLOCK_BITS,
     control_layout,
-    mixed,
     nothing,
     stream_layout,
     zero_bits,
     zero_words,
 )
-from hw.array.lookup.geometry import LookupArray
+from hw.array.lookup.geometry import SCALE_STEP, LookupArray
 from hw.array.lookup.tables import tables_layout
 from hw.delay import delayed
 from hw.pe.element_times import SCALE_BITS
@@ -34,34 +33,35 @@ def unit_arguments(array: LookupArray) -> dict[str, Any]:
     return {
         "k": array.k, "groups_per_lane": array.groups_per_lane, "planes": array.planes, "group": array.group,
         "zero_points": array.halved, "stored": True, "outputs": array.outputs, "halved": array.halved,
+        "scale_step": SCALE_STEP,
     }  # fmt: skip
 
 
 class BitStream(wiring.Component):
-    """Bits that come in words, and are taken one a cycle.
+    """Bits that come in words, and are taken one, or a few, a cycle.
 
     They stay in their register: to choose one of it takes half as many look-up tables as to shift it, or to make it rotate.
 
     Parameters
     ----------
-    words, width, bits : int
-        Words, their bits, and how many of all those count.
+    words, width, bits, step : int
+        Words, their bits, how many of all those count, and how many are taken in a cycle.
 
     Members
     -------
     word : In(width), load : In(words)
         One bit set: that word of the stream.
     index : In(BLOCK_BITS), hide : In
-        The bit of that index in the block that is not hidden.
-    bit : Out(1)
-        A cycle later; zero where all were hidden.
+        The bits of that index in the block that is not hidden.
+    bit : Out(step)
+        A cycle later, the first one lowest; zero where all were hidden.
     """
 
-    def __init__(self, *, words: int, width: int, bits: int) -> None:
-        self._width, self._bits = width, bits
+    def __init__(self, *, words: int, width: int, bits: int, step: int = 1) -> None:
+        self._width, self._bits, self._step = width, bits, step
         super().__init__(
-            {"word": In(width), "bit": Out(1)}
-            | {name: In(shape) for name, shape in stream_layout(words, bits).members.items()}
+            {"word": In(width), "bit": Out(step)}
+            | {name: In(shape) for name, shape in stream_layout(words, bits, step).members.items()}
         )
 
     def elaborate(self, platform):
@@ -71,20 +71,25 @@ class BitStream(wiring.Component):
             part = kept[place * self._width : (place + 1) * self._width]
             with m.If(load):
                 m.d.sync += part.eq(self.word)
+        for place in range(self._step):
+            m.d.comb += self.bit[place].eq(self._chosen(m, kept[place :: self._step], f"select_{place}"))
+        return m
+
+    def _chosen(self, m: Module, kept: Value, name: str) -> Value:
+        """One of these bits, by index and block."""
         chosen = []
         for block, hide in enumerate(self.hide):
             bits = kept[block * BLOCK : (block + 1) * BLOCK]
             index_bits = min(BLOCK_BITS, max(1, (len(bits) - 1).bit_length()))
-            m.submodules[f"select_{block}"] = select = share(TableSelect, width=1, index_bits=index_bits)
+            m.submodules[f"{name}_{block}"] = select = share(TableSelect, width=1, index_bits=index_bits)
             # A register that is hidden is reset, which takes no gate.
-            one = Signal(name=f"chosen_{block}", reset_less=True)
+            one = Signal(name=f"{name}_{block}_chosen", reset_less=True)
             m.d.comb += [select.entries.eq(bits), select.index.eq(self.index)]
             m.d.sync += one.eq(select.entry)
             with m.If(hide):
                 m.d.sync += one.eq(0)
             chosen.append(one)
-        m.d.comb += self.bit.eq(reduce(or_, chosen))
-        return m
+        return reduce(or_, chosen)
 
 
 class LookupColumn(wiring.Component):
@@ -148,9 +153,9 @@ class LookupColumn(wiring.Component):
         ]
         return m
 
-    def _stream(self, m: Module, name: str, word: Signal, words: int, bits: int) -> Value:
-        """A :class:`BitStream` and its bit."""
-        stream = share(BitStream, words=words, width=self._array.part_bits, bits=bits)
+    def _stream(self, m: Module, name: str, word: Signal, words: int, bits: int, step: int = 1) -> Value:
+        """A :class:`BitStream` and its bits."""
+        stream = share(BitStream, words=words, width=self._array.part_bits, bits=bits, step=step)
         m.submodules[name] = stream
         control = self.control[name]
         m.d.comb += [
@@ -160,11 +165,17 @@ class LookupColumn(wiring.Component):
         return stream.bit
 
     def _scale_bit(self, m: Module, word: Signal) -> Value:
-        """Of row 0."""
+        """Of row 0, the higher bit above the lower one.
+
+        Nine bits end with a zero, and begin with the lower one of a step whose higher one is a zero.
+        """
         array = self._array
-        bit = self._stream(m, "scales", word, array.scale_words, array.outputs * SCALE_BITS)
-        bit = delayed(m, bit, array.scale_wait)
-        return Mux(self.control.early, bit, delayed(m, bit, 1)) if mixed(array) else bit
+        bits = self._stream(m, "scales", word, array.scale_words, array.outputs * SCALE_BITS, SCALE_STEP)
+        high, low = delayed(m, bits, array.scale_wait)
+        if array.mixed:
+            early, (high_before, low_before) = self.control.early, delayed(m, Cat(high, low), 1)
+            high, low = Mux(early, low_before, high_before), Mux(early, high, low_before)
+        return Cat(low, high)
 
     def _total_negative(self, m: Module, word: Signal) -> Value:
         """Of row 0: the zero point's bit of this plane, or that of one, which is the highest plane's."""

@@ -175,7 +175,7 @@ class LookupCore(wiring.Component):
             at_end.half.eq(command.accumulators_address[-1]),
             at_end.stride.eq(current.stride),
             at_end.accumulate.eq(command.accumulate | ~sequencer.first_group),
-            at_end.whole.eq(current.offset == Offset.NONE),
+            at_end.slow.eq(current.offset == Offset.NONE),
             at_end.ends.eq(sequencer.ends),
             sequencer.stop.eq(wrong),
         ]

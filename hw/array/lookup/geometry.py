@@ -19,6 +19,9 @@ Tables = Literal[2, 4]
 Lookups = Literal[1, 2, 4, 8, 16, 32]
 """Lookups that are summed before an accumulator."""
 MOST_ROWS = 8
+SCALE_STEP = 2
+"""Bits of a scale in a cycle."""
+SCALE_STEPS = SCALE_BITS // SCALE_STEP
 MOST_ARRAY_PLANES = 4
 
 
@@ -195,9 +198,24 @@ class LookupArray:
         """Words of weights of a group that has so many words of activations; cycles too, but for a pause."""
         return self.zero_words(format) + words * self.slices * self.lookups(format) + self.scale_words
 
+    def place_cycles(self, format: LookupFormat) -> int:
+        """Cycles from a place's results to the next's: while a scale lasts, one more where it is not halved as others are.
+
+        Its rows' results come one after another.
+        """
+        return max(self.rows, SCALE_STEPS + (self.mixed and not format.doubled))
+
+    @property
+    def paces(self) -> tuple[int, int]:
+        """``place_cycles`` of formats that are not doubled, and of those that are; 1 where there are none."""
+        slow, quick = (
+            {self.place_cycles(one) for one in self.variants if one.doubled is it} for it in (False, True)
+        )
+        return max(slow, default=1), max(quick, default=1)
+
     def scale_cycles(self, format: LookupFormat) -> int:
-        """Cycles in which the results of a group are scaled, a bit a cycle; one more each where they are not halved."""
-        return self.outputs * (SCALE_BITS + (not format.doubled))
+        """Cycles in which the results of a group are scaled."""
+        return self.outputs * self.place_cycles(format)
 
     def pause(self, format: LookupFormat, words: int, *, fresh: bool = False) -> int:
         """Cycles that a group must wait, before its first word, for the scaling of the one before it.
@@ -215,8 +233,13 @@ class LookupArray:
 
     @property
     def halved(self) -> bool:
-        """Whether results are halved: those that are not doubled are so by a ninth step of their scales."""
+        """Whether results are halved: those that are not doubled are so by a ninth bit of their scales."""
         return self.offsets != {Offset.NONE}
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some formats' scales have that bit and others' do not."""
+        return self.halved and Offset.NONE in self.offsets
 
     @property
     def times(self) -> PlaneTimes:
@@ -241,7 +264,7 @@ class LookupArray:
     @property
     def result_delay(self) -> int:
         """From a group's last code of place 0 to its result at row 0 and unit column 0."""
-        steps = SCALE_BITS + (self.halved and Offset.NONE in self.offsets)
+        steps = SCALE_STEPS + self.mixed
         return self.scale_select + self.scale_wait + steps + self.times.result + 1
 
     @property
@@ -255,8 +278,7 @@ class LookupArray:
 
     def result_latency(self, format: LookupFormat) -> int:
         """Cycles from a command's last word in the sequencer to its last result at unit column 0."""
-        last_place = (self.outputs - 1) * self.scale_cycles(format) // self.outputs
-        return self.first_result + last_place + self.rows - 1
+        return self.first_result + (self.outputs - 1) * self.place_cycles(format) + self.rows - 1
 
     def groups(self, depth_tiles: int) -> tuple[int, int]:
         """Groups of a tile before its last, and the words of activations of that one."""

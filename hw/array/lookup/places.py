@@ -8,7 +8,6 @@ from amaranth.lib.wiring import In, Out
 
 from hw.array.lookup.geometry import LookupArray
 from hw.control.ring import Ring
-from hw.pe.element_times import SCALE_BITS
 
 IN_FLIGHT = 16
 """Groups whose results have not begun to come; more than there may be."""
@@ -17,11 +16,11 @@ IN_FLIGHT = 16
 def group_layout(*, row: int) -> data.StructLayout:
     """What results of a group need to know, with ``row`` bits of a row within half of the accumulators.
 
-    ``address``: of place 0 in row 0 of the tile; ``half`` of the accumulators; ``stride`` between places. ``whole``: they
-    are not halved, and take a cycle more. ``ends``: they are a command's last; ``fault``: that was past the end somewhere.
+    ``address``: of place 0 in row 0 of the tile; ``half`` of the accumulators; ``stride`` between places. ``slow``: their format
+    is not doubled (``LookupArray.paces``). ``ends``: they are a command's last; ``fault``: that was past the end somewhere.
     """
     return data.StructLayout(
-        {"address": row, "half": 1, "stride": row, "accumulate": 1, "whole": 1, "ends": 1, "fault": 1}
+        {"address": row, "half": 1, "stride": row, "accumulate": 1, "slow": 1, "ends": 1, "fault": 1}
     )
 
 
@@ -68,13 +67,14 @@ class Places(wiring.Component):
         array = self._array
         m.submodules.ring = ring = Ring(shape=self._layout, depth=IN_FLIGHT)
         oldest, current = ring.o.payload, Signal(self._layout)
-        cycle, place, row = Signal(range(SCALE_BITS + 1)), Signal(range(array.outputs)), Signal(4)
+        slow, quick = array.paces
+        cycle, place, row = Signal(range(max(slow, quick))), Signal(range(array.outputs)), Signal(4)
         here, wraps = Signal.like(current.address), Signal()
         m.d.comb += [
             ring.i.valid.eq(self.put),
             ring.i.payload.eq(self.group),
             ring.o.ready.eq(self.due),
-            wraps.eq(cycle == SCALE_BITS - 1 + current.whole),
+            wraps.eq(cycle == Mux(current.slow, slow, quick) - 1),
             self.address.eq(Cat(here, current.half)),
             self.accumulate.eq(current.accumulate),
             self.last.eq(current.ends & self.valid & (place == array.outputs - 1) & (row == array.rows - 1)),
