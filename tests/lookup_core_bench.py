@@ -21,7 +21,16 @@ __all__ = ["command"]
 
 
 def array_for(
-    *, rows=2, columns=16, k=4, groups_per_lane=2, outputs=8, group=32, variants=ALL, data_bytes=4, ternary="planes"
+    *,
+    rows=2,
+    columns=16,
+    k=4,
+    groups_per_lane=2,
+    outputs=8,
+    group=32,
+    variants=ALL,
+    data_bytes=4,
+    ternary="planes",
 ):
     """A small array of all formats."""
     return LookupArray(

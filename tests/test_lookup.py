@@ -356,7 +356,7 @@ MAPPED = {
         k=4, groups_per_lane=2, planes=2, group=32, zero_points=False, stored=True, outputs=4
     ),
     "ternary": lambda: TernaryUnit(lanes=5, group=32),
-    "ternary, outputs": lambda: TernaryUnit(lanes=5, group=32, outputs=3),
+    "ternary, outputs": lambda: TernaryUnit(lanes=5, group=32, outputs=4),
     "builder": lambda: TableBuilder(k=4),
 }
 

@@ -61,7 +61,9 @@ def test_groups(shape, variants):
     run(plan, random=random)
 
 
-@pytest.mark.parametrize("shape", [*SHAPES.values(), {"k": 4, "outputs": 2, "columns": 4}], ids=[*SHAPES, "two outputs"])
+@pytest.mark.parametrize(
+    "shape", [*SHAPES.values(), {"k": 4, "outputs": 2, "columns": 4}], ids=[*SHAPES, "two outputs"]
+)
 def test_direct(shape):
     """Ternary weights without tables, as :func:`test_groups`."""
     array = array_for("twos2", ternary="direct", **shape)

@@ -45,7 +45,14 @@ SHAPES = [
     {"rows": 8, "columns": 32, "outputs": 16, "groups_per_lane": 4, "data_bytes": 16, "variants": (W1, W3)},
     {"k": 2, "groups_per_lane": 4, "columns": 4, "outputs": 2, "group": 64, "variants": (W1, W2, BIPOLAR2)},
     {"groups_per_lane": 8, "group": 128, "data_bytes": 16, "columns": 8, "variants": (W1, ASYM2)},
-    {"groups_per_lane": 16, "group": 64, "data_bytes": 64, "rows": 1, "columns": 16, "variants": (W2, BIPOLAR2)},
+    {
+        "groups_per_lane": 16,
+        "group": 64,
+        "data_bytes": 64,
+        "rows": 1,
+        "columns": 16,
+        "variants": (W2, BIPOLAR2),
+    },
     {"groups_per_lane": 32, "group": 256, "data_bytes": 8, "rows": 2, "columns": 8, "variants": (ASYM4, W1)},
     {"columns": 9, "outputs": 3, "groups_per_lane": 2, "variants": (W3, ASYM3)},
 ]

@@ -53,7 +53,9 @@ class LookupConfig(ArrayConfig):
     group: Annotated[GroupLength, Field(description="weights along K that share a scale")] = 128
     ternary: Annotated[
         Ternary,
-        Field(description="how ternary weights are multiplied: looked up as two bit planes, or direct by adders, alone"),
+        Field(
+            description="how ternary weights are multiplied: looked up as two bit planes, or direct by adders, alone"
+        ),
     ] = "planes"
     weights: Annotated[
         list[str], Field(min_length=1, description="formats of the weights that it is generated for")
@@ -95,8 +97,8 @@ class LookupFamily(Family):
     for each place, and then of its upper half. Of a unit's part bits ``2 * i`` and ``2 * i + 1`` are the weight of step i of the
     half: whether it is zero, and whether it is negative.
 
-    Otherwise codes are unsigned here: two's complement comes with its highest bit inverted. Past the depth of W there are weights of zero,
-    or, in formats without one, activations of zero.
+    Otherwise codes are unsigned here: two's complement comes with its highest bit inverted. Past the depth of W there are weights
+    of zero, or, in formats without one, activations of zero.
     """
 
     name = "lookup"
@@ -205,7 +207,9 @@ class LookupFamily(Family):
         """As ``_lookups``, of weights -1, 0 and 1."""
         array = self.array
         # [chunk, half, lane, tile, place, bank] to [tile, chunk, half, place, bank, lane]
-        parts = weights.reshape(-1, 2, array.lanes, weights.shape[1] // array.columns, array.outputs, array.banks)
+        parts = weights.reshape(
+            -1, 2, array.lanes, weights.shape[1] // array.columns, array.outputs, array.banks
+        )
         parts = parts.transpose(3, 0, 1, 4, 5, 2)
         bits = np.stack([parts == 0, parts < 0], axis=-1).astype(np.uint8)
         return bits.reshape(len(bits), -1, array.banks * array.part_bits)

@@ -32,7 +32,8 @@ def steering_layout(array: LookupArray) -> data.StructLayout:
     """What a word of weights is: codes, zero points or scales, at most one of these; with codes all but ``index``.
 
     ``index`` says which of a group's words of zero points or scales. Of codes: ``bank`` of the tables, ``plane``, and ``place``
-    (which output of a unit; with ``array.direct`` the plane is the half of the chunk); ``first`` and ``last`` of a group for that place; ``top``: the format's highest plane; ``offset``.
+    (which output of a unit); ``first`` and ``last`` of a group for that place; ``top``: the format's highest plane; ``offset``.
+    With ``array.direct`` the plane is the half of the chunk.
     """
     return data.StructLayout(
         {

@@ -44,7 +44,7 @@ class LookupFormat:
 
     @property
     def doubled(self) -> bool:
-        """Whether sums are twice what the weights say: halves are taken at the end."""
+        """Whether sums of planes are twice what the weights say: halves are taken at the end."""
         return self.offset is not Offset.NONE
 
 
@@ -137,7 +137,9 @@ class LookupArray:
             raise ValueError(f"ternary must be one of {', '.join(get_args(Ternary))}, not {self.ternary!r}")
         wrong = [one for one in self.variants if one != LookupFormat(bits=2, offset=Offset.TWOS)]
         if self.direct and wrong:
-            raise ValueError(f"variants must be two's complement of 2 bits where ternary is direct, not {wrong[0]}")
+            raise ValueError(
+                f"variants must be two's complement of 2 bits where ternary is direct, not {wrong[0]}"
+            )
 
     @property
     def direct(self) -> bool:
@@ -220,7 +222,7 @@ class LookupArray:
         return self.zero_words(format) + words * self.slices * self.lookups(format) + self.scale_words
 
     def scale_cycles(self, format: LookupFormat) -> int:
-        """Cycles in which the results of a group are scaled, a bit a cycle; one more each where they are not halved."""
+        """Cycles in which the results of a group are scaled, a bit a cycle; one more each of formats that are not doubled."""
         return self.outputs * (SCALE_BITS + (not format.doubled))
 
     def pause(self, format: LookupFormat, words: int, *, fresh: bool = False) -> int:
@@ -256,12 +258,12 @@ class LookupArray:
 
     @property
     def build(self) -> int:
-        """Fewest cycles from the first of a slice of activations to the first code that is looked up in their tables."""
+        """Fewest cycles from the first of a slice of activations to its first code."""
         return 0 if self.direct else builder_cycles(self.k) + self.entries - 1
 
     @property
     def hold(self) -> int:
-        """Cycles that a slice of activations must stay: for the entries of its tables, or for its codes, in the first's cycle."""
+        """Cycles that a slice of activations must stay: for the entries of its tables, or for its codes."""
         return self.least_chunk if self.direct else self.entries
 
     @property
