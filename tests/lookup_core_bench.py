@@ -20,11 +20,22 @@ ALL = (W1, W2, W3, W4, ASYM2, ASYM3, ASYM4, BIPOLAR2, BIPOLAR4)
 __all__ = ["command"]
 
 
-def array_for(*, rows=2, columns=16, k=4, groups_per_lane=2, outputs=8, group=32, variants=ALL, data_bytes=4):
+def array_for(
+    *,
+    rows=2,
+    columns=16,
+    k=4,
+    groups_per_lane=2,
+    outputs=8,
+    group=32,
+    variants=ALL,
+    data_bytes=4,
+    ternary="planes",
+):
     """A small array of all formats."""
     return LookupArray(
         rows=rows, columns=columns, k=k, groups_per_lane=groups_per_lane, outputs=outputs, group=group,
-        variants=variants, data_bytes=data_bytes,
+        variants=variants, data_bytes=data_bytes, ternary=ternary,
     )  # fmt: skip
 
 

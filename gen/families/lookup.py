@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gen.families.contract import ArrayConfig, Family
 from gen.families.groups import grouped, known, plain_names, widened
@@ -18,6 +18,7 @@ from hw.array.lookup.geometry import (
     Lookups,
     Offset,
     Tables,
+    Ternary,
 )
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand
@@ -37,6 +38,8 @@ KINDS = {
     **{f"binary{scaled}": LookupFormat(bits=1, offset=Offset.NONE) for scaled in ("-s8", "")},
 }
 """Formats of weights by name, without the length of a group; those without ``-s8`` have one scale for a row, and no groups."""
+DIRECT = ("ternary-s8", "ternary")
+"""Those that need no tables."""
 
 
 class LookupConfig(ArrayConfig):
@@ -49,23 +52,33 @@ class LookupConfig(ArrayConfig):
     outputs: Annotated[int, Field(ge=2, le=16, description="features that take turns at a unit")] = 8
     group: Annotated[GroupLength, Field(description="weights along K that share a scale")] = 128
     ternary: Annotated[
-        Literal["planes", "direct"], Field(description="how ternary weights travel: as two bit planes")
+        Ternary,
+        Field(
+            description="how ternary weights are multiplied: looked up as two bit planes, or direct by adders, alone"
+        ),
     ] = "planes"
     weights: Annotated[
         list[str], Field(min_length=1, description="formats of the weights that it is generated for")
     ] = list(KINDS)
 
-    @field_validator("ternary")
+    @model_validator(mode="before")
     @classmethod
-    def _there(cls, ternary: str) -> str:
-        if ternary != "planes":
-            raise ValueError(f"must be planes, as there is nothing else yet, not {ternary!r}")
-        return ternary
+    def _ternary_alone(cls, given: Any) -> Any:
+        """Without tables the formats are the ternary ones, unless others are given."""
+        if isinstance(given, dict) and given.get("ternary") == "direct":
+            return {"weights": list(DIRECT)} | given
+        return given
 
     @field_validator("weights")
     @classmethod
-    def _known(cls, names: list[str]) -> list[str]:
-        return known(names, KINDS)
+    def _known(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        names = known(names, KINDS)
+        wrong = [name for name in names if name not in DIRECT]
+        if info.data.get("ternary") == "direct" and wrong:
+            raise ValueError(
+                f"weights must be among {', '.join(DIRECT)} where array.ternary is direct, not {', '.join(wrong)}"
+            )
+        return names
 
 
 class LookupFamily(Family):
@@ -80,8 +93,12 @@ class LookupFamily(Family):
        ``(j + 1) * k - 1`` of a unit's part: its entry of the half table, and whether that is negated (``sim.lookup.recoded``).
     3. Scales. Of a unit, bit ``8 * s + i`` is bit 7 - i of place s's: in the order of use.
 
-    Codes are unsigned here: two's complement comes with its highest bit inverted. Past the depth of W there are weights of zero,
-    or, in formats without one, activations of zero.
+    With ``ternary = "direct"`` there are no planes and no lookups: a chunk's words are those of its lower half of steps, a word
+    for each place, and then of its upper half. Of a unit's part bits ``2 * i`` and ``2 * i + 1`` are the weight of step i of the
+    half: whether it is zero, and whether it is negative.
+
+    Otherwise codes are unsigned here: two's complement comes with its highest bit inverted. Past the depth of W there are weights
+    of zero, or, in formats without one, activations of zero.
     """
 
     name = "lookup"
@@ -97,7 +114,7 @@ class LookupFamily(Family):
         c = self.config
         return LookupArray(
             rows=c.rows, columns=c.columns, k=c.k, groups_per_lane=c.groups_per_lane, outputs=c.outputs, group=c.group,
-            variants=[KINDS[name] for name in c.weights], data_bytes=self.data_bytes,
+            variants=[KINDS[name] for name in c.weights], data_bytes=self.data_bytes, ternary=c.ternary,
         )  # fmt: skip
 
     @property
@@ -146,7 +163,7 @@ class LookupFamily(Family):
         middle = 1 << taken.bits - 1 if taken.offset is Offset.TWOS else 0
         codes = zeros.repeat(array.group, axis=0)[:steps] + middle
         codes[:depth, :features] = w.codes ^ middle
-        words = self._lookups(codes, taken.bits)
+        words = self._ternary(codes - middle) if array.direct else self._lookups(codes, taken.bits)
         parts = []
         each = array.group // array.chunk * array.lookups(taken)
         for number in range(groups):
@@ -185,3 +202,14 @@ class LookupFamily(Family):
         # Of [plane, tile, chunk, place, bank, lookup] the planes go behind the chunks.
         ordered = np.moveaxis(lookups, 0, 2)[..., None] >> np.arange(array.k, dtype=np.uint8) & 1
         return ordered.reshape(len(ordered), -1, array.banks * array.part_bits)
+
+    def _ternary(self, weights: np.ndarray) -> np.ndarray:
+        """As ``_lookups``, of weights -1, 0 and 1."""
+        array = self.array
+        # [chunk, half, lane, tile, place, bank] to [tile, chunk, half, place, bank, lane]
+        parts = weights.reshape(
+            -1, 2, array.lanes, weights.shape[1] // array.columns, array.outputs, array.banks
+        )
+        parts = parts.transpose(3, 0, 1, 4, 5, 2)
+        bits = np.stack([parts == 0, parts < 0], axis=-1).astype(np.uint8)
+        return bits.reshape(len(bits), -1, array.banks * array.part_bits)

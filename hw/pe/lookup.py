@@ -320,12 +320,14 @@ class TernaryUnit(wiring.Component):
         1 to 128.
     group : int
         Most weights that share a scale: 32, 64, 128 or 256.
+    outputs, scale_step : int
+        As of :class:`hw.pe.plane_sum.PlaneSum`.
 
     Members
     -------
     activations : In(ArrayLayout(signed(8), lanes)), zero : In(lanes), negative : In(lanes)
-        ``negative`` only when not ``zero``.
-    add, last, scale_bit, finish, result, valid
+        ``negative`` counts only when not ``zero``.
+    add, last, place, first, load, drain, scale_bit, finish, result, valid
         As of :class:`hw.pe.plane_sum.PlaneSum`.
 
     Timing
@@ -338,10 +340,14 @@ class TernaryUnit(wiring.Component):
         Parameters that are not as above.
     """
 
-    def __init__(self, *, lanes: int, group: int) -> None:
+    def __init__(self, *, lanes: int, group: int, outputs: int = 1, scale_step: int = 1) -> None:
         self._lanes = checked("lanes", lanes, 1, 4 * MOST_GROUPS)
         group = group_weights(group)
-        self._sum = {"operands": lanes, "most": 128, "planes": 1, "group_most": 128 * group, "extra": False}
+        self._outputs = checked("outputs", outputs, 1, MOST_OUTPUTS)
+        self._sum = {
+            "operands": lanes, "most": 128, "planes": 1, "group_most": 128 * group, "extra": False,
+            "outputs": self._outputs, "scale_step": scale_step,
+        }  # fmt: skip
         self.times = plane_times(lanes, planes=1, extra=False, before=1)
         super().__init__(
             {
@@ -349,7 +355,7 @@ class TernaryUnit(wiring.Component):
                 "zero": In(lanes),
                 "negative": In(lanes),
             }
-            | control_members(1)
+            | control_members(1, self._outputs, scale_step)
         )
 
     def elaborate(self, platform):
@@ -365,5 +371,5 @@ class TernaryUnit(wiring.Component):
             with m.If(self.zero[lane]):
                 m.d.sync += activation.eq(0)
             m.d.comb += sums.values[lane].eq(activation)
-        connect_control(m, self, sums, 1)
+        connect_control(m, self, sums, 1, self._outputs)
         return m

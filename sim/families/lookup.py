@@ -138,6 +138,9 @@ class Unpacker:
         """[steps, columns] of bits [words, bank, part_bits]."""
         array, format = self._array, self._format
         zero_words = array.zero_words(format)
+        if array.direct:
+            weights, scales = bits[: len(bits) - array.scale_words], bits[len(bits) - array.scale_words :]
+            return self._ternary(weights) * self._scales(scales)
         places = self._places(bits[zero_words : len(bits) - array.scale_words])
         if format.offset is Offset.NONE:
             values = places
@@ -146,6 +149,14 @@ class Unpacker:
         else:
             values = (places - self._zeros(bits[:zero_words])) >> 1
         return values * self._scales(bits[len(bits) - array.scale_words :])
+
+    def _ternary(self, bits: np.ndarray) -> np.ndarray:
+        """Weights [steps, columns], each of the bits zero and negative; both together are zero."""
+        array = self._array
+        codes = bits.reshape(-1, 2, array.outputs, array.banks, array.lanes, 2).astype(np.int64)
+        weights = (1 - codes[..., 0]) * (1 - 2 * codes[..., 1])
+        # [chunk, half, place, bank, lane] to [step, feature]
+        return weights.transpose(0, 1, 4, 2, 3).reshape(-1, array.columns)
 
     def _places(self, bits: np.ndarray) -> np.ndarray:
         """q' [steps, columns], each the sum of its planes' plus or minus one."""

@@ -10,6 +10,7 @@ from hw.array.lookup.column import LookupColumn
 from hw.array.lookup.control import Control, steering_layout
 from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.tables import BUILD, Steps, Tables, slice_layout, tables_layout
+from hw.array.lookup.ternary import Half, TernaryColumn, half_layout
 from hw.delay import delayed
 from hw.share import share
 
@@ -24,9 +25,9 @@ class LookupMatrix(wiring.Component):
     Members
     -------
     activations : In(ArrayLayout(ArrayLayout(8, chunk), rows))
-        A slice of every row, skewed: row r's r cycles after row 0's. One stays for as many cycles as a table has entries.
+        A slice of every row, skewed: row r's r cycles after row 0's. One stays for ``array.hold`` cycles.
     build : In(BUILD)
-        With the first cycle of row 0's slice.
+        With the first cycle of row 0's slice; nothing with ``array.direct``.
     words : In(part_bits * banks)
         Of all columns at the same time.
     steering : In(steering_layout)
@@ -39,8 +40,8 @@ class LookupMatrix(wiring.Component):
     Timing
     ------
     A chunk's codes follow each other without a gap, the first ``array.build`` cycles after ``build.start`` or later; the next
-    chunk's are as much later as its ``build.start`` is. The words of a group's scales follow its last code without a gap, and its
-    first word waits for ``array.pause``. Place s, row r: the result comes ``array.result_delay`` + s * n + r cycles after the
+    chunk's are as much later as its ``build.start`` is. With ``array.direct`` they come with the slice. The words of a group's
+    scales follow its last code without a gap, and its first word waits for ``array.pause``. Place s, row r: the result comes ``array.result_delay`` + s * n + r cycles after the
     steering of the last code of place 0, with n of ``array.place_cycles``.
     """
 
@@ -61,9 +62,30 @@ class LookupMatrix(wiring.Component):
         m = Module()
         array = self._array
         m.submodules.control = edge = Control(array=array)
+        m.d.comb += edge.steering.eq(self.steering)
+        left = self._halves(m) if array.direct else self._tables(m)
+        self._columns(m, left, edge.control)
+        return m
+
+    def _halves(self, m: Module) -> Value:
+        """The half of every row's slice that the codes are for."""
+        array = self._array
+        halves, upper = Signal(data.ArrayLayout(half_layout(array), array.rows)), self.steering.plane
+        for row in range(array.rows):
+            m.submodules[f"half_{row}"] = one = share(Half, array=array)
+            m.d.comb += [
+                one.activations.eq(self.activations[row]),
+                one.upper.eq(upper),
+                halves[row].eq(one.half),
+            ]
+            upper = one.upper_next
+        return halves
+
+    def _tables(self, m: Module) -> Value:
+        """Entries of every row's tables."""
+        array = self._array
         m.submodules.steps = steps = Steps(array=array)
         m.d.comb += [
-            edge.steering.eq(self.steering),
             steps.build.eq(self.build),
             steps.sums.eq(delayed(m, self.steering.bank, array.times.extra)),
         ]
@@ -77,14 +99,14 @@ class LookupMatrix(wiring.Component):
                 tables[row].eq(one.tables),
             ]
             step = one.step_next
-        self._columns(m, tables, edge.control)
-        return m
+        return tables
 
     def _columns(self, m: Module, tables: Value, control: Value) -> None:
         array = self._array
         words, part = Value.cast(self.words), array.part_bits
+        kind = TernaryColumn if array.direct else LookupColumn
         for index in range(array.banks):
-            m.submodules[f"column_{index}"] = column = share(LookupColumn, array=array)
+            m.submodules[f"column_{index}"] = column = share(kind, array=array)
             m.d.comb += [
                 column.tables.eq(tables),
                 column.control.eq(control),

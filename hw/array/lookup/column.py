@@ -109,7 +109,7 @@ class LookupColumn(wiring.Component):
 
     def __init__(self, *, array: LookupArray) -> None:
         self._array = array
-        tables, control = data.ArrayLayout(tables_layout(array), array.rows), control_layout(array)
+        tables, control = data.ArrayLayout(self._left(), array.rows), control_layout(array)
         super().__init__(
             {
                 "tables": In(tables),
@@ -122,6 +122,18 @@ class LookupColumn(wiring.Component):
             }
         )
 
+    def _left(self) -> data.StructLayout:
+        """What units take from the left."""
+        return tables_layout(self._array)
+
+    def _unit(self) -> Any:
+        """Of a row."""
+        return share(LookupUnit, **unit_arguments(self._array))
+
+    def _codes(self, word: Signal) -> dict[str, Value]:
+        """A word of weights as the unit takes it."""
+        return {"codes": word}
+
     def elaborate(self, platform):
         m = Module()
         array = self._array
@@ -133,13 +145,12 @@ class LookupColumn(wiring.Component):
         ]
         control = self.control.unit
         values: dict[str, Value] = {name: Value.cast(control[name]) for name in control.shape().members}
-        values |= {"codes": word, "scale_bit": self._scale_bit(m, word)}
+        values |= self._codes(word) | {"scale_bit": self._scale_bit(m, word)}
         if array.halved:
             values["total_negative"] = self._total_negative(m, word)
         units = []
         for row in range(array.rows):
-            unit = share(LookupUnit, **unit_arguments(array))
-            m.submodules[f"unit_{row}"] = unit
+            m.submodules[f"unit_{row}"] = unit = self._unit()
             for name in self.tables[row].shape().members:
                 m.d.comb += getattr(unit, name).eq(self.tables[row][name])
             for name, value in values.items():

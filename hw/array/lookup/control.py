@@ -34,6 +34,7 @@ def steering_layout(array: LookupArray) -> data.StructLayout:
 
     ``index`` says which of a group's words of zero points or scales. Of codes: ``bank`` of the tables, ``plane``, and ``place``
     (which output of a unit); ``first`` and ``last`` of a group for that place; ``top``: the format's highest plane; ``offset``.
+    With ``array.direct`` the plane is the half of the chunk.
     """
     return data.StructLayout(
         {
@@ -53,10 +54,11 @@ def steering_layout(array: LookupArray) -> data.StructLayout:
 
 
 def unit_layout(array: LookupArray) -> data.StructLayout:
-    """What goes from unit to unit, down a column: members of a :class:`hw.pe.lookup.LookupUnit`, each when that takes it."""
-    members = {"bank": 1, "add": 1, "last": 1, "first": 1, "load": 1, "finish": 1}
+    """What goes from unit to unit, down a column: members of the array's kind of unit, each when that takes it."""
+    members = {} if array.direct else {"bank": 1}
+    members |= {"add": 1, "last": 1, "first": 1, "load": 1, "finish": 1}
     members |= {"place": range(array.outputs), "drain": range(array.outputs)}
-    if array.planes > 1:
+    if array.shifts:
         members["shift"] = range(array.planes)
     return data.StructLayout(members)
 
@@ -166,11 +168,10 @@ class Control(wiring.Component):
             Cat(steering.code, steering.code & steering.last, steering.first, steering.place),
             1 + times.last,
         )
-        m.d.comb += [
-            unit.bank.eq(delayed(m, steering.bank, 1)),
-            Cat(unit.add, unit.last, unit.first, unit.place).eq(last),
-        ]
-        if array.planes > 1:
+        m.d.comb += Cat(unit.add, unit.last, unit.first, unit.place).eq(last)
+        if not array.direct:
+            m.d.comb += unit.bank.eq(delayed(m, steering.bank, 1))
+        if array.shifts:
             m.d.comb += unit.shift.eq(delayed(m, steering.plane, 1 + times.shift))
         if array.halved:
             twos = steering.top & (steering.offset == Offset.TWOS)

@@ -18,6 +18,8 @@ Tables = Literal[2, 4]
 """Activations of a table."""
 Lookups = Literal[1, 2, 4, 8, 16, 32]
 """Lookups that are summed before an accumulator."""
+Ternary = Literal["planes", "direct"]
+"""How ternary weights are multiplied: two bit planes are looked up, or they say what is added."""
 MOST_ROWS = 8
 SCALE_STEP = 2
 """Bits of a scale in a cycle."""
@@ -45,7 +47,7 @@ class LookupFormat:
 
     @property
     def doubled(self) -> bool:
-        """Whether sums are twice what the weights say: halves are taken at the end."""
+        """Whether sums of planes are twice what the weights say: halves are taken at the end."""
         return self.offset is not Offset.NONE
 
 
@@ -72,12 +74,15 @@ class LookupArray:
         By EXECUTE's ``variant``; several may be the same.
     data_bytes : int
         Bytes of a bus beat.
+    ternary : str
+        One of ``Ternary``. With ``direct`` there are no tables: a chunk's two halves take the cycles of two planes, and units
+        (``hw.pe.lookup.TernaryUnit``) have a lane for each step of a half.
 
     Raises
     ------
     TypeError, ValueError
         A size that is not among those allowed; a group that is not whole words of activations; fewer lookups of a chunk than a
-        table has entries, or than there are rows.
+        table has entries; with ``direct`` a variant that is not two's complement of two bits.
     """
 
     rows: int
@@ -88,6 +93,7 @@ class LookupArray:
     group: int
     variants: Sequence[LookupFormat]
     data_bytes: int
+    ternary: Ternary = "planes"
 
     def __post_init__(self) -> None:
         for name, least, most in (("rows", 1, MOST_ROWS), ("columns", 1, 128), ("outputs", 2, 16)):
@@ -113,6 +119,7 @@ class LookupArray:
         for one in self.variants:
             if not 1 <= one.bits <= MOST_ARRAY_PLANES:
                 raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
+        self._check_ternary()
         if self.part_bits < SCALE_BITS:
             raise ValueError(
                 f"groups_per_lane must be at least {SCALE_BITS // self.k} with tables of {self.k}, not {self.groups_per_lane}"
@@ -122,11 +129,25 @@ class LookupArray:
                 f"group must be a multiple of {self.word_steps} (steps in a word of activations, with {self.groups_per_lane} "
                 f"tables of {self.k} and a bus of {self.data_bytes} bytes), not {self.group}"
             )
-        if self.least_chunk < self.entries:
+        if not self.direct and self.least_chunk < self.entries:
             raise ValueError(
                 f"outputs must be at least {ceil_div(self.entries, self.least_planes)} (a table of {self.k} has {self.entries} "
                 f"entries, and the narrowest weights {self.least_planes} planes), not {self.outputs}"
             )
+
+    def _check_ternary(self) -> None:
+        if self.ternary not in get_args(Ternary):
+            raise ValueError(f"ternary must be one of {', '.join(get_args(Ternary))}, not {self.ternary!r}")
+        wrong = [one for one in self.variants if one != LookupFormat(bits=2, offset=Offset.TWOS)]
+        if self.direct and wrong:
+            raise ValueError(
+                f"variants must be two's complement of 2 bits where ternary is direct, not {wrong[0]}"
+            )
+
+    @property
+    def direct(self) -> bool:
+        """Whether weights are ternary and there are no tables."""
+        return self.ternary == "direct"
 
     @property
     def entries(self) -> int:
@@ -152,6 +173,11 @@ class LookupArray:
     def chunk(self) -> int:
         """Steps of K that a unit takes at a time: those of its tables."""
         return self.k * self.groups_per_lane
+
+    @property
+    def lanes(self) -> int:
+        """Steps of K that a ternary unit takes in a cycle: two bits of a word of weights each."""
+        return self.chunk // 2
 
     @property
     def least_chunk(self) -> int:
@@ -234,7 +260,12 @@ class LookupArray:
     @property
     def halved(self) -> bool:
         """Whether results are halved: those that are not doubled are so by a ninth bit of their scales."""
-        return self.offsets != {Offset.NONE}
+        return self.offsets != {Offset.NONE} and not self.direct
+
+    @property
+    def shifts(self) -> bool:
+        """Whether a unit's planes differ in their powers of two: the halves of a chunk do not."""
+        return self.planes > 1 and not self.direct
 
     @property
     def mixed(self) -> bool:
@@ -244,12 +275,19 @@ class LookupArray:
     @property
     def times(self) -> PlaneTimes:
         """Of a unit."""
+        if self.direct:
+            return plane_times(self.lanes, planes=1, extra=False, before=1)
         return plane_times(self.groups_per_lane, planes=self.planes, extra=self.halved, before=1)
 
     @property
     def build(self) -> int:
-        """Fewest cycles from the first of a slice of activations to the first code that is looked up in their tables."""
-        return builder_cycles(self.k) + self.entries - 1
+        """Fewest cycles from the first of a slice of activations to its first code."""
+        return 0 if self.direct else builder_cycles(self.k) + self.entries - 1
+
+    @property
+    def hold(self) -> int:
+        """Cycles that a slice of activations must stay: for the entries of its tables, or for its codes."""
+        return self.least_chunk if self.direct else self.entries
 
     @property
     def scale_select(self) -> int:
