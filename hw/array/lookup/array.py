@@ -41,8 +41,9 @@ class LookupMatrix(wiring.Component):
     ------
     A chunk's codes follow each other without a gap, the first ``array.build`` cycles after ``build.start`` or later; the next
     chunk's are as much later as its ``build.start`` is. With ``array.direct`` they come with the slice. The words of a group's
-    scales follow its last code without a gap, and its first word waits for ``array.pause``. Place s, row r: the result comes ``array.result_delay`` + s * n + r cycles after the
-    steering of the last code of place 0, with n of ``array.place_cycles``.
+    scales follow its last code without a gap, and its first word waits for ``array.pause``. Place s, row r: the result comes
+    ``array.result_delay`` + s * n + r cycles after the steering of the last code of place 0, with n of
+    ``array.place_cycles``.
     """
 
     def __init__(self, *, array: LookupArray) -> None:
