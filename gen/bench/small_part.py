@@ -11,6 +11,7 @@ from fpga import ice40
 from gen import config
 from gen.bench.figures import Row
 from gen.config import Config
+from gen.families.lookup import LookupFamily
 from gen.generate import accelerator
 from gen.rtlil import to_rtlil
 from hw.array.lookup.array import LookupMatrix
@@ -51,9 +52,11 @@ def _synthesised(
 def _tile(notify: Notify) -> Row:
     """The table-lookup array alone, and with what feeds it."""
     loaded = config.load(TILE)
+    family = loaded.instance
+    assert isinstance(family, LookupFamily)
     parts = {
-        "array": LookupMatrix(array=loaded.instance.array),
-        "core": loaded.instance.core(loaded.design()),
+        "array": LookupMatrix(array=family.array),
+        "core": family.core(loaded.design()),
     }
     areas, clocks = {}, {}
     for name, part in parts.items():
