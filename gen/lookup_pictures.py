@@ -84,7 +84,7 @@ def lookup_unit() -> str:
     drawing.text(950, 270, "last")
     drawing.box(850, 280, 130, 62, "memory", ("complete", f"{array.outputs} places", "distributed RAM"))
     drawing.wire((850, 311), (818, 311))
-    drawing.box(690, 270, 126, 84, "mover", ("scaled", "2 scaled +", "bit × sum", bits(size["scaled"])))
+    drawing.box(690, 270, 126, 84, "mover", ("scaled", f"{1 << SCALE_STEP} scaled +", "bits × sum", bits(size["scaled"])))
     drawing.wire((730, 384), (730, 356))
     drawing.text(752, 398, f"scale, {SCALE_BITS} bits, {SCALE_STEP} a cycle")
     drawing.wire((790, 354), (790, 375), (880, 375), (880, 418))
