@@ -19,7 +19,6 @@ from gen.errors import RequestError
 from gen.models.file import ModelFile, ModelFileError
 from gen.models.llama import Llama
 from hw.formats import Format
-from hw.formats.ggml import BLOCK
 from sim.quantise import quantise, rule
 from sim.quantise.ggml import from_blocks
 
@@ -159,7 +158,7 @@ class Model:
         """
         name = f"tensor {layer}"
         try:
-            if self._stores(layer, format):
+            if isinstance(self._file, ModelFile) and self._file.stores(self._names[layer], format):
                 data = self._file.raw(self._names[layer])
                 return from_blocks(format, data, matrix.shape, name=name).values().astype(np.float32)
             own = {key: value for key, value in options.items() if key in keywords(format)}
@@ -168,13 +167,6 @@ class Model:
             text = str(problem).replace("the matrix", name)
             blamed = f"MODEL {str(self.path)!r}" if name in text else f"--formats {format.name}"
             raise RequestError(f"{blamed}: {text}") from None
-
-    def _stores(self, layer: str, format: Format) -> bool:
-        """Whether ``layer`` is a matrix of GGUF blocks that are those of ``format``."""
-        if not isinstance(self._file, ModelFile) or format.rule != "ggml" or format.block != BLOCK:
-            return False
-        tensor = self._file.tensors[self._names[layer]]
-        return len(tensor.shape) == 2 and tensor.type.name.lower() == format.name.partition(":")[0]
 
 
 def _by_layer(names: Iterable[str]) -> dict[str, str]:

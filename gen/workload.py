@@ -14,7 +14,7 @@ from gen.errors import RequestError
 from gen.families.contract import Family
 from hw.control.isa import OutputMode
 from hw.design import ceil_div
-from hw.formats import INT8, Format, Operand
+from hw.formats import FORMATS, INT8, Format, Operand
 from sim import golden
 from sim.quantise import quantise
 
@@ -172,7 +172,11 @@ def _random(
     codes = _any_code(generator, format, shape)
     blocks = list(shape)
     blocks[depth_axis] = ceil_div(shape[depth_axis], format.block) if format.block else 1
-    scales = selectors = zeros = None
+    scales = selectors = zeros = float_scales = minimums = None
+    if format.scale == "fp16" and format.block:
+        float_scales = _halves(generator, FORMATS["fp16"], tuple(blocks)).view(np.float16)
+        if format.offset == "minimum":
+            minimums = _halves(generator, FORMATS["fp16"], tuple(blocks)).view(np.float16)
     if format.scale == "int8":
         scales = generator.integers(0, 256, blocks) * (generator.random(blocks) >= 1 / 17)
     if len(format.tables) > 1:
@@ -180,18 +184,19 @@ def _random(
     if format.offset == "zero" and format.block:
         zeros = generator.integers(0, 1 << format.bits, blocks)
     return Operand(
-        format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors, zeros=zeros
-    )
+        format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors, zeros=zeros,
+        float_scales=float_scales, minimums=minimums,
+    )  # fmt: skip
 
 
-def _any_code(generator: np.random.Generator, format: Format, shape: tuple[int, int]) -> np.ndarray:
+def _any_code(generator: np.random.Generator, format: Format, shape: tuple[int, ...]) -> np.ndarray:
     numbers = [code for code, value in enumerate(format.values) if value is not None]
     return np.array(numbers, format.code_type)[
         generator.integers(0, len(numbers), shape, dtype=format.code_type)
     ]
 
 
-def _halves(generator: np.random.Generator, format: Format, shape: tuple[int, int]) -> np.ndarray:
+def _halves(generator: np.random.Generator, format: Format, shape: tuple[int, ...]) -> np.ndarray:
     """Rows by chance of normal numbers, of such and one code in eight that is any, or of any codes; one in 17 is a zero.
 
     Among all codes every exponent is as frequent, that of subnormal numbers included.
@@ -204,9 +209,9 @@ def _halves(generator: np.random.Generator, format: Format, shape: tuple[int, in
 
 
 def _summed(operand: Operand) -> np.ndarray:
-    """float64: what enters the sums. Integers, exact up to 2**53; the values of a format without a scale, which are floats."""
+    """float64: what enters the sums. Integers, exact up to 2**53; the values of a format without a scale, or with fp16 ones."""
     unit = 1.0 if operand.format.scale else 2.0**operand.format.unit
-    return operand.integers() * unit
+    return operand.numbers() * unit
 
 
 def of_layer(
@@ -221,7 +226,8 @@ def of_layer(
     """What a layer of a fetched model computes for the last ``tokens`` tokens of ``prompt``, quantised to ``formats``.
 
     Activations have one scale for all in the mode ``requantised``, whose output scale makes the largest result 127. Those in
-    half precision are rounded to it and have none.
+    half precision are rounded to it and have none. Weights that the model's file has in this very format (of GGUF) are taken
+    as they are.
 
     Raises
     ------
@@ -245,15 +251,15 @@ def of_layer(
             raise RequestError(
                 f"--tokens {tokens}: must be an integer from 1 to {len(numbers)}, the prompt's tokens"
             )
-        entering, weights = llama.entering(layer, numbers)[-tokens:], llama.weights(layer)
+        entering = llama.entering(layer, numbers)[-tokens:]
+        w, w_scales = _weights(llama, layer, formats[1])
     except ModelFileError as error:
         raise RequestError(f"--model {model!r}: {path} must be a model that can be read ({error})") from None
     x, x_scales = _quantised(entering, formats[0], 1, one_scale=mode != "raw")
-    w, w_scales = _quantised(weights.T, formats[1], 0)
-    if x.format.scale:
+    floats = family is not None and family.geometry.sums == "float32"
+    if x.format.scale and not floats:
         check_width(layer, x, w)
     scales = np.ones(w.shape[1])
-    floats = family is not None and family.geometry.sums == "float32"
     if mode != "raw" and not floats:
         largest = float(np.abs(_summed(x) @ _summed(w) * (x_scales * w_scales)).max()) or 1.0
         scales = x_scales * w_scales * 127 / largest
@@ -286,6 +292,24 @@ def _quantised(
     # Who shares the scale does not matter to an array: it knows the format by its codes.
     operand = replace(result.operand(depth_axis=depth_axis), format=format)
     return operand, result.row_scales if format.scale else np.ones(1)
+
+
+def _weights(llama: Any, layer: str, format: Format) -> tuple[Operand, np.ndarray]:
+    """W of a layer, and the scale of each feature.
+
+    Raises ``ModelFileError`` for blocks whose numbers are not finite.
+    """
+    from gen.models.file import ModelFileError
+    from sim.quantise.ggml import from_blocks
+
+    matrix, name = llama.weights(layer).T, f"{layer}.weight"
+    if not llama.file.stores(name, format):
+        return _quantised(matrix, format, 0)
+    try:
+        blocks = from_blocks(format, llama.file.raw(name), matrix.shape, name=f"tensor {name}")
+    except ValueError as error:
+        raise ModelFileError(str(error)) from None
+    return blocks.operand(depth_axis=0), blocks.row_scales
 
 
 def check_width(layer: str, x: Operand, w: Operand) -> None:

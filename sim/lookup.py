@@ -87,6 +87,25 @@ def group_result(
     return scale * group_sum(activations, codes, bits=bits, k=k, zero=zero)
 
 
+def half(patterns: np.ndarray) -> np.ndarray:
+    """float64 of fp16 bit patterns as the hardware takes them: the greatest exponent is one like the others."""
+    bits = np.asarray(patterns, dtype=np.int64)
+    field = bits >> 10 & 31
+    significand = (bits & 1023) + (field > 0) * 1024
+    return np.where(bits >> 15 & 1, -1.0, 1.0) * np.ldexp(
+        significand.astype(np.float64), np.maximum(field, 1) - 25
+    )
+
+
+def float_result(sums: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """float32 of sums of integers times fp16 scales, rounded once to nearest even; +0 for any zero.
+
+    float64 holds the products of sums below 2**42. They are multiples of 2**-24, hence zero or normal, and so is any sum of them.
+    """
+    product = np.asarray(sums, dtype=np.float64) * np.asarray(scales, dtype=np.float64)
+    return (product + 0.0).astype(_FLOAT)
+
+
 def ternary_sum(activations: np.ndarray, weights: np.ndarray) -> int:
     """Of weights -1, 0 and 1."""
     return int(np.asarray(activations, dtype=np.int64) @ np.asarray(weights, dtype=np.int64))

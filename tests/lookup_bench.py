@@ -9,13 +9,20 @@ from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from hw.array.lookup.array import LookupMatrix
-from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
+from hw.array.lookup.geometry import HALF_BITS, LookupArray, LookupFormat, Offset
 from hw.pe.element_times import SCALE_BITS
 from sim import lookup
 
 FORMATS = {
     f"{offset.name.lower()}{bits}": LookupFormat(bits=bits, offset=offset)
     for offset in Offset
+    for bits in (1, 2, 3, 4)
+}
+WHOLE = sorted(name for name, one in FORMATS.items() if one.offset is not Offset.PLAIN)
+"""Of arrays whose scales are whole numbers."""
+FORMATS |= {
+    f"{offset.name.lower()}{bits}m": LookupFormat(bits=bits, offset=offset, minimum=True)
+    for offset in (Offset.TWOS, Offset.ZERO, Offset.PLAIN)
     for bits in (1, 2, 3, 4)
 }
 
@@ -36,31 +43,44 @@ def array_for(*formats: str, **sizes) -> LookupArray:
 
 @dataclass(frozen=True)
 class Group:
-    """Weights [columns, K] that share scales [columns], as codes, and their activations [rows, K]."""
+    """Weights [columns, K] that share scales [columns] and minimums, as codes, and their activations [rows, K]."""
 
     format: LookupFormat
     activations: np.ndarray
     codes: np.ndarray
     scales: np.ndarray
     zeros: np.ndarray
+    minimums: np.ndarray
     wait: int = 0
     """Cycles beyond those that it must wait."""
     gaps: tuple[int, ...] = ()
     """Cycles before each chunk."""
 
     def results(self, array: LookupArray) -> np.ndarray:
-        """int32 [rows, columns]."""
+        """int32 [passes, rows, columns], or float32 as integers."""
         bits, offset = self.format.bits, self.format.offset
         found = []
         for x in self.activations:
             for column in range(array.columns):
-                zero = {Offset.NONE: None, Offset.TWOS: 1 << bits - 1, Offset.ZERO: int(self.zeros[column])}
+                zero = {
+                    Offset.NONE: None,
+                    Offset.TWOS: 1 << bits - 1,
+                    Offset.ZERO: int(self.zeros[column]),
+                    Offset.PLAIN: 0,
+                }
                 total = lookup.group_sum(x, self.codes[column], bits=bits, k=array.k, zero=zero[offset])
-                if offset is Offset.TWOS:
-                    # The zero point of 2**(b - 1), as the odd number one.
+                if offset in (Offset.TWOS, Offset.PLAIN):
+                    # The zero point of 2**(b - 1), as the odd number one; or of 0.
                     assert total == 2 * int(x @ (self.codes[column] - zero[offset]))
-                found.append((total >> (offset is not Offset.NONE)) * int(self.scales[column]))
-        return np.array(found).reshape(array.rows, array.columns)
+                found.append(total >> (offset is not Offset.NONE))
+        sums = np.array(found).reshape(1, array.rows, array.columns)
+        if not array.floats:
+            return sums * self.scales
+        if self.format.minimum:
+            totals = self.activations.astype(np.int64).sum(1)[:, None].repeat(array.columns, 1)
+            sums = np.concatenate([sums, totals[None]])
+        factors = np.stack([self.scales, self.minimums])[: self.format.passes, None]
+        return lookup.scaled_float(sums, factors).view(np.uint32)
 
 
 def random_group(
@@ -73,14 +93,30 @@ def random_group(
     least = int(array.direct)
     codes = random.integers(least, most, size=(columns, size))
     scales, zeros = random.integers(256, size=columns), random.integers(most, size=columns)
+    minimums = halves(random, columns)
+    if array.floats:
+        scales = halves(random, columns)
     if extreme:
         x[:] = random.choice([-128, 127], size=(array.rows, 1))
         codes[:] = random.choice([least, most - 1], size=(columns, 1))
-        scales, zeros = (
-            random.choice([0, 255], p=[0.1, 0.9], size=columns),
-            random.choice([0, most - 1], size=columns),
-        )
-    return Group(format, x, codes, scales, zeros, **more)
+        zeros = random.choice([0, most - 1], size=columns)
+        scales = random.choice([0, 255], p=[0.1, 0.9], size=columns)
+        if array.floats:
+            scales, minimums = (random.choice(HALVES, size=columns) for _ in range(2))
+    return Group(format, x, codes, scales, zeros, minimums, **more)
+
+
+HALVES = np.array([65504, -65504, 0, -0.0, 2**-24, 2**-14], np.float16)
+"""The greatest, the least, and those near zero."""
+
+
+def halves(random, count: int) -> np.ndarray:
+    """Any finite fp16 numbers."""
+    return (
+        (random.integers(0x7C00, size=count) | random.integers(2, size=count) << 15)
+        .astype(np.uint16)
+        .view(np.float16)
+    )
 
 
 @dataclass
@@ -129,7 +165,11 @@ class Plan:
         scales = max(
             array.scale_cycles(one) for one in (array.variants if format != self._format else [format])
         )
-        words = array.zero_words(format) + chunks * array.lookups(format) + array.scale_words
+        if array.floats and self._format is not None:
+            scales = array.scale_cycles(self._format)
+        words = array.zero_words(format) + chunks * array.lookups(format)
+        # From last lookup to last lookup.
+        words += array.tail_words(self._format) if self._format is not None else 0
         self.cycle += max(0, scales - words) * (self._format is not None) + group.wait
         self._format = format
         zeros = by_place(group.zeros, array)
@@ -153,8 +193,12 @@ class Plan:
                         first=int(not chunk and not plane), last=int(ends), top=int(plane == format.bits - 1),
                     )  # fmt: skip
             self._chunks += 1
-        bits = by_place(group.scales, array)[:, :, None] >> np.arange(SCALE_BITS)[::-1] & 1
-        self._streams("scale", bits.reshape(banks, -1), array.scale_words)
+        for kind, values in (("scale", group.scales), ("minimum", group.minimums))[: format.passes]:
+            if array.floats:
+                bits = by_place(values.view(np.uint16), array)[:, :, None] >> np.arange(HALF_BITS) & 1
+            else:
+                bits = by_place(values, array)[:, :, None] >> np.arange(SCALE_BITS)[::-1] & 1
+            self._streams(kind, bits.reshape(banks, -1), array.scale_words)
 
     def _lookups(self, group: Group) -> tuple[np.ndarray, int]:
         """[plane, place, bank, chunk, lookup] of codes of so many bits."""
@@ -181,13 +225,12 @@ class Plan:
 
     def _results(self, group: Group) -> None:
         array, results = self.array, group.results(self.array)
-        steps = array.place_cycles(group.format)
-        for row in range(array.rows):
-            for column in range(array.columns):
-                place, bank = divmod(column, array.banks)
-                due = self.cycle + array.result_delay + place * steps + row + bank
-                assert (due, bank) not in self.expected
-                self.expected[due, bank] = int(results[row, column]) % (1 << 32)
+        for (times, row, column), result in np.ndenumerate(results):
+            place, bank = divmod(column, array.banks)
+            place += times * array.outputs
+            due = self.cycle + array.result_delay + place * array.spacing(group.format) + row + bank
+            assert (due, bank) not in self.expected
+            self.expected[due, bank] = int(result) % (1 << 32)
 
 
 def first_of(when: int | tuple[int, int]) -> int:
@@ -247,6 +290,9 @@ def run(plan: Plan, *, random, reset: tuple[int, int] | None = None) -> None:
                 assert ctx.get(matrix.valid) == ((cycle, 0) in plan.expected), cycle
                 for bank in range(array.banks):
                     due = plan.expected.get((cycle, bank), 0)
+                    # Those in between need not be zero if they are float32.
+                    if array.floats and (cycle, bank) not in plan.expected:
+                        continue
                     assert ctx.get(matrix.results[bank]) == due, (cycle, bank, due)
             await ctx.tick()
 

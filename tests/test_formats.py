@@ -208,18 +208,66 @@ def test_operands_of_quantised_matrices(name: str, depth_axis: int) -> None:
     assert np.array_equal(part if depth_axis else part.T, integers[1:4, 128:299])
 
 
+@pytest.mark.parametrize("depth_axis", [0, 1])
+@pytest.mark.parametrize(
+    "name", ["q4_0", "q4_1", "q8_0", "int4-asym", "int3-asym:g32", "int4:g64", "fp3-ea", "kivi2"]
+)
+def test_operands_with_half_precision_scales(name: str, depth_axis: int) -> None:
+    """Numbers times what rows share are the values, bit for bit; of a part, too. There are no integers."""
+    matrix = np.random.default_rng(4).standard_t(3, (6, 300))
+    matrix[1], matrix[2, :128] = 0, 0
+    quantised = quantise(matrix, name)
+    operand = quantised.operand(depth_axis=depth_axis)
+    numbers = operand.numbers() if depth_axis else operand.numbers().T
+    assert (operand.scales, operand.float_scales.dtype) == (None, np.float16)
+    assert (operand.minimums is not None) == (quantised.format.offset == "minimum")
+    assert np.array_equal(numbers * quantised.row_scales[:, None], quantised.values())
+    part = operand.part((128, 299), (1, 4)).numbers()
+    assert np.array_equal(part if depth_axis else part.T, numbers[1:4, 128:299])
+    with pytest.raises(ValueError, match=f"blocks must be whole numbers for integers, not fp16 as in {name}"):
+        operand.integers()
+
+
+def test_operands_with_half_precision_scales_that_cannot_be() -> None:
+    codes, halves = np.zeros((40, 2), np.uint8), np.ones((2, 2), np.float16)
+    q4_0 = {"format": find("q4_0"), "codes": codes, "depth_axis": 0}
+    q4_1 = q4_0 | {"format": find("q4_1"), "float_scales": halves}
+    alone = "float_scales must be given for a format of blocks with fp16 scales alone, "
+    with pytest.raises(ValueError, match=f"{alone}q4_0 has 32, 'fp16' and ''"):
+        Operand(**q4_0)
+    with pytest.raises(ValueError, match=f"{alone}int8 has 0, 'fp16' and ''"):
+        Operand(format=INT8, codes=codes, depth_axis=0, float_scales=halves)
+    with pytest.raises(ValueError, match="scales must be given for a format with blocks alone, q4_0 has 32"):
+        Operand(**q4_0, float_scales=halves, scales=np.ones((2, 2), np.int64))
+    alone = "minimums must be given for a format of blocks with fp16 scales and minimums alone, "
+    with pytest.raises(ValueError, match=f"{alone}q4_0 has 32, 'fp16' and ''"):
+        Operand(**q4_0, float_scales=halves, minimums=halves)
+    with pytest.raises(ValueError, match=f"{alone}q4_1 has 32, 'fp16' and 'minimum'"):
+        Operand(**q4_1)
+    with pytest.raises(
+        ValueError, match=r"float_scales must be float16 of shape \(2, 2\), not float32 \(2, 2\)"
+    ):
+        Operand(**q4_0, float_scales=halves.astype(np.float32))
+    with pytest.raises(ValueError, match=r"minimums must be float16 of shape \(2, 2\), not float16 \(1, 2\)"):
+        Operand(**q4_1, minimums=halves[:1])
+    with pytest.raises(ValueError, match="minimums must be finite, not -inf"):
+        Operand(**q4_1, minimums=np.array([[1, 2], [-np.inf, 3]], np.float16))
+    with pytest.raises(ValueError, match="float_scales must be finite, not nan"):
+        Operand(**q4_0, float_scales=halves * np.float16(np.nan))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("mxfp4", "blocks of mxfp4 must be turned into integers by an array family that takes them"),
-        ("int4:g128", "blocks of int4:g128 must be turned into integers by an array family"),
+        ("nvfp4", "blocks of nvfp4 must be turned into integers by an array family"),
         (
             "int4-asym:row",
-            "offset of int4-asym:row must be none for an operand, or zero points of blocks, not 'zero'",
+            "offset of int4-asym:row must be none for an operand, or one of blocks, not 'zero'",
         ),
         (
             "kivi2:row",
-            "offset of kivi2:row must be none for an operand, or zero points of blocks, not 'minimum'",
+            "offset of kivi2:row must be none for an operand, or one of blocks, not 'minimum'",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from sim import golden, lookup
 from sim.families.lookup import LookupLaw, LookupModel, Unpacker
 from sim.interpreter import run
 
-BASE, TERNARY, SMALL = "lut-m2n64k4", "lut-ternary-m2n64k4", "lut-up5k"
+BASE, TERNARY, SMALL, GGUF = "lut-m2n64k4", "lut-ternary-m2n64k4", "lut-up5k", "lut-gguf-m2n64k4"
 WAYS = {
     "default": (),
     "groups of 32, odd units": (
@@ -112,7 +112,7 @@ def test_missing_weights_count_for_nothing(name, ternary):
         assert not values[depth:].any()
 
 
-@pytest.mark.parametrize("preset", [BASE, TERNARY, SMALL])
+@pytest.mark.parametrize("preset", [BASE, TERNARY, SMALL, GGUF])
 def test_programs_equal_the_golden_model(preset):
     """Compiled for the whole accelerator, in each format; raw and requantised by turns."""
     whole = config.load(preset)

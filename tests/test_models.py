@@ -292,10 +292,8 @@ def test_float_results_are_the_layers_own_values(real, monkeypatch):
 
 def test_blocks_whose_scales_are_no_whole_numbers_are_refused(real):
     del real
-    pair = (formats.INT8, formats.find("fp4-mixed"))
-    with pytest.raises(
-        ValueError, match="blocks of fp4-mixed must be turned into integers by an array family"
-    ):
+    pair = (formats.INT8, formats.find("mxfp4"))
+    with pytest.raises(ValueError, match="blocks of mxfp4 must be turned into integers by an array family"):
         workload.of_layer("smollm2", "blk.0.attn_q", 1, "raw", formats=pair)
 
 

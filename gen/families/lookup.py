@@ -11,12 +11,14 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from gen.families.contract import ArrayConfig, Family
 from gen.families.groups import grouped, known, plain_names, widened
 from hw.array.lookup.geometry import (
+    HALF_BITS,
     MOST_ROWS,
     GroupLength,
     LookupArray,
     LookupFormat,
     Lookups,
     Offset,
+    Scales,
     Tables,
     Ternary,
 )
@@ -41,6 +43,25 @@ KINDS = {
 DIRECT = ("ternary-s8", "ternary")
 """Those that need no tables."""
 
+FLOAT_KINDS = {
+    "q4_0": LookupFormat(bits=4, offset=Offset.TWOS),
+    "q4_1": LookupFormat(bits=4, offset=Offset.PLAIN, minimum=True),
+    **{f"int{bits}-asym": LookupFormat(bits=bits, offset=Offset.ZERO) for bits in (4, 3, 2)},
+    **{name: kind for name, kind in KINDS.items() if not name.endswith("-s8")},
+}
+"""The same where the scales of groups are fp16: in those of GGUF, which have their own length, and in the asymmetric ones."""
+
+
+def kinds(scales: Scales, group: int) -> dict[str, LookupFormat]:
+    """What arrays with such scales, and groups of that length, take."""
+    if scales == "int8":
+        return KINDS
+    return {
+        name: kind
+        for name, kind in FLOAT_KINDS.items()
+        if FORMATS[name].block in (0, group) or "block" in FORMATS[name].sharings
+    }
+
 
 class LookupConfig(ArrayConfig):
     """``[array]`` of the family ``lookup``."""
@@ -51,6 +72,10 @@ class LookupConfig(ArrayConfig):
     groups_per_lane: Annotated[Lookups, Field(description="lookups of a unit per cycle, a table each")] = 8
     outputs: Annotated[int, Field(ge=2, le=16, description="features that take turns at a unit")] = 8
     group: Annotated[GroupLength, Field(description="weights along K that share a scale")] = 128
+    scales: Annotated[
+        Scales,
+        Field(description="of groups: whole numbers, or fp16 as in GGUF files, which makes sums float32"),
+    ] = "int8"
     ternary: Annotated[
         Ternary,
         Field(
@@ -69,12 +94,23 @@ class LookupConfig(ArrayConfig):
             return {"weights": list(DIRECT)} | given
         return given
 
+    @model_validator(mode="before")
+    @classmethod
+    def _all(cls, given: Any) -> Any:
+        """With fp16 scales ``weights`` are by default what goes with those."""
+        if not isinstance(given, dict) or "weights" in given or given.get("scales") != "fp16":
+            return given
+        group = given.get("group", cls.model_fields["group"].default)
+        return {**given, "weights": list(kinds("fp16", group))}
+
     @field_validator("weights")
     @classmethod
     def _known(cls, names: list[str], info: ValidationInfo) -> list[str]:
-        names = known(names, KINDS)
+        if "scales" not in info.data or "group" not in info.data or "ternary" not in info.data:
+            return names
+        names = known(names, kinds(info.data["scales"], info.data["group"]))
         wrong = [name for name in names if name not in DIRECT]
-        if info.data.get("ternary") == "direct" and wrong:
+        if info.data["ternary"] == "direct" and wrong:
             raise ValueError(
                 f"weights must be among {', '.join(DIRECT)} where array.ternary is direct, not {', '.join(wrong)}"
             )
@@ -91,7 +127,9 @@ class LookupFamily(Family):
        of place s's.
     2. Chunk by chunk, in each plane by plane, the lowest first, in each place by place, a word. Lookup j is bits ``j * k`` to
        ``(j + 1) * k - 1`` of a unit's part: its entry of the half table, and whether that is negated (``sim.lookup.recoded``).
-    3. Scales. Of a unit, bit ``8 * s + i`` is bit 7 - i of place s's: in the order of use.
+    3. Scales. Of a unit, bit ``8 * s + i`` is bit 7 - i of place s's: in the order of use. Of fp16 ones bit ``16 * s + i`` is
+       bit i of place s's pattern.
+    4. Minimums, only in formats with such, like scales of fp16.
 
     With ``ternary = "direct"`` there are no planes and no lookups: a chunk's words are those of its lower half of steps, a word
     for each place, and then of its upper half. Of a unit's part bits ``2 * i`` and ``2 * i + 1`` are the weight of step i of the
@@ -105,7 +143,7 @@ class LookupFamily(Family):
     summary = "weights of 1 to 4 bits by table lookups, a cycle for each bit plane, and scales for groups (LUT Tensor Core)"
     Config = LookupConfig
     activations = (FORMATS["int8"],)
-    weights = tuple(FORMATS[name] for name in KINDS)
+    weights = tuple(FORMATS[name] for name in KINDS | FLOAT_KINDS)
     config: LookupConfig
 
     @property
@@ -114,7 +152,8 @@ class LookupFamily(Family):
         c = self.config
         return LookupArray(
             rows=c.rows, columns=c.columns, k=c.k, groups_per_lane=c.groups_per_lane, outputs=c.outputs, group=c.group,
-            variants=[KINDS[name] for name in c.weights], data_bytes=self.data_bytes, ternary=c.ternary,
+            variants=[(KINDS | FLOAT_KINDS)[name] for name in c.weights], data_bytes=self.data_bytes, scales=c.scales,
+            ternary=c.ternary,
         )  # fmt: skip
 
     @property
@@ -147,23 +186,45 @@ class LookupFamily(Family):
         """Whole groups, which are whole words of activations."""
         return self.config.group
 
+    def golden(self, x: Operand, w: Operand) -> np.ndarray:
+        """int32: exact. float32: of each group, in rising order, the exact sum times its scale, rounded once to nearest even; and
+        then, in formats of minimums, the sum of its activations times its minimum, the same. Zero is +0.
+        """
+        if self.geometry.sums == "int32":
+            return super().golden(x, w)
+        rows, levels, group = x.integers().astype(float), w.levels().astype(float), self.config.group
+        results = []
+        for number, first in enumerate(range(0, w.depth, group)):
+            part = rows[:, first : first + group]
+            scale = 1.0 if w.float_scales is None else w.float_scales[number].astype(float)
+            results.append(part @ levels[first : first + group] * scale)
+            if w.minimums is not None:
+                results.append(part.sum(axis=1, keepdims=True) * w.minimums[number].astype(float))
+        # Exact up to here. A zero has a minus if its scale has: taken off by the addition of zero.
+        each = [(result + 0.0).astype(np.float32) for result in results]
+        total = each[0]
+        for result in each[1:]:
+            total = total + result
+        return total
+
     def pack_activations(self, x: Operand) -> np.ndarray:
         """A byte per step of K, with zeros to whole words."""
         return np.pad(x.codes, ((0, 0), (0, -x.depth % self.array.word_steps)))
 
     def pack_weights(self, w: Operand) -> np.ndarray:
-        """Group by group: zero points, weights, scales."""
+        """Group by group: zero points, weights, scales, minimums."""
         array, g = self.array, self.geometry
         taken = array.variants[self.variant(weights=w.format.name)]
         depth, features = w.shape
         tiles, steps = ceil_div(features, g.columns), ceil_div(depth, g.tile_depth) * g.tile_depth
         groups = ceil_div(steps, array.group)
-        scales = widened(w.scales, groups, features, tiles * g.columns, 1)
-        zeros = widened(w.zeros, groups, features, tiles * g.columns, 0)
+        width = tiles * g.columns
+        zeros = widened(w.zeros, groups, features, width, 0)
         middle = 1 << taken.bits - 1 if taken.offset is Offset.TWOS else 0
         codes = zeros.repeat(array.group, axis=0)[:steps] + middle
-        codes[:depth, :features] = w.codes ^ middle
+        codes[:depth, :features] = w.values() + middle if middle else w.codes
         words = self._ternary(codes - middle) if array.direct else self._lookups(codes, taken.bits)
+        tails = self._tails(w, groups, width)
         parts = []
         each = array.group // array.chunk * array.lookups(taken)
         for number in range(groups):
@@ -171,13 +232,23 @@ class LookupFamily(Family):
                 planes = self._by_unit(zeros[number])[..., None] >> np.arange(taken.bits) & 1
                 parts.append(self._stream(planes.swapaxes(-1, -2)))
             parts.append(words[:, number * each : (number + 1) * each])
-            parts.append(
-                self._stream(self._by_unit(scales[number])[..., None] >> np.arange(SCALE_BITS)[::-1] & 1)
-            )
+            parts += [
+                self._stream(self._by_unit(each[number])[..., None] >> order & 1) for each, order in tails
+            ]
         packed = np.packbits(np.concatenate(parts, axis=1), axis=-1, bitorder="little").reshape(
             -1, array.banks * array.part_bits // 8
         )
         return np.pad(packed, ((0, 0), (0, g.weight_bytes - packed.shape[1]))).reshape(-1)
+
+    def _tails(self, w: Operand, groups: int, width: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Scales [group, feature], and minimums where there are such, with the order of their bits."""
+        features = w.shape[1]
+        if not self.array.floats:
+            return [(widened(w.scales, groups, features, width, 1), np.arange(SCALE_BITS)[::-1])]
+        halves = [w.float_scales] if w.minimums is None else [w.float_scales, w.minimums]
+        one = int(np.float16(1).view(np.uint16))
+        patterns = [None if each is None else each.view(np.uint16) for each in halves]
+        return [(widened(each, groups, features, width, one), np.arange(HALF_BITS)) for each in patterns]
 
     def _by_unit(self, each: np.ndarray) -> np.ndarray:
         """What features have, [tile, bank, place]."""

@@ -16,6 +16,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from hw.formats import Format
+from hw.formats.ggml import BLOCK
+
 VERSIONS = (2, 3)
 """GGUF versions with this layout."""
 DEFAULT_ALIGNMENT = 32
@@ -154,6 +157,12 @@ class ModelFile:
         """The bytes of the tensor ``name`` as the file has them."""
         tensor = self._tensor(name)
         return self._map[tensor.offset : tensor.offset + tensor.bytes]
+
+    def stores(self, name: str, format: Format) -> bool:
+        """Whether the tensor ``name`` is a matrix of GGUF blocks that are those of ``format``."""
+        tensor = self._tensor(name)
+        same = format.rule == "ggml" and format.block == BLOCK
+        return same and len(tensor.shape) == 2 and tensor.type.name.lower() == format.name.partition(":")[0]
 
     def _tensor(self, name: str) -> Tensor:
         if name not in self.tensors:

@@ -26,14 +26,17 @@ class Operand:
         The axis that runs along K: 1 for X, 0 for W.
     scales : array of int64, optional
         What each block of ``format.block`` steps of K is multiplied by, the last block perhaps a short one. The shape of
-        ``codes`` with blocks instead of steps. Must be given for a format with blocks, and only for one. Those of a format
-        whose type of scale is ``int8`` are 0 to 255.
+        ``codes`` with blocks instead of steps. Must be given for a format with blocks, and only for one, unless their scales are
+        of the type ``fp16``. Those of the type ``int8`` are 0 to 255.
     selectors : array of uint8, optional
         The table of each block, in the shape of ``scales``; of each row of X or feature of W where the format has no blocks.
         Must be given for a format with several tables, and only for one.
     zeros : array of int64, optional
         The zero point of each block, 0 to 2**bits - 1, in the shape of ``scales``. Must be given for a format of blocks with
         zero points, and only for one.
+    float_scales, minimums : arrays of float16, optional
+        Of a format whose type of scale is ``fp16`` the scale of each block, and in one of minimums what is added to its elements;
+        finite, in the shape that ``scales`` would have. Must be given for such formats, and only for them.
 
     Raises
     ------
@@ -48,6 +51,8 @@ class Operand:
     scales: np.ndarray | None = None
     selectors: np.ndarray | None = None
     zeros: np.ndarray | None = None
+    float_scales: np.ndarray | None = None
+    minimums: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         wanted = self.format.code_type
@@ -64,7 +69,8 @@ class Operand:
             raise ValueError(
                 f"codes of {self.format.name} must be below {1 << self.format.bits}, not {largest}"
             )
-        if (self.scales is None) != (self.format.block == 0):
+        self._check_floats()
+        if (self.scales is None) != (self.format.block == 0 or self.float_scales is not None):
             raise ValueError(
                 f"scales must be given for a format with blocks alone, {self.format.name} has {self.format.block}"
             )
@@ -83,6 +89,23 @@ class Operand:
         self._check_blocks("zeros", self.zeros, np.int64, 1 << self.format.bits)
         if not self.format.complete:
             self.values()
+
+    def _check_floats(self) -> None:
+        """That there are fp16 scales and minimums where the format has them, all finite."""
+        format, halves = self.format, bool(self.format.block) and self.format.scale == "fp16"
+        has = f"{format.name} has {format.block}, {format.scale!r} and {format.offset!r}"
+        if (self.float_scales is None) == halves:
+            raise ValueError(
+                f"float_scales must be given for a format of blocks with fp16 scales alone, {has}"
+            )
+        if (self.minimums is None) == (halves and format.offset == "minimum"):
+            raise ValueError(
+                f"minimums must be given for a format of blocks with fp16 scales and minimums alone, {has}"
+            )
+        for what, each in (("float_scales", self.float_scales), ("minimums", self.minimums)):
+            self._check_blocks(what, each, np.float16, None)
+            if each is not None and not np.isfinite(each).all():
+                raise ValueError(f"{what} must be finite, not {each[~np.isfinite(each)][0]}")
 
     def _check_blocks(self, what: str, each: np.ndarray | None, dtype: type, limit: int | None) -> None:
         """That ``each``, if there, has a number of that type for each block, from 0 to below ``limit`` if there is one."""
@@ -159,11 +182,26 @@ class Operand:
         return self.codes.shape[self.depth_axis]
 
     def integers(self) -> np.ndarray:
-        """The exact values (int64), zero points and scales of blocks included."""
-        values = self.values()
-        if self.zeros is not None:
-            values = values - self._spread(self.zeros)
-        return values if self.scales is None else values * self._spread(self.scales)
+        """The exact values (int64), zero points and scales of blocks included.
+
+        Raises ``ValueError`` where the scales of blocks are fp16: see ``levels`` and ``numbers``.
+        """
+        if self.float_scales is not None:
+            raise ValueError(
+                f"scales of blocks must be whole numbers for integers, not fp16 as in {self.format.name}"
+            )
+        return self.levels() if self.scales is None else self.levels() * self._spread(self.scales)
+
+    def levels(self) -> np.ndarray:
+        """What the codes stand for (int64), zero points taken off, without scales."""
+        return self.values() if self.zeros is None else self.values() - self._spread(self.zeros)
+
+    def numbers(self) -> np.ndarray:
+        """float64: ``integers``, or the levels times fp16 scales, exact in 53 bits, to which a minimum is added, rounded once."""
+        if self.float_scales is None:
+            return self.integers().astype(np.float64)
+        scaled = self.levels() * self._spread(self.float_scales).astype(np.float64)
+        return scaled if self.minimums is None else scaled + self._spread(self.minimums)
 
     def values(self) -> np.ndarray:
         """What the codes stand for, without zero points and scales."""
@@ -191,11 +229,17 @@ class Operand:
             )
 
         blocks = (steps[0] // block, ceil_div(steps[1], block)) if block else (0, 1)
+
+        def cut_blocks(each: np.ndarray | None) -> np.ndarray | None:
+            return None if each is None else cut(each, blocks)
+
         return Operand(
             format=self.format,
             codes=cut(self.codes, steps),
             depth_axis=self.depth_axis,
-            scales=None if self.scales is None else cut(self.scales, blocks),
-            selectors=None if self.selectors is None else cut(self.selectors, blocks),
-            zeros=None if self.zeros is None else cut(self.zeros, blocks),
+            scales=cut_blocks(self.scales),
+            selectors=cut_blocks(self.selectors),
+            zeros=cut_blocks(self.zeros),
+            float_scales=cut_blocks(self.float_scales),
+            minimums=cut_blocks(self.minimums),
         )

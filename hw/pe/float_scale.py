@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 from hw.delay import delayed
 from hw.pe.bit_serial_fp16 import FP16
 from hw.pe.half import FRACTION, HALF, moved_up, rounded_up
-from hw.pe.lookup_times import checked, product_cycles
+from hw.pe.lookup_times import FLOAT_SCALE, checked, product_cycles
 from hw.pe.row_product import RowProduct
 from hw.share import share
 
@@ -129,7 +129,7 @@ class FloatScale(wiring.Component):
     def __init__(self, *, width: int) -> None:
         width = checked("width", width, LEAST_WIDTH, MOST_WIDTH)
         self._product = {"most": 1 << width - 1, "exponent_bits": 0, "offset": 0}
-        self.latency = 1 + _SCALE
+        self.latency = FLOAT_SCALE
         super().__init__({"total": In(signed(width)), "scale": In(FP16), "result": Out(32)})
 
     def elaborate(self, platform):

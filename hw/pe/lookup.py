@@ -193,7 +193,7 @@ class LookupUnit(wiring.Component):
         written in a cycle, so that a table must be of use for 2**(k - 1) cycles.
     outputs : int
         1 to 16, whose codes follow each other: so that tables are of use for longer.
-    halved : bool
+    halved, scaled : bool
     scale_step : int
         As of :class:`hw.pe.plane_sum.PlaneSum`.
 
@@ -235,6 +235,7 @@ class LookupUnit(wiring.Component):
         stored: bool = False,
         outputs: int = 1,
         halved: bool = False,
+        scaled: bool = True,
         scale_step: int = 1,
     ) -> None:
         self._k = checked("k", k, LEAST_K, MOST_K)
@@ -248,9 +249,11 @@ class LookupUnit(wiring.Component):
         whole = -(-group // self._k) * most * ((1 << planes) - 1)
         self._sum = {
             "operands": self._lookups, "most": most, "planes": planes, "group_most": whole << zero_points,
-            "extra": zero_points, "outputs": checked("outputs", outputs, 1, MOST_OUTPUTS), "halved": halved,
+            "extra": zero_points, "outputs": checked("outputs", outputs, 1, MOST_OUTPUTS), "halved": halved, "scaled": scaled,
             "scale_step": scale_step,
         }  # fmt: skip
+        most_sum = whole << zero_points
+        self._sum_bits = 0 if scaled else signed_bits(-most_sum, most_sum)
         self._zero_points = zero_points
         self._total = signed(signed_bits(-self._lookups * most, self._lookups * most - 1))
         self.times = plane_times(self._lookups, planes=planes, extra=zero_points, before=1)
@@ -268,7 +271,7 @@ class LookupUnit(wiring.Component):
         super().__init__(
             tables
             | {"codes": In(data.ArrayLayout(lookup_code(self._k), self._lookups))}
-            | control_members(planes, outputs, scale_step)
+            | control_members(planes, outputs, self._sum_bits, scale_step)
             | ({"total": In(self._total), "total_negative": In(1)} if zero_points else {})
         )
 
@@ -283,7 +286,7 @@ class LookupUnit(wiring.Component):
                 found.eq(self._entry(m, place)),
                 negative.eq(self.codes[place].negative),
             ]
-        connect_control(m, self, sums, self._planes, self._outputs)
+        connect_control(m, self, sums, self._planes, self._outputs, self._sum_bits)
         if self._zero_points:
             m.d.comb += [sums.extra.eq(self.total), sums.extra_negative.eq(self.total_negative)]
         return m
@@ -355,7 +358,7 @@ class TernaryUnit(wiring.Component):
                 "zero": In(lanes),
                 "negative": In(lanes),
             }
-            | control_members(1, self._outputs, scale_step)
+            | control_members(1, self._outputs, scale_step=scale_step)
         )
 
     def elaborate(self, platform):

@@ -114,6 +114,9 @@ def product_cycles(factor_bits: int) -> int:
     return 1 + -(-(factor_bits - 1) // MULTIPLIER_ROWS)
 
 
+FLOAT_SCALE = 1 + product_cycles(11) + 3
+"""Sum and scale of a :class:`hw.pe.float_scale.FloatScale` to their float32 product."""
+
 MOST_TABLES = 16
 """That share a float32 scale."""
 QUOTIENT_BITS = 26

@@ -41,16 +41,20 @@ def operand_members(*, operands: int, most: int, extra: bool) -> dict[str, wirin
     } | ({"extra": In(last), "extra_negative": In(1)} if extra else {})
 
 
-def control_members(planes: int, outputs: int = 1, scale_step: int = 1) -> dict[str, wiring.Member]:
-    """What :class:`PlaneSum` has besides operands."""
-    members: dict[str, wiring.Member] = {
-        "add": In(1),
-        "last": In(1),
-        "scale_bit": In(scale_step),
-        "finish": In(1),
-        "result": Out(RESULT_BITS),
-        "valid": Out(1),
-    }
+def control_members(
+    planes: int, outputs: int = 1, sum_bits: int = 0, scale_step: int = 1
+) -> dict[str, wiring.Member]:
+    """What :class:`PlaneSum` has besides operands; with ``sum_bits`` one that is not ``scaled``."""
+    members: dict[str, wiring.Member] = {"add": In(1), "last": In(1)}
+    if sum_bits:
+        members["result"] = Out(signed(sum_bits))
+    else:
+        members |= {
+            "scale_bit": In(scale_step),
+            "finish": In(1),
+            "result": Out(RESULT_BITS),
+            "valid": Out(1),
+        }
     if planes > 1:
         members["shift"] = In(range(planes))
     if outputs > 1:
@@ -146,6 +150,8 @@ class StoredSums(wiring.Component):
         2 to 16.
     halved : bool
         Results lack the product's lowest bit.
+    scaled : bool
+        Sums are multiplied by their scales; else they are read as they are, and there are no bits of scales.
     scale_step : int
         Bits of the scale in a cycle, 1 or 2.
 
@@ -157,9 +163,9 @@ class StoredSums(wiring.Component):
         As of ``ScaledSum`` with ``gated``; here ``last`` only says that this output's sum is complete. An output has an addend in
         no two cycles one after the other.
     load : In(1), drain : In(range(outputs))
-        The scale's bits begin in the next cycle, and are for this output.
+        The scale's bits begin in the next cycle, and are for this output; or this output's sum comes in the next cycle.
     scale_bit, finish, clear, result, valid
-        As of ``ScaledSum``.
+        As of ``ScaledSum``; not ``scaled`` there is only ``result``, the sum after a ``load``, zero in all other cycles.
     """
 
     def __init__(
@@ -171,22 +177,23 @@ class StoredSums(wiring.Component):
         shift: int,
         outputs: int,
         halved: bool,
+        scaled: bool,
         scale_step: int,
     ) -> None:
         self._width, self._shift, self._outputs = signed_bits(least, most), shift, outputs
         self._halved = halved
-        self._scaled = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most)))
-        flags = ("first", "carry", "far", "add", "last", "load", "finish", "clear")
+        self._scaled = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most))) if scaled else 0
+        flags = dict.fromkeys(("first", "carry", "far", "add", "last", "load"), 1)
+        flags |= {"scale_bit": scale_step, "finish": 1, "clear": 1} if scaled else {}
         super().__init__(
-            {name: In(1) for name in flags}
+            {name: In(bits) for name, bits in flags.items()}
             | {
-                "scale_bit": In(scale_step),
                 "next": In(range(outputs)),
                 "addend": In(signed(addend_width)),
                 "drain": In(range(outputs)),
-                "result": Out(RESULT_BITS),
-                "valid": Out(1),
+                "result": Out(RESULT_BITS if scaled else signed(self._width)),
             }
+            | ({"valid": Out(1)} if scaled else {})
         )
 
     def elaborate(self, platform):
@@ -206,10 +213,15 @@ class StoredSums(wiring.Component):
         m.d.sync += [output.eq(self.next), total.eq(before.data)]
         with m.If(self.first):
             m.d.sync += total.eq(0)
+        if not self._scaled:
+            m.d.sync += held.eq(0)
         with m.If(self.load):
             m.d.sync += held.eq(after.data)
         m.d.comb += added.eq(accumulate(m, self, total, shift=self._shift, gated=True))
-        scale_sum(m, self, held, bits=self._scaled, halved=self._halved)
+        if self._scaled:
+            scale_sum(m, self, held, bits=self._scaled, halved=self._halved)
+        else:
+            m.d.comb += self.result.eq(held)
         return m
 
 
@@ -234,6 +246,8 @@ class PlaneSum(wiring.Component):
     halved : bool
         Results are half as great, rounded down; only with several outputs. Sums that are not to be halved take a ninth bit of
         their scale, a zero.
+    scaled : bool
+        Sums are multiplied by their scales. If not, they are results as they are: only with several outputs.
     scale_step : int
         Bits of a scale in a cycle: 1, or with several outputs 2.
 
@@ -254,12 +268,14 @@ class PlaneSum(wiring.Component):
     scale_bit : In(scale_step), finish : In(1)
         Of the group's scale the highest bits first, from ``times.scale`` cycles after ``last`` on; with the last of them.
     result : Out(32), valid : Out(1)
-        As of :class:`hw.pe.bit_serial.BitSerialElement`.
+        As of :class:`hw.pe.bit_serial.BitSerialElement`. Not ``scaled`` there are neither bits of scales nor ``valid``, and
+        ``result`` is a signed sum two cycles after its ``load``, zero in all other cycles.
 
     Timing
     ------
     ``times`` (:class:`hw.pe.lookup_times.PlaneTimes`). Operands in any cycles; two ``last``, or with several outputs ``load``,
-    must be as many cycles apart as a scale takes. A reset must last two cycles or more.
+    must be as many cycles apart as a scale takes; ``load`` of sums that are not scaled may come in any cycles. A reset must
+    last two cycles or more.
     """
 
     def __init__(
@@ -272,16 +288,19 @@ class PlaneSum(wiring.Component):
         extra: bool,
         outputs: int = 1,
         halved: bool = False,
+        scaled: bool = True,
         scale_step: int = 1,
     ) -> None:
-        self._halved, self._step = halved, checked("scale_step", scale_step, 1, 1 + (outputs > 1))
+        self._halved, self._scaled = halved, scaled
+        self._step = checked("scale_step", scale_step, 1, 1 + (outputs > 1))
         self._outputs = checked("outputs", outputs, 1, MOST_OUTPUTS)
         self._planes = checked("planes", planes, 1, MOST_PLANES)
         self._group_most = operator.index(group_most)
         self._tree: dict[str, Any] = {"operands": operands, "most": most, "extra": extra}
         self.times = plane_times(operands, planes=planes, extra=extra)
+        sum_bits = 0 if scaled else signed_bits(-self._group_most, self._group_most)
         super().__init__(
-            operand_members(**self._tree) | control_members(self._planes, self._outputs, self._step)
+            operand_members(**self._tree) | control_members(self._planes, self._outputs, sum_bits, self._step)
         )
 
     def elaborate(self, platform):
@@ -306,7 +325,12 @@ class PlaneSum(wiring.Component):
         }
         if self._outputs > 1:
             m.submodules.scaled = scaled = share(
-                StoredSums, **sizes, outputs=self._outputs, halved=self._halved, scale_step=self._step
+                StoredSums,
+                **sizes,
+                outputs=self._outputs,
+                halved=self._halved,
+                scaled=self._scaled,
+                scale_step=self._step,
             )
             load, drain = Signal(), Signal.like(self.drain, name="drain_register")
             m.d.sync += [load.eq(self.load), drain.eq(self.drain)]
@@ -318,27 +342,25 @@ class PlaneSum(wiring.Component):
             ]
         else:
             m.submodules.scaled = scaled = share(ScaledSum, **sizes, gated=True)
-        ends, clear = Signal(init=self._outputs == 1), Signal(init=1)
-        add, scale_bit, finish = Signal(), Signal.like(self.scale_bit, name="scale_register"), Signal()
-        m.d.sync += [
-            add.eq(self.add),
-            ends.eq(self.last),
-            clear.eq(self.finish),
-            scale_bit.eq(self.scale_bit),
-            finish.eq(self.finish),
-        ]
+        ends, add = Signal(init=self._outputs == 1), Signal()
+        m.d.sync += [add.eq(self.add), ends.eq(self.last)]
         m.d.comb += [
             scaled.addend.eq(addend),
             scaled.carry.eq(carry),
             scaled.far.eq(far),
             scaled.add.eq(add),
             scaled.last.eq(ends),
-            scaled.scale_bit.eq(scale_bit),
-            scaled.finish.eq(finish),
-            scaled.clear.eq(clear),
             self.result.eq(scaled.result),
-            self.valid.eq(scaled.valid),
         ]
+        if self._scaled:
+            clear, scale_bit, finish = Signal(init=1), Signal(), Signal()
+            m.d.sync += [clear.eq(self.finish), scale_bit.eq(self.scale_bit), finish.eq(self.finish)]
+            m.d.comb += [
+                scaled.scale_bit.eq(scale_bit),
+                scaled.finish.eq(finish),
+                scaled.clear.eq(clear),
+                self.valid.eq(scaled.valid),
+            ]
         return m
 
     @staticmethod
@@ -359,10 +381,15 @@ class PlaneSum(wiring.Component):
 
 
 def connect_control(
-    m: Module, outer: wiring.Component, inner: wiring.Component, planes: int, outputs: int = 1
+    m: Module,
+    outer: wiring.Component,
+    inner: wiring.Component,
+    planes: int,
+    outputs: int = 1,
+    sum_bits: int = 0,
 ) -> None:
-    """``inner``'s :func:`control_members` are ``outer``'s, whatever the bits of its scale in a cycle."""
-    for name, member in control_members(planes, outputs).items():
+    """``inner``'s :func:`control_members` are ``outer``'s."""
+    for name, member in control_members(planes, outputs, sum_bits).items():
         to, of = (inner, outer) if member.flow == In else (outer, inner)
         m.d.comb += getattr(to, name).eq(getattr(of, name))
 

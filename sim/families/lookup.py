@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
+from hw.array.lookup.geometry import HALF_BITS, LookupArray, LookupFormat, Offset
 from hw.design import ceil_div
 from hw.pe.element_times import SCALE_BITS
 from hw.timing import LOOKUP_SETUP
 from sim.families.contract import Successive, Times, Weights
+from sim.lookup import float_result, half
 
 
 class LookupLaw:
@@ -93,7 +95,8 @@ class LookupModel:
         weights: np.ndarray,
         settings: Sequence[int] = (),
     ) -> np.ndarray:
-        """What an EXECUTE adds to its accumulators: int32 [row_tiles * tile_rows, column_tiles * columns].
+        """What an EXECUTE adds to its accumulators: int32 [row_tiles * tile_rows, column_tiles * columns], or float32 of each
+        group, and after each of the group's minimums, where it has such.
 
         ``activations`` and ``weights`` are the bytes (uint8) of the scratchpads; the array has no settings.
         """
@@ -107,12 +110,35 @@ class LookupModel:
         first = fields["weights_address"]
         content = weights.reshape(-1, g.weight_bytes)[first : first + fields["column_tiles"] * words]
         unpacker = Unpacker(self._array, self._array.variants[fields["variant"]])
+        tiles = [content[tile * words : (tile + 1) * words] for tile in range(fields["column_tiles"])]
+        if self._array.floats:
+            return np.concatenate([_floats(x, unpacker.groups(one, depth_tiles)) for one in tiles], axis=-1)
         # Exact: float64 holds every sum up to a depth of 2 ** 33. What is beyond 32 bits wraps.
-        sums = [
-            x @ unpacker.tile(content[tile * words : (tile + 1) * words], depth_tiles)
-            for tile in range(fields["column_tiles"])
-        ]
+        sums = [x @ unpacker.tile(one, depth_tiles) for one in tiles]
         return np.concatenate(sums, axis=-1).astype(np.int64).astype(np.int32)
+
+
+class Group(NamedTuple):
+    """A group of a column tile."""
+
+    weights: np.ndarray
+    """int64 [steps, columns]."""
+    scales: np.ndarray
+    """[columns]: int64, or float64 of fp16 patterns."""
+    minimums: np.ndarray | None
+    """[columns], the same."""
+
+
+def _floats(x: np.ndarray, groups: Iterator[Group]) -> np.ndarray:
+    """float32 [results, rows, columns] of rows of integers (float64); each is exact but for its one rounding."""
+    results, place = [], 0
+    for group in groups:
+        rows = x[:, place : place + len(group.weights)]
+        place += len(group.weights)
+        results.append(float_result(rows @ group.weights, group.scales))
+        if group.minimums is not None:
+            results.append(float_result(rows.sum(axis=1, keepdims=True), group.minimums))
+    return np.stack(results)
 
 
 class Unpacker:
@@ -123,32 +149,39 @@ class Unpacker:
 
     def tile(self, words: np.ndarray, depth_tiles: int) -> np.ndarray:
         """Weights times scales, int64 [steps, columns], from uint8 [words, weight_bytes]."""
+        return np.concatenate([group.weights * group.scales for group in self.groups(words, depth_tiles)])
+
+    def groups(self, words: np.ndarray, depth_tiles: int) -> Iterator[Group]:
+        """The same one by one, scales and minimums apart."""
         array = self._array
         bits = np.unpackbits(words, axis=1, bitorder="little")
         bits = bits[:, : array.banks * array.part_bits].reshape(len(words), array.banks, array.part_bits)
         full, last = array.groups(depth_tiles)
-        parts, place = [], 0
+        place = 0
         for size in [array.group_words] * full + [last]:
             count = array.group_cycles(self._format, size)
-            parts.append(self._group(bits[place : place + count]))
+            yield self._group(bits[place : place + count])
             place += count
-        return np.concatenate(parts)
 
-    def _group(self, bits: np.ndarray) -> np.ndarray:
-        """[steps, columns] of bits [words, bank, part_bits]."""
+    def _group(self, bits: np.ndarray) -> Group:
+        """Of bits [words, bank, part_bits]."""
         array, format = self._array, self._format
-        zero_words = array.zero_words(format)
+        zero_words, words = array.zero_words(format), array.scale_words
+        end = len(bits) - array.tail_words(format)
         if array.direct:
-            weights, scales = bits[: len(bits) - array.scale_words], bits[len(bits) - array.scale_words :]
-            return self._ternary(weights) * self._scales(scales)
-        places = self._places(bits[zero_words : len(bits) - array.scale_words])
+            return Group(self._ternary(bits[:end]), self._scales(bits[end:]), None)
+        places = self._places(bits[zero_words:end])
         if format.offset is Offset.NONE:
             values = places
         elif format.offset is Offset.TWOS:
             values = (places - 1) >> 1
+        elif format.offset is Offset.PLAIN:
+            values = (places + (1 << format.bits) - 1) >> 1
         else:
             values = (places - self._zeros(bits[:zero_words])) >> 1
-        return values * self._scales(bits[len(bits) - array.scale_words :])
+        read = self._halves if array.floats else self._scales
+        minimums = read(bits[end + words :]) if format.minimum else None
+        return Group(values, read(bits[end : end + words]), minimums)
 
     def _ternary(self, bits: np.ndarray) -> np.ndarray:
         """Weights [steps, columns], each of the bits zero and negative; both together are zero."""
@@ -187,3 +220,9 @@ class Unpacker:
             array.banks, array.outputs, SCALE_BITS
         )
         return (stream @ (1 << np.arange(SCALE_BITS)[::-1])).T.reshape(-1)
+
+    def _halves(self, bits: np.ndarray) -> np.ndarray:
+        """float64 [columns] of fp16."""
+        array = self._array
+        stream = self._stream(bits, array.outputs * HALF_BITS).reshape(array.banks, array.outputs, HALF_BITS)
+        return half((stream @ (1 << np.arange(HALF_BITS))).T.reshape(-1))

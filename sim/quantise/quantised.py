@@ -52,18 +52,19 @@ class Quantised:
     def operand(self, *, depth_axis: int) -> Operand:
         """The codes as an array takes them: X [M, K] with ``depth_axis`` 1, W [K, N] with 0. ``row_scales`` are left out.
 
-        Raises ``ValueError`` for a format whose blocks have scales that are no whole numbers, with zero points of rows, or with
-        minima.
+        Raises ``ValueError`` for a format whose blocks have scales that are neither whole numbers nor fp16, or with zero points
+        or minima of rows.
         """
-        format = self.format
-        if format.block and format.scale != "int8":
+        format, halves = self.format, bool(self.format.block) and self.format.scale == "fp16"
+        if format.block and not halves and format.scale != "int8":
             raise ValueError(
                 f"blocks of {format.name} must be turned into integers by an array family that takes them"
             )
         zeros = format.offset == "zero" and bool(format.block)
-        if format.offset and not zeros:
+        minimums = format.offset == "minimum" and halves
+        if format.offset and not zeros and not minimums:
             raise ValueError(
-                f"offset of {format.name} must be none for an operand, or zero points of blocks, not {format.offset!r}"
+                f"offset of {format.name} must be none for an operand, or one of blocks, not {format.offset!r}"
             )
 
         def turned(each: np.ndarray) -> np.ndarray:
@@ -72,18 +73,22 @@ class Quantised:
         def of_blocks(each: np.ndarray) -> np.ndarray:
             return turned(np.broadcast_to(each, (self.shape[0], each.shape[1])))
 
+        scales = of_blocks(self.scales).astype(np.float16 if halves else np.int64) if format.block else None
+        offsets = None if self.offsets is None else of_blocks(self.offsets)
         return Operand(
             format=format,
             codes=turned(self.codes),
             depth_axis=depth_axis,
-            scales=of_blocks(self.scales).astype(np.int64) if format.block else None,
+            scales=None if halves else scales,
             selectors=None if self.selectors is None else of_blocks(self.selectors),
-            zeros=of_blocks(self.offsets).astype(np.int64) if zeros and self.offsets is not None else None,
+            zeros=offsets.astype(np.int64) if zeros and offsets is not None else None,
+            float_scales=scales if halves else None,
+            minimums=offsets.astype(np.float16) if minimums and offsets is not None else None,
         )
 
     @property
     def row_scales(self) -> np.ndarray:
-        """float64 [rows or 1], for formats that have an ``operand``: its integers times these are the ``values``, exactly."""
+        """float64 [rows or 1], for formats that have an ``operand``: its ``numbers`` times these are the ``values``, exactly."""
         scales = np.ones((1, 1)) if self.format.block else self.scales
         return (scales if self.outer is None else scales * self.outer)[:, 0] * 2.0**self.format.unit
 

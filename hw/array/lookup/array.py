@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.array.lookup.column import LookupColumn
-from hw.array.lookup.control import Control, steering_layout
+from hw.array.lookup.control import Control, control_layout, minimum_sum, steering_layout
+from hw.array.lookup.float_column import FloatColumn
 from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.tables import BUILD, Steps, Tables, slice_layout, tables_layout
 from hw.array.lookup.ternary import Half, TernaryColumn, half_layout
@@ -35,15 +39,15 @@ class LookupMatrix(wiring.Component):
     valid : Out(1)
         Column 0 of ``results`` is a result.
     results : Out(ArrayLayout(32, banks))
-        Unit column b's comes b cycles after column 0's.
+        Unit column b's comes b cycles after column 0's: int32, or of fp16 scales float32.
 
     Timing
     ------
     A chunk's codes follow each other without a gap, the first ``array.build`` cycles after ``build.start`` or later; the next
     chunk's are as much later as its ``build.start`` is. With ``array.direct`` they come with the slice. The words of a group's
     scales follow its last code without a gap, and its first word waits for ``array.pause``. Place s, row r: the result comes
-    ``array.result_delay`` + s * n + r cycles after the steering of the last code of place 0, with n of
-    ``array.place_cycles``.
+    ``array.result_delay`` + s * n + r cycles after the steering of the last code of place 0, with n = ``array.spacing``. Minimums
+    follow the scales; their results are those of ``array.outputs`` places more.
     """
 
     def __init__(self, *, array: LookupArray) -> None:
@@ -63,9 +67,12 @@ class LookupMatrix(wiring.Component):
         m = Module()
         array = self._array
         m.submodules.control = edge = Control(array=array)
-        m.d.comb += edge.steering.eq(self.steering)
-        left = self._halves(m) if array.direct else self._tables(m)
-        self._columns(m, left, edge.control)
+        control = Signal(control_layout(array))
+        m.d.comb += [edge.steering.eq(self.steering), control.eq(edge.control)]
+        if array.floats:
+            m.d.comb += self.valid.eq(edge.valid)
+        left = self._halves(m) if array.direct else self._tables(m, edge, control)
+        self._columns(m, left, control)
         return m
 
     def _halves(self, m: Module) -> Value:
@@ -82,8 +89,8 @@ class LookupMatrix(wiring.Component):
             upper = one.upper_next
         return halves
 
-    def _tables(self, m: Module) -> Value:
-        """Entries of every row's tables."""
+    def _tables(self, m: Module, edge: Control, control: data.View) -> Value:
+        """Entries of every row's tables; in ``control`` the sum of a row's activations of a group."""
         array = self._array
         m.submodules.steps = steps = Steps(array=array)
         m.d.comb += [
@@ -91,7 +98,7 @@ class LookupMatrix(wiring.Component):
             steps.sums.eq(delayed(m, self.steering.bank, array.times.extra)),
         ]
         tables = Signal(data.ArrayLayout(tables_layout(array), array.rows))
-        step = steps.step
+        step, groups = steps.step, []
         for row in range(array.rows):
             m.submodules[f"tables_{row}"] = one = share(Tables, array=array)
             m.d.comb += [
@@ -100,12 +107,18 @@ class LookupMatrix(wiring.Component):
                 tables[row].eq(one.tables),
             ]
             step = one.step_next
+            groups.append(one)
+        if array.minimums:
+            # A register of its own: no two rows' sums are wanted in the same cycle.
+            total = Signal(minimum_sum(array))
+            m.d.sync += total.eq(reduce(or_, (Value.cast(one.group) for one in groups)))
+            m.d.comb += [steps.group.eq(edge.sums), control.minimum_sum.eq(total)]
         return tables
 
     def _columns(self, m: Module, tables: Value, control: Value) -> None:
         array = self._array
         words, part = Value.cast(self.words), array.part_bits
-        kind = TernaryColumn if array.direct else LookupColumn
+        kind = FloatColumn if array.floats else TernaryColumn if array.direct else LookupColumn
         for index in range(array.banks):
             m.submodules[f"column_{index}"] = column = share(kind, array=array)
             m.d.comb += [
@@ -114,7 +127,7 @@ class LookupMatrix(wiring.Component):
                 column.word.eq(words[:part]),
                 self.results[index].eq(column.result),
             ]
-            if index == 0:
+            if index == 0 and not array.floats:
                 m.d.comb += self.valid.eq(column.valid)
             tables, control = column.tables_next, column.control_next
             # The words of the columns that follow, a cycle later for each.

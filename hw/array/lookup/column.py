@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import reduce
 from operator import or_
+from types import MappingProxyType
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -33,7 +35,7 @@ def unit_arguments(array: LookupArray) -> dict[str, Any]:
     return {
         "k": array.k, "groups_per_lane": array.groups_per_lane, "planes": array.planes, "group": array.group,
         "zero_points": array.halved, "stored": True, "outputs": array.outputs, "halved": array.halved,
-        "scale_step": SCALE_STEP,
+        "scaled": not array.floats, "scale_step": 1 if array.floats else SCALE_STEP,
     }  # fmt: skip
 
 
@@ -92,7 +94,7 @@ class BitStream(wiring.Component):
         return reduce(or_, chosen)
 
 
-class LookupColumn(wiring.Component):
+class UnitColumn(wiring.Component):
     """``rows`` lookup units, each a cycle after the one above it. An array is columns side by side, elaborated once.
 
     Members
@@ -103,11 +105,13 @@ class LookupColumn(wiring.Component):
         This column's part of the word of weights.
     control : In(control_layout)
         From the left, for row 0, from the cycle after the word's on; ``control_next``, one cycle later, to the right.
-    result : Out(32), valid : Out(1)
+    result : Out(32)
         Of all rows, whose results never come in the same cycle.
     """
 
-    def __init__(self, *, array: LookupArray) -> None:
+    def __init__(
+        self, *, array: LookupArray, members: Mapping[str, wiring.Member] = MappingProxyType({})
+    ) -> None:
         self._array = array
         tables, control = data.ArrayLayout(self._left(), array.rows), control_layout(array)
         super().__init__(
@@ -118,8 +122,8 @@ class LookupColumn(wiring.Component):
                 "control": In(control),
                 "control_next": Out(control, init=nothing(array)),
                 "result": Out(RESULT_BITS),
-                "valid": Out(1),
             }
+            | members
         )
 
     def _left(self) -> data.StructLayout:
@@ -134,8 +138,8 @@ class LookupColumn(wiring.Component):
         """A word of weights as the unit takes it."""
         return {"codes": word}
 
-    def elaborate(self, platform):
-        m = Module()
+    def _units(self, m: Module) -> tuple[Signal, list[Any]]:
+        """The word in its register, for what else takes it, and the units, for their results."""
         array = self._array
         word = Signal.like(self.word, name="word_register", reset_less=True)
         m.d.sync += [
@@ -145,7 +149,7 @@ class LookupColumn(wiring.Component):
         ]
         control = self.control.unit
         values: dict[str, Value] = {name: Value.cast(control[name]) for name in control.shape().members}
-        values |= self._codes(word) | {"scale_bit": self._scale_bit(m, word)}
+        values |= self._codes(word) | self._scale_bits(m, word)
         if array.halved:
             values["total_negative"] = self._total_negative(m, word)
         units = []
@@ -158,11 +162,12 @@ class LookupColumn(wiring.Component):
             if row < array.rows - 1:
                 values = {name: delayed(m, value, 1) for name, value in values.items()}
             units.append(unit)
-        m.d.sync += [
-            self.result.eq(reduce(or_, (unit.result for unit in units))),
-            self.valid.eq(Cat(unit.valid for unit in units).any()),
-        ]
-        return m
+        return word, units
+
+    def _scale_bits(self, m: Module, word: Signal) -> dict[str, Value]:
+        """What row 0's unit takes of the group's scales."""
+        del m, word
+        return {}
 
     def _stream(self, m: Module, name: str, word: Signal, words: int, bits: int, step: int = 1) -> Value:
         """A :class:`BitStream` and its bits."""
@@ -175,8 +180,40 @@ class LookupColumn(wiring.Component):
         ]
         return stream.bit
 
-    def _scale_bit(self, m: Module, word: Signal) -> Value:
-        """Of row 0, the higher bit above the lower one.
+    def _total_negative(self, m: Module, word: Signal) -> Value:
+        """Of row 0: the zero point's bit of this plane, or that of one, which is the highest plane's."""
+        array = self._array
+        negative = self.control.top
+        if zero_words(array):
+            negative = negative | self._stream(m, "zeros", word, zero_words(array), zero_bits(array))
+        return delayed(m, negative, array.times.extra - 2)
+
+
+class LookupColumn(UnitColumn):
+    """Of units that scale their sums themselves, by whole scales.
+
+    Members
+    -------
+    result, and what goes in
+        As of :class:`UnitColumn`.
+    valid : Out(1)
+        With ``result``.
+    """
+
+    def __init__(self, *, array: LookupArray) -> None:
+        super().__init__(array=array, members={"valid": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        _, units = self._units(m)
+        m.d.sync += [
+            self.result.eq(reduce(or_, (unit.result for unit in units))),
+            self.valid.eq(Cat(unit.valid for unit in units).any()),
+        ]
+        return m
+
+    def _scale_bits(self, m: Module, word: Signal) -> dict[str, Value]:
+        """The higher bit above the lower one.
 
         Nine bits end with a zero, and begin with the lower one of a step whose higher one is a zero.
         """
@@ -186,12 +223,4 @@ class LookupColumn(wiring.Component):
         if array.mixed:
             early, (high_before, low_before) = self.control.early, delayed(m, Cat(high, low), 1)
             high, low = Mux(early, low_before, high_before), Mux(early, high, low_before)
-        return Cat(low, high)
-
-    def _total_negative(self, m: Module, word: Signal) -> Value:
-        """Of row 0: the zero point's bit of this plane, or that of one, which is the highest plane's."""
-        array = self._array
-        negative = self.control.top
-        if zero_words(array):
-            negative = negative | self._stream(m, "zeros", word, zero_words(array), zero_bits(array))
-        return delayed(m, negative, array.times.extra - 2)
+        return {"scale_bit": Cat(low, high)}

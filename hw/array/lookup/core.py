@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 
 from hw.array.lookup.array import LookupMatrix
-from hw.array.lookup.geometry import LookupArray, Offset
+from hw.array.lookup.geometry import JUDGED, LookupArray, Offset
 from hw.array.lookup.places import Places, group_layout
 from hw.array.lookup.plan import LookupPlanner
 from hw.array.lookup.sequencer import LookupSequencer
@@ -19,8 +19,6 @@ from hw.timing import CORNER_TURN, SCRATCHPAD
 
 TO_ROWS = 1 + SCRATCHPAD
 """A lookup's cycle in the sequencer to its activations' word at the rows."""
-JUDGED = 2
-"""The last word of a group to all faults of its addresses."""
 
 
 class LookupCore(wiring.Component):
@@ -122,18 +120,25 @@ class LookupCore(wiring.Component):
             self.weights.address.eq(delayed(m, walk.address, late)),
         ]
         first = sequencer.step & sequencer.first_chunk & (sequencer.plane == 0)
+        index, minimum = sequencer.index, Signal()
+        if array.minimums:
+            index = Signal.like(steering.index)
+            m.d.comb += [
+                minimum.eq(sequencer.scale & (sequencer.index >= array.scale_words)),
+                index.eq(sequencer.index - Mux(minimum, array.scale_words, 0)),
+            ]
         now = Cat(
-            sequencer.zero, sequencer.step, sequencer.scale, sequencer.index, sequencer.bank, sequencer.plane, sequencer.place,
-            first, current.offset,
+            sequencer.zero, sequencer.step, sequencer.scale & ~minimum, index, sequencer.bank, sequencer.plane, sequencer.place,
+            first, current.offset, minimum,
         )  # fmt: skip
         places = (
             steering.zero, steering.code, steering.scale, steering.index, steering.bank, steering.plane, steering.place,
-            steering.first, steering.offset,
+            steering.first, steering.offset, steering.minimum,
         )  # fmt: skip
         to_array, at = delayed(m, now, 1 + late + SCRATCHPAD), 0
         for signal, source in zip(
             places,
-            (1, 1, 1, len(sequencer.index), 1, len(sequencer.plane), len(sequencer.place), 1, 2),
+            (1, 1, 1, len(index), 1, len(sequencer.plane), len(sequencer.place), 1, 2, 1),
             strict=True,
         ):
             m.d.comb += signal.eq(to_array[at : at + source])
@@ -175,7 +180,7 @@ class LookupCore(wiring.Component):
             at_end.half.eq(command.accumulators_address[-1]),
             at_end.stride.eq(current.stride),
             at_end.accumulate.eq(command.accumulate | ~sequencer.first_group),
-            at_end.slow.eq(current.offset == Offset.NONE),
+            at_end.more.eq(current.minimum if array.floats else current.offset == Offset.NONE),
             at_end.ends.eq(sequencer.ends),
             sequencer.stop.eq(wrong),
         ]
@@ -186,7 +191,7 @@ class LookupCore(wiring.Component):
             places.put.eq(put),
             places.group.eq(ended),
             places.group.fault.eq(found & ended.ends),
-            places.due.eq(delayed(m, put, array.first_result - 1 - JUDGED)),
+            places.due.eq(delayed(m, sequencer.scale & (sequencer.index == 0), array.scales_to_result - 1)),
             places.valid.eq(self.results.valid),
             self.results.address.eq(places.address),
             self.results.accumulate.eq(places.accumulate),

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 from hw.array.geometry import power_of_two_from
 from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
-from hw.pe.lookup_times import PlaneTimes, builder_cycles, plane_times
-from hw.timing import CORNER_TURN, SCRATCHPAD
+from hw.pe.lookup_times import FLOAT_SCALE, PlaneTimes, builder_cycles, plane_times
+from hw.timing import CORNER_TURN, FLOAT_ACCUMULATE, SCRATCHPAD
 
 Tables = Literal[2, 4]
 """Activations of a table."""
@@ -20,11 +20,17 @@ Lookups = Literal[1, 2, 4, 8, 16, 32]
 """Lookups that are summed before an accumulator."""
 Ternary = Literal["planes", "direct"]
 """How ternary weights are multiplied: two bit planes are looked up, or they say what is added."""
+Scales = Literal["int8", "fp16"]
+"""Type of groups' scales: whole numbers 0 to 255, and results of int32; or half precision, and results of float32."""
+HALF_BITS = 16
+"""Of an fp16 scale or minimum."""
 MOST_ROWS = 8
 SCALE_STEP = 2
 """Bits of a scale in a cycle."""
 SCALE_STEPS = SCALE_BITS // SCALE_STEP
 MOST_ARRAY_PLANES = 4
+JUDGED = 2
+"""Cycles from the last word of a group to all faults of its addresses."""
 
 
 class Offset(enum.IntEnum):
@@ -36,6 +42,8 @@ class Offset(enum.IntEnum):
     """One: the weight is (q' - 1) / 2, two's complement with its highest bit inverted."""
     ZERO = 2
     """z' of a zero point of the group: the weight is (q' - z') / 2 = q - z."""
+    PLAIN = 3
+    """What makes it q itself, unsigned: (q' + 2**bits - 1) / 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +52,13 @@ class LookupFormat:
 
     bits: int
     offset: Offset
+    minimum: bool = False
+    """Groups have an fp16 minimum beside their fp16 scale: the sum of the activations times that is a result of its own."""
+
+    @property
+    def passes(self) -> int:
+        """Results of a group for each accumulator."""
+        return 1 + self.minimum
 
     @property
     def doubled(self) -> bool:
@@ -77,12 +92,15 @@ class LookupArray:
     ternary : str
         One of ``Ternary``. With ``direct`` there are no tables: a chunk's two halves take the cycles of two planes, and units
         (``hw.pe.lookup.TernaryUnit``) have a lane for each step of a half.
+    scales : str
+        One of ``Scales``.
 
     Raises
     ------
     TypeError, ValueError
         A size that is not among those allowed; a group that is not whole words of activations; fewer lookups of a chunk than a
-        table has entries; with ``direct`` a variant that is not two's complement of two bits.
+        table has entries; minimums, or plain weights, beside whole scales; with ``direct`` fp16 scales, or a variant that is not
+        two's complement of two bits.
     """
 
     rows: int
@@ -94,6 +112,7 @@ class LookupArray:
     variants: Sequence[LookupFormat]
     data_bytes: int
     ternary: Ternary = "planes"
+    scales: Scales = "int8"
 
     def __post_init__(self) -> None:
         for name, least, most in (("rows", 1, MOST_ROWS), ("columns", 1, 128), ("outputs", 2, 16)):
@@ -109,20 +128,18 @@ class LookupArray:
             value = operator.index(getattr(self, name))
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}")
+        if self.scales not in get_args(Scales):
+            raise ValueError(f"scales must be one of {', '.join(get_args(Scales))}, not {self.scales!r}")
         if self.columns % self.outputs:
             raise ValueError(
                 f"outputs must divide columns, not be {self.outputs} with {self.columns} columns"
             )
-        if not self.variants:
-            raise ValueError(f"variants must be at least one, not {self.variants!r}")
-        object.__setattr__(self, "variants", tuple(self.variants))
-        for one in self.variants:
-            if not 1 <= one.bits <= MOST_ARRAY_PLANES:
-                raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
+        self._check_variants()
         self._check_ternary()
-        if self.part_bits < SCALE_BITS:
+        if self.part_bits < self.scale_bits:
             raise ValueError(
-                f"groups_per_lane must be at least {SCALE_BITS // self.k} with tables of {self.k}, not {self.groups_per_lane}"
+                f"groups_per_lane must be at least {self.scale_bits // self.k} with tables of {self.k}"
+                f"{' and scales of fp16' * self.floats}, not {self.groups_per_lane}"
             )
         if self.chunk > self.group or self.group % self.word_steps:
             raise ValueError(
@@ -138,6 +155,8 @@ class LookupArray:
     def _check_ternary(self) -> None:
         if self.ternary not in get_args(Ternary):
             raise ValueError(f"ternary must be one of {', '.join(get_args(Ternary))}, not {self.ternary!r}")
+        if self.direct and self.floats:
+            raise ValueError(f"scales must be int8 where ternary is direct, not {self.scales}")
         wrong = [one for one in self.variants if one != LookupFormat(bits=2, offset=Offset.TWOS)]
         if self.direct and wrong:
             raise ValueError(
@@ -148,6 +167,33 @@ class LookupArray:
     def direct(self) -> bool:
         """Whether weights are ternary and there are no tables."""
         return self.ternary == "direct"
+
+    def _check_variants(self) -> None:
+        if not self.variants:
+            raise ValueError(f"variants must be at least one, not {self.variants!r}")
+        object.__setattr__(self, "variants", tuple(self.variants))
+        for one in self.variants:
+            if not 1 <= one.bits <= MOST_ARRAY_PLANES:
+                raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
+            if (one.minimum or one.offset is Offset.PLAIN) and not self.floats:
+                raise ValueError(f"scales must be fp16 for {one}, not {self.scales}")
+            if one.minimum and not one.doubled:
+                raise ValueError(f"offset must be TWOS, ZERO or PLAIN with minimums, not {one.offset.name}")
+
+    @property
+    def floats(self) -> bool:
+        """Scales are fp16, sums float32."""
+        return self.scales == "fp16"
+
+    @property
+    def minimums(self) -> bool:
+        """Some formats have minimums."""
+        return any(one.minimum for one in self.variants)
+
+    @property
+    def scale_bits(self) -> int:
+        """Of a scale."""
+        return HALF_BITS if self.floats else SCALE_BITS
 
     @property
     def entries(self) -> int:
@@ -207,8 +253,12 @@ class LookupArray:
 
     @property
     def scale_words(self) -> int:
-        """Words of weights that a group's scales take."""
-        return ceil_div(self.outputs * SCALE_BITS, self.part_bits)
+        """Words of weights that a group's scales take, and as many its minimums."""
+        return ceil_div(self.outputs * self.scale_bits, self.part_bits)
+
+    def tail_words(self, format: LookupFormat) -> int:
+        """Words of weights behind a group's lookups: scales, then minimums."""
+        return format.passes * self.scale_words
 
     def zero_words(self, format: LookupFormat) -> int:
         """Words of weights that a group's zero points take."""
@@ -222,34 +272,47 @@ class LookupArray:
 
     def group_cycles(self, format: LookupFormat, words: int) -> int:
         """Words of weights of a group that has so many words of activations; cycles too, but for a pause."""
-        return self.zero_words(format) + words * self.slices * self.lookups(format) + self.scale_words
+        return self.zero_words(format) + words * self.slices * self.lookups(format) + self.tail_words(format)
 
-    def place_cycles(self, format: LookupFormat) -> int:
-        """Cycles from a place's results to the next's: while a scale lasts, one more where it is not halved as others are.
+    def spacing(self, format: LookupFormat) -> int:
+        """Cycles from a place's results to the next one's; those of its rows come one after another.
 
-        Its rows' results come one after another.
+        While a whole scale lasts, one more where it is not halved as others are. Float32 results only stay out of each other's
+        way: those of two groups, or of scale and minimum, at an accumulator.
         """
+        if self.floats:
+            return max(self.rows, ceil_div(FLOAT_ACCUMULATE + 1, self.outputs))
         return max(self.rows, SCALE_STEPS + (self.mixed and not format.doubled))
 
     @property
     def paces(self) -> tuple[int, int]:
-        """``place_cycles`` of formats that are not doubled, and of those that are; 1 where there are none."""
+        """``spacing`` of formats that are not doubled, and of those that are; 1 where there are none."""
         slow, quick = (
-            {self.place_cycles(one) for one in self.variants if one.doubled is it} for it in (False, True)
+            {self.spacing(one) for one in self.variants if one.doubled is it} for it in (False, True)
         )
         return max(slow, default=1), max(quick, default=1)
 
     def scale_cycles(self, format: LookupFormat) -> int:
-        """Cycles in which the results of a group are scaled."""
-        return self.outputs * self.place_cycles(format)
+        """Cycles in which the results of a group come."""
+        return format.passes * self.outputs * self.spacing(format)
+
+    def last_place(self, format: LookupFormat) -> int:
+        """Cycles from a group's first result to the last of row 0."""
+        return self.scale_cycles(format) - self.spacing(format)
 
     def pause(self, format: LookupFormat, words: int, *, fresh: bool = False) -> int:
-        """Cycles that a group must wait, before its first word, for the scaling of the one before it.
+        """Cycles that a group must wait, before its first word, for the results of the one before it.
 
-        That one has the same format, but for a ``fresh`` command's first group.
+        That one has the same format and its results the same order; but for a ``fresh`` command's first group.
         """
-        formats = self.variants if fresh else [format]
-        least = max(self.scale_cycles(one) for one in formats)
+        least = self.scale_cycles(format)
+        if fresh:
+            # From lookups to lookups, whatever is behind those; and any row of accumulators may be the next one's first.
+            apart = self.geometry.accumulate + self.rows
+            least = max(
+                max(self.scale_cycles(one), self.last_place(one) + apart) - self.tail_words(one)
+                for one in self.variants
+            ) + self.tail_words(format)
         return max(0, least - self.group_cycles(format, words))
 
     @property
@@ -291,32 +354,48 @@ class LookupArray:
 
     @property
     def scale_select(self) -> int:
-        """From a group's last code of place 0 until the first bit of its scales is chosen, while the others arrive."""
+        """From a group's last code of place 0 until the first of its scales, or its first bit, is chosen: others still arrive."""
         return self.outputs + 2
 
     @property
     def scale_wait(self) -> int:
-        """Cycles that this bit then waits for the sum."""
+        """Cycles that it then waits for the sum."""
+        if self.floats:
+            return max(0, self.times.last + 3 - self.scale_select)
         return max(0, self.times.last + 2 - self.scale_select)
 
     @property
     def result_delay(self) -> int:
         """From a group's last code of place 0 to its result at row 0 and unit column 0."""
+        if self.floats:
+            # Addresses of results are judged behind the last word of the group.
+            words = self.outputs - 1 + max(self.tail_words(one) for one in self.variants)
+            return max(self.float_result_delay, words + JUDGED + 2 - self._code_delay)
         steps = SCALE_STEPS + self.mixed
         return self.scale_select + self.scale_wait + steps + self.times.result + 1
 
     @property
-    def first_result(self) -> int:
-        """Cycles from a group's last word in the sequencer to its first result, of place 0 at row 0 and unit column 0.
+    def float_result_delay(self) -> int:
+        """The least of float32 results: sums are read, joined with those of other rows, which are zero, and multiplied."""
+        return self.scale_select + self.scale_wait + 2 + FLOAT_SCALE
 
-        The words are read as much later as their tables take: those come from activations by way of the rows.
-        """
-        last_code = 1 + CORNER_TURN + self.build + SCRATCHPAD - self.scale_words - (self.outputs - 1)
-        return last_code + self.result_delay
+    @property
+    def _code_delay(self) -> int:
+        """From a code's cycle in the sequencer to that of its steering, as late as its tables: by way of the rows."""
+        return 1 + CORNER_TURN + self.build + SCRATCHPAD
+
+    @property
+    def scales_to_result(self) -> int:
+        """Cycles from a group's first word of scales in the sequencer to its first result: place 0, row 0, unit column 0."""
+        return self._code_delay - self.outputs + self.result_delay
+
+    def first_result(self, format: LookupFormat) -> int:
+        """The same from its last word."""
+        return self.scales_to_result - (self.tail_words(format) - 1)
 
     def result_latency(self, format: LookupFormat) -> int:
         """Cycles from a command's last word in the sequencer to its last result at unit column 0."""
-        return self.first_result + (self.outputs - 1) * self.place_cycles(format) + self.rows - 1
+        return self.first_result(format) + self.last_place(format) + self.rows - 1
 
     def groups(self, depth_tiles: int) -> tuple[int, int]:
         """Groups of a tile before its last, and the words of activations of that one."""
@@ -334,4 +413,5 @@ class LookupArray:
             weight_bytes=power_of_two_from(self.banks * self.part_bits // 8),
             weight_words=self.slices * self.least_chunk,
             variants=len(self.variants),
+            sums="float32" if self.floats else "int32",
         )

@@ -20,7 +20,7 @@ class LookupSequencer(Sequencer):
     """Counts words of weights, chunks and groups of a tile, and the tiles of a command; one follows the other without a gap.
 
     A group is, after its pause: words of zero points, if its format has any; for each chunk, for each plane, for each place a
-    word of lookups; words of scales. A chunk takes four cycles or more.
+    word of lookups; words of scales, and of minimums. A chunk takes four cycles or more.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ class LookupSequencer(Sequencer):
         The command under way.
     running : Out(1)
     zero, step, scale : Out(1)
-        The word is one of zero points, of lookups, of scales. ``index``: which of a group's zero points or scales.
+        The word is one of zero points, of lookups, of scales or minimums. ``index``: which of a group's zero points, or of its
+        scales and then minimums.
     place, plane, bank : Out
         Of lookups; ``bank`` changes from chunk to chunk.
     chunk, word, group : Out(1)
@@ -67,14 +68,14 @@ class LookupSequencer(Sequencer):
             "top", "last", "group_last", "ends",
         )  # fmt: skip
         shape = plan(self._design, array)
-        zeros = max(array.zero_words(one) for one in array.variants)
+        most = max(max(array.zero_words(one), array.tail_words(one)) for one in array.variants)
         return {
             "plan": In(stream.Signature(shape)),
             "stop": In(1),
             "halt": In(1),
             "current": Out(shape),
             **{name: Out(1) for name in flags},
-            "index": Out(range(max(2, zeros, array.scale_words))),
+            "index": Out(range(max(2, most))),
             "place": Out(range(array.outputs)),
             "plane": Out(range(max(2, array.planes))),
         }
@@ -86,10 +87,12 @@ class LookupSequencer(Sequencer):
         load, code_last, group_final = Signal(), Signal(), Signal()
         tile_final, command_final, command_end = Signal(), Signal(), Signal()
         word_last = self._lookups(m, code_last)
+        words = array.scale_words
+        last_scale = Mux(self.current.minimum, 2 * words - 1, words - 1)
         m.d.comb += [
             code_last.eq(word_last & group_final),
             self.last.eq(self.top & self._final_slice & group_final),
-            self.group_last.eq(self.scale & (self.index == array.scale_words - 1)),
+            self.group_last.eq(self.scale & (self.index == last_scale)),
             command_end.eq(self.group_last & command_final),
             self.ends.eq(command_end),
         ]

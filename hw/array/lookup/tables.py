@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.array.lookup.control import SUMS, minimum_sum
 from hw.array.lookup.geometry import LookupArray
 from hw.delay import delayed
+from hw.pe.accumulate import GatedAdder
 from hw.pe.lookup import SerialTableBuilder
 from hw.pe.lookup_times import builder_cycles, entry_bits
 from hw.pe.plane_sum import SignedTree
@@ -37,8 +39,13 @@ def tables_layout(array: LookupArray) -> data.StructLayout:
 
 
 def step_layout(array: LookupArray) -> data.StructLayout:
-    """What a row's tables are told in a cycle: an entry to write, or ``ends``, the last; ``sums``: which bank is looked up."""
-    return data.StructLayout({"write": 1, "index": array.k - 1, "bank": 1, "ends": 1, "total": 1, "sums": 1})
+    """What a row's tables are told in a cycle: an entry to write, or ``ends``, the last; ``sums``: which bank is looked up.
+
+    With minimums also what the sum of a group's activations is told, ``group``.
+    """
+    members: dict[str, ShapeLike] = {"write": 1, "index": array.k - 1, "bank": 1}
+    members |= {"ends": 1, "total": 1, "sums": 1} | ({"group": SUMS} if array.minimums else {})
+    return data.StructLayout(members)
 
 
 class Steps(wiring.Component):
@@ -46,14 +53,18 @@ class Steps(wiring.Component):
 
     Members
     -------
-    build : In(BUILD), sums : In(1)
+    build : In(BUILD), sums : In(1), group : In(SUMS)
+        ``group`` only with minimums.
     step : Out(step_layout)
         Combinational.
     """
 
     def __init__(self, *, array: LookupArray) -> None:
         self._array = array
-        super().__init__({"build": In(BUILD), "sums": In(1), "step": Out(step_layout(array))})
+        super().__init__(
+            {"build": In(BUILD), "sums": In(1), "step": Out(step_layout(array))}
+            | ({"group": In(SUMS)} if array.minimums else {})
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -69,6 +80,8 @@ class Steps(wiring.Component):
             step.ends.eq(index.all()),
             step.sums.eq(self.sums),
         ]
+        if self._array.minimums:
+            m.d.comb += step.group.eq(self.group)
         m.d.sync += index.eq(index + step.write)
         with m.If(build.start):
             m.d.sync += kept.eq(build)
@@ -84,6 +97,8 @@ class Tables(wiring.Component):
     step : In(step_layout)
         ``step_next``, one cycle later, for the row below.
     tables : Out(tables_layout)
+    group : Out(signed)
+        The sum of a group's activations, the cycle after ``step.group.show``; zero in all others. Only with minimums.
 
     Timing
     ------
@@ -100,6 +115,7 @@ class Tables(wiring.Component):
                 "step_next": Out(step_layout(array)),
                 "tables": Out(tables_layout(array)),
             }
+            | ({"group": Out(minimum_sum(array))} if array.minimums else {})
         )
 
     def elaborate(self, platform):
@@ -138,3 +154,20 @@ class Tables(wiring.Component):
         chosen = Signal.like(tree.sum, name="total", reset_less=True)
         m.d.sync += chosen.eq(Mux(step.sums, kept[1], kept[0]))
         m.d.comb += self.tables.total.eq(chosen)
+        if array.minimums:
+            self._group(m, step.group, chosen)
+
+    def _group(self, m: Module, told: data.View, chunk: Signal) -> None:
+        shape = minimum_sum(self._array)
+        total, complete, shown = (Signal(shape, name=name) for name in ("group", "complete", "shown"))
+        m.submodules.add = add = GatedAdder(width=len(total), addend_width=len(chunk))
+        m.d.comb += [
+            add.total.eq(total), add.keep.eq(~told.first), add.addend.eq(chunk), self.group.eq(shown)
+        ]  # fmt: skip
+        m.d.sync += shown.eq(0)
+        with m.If(told.chunk):
+            m.d.sync += total.eq(add.sum)
+        with m.If(told.keep):
+            m.d.sync += complete.eq(total)
+        with m.If(told.show):
+            m.d.sync += shown.eq(complete)
