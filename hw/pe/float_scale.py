@@ -81,9 +81,10 @@ class ScaledMagnitude(wiring.Component):
         coarse, high = moved_up(m, product, (16, 8))
         digits_1, digits_2, field_1, field_2 = Signal(bits), Signal(bits), Signal(8), Signal(8)
         fine, low = moved_up(m, digits_1, (4, 2, 1))
+        # The moves come late in their cycle: the field is less by them in the next.
+        m.d.comb += field_1.eq(delayed(m, base, _MULTIPLY) - (delayed(m, Cat(reversed(high)), 1) << 3))
         m.d.sync += [
             digits_1.eq(coarse),
-            field_1.eq(delayed(m, base, _MULTIPLY - 1) - (Cat(reversed(high)) << 3)),
             digits_2.eq(fine),
             # The leading one is added to the field.
             field_2.eq(field_1 - Cat(reversed(low)) - 1),
