@@ -1,7 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """The table-lookup core around an array of float32 results: when those come, and where they go.
 
-The array is a stub that only counts its results. So what is tested is the way in and the way out: words of minimums, pauses, rows.
+The array is a stub that only counts its results: what is tested is the way in and the way out, that is words of minimums, pauses,
+rows of accumulators.
 """
 
 from __future__ import annotations

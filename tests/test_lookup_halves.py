@@ -212,7 +212,7 @@ def test_results_leave_as_half_precision():
     (['array.weights=["int4-s8"]'], f"weights must be different ones of {', '.join(FLOAT_KINDS)}, not int4-s8"),
     (["array.group=64", 'array.weights=["q4_0"]'],
      f"weights must be different ones of {', '.join(list(FLOAT_KINDS)[2:])}, not q4_0"),
-    (["array.scales=int8"] + ['array.weights=["q4_1"]'], f"weights must be different ones of {', '.join(KINDS)}, not q4_1"),
+    (["array.scales=int8", 'array.weights=["q4_1"]'], f"weights must be different ones of {', '.join(KINDS)}, not q4_1"),
     (["array.groups_per_lane=2"], "groups_per_lane must be at least 4 with tables of 4 and scales of fp16, not 2"),
 ])  # fmt: skip
 def test_mistakes_take_a_line_each(overrides, line):

@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 
-from gen import workload
+from gen import config, workload
 from gen.errors import RequestError
 from gen.models import fetch
 from gen.models.file import ModelFile
@@ -17,6 +17,7 @@ from gen.models.tokenizer import Tokenizer
 from hw import formats
 from hw.control.isa import OutputMode
 from sim.quantise import quantise
+from sim.quantise.ggml import from_blocks
 from tests.float_array import FloatReference
 
 WIDTH, HIDDEN, HEADS, KEY_HEADS, BLOCKS, TOKENS = 64, 96, 4, 2, 2, 300
@@ -288,6 +289,46 @@ def test_float_results_are_the_layers_own_values(real, monkeypatch):
     wanted = real.entering("blk.0.attn_k", real.tokenizer.encode(workload.PROMPT))[-3:] @ matrix
     assert np.linalg.norm(result - wanted) < 0.03 * np.linalg.norm(wanted)
     assert not result[:, 5].any()
+
+
+@pytest.mark.parametrize("mode", workload.MODES)
+def test_gguf_blocks_are_taken_as_they_are(real, mode):
+    """The file's own codes, scales and minimums; fp16 results are the layer's values, but for the rounding of activations."""
+    family = config.load("lut-gguf-m2n64k4").instance
+    pair, layer = (formats.INT8, formats.find("q4_1")), "blk.0.attn_q"
+    load = workload.of_layer("smollm2", layer, 3, mode, formats=pair, family=family)
+    name = f"{layer}.weight"
+    blocks = from_blocks(pair[1], real.file.raw(name), real.file.tensors[name].shape)
+    np.testing.assert_array_equal(load.w.codes, blocks.codes.T)
+    np.testing.assert_array_equal(load.w.float_scales, blocks.scales.T)
+    np.testing.assert_array_equal(load.w.minimums, blocks.offsets.T)
+    np.testing.assert_array_equal(load.w.numbers().astype(np.float32), real.weights(layer))
+    result = load.golden()
+    assert result.dtype == (np.float32 if mode == "raw" else np.float16)
+    entering = real.entering(layer, real.tokenizer.encode(workload.PROMPT))[-3:]
+    if mode == "requantised":
+        wanted = entering @ real.weights(layer)
+        assert np.linalg.norm(result - wanted) < 0.03 * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize("weights", ["q4_0", "int4-asym:g32"])
+def test_a_layer_is_quantised_to_other_formats_with_half_precision_scales(real, weights):
+    pair, layer = (formats.INT8, formats.find(weights)), "blk.0.attn_k"
+    family = config.load("lut-gguf-m2n64k4").instance
+    load = workload.of_layer("smollm2", layer, 3, "requantised", formats=pair, family=family)
+    wanted = quantise(real.weights(layer).T, pair[1]).values().T
+    np.testing.assert_array_equal(load.w.numbers(), wanted)
+    exact = load.x.integers() @ wanted * load.multiplier
+    assert np.linalg.norm(load.golden() - exact) < 0.001 * np.linalg.norm(exact)
+
+
+def test_blocks_that_are_not_finite_are_refused(real, monkeypatch):
+    raw = bytearray(real.file.raw("blk.0.attn_q.weight"))
+    raw[20:22] = np.float16(np.inf).tobytes()
+    monkeypatch.setattr(ModelFile, "raw", lambda *_: bytes(raw))
+    pair = (formats.INT8, formats.find("q4_1"))
+    with pytest.raises(RequestError, match=r"attn_q\.weight must be finite, not inf as the scale of block 1"):
+        workload.of_layer("smollm2", "blk.0.attn_q", 1, "raw", formats=pair)
 
 
 def test_blocks_whose_scales_are_no_whole_numbers_are_refused(real):

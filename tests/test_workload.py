@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gen import workload
+from gen import config, workload
 from gen.errors import RequestError
 from hw.control.isa import OutputMode
 from hw.formats import FORMATS, INT8, Format, Operand, find
@@ -111,6 +111,26 @@ def test_nothing_is_too_small_for_a_multiplier(seed: int) -> None:
             load = workload.random((1, 1, 2), "requantised", seed, (format, find(weights)))
             assert (load.shift <= 63).all()
             assert load.mode is OutputMode.REQUANTISED
+
+
+@pytest.mark.parametrize("weights", ["q4_0", "q4_1", "int4-asym:g32"])
+def test_half_precision_scales_are_drawn(weights: str) -> None:
+    """Finite ones of both signs and of every exponent, and zeros of both signs; minimums alike."""
+    family = config.load("lut-gguf-m2n64k4").instance
+    load = workload.random((2, 3200, 40), "requantised", 2, (INT8, find(weights)), family)
+    drawn = [load.w.float_scales] + [load.w.minimums] * (weights == "q4_1")
+    for each in drawn:
+        assert each is not None
+        assert (each.dtype, each.shape) == (np.float16, (100, 40))
+        assert np.isfinite(each).all()
+        magnitudes = np.abs(each[each != 0].astype(float))
+        assert magnitudes.min() < 2.0**-14
+        assert magnitudes.max() >= 2.0**15
+        assert {bool(sign) for sign in np.signbit(each[each == 0])} == {False, True}
+        assert 0.03 < float(np.mean(each == 0)) < 0.1
+    assert (load.w.minimums is None) == (weights != "q4_1")
+    assert (load.w.zeros is None) == (weights != "int4-asym:g32")
+    assert load.golden().dtype == np.float16
 
 
 def test_codes_without_a_number_are_not_drawn() -> None:
