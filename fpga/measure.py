@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from amaranth.lib import wiring
 
-from fpga.synthesis import Flow, Placed, place, synthesise
+from fpga.synthesis import Area, Flow, Placed, _area, _read, place, synthesise
 from gen.rtlil import to_rtlil
+from sim import tools
 
 
 def measure(
@@ -25,3 +26,17 @@ def measure(
     """
     synthesised = synthesise(to_rtlil(component, name=name), name=name, flow=flow, timeout=timeout)
     return place(synthesised, seeds=seeds, timeout=timeout, progress=progress)
+
+
+def area(component: wiring.Component, *, flow: Flow | None = None, timeout: float = 1800) -> Area:
+    """What ``component`` takes, as :func:`measure` would say: packed, which takes seconds, but not placed."""
+    synthesised = synthesise(to_rtlil(component, name="top"), name="top", flow=flow, timeout=timeout)
+    flow = synthesised.flow
+    with tools.working_folder("pack") as folder:
+        (folder / "netlist.json").write_text(synthesised.netlist)
+        command = [
+            *tools.yowasp("nextpnr-ecp5"), f"--{flow.device}", "--package", flow.package, "--speed", str(flow.speed),
+            "--out-of-context", "--pack-only", "--quiet", "--json", "netlist.json", "--report", "report.json",
+        ]  # fmt: skip
+        tools.run(command, folder=folder, name="nextpnr-ecp5", timeout=timeout)
+        return _area(_read(folder / "report.json"))

@@ -18,6 +18,10 @@ import numpy as np
 
 from gen import config
 from gen.families.bit_serial import KINDS, BitSerialConfig, BitSerialFamily
+from gen.families.contract import ArrayConfig
+from gen.families.lookup import LookupConfig
+from gen.lookup_documentation import PARTS as LOOKUP_PARTS
+from gen.markdown import table
 from gen.pictures import PICTURES
 from hw import timing
 from hw.control import isa, registers
@@ -47,15 +51,6 @@ def documented(source: ModuleType | type) -> list[tuple[str, Any, str]]:
     ]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(_cell(cell) for cell in line) + " |\n" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return " ".join(str(value).replace("``", "`").replace("|", "\\|").split())
-
-
 def _instructions() -> str:
     parts = []
     for opcode, fields in isa.FIELDS.items():
@@ -67,18 +62,18 @@ def _instructions() -> str:
         )
         parts.append(
             f"**{opcode.name}**, opcode {opcode.value}\n\n"
-            + _table(("bits", "field", "unit", "meaning"), rows)
+            + table(("bits", "field", "unit", "meaning"), rows)
         )
     return "\n".join(parts)
 
 
 def _tokens() -> str:
     rows = ((token.value, f"`{token.name.lower()}`", token.waiter.name) for token in isa.Token)
-    return _table(("bit", "token", "who may wait for it"), rows)
+    return table(("bit", "token", "who may wait for it"), rows)
 
 
 def _errors() -> str:
-    return _table(
+    return table(
         ("code", "error", "meaning"), ((int(v), f"`{n}`", doc) for n, v, doc in documented(isa.Error))
     )
 
@@ -88,11 +83,11 @@ def _registers() -> str:
         (f"`{r.offset:#04x}`", f"`{r.name}`", r.access.value, f"{r.reset:#x}" if r.reset else 0, r.doc)
         for r in registers.REGISTERS
     )
-    return _table(("offset", "register", "access", "reset", "meaning"), rows)
+    return table(("offset", "register", "access", "reset", "meaning"), rows)
 
 
 def _timing() -> str:
-    return _table(("constant", "value", "meaning"), ((f"`{n}`", v, doc) for n, v, doc in documented(timing)))
+    return table(("constant", "value", "meaning"), ((f"`{n}`", v, doc) for n, v, doc in documented(timing)))
 
 
 def _formats() -> str:
@@ -110,7 +105,7 @@ def _formats() -> str:
                 format.summary,
             )
         )
-    return _table(("format", "bits per weight", "range", "scale", "rule", "what"), rows)
+    return table(("format", "bits per weight", "range", "scale", "rule", "what"), rows)
 
 
 _BIT_SERIAL_PRESETS = ("bitmod-int8-8x8", "bitmod-fp16-4x4")
@@ -131,7 +126,7 @@ def _terms() -> str:
             rows.append((*names, place, *term, bit_serial.term_value(term)))
             names = ("", "", "")
     head = ("format", "code", "weight", "term", "sign", "exponent", "man", "significance", "value")
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _bit_serial(preset: str = _BIT_SERIAL_PRESETS[0]) -> BitSerialFamily:
@@ -154,13 +149,13 @@ def _weight_formats() -> str:
         )
         for one in WeightFormat
     )
-    return _table(("weights", "terms are", "terms", "bits", "in memory", "formats"), rows)
+    return table(("weights", "terms are", "terms", "bits", "in memory", "formats"), rows)
 
 
 def _words() -> str:
     family = _bit_serial()
     rows = [row for name in ("int6-s8", "fp3-mixed-s8") for row in _word_rows(family, name, 4)]
-    return _table(("format", "word", "what", *(f"bit {bit}" for bit in reversed(range(NIBBLE)))), rows)
+    return table(("format", "word", "what", *(f"bit {bit}" for bit in reversed(range(NIBBLE)))), rows)
 
 
 def _word_rows(family: BitSerialFamily, name: str, words: int) -> Iterable[Sequence[object]]:
@@ -200,7 +195,7 @@ def _depths() -> str:
         format = FORMATS[name]
         largest = int(max(map(abs, format.range)) / 2.0**format.unit)
         rows.append((f"`{name}`", deepest([KINDS[name]]), ((1 << 31) - 1) // (most * largest)))
-    return _table(("format", "any bits", "what the rules write"), rows)
+    return table(("format", "any bits", "what the rules write"), rows)
 
 
 def _group_cycles() -> str:
@@ -215,11 +210,11 @@ def _group_cycles() -> str:
         ("last term to result of an element", *(a.times.latency for _, a in arrays)),
         ("last step to last row's result", *(a.result_latency for _, a in arrays)),
     ]
-    return _table(("a group of 128", *(f"`{name}`" for name, _ in arrays)), rows)
+    return table(("a group of 128", *(f"`{name}`" for name, _ in arrays)), rows)
 
 
-def _array_keys() -> str:
-    properties = BitSerialConfig.model_json_schema()["properties"]
+def _array_keys(of: type[ArrayConfig]) -> str:
+    properties = of.model_json_schema()["properties"]
     rows = (
         (
             f"`array.{name}`",
@@ -229,7 +224,7 @@ def _array_keys() -> str:
         )
         for name, part in properties.items()
     )
-    return _table(("key", "default", "must be", "what"), rows)
+    return table(("key", "default", "must be", "what"), rows)
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -244,13 +239,16 @@ PARTS: dict[str, Callable[[], str]] = {
     "words": _words,
     "depths": _depths,
     "group_cycles": _group_cycles,
-    "array_keys": _array_keys,
+    "array_keys": lambda: _array_keys(BitSerialConfig),
+    **LOOKUP_PARTS,
+    "lookup_keys": lambda: _array_keys(LookupConfig),
 }
 """What can be generated, by name."""
 DOCUMENTS = {
     "architecture.md": ("instructions", "tokens", "errors", "registers", "timing"),
     "formats.md": ("formats",),
     "bit_serial.md": ("terms", "weight_formats", "words", "depths", "group_cycles", "array_keys"),
+    "lookup.md": (*LOOKUP_PARTS, "lookup_keys"),
 }
 """The parts of each document."""
 

@@ -103,7 +103,12 @@ def quality(
 
 
 def grouped(
-    places: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[float]]], unit: str, title: str
+    places: Sequence[str],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    unit: str,
+    title: str,
+    *,
+    digits: int = 2,
 ) -> bytes:
     """A panel above the other, by its name; in each, a group of bars for every place, a bar for every name."""
     figure = Figure(figsize=(11, 0.6 + 2.8 * len(panels)))
@@ -113,7 +118,7 @@ def grouped(
         for number, (name, values) in enumerate(several.items()):
             left = [place - 0.42 + (number + 0.5) * width for place in range(len(places))]
             bars = one.bar(left, values, width, label=name, color=COLOURS[number % len(COLOURS)])
-            one.bar_label(bars, fmt="%.2f", fontsize=6)
+            one.bar_label(bars, fmt=f"%.{digits}f", fontsize=6)
         one.set_xticks(range(len(places)), places)
         one.set_ylabel(unit)
         one.set_title(panel, loc="left", fontsize=10)
@@ -125,4 +130,33 @@ def grouped(
     figure.tight_layout()
     labels = axes[0].get_legend_handles_labels()
     figure.legend(*labels, loc="upper right", ncols=len(labels[0]), fontsize=8, frameon=False)
+    return svg(figure)
+
+
+def lines(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    places: Sequence[str],
+    axes_names: tuple[str, str],
+    title: str,
+) -> bytes:
+    """A panel beside the other, by its name, all with the same axis; in each a line for every name, the least point ringed."""
+    figure = Figure(figsize=(5.5 * len(panels), 4.2))
+    axes: Any = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for one, (panel, several) in zip(axes, panels.items(), strict=True):
+        for number, (name, values) in enumerate(several.items()):
+            one.plot(range(len(places)), values, "o-", label=name, color=COLOURS[number % len(COLOURS)])
+        low, place = min((value, place) for values in several.values() for place, value in enumerate(values))
+        one.plot([place], [low], "o", markersize=13, fillstyle="none", color="#1f2933")
+        one.annotate(f"{low:.1f}", (place, low), textcoords="offset points", xytext=(0, -16), ha="center")
+        one.set_xticks(range(len(places)), places)
+        one.set_xlabel(axes_names[0])
+        one.set_title(panel, loc="left", fontsize=10)
+        one.grid(alpha=0.3)
+        for side in ("top", "right"):
+            one.spines[side].set_visible(False)
+    axes[0].set_ylabel(axes_names[1])
+    axes[0].set_ylim(bottom=0)
+    axes[-1].legend(frameon=False)
+    figure.suptitle(title, x=0.02, ha="left")
+    figure.tight_layout()
     return svg(figure)

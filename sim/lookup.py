@@ -228,3 +228,10 @@ def half_float_sums(
         with np.errstate(over="ignore", invalid="ignore"):
             total = total + found * np.float16(1 << plane)
     return total
+
+
+def scaled_float(sums: npt.ArrayLike, scales: npt.ArrayLike) -> np.ndarray:
+    """float32 products of sums, integers below 2**42 in magnitude or float16, and float16 scales: exact, rounded once."""
+    return (
+        np.asarray(sums).astype(np.float64) * np.asarray(scales, dtype=np.float16).astype(np.float64)
+    ).astype(_FLOAT)

@@ -91,12 +91,22 @@ class Plan:
     inputs: dict[int, dict] = field(default_factory=dict)
     expected: dict[tuple[int, int], int] = field(default_factory=dict)
     words: dict[int, int] = field(default_factory=dict)
-    slices: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    slices: dict[tuple[int, int], int] = field(default_factory=dict)
     _chunks: int = 0
     _format: LookupFormat | None = None
 
     def __post_init__(self) -> None:
         self.cycle = self.array.build
+
+    def then(self, other: Plan, *, begin: int, end: int) -> Plan:
+        """This one before ``begin``, the other from ``end`` on."""
+        joined = Plan(self.array)
+        for name in ("inputs", "words", "slices", "expected"):
+            ours, theirs = getattr(self, name), getattr(other, name)
+            early = {when: value for when, value in ours.items() if first_of(when) < begin}
+            late = {shifted(when, end): value for when, value in theirs.items()}
+            setattr(joined, name, early | late)
+        return joined
 
     def _word(self, parts, **steering) -> None:
         """``parts``: of every column."""
@@ -135,9 +145,10 @@ class Plan:
                     ends = chunk == chunks - 1 and plane == format.bits - 1
                     if ends and not place:
                         self._results(group)
-                    parts = (index[plane, place, :, chunk] << array.k * np.arange(array.groups_per_lane)).sum(
-                        -1
-                    )
+                    parts = [
+                        sum(one << array.k * i for i, one in enumerate(part))
+                        for part in index[plane, place, :, chunk].tolist()
+                    ]
                     self._word(
                         parts, code=1, bank=self._chunks % 2, plane=plane, place=place, offset=format.offset,
                         first=int(not chunk and not plane), last=int(ends), top=int(plane == format.bits - 1),
@@ -153,7 +164,7 @@ class Plan:
             "start": 1, "bank": self._chunks % 2, "total": int(group.format.doubled)
         }  # fmt: skip
         for row, x in enumerate(group.activations[:, chunk * array.chunk : (chunk + 1) * array.chunk]):
-            self.slices[start + row, row] = [int(one) & 255 for one in x]
+            self.slices[start + row, row] = int.from_bytes(x.astype(np.int8).tobytes(), "little")
 
     def _results(self, group: Group) -> None:
         array, results = self.array, group.results(self.array)
@@ -166,9 +177,24 @@ class Plan:
                 self.expected[due, bank] = int(results[row, column]) % (1 << 32)
 
 
+def first_of(when: int | tuple[int, int]) -> int:
+    """The cycle of a key."""
+    return when[0] if isinstance(when, tuple) else when
+
+
+def shifted(when: int | tuple[int, int], by: int) -> int | tuple[int, int]:
+    """A key so many cycles later."""
+    return (when[0] + by, when[1]) if isinstance(when, tuple) else when + by
+
+
 def number(bits) -> int:
     """Of bits, the lowest first."""
     return sum(int(bit) << i for i, bit in enumerate(bits))
+
+
+def any_number(random, bits: int) -> int:
+    """Of so many bits, which are whole bytes."""
+    return int.from_bytes(random.bytes(bits // 8), "little")
 
 
 def by_place(values: np.ndarray, array: LookupArray) -> np.ndarray:
@@ -177,37 +203,32 @@ def by_place(values: np.ndarray, array: LookupArray) -> np.ndarray:
 
 
 def run(plan: Plan, *, random, reset: tuple[int, int] | None = None) -> None:
-    """Everything that is not said is random; ``reset``: in the cycles from the first to before the second, results before it apart."""
+    """Everything that is not said is random. ``reset``: from the first cycle to before the second, when results do not count."""
     array = plan.array
     matrix, rst = LookupMatrix(array=array), Signal()
-    idle = {"code": 0, "zero": 0, "scale": 0}
+    zeros = dict.fromkeys(matrix.steering.shape().members, 0)
     begin, end = reset or (0, 0)
 
     async def bench(ctx):
-        held = [[int(one) for one in random.integers(256, size=array.chunk)] for _ in range(array.rows)]
         since = [0] * array.rows
         for cycle in range(max(due for due, _ in plan.expected) + array.banks + 3):
             given = plan.inputs.get(cycle, {})
-            fields = matrix.steering.shape().members
             noise = {name: int(random.integers(2)) for name in ("bank", "first", "last", "top")}
             noise |= {
                 "place": int(random.integers(array.outputs)),
                 "plane": int(random.integers(array.planes)),
             }
-            steering = {name: 0 for name in fields} | noise | idle | given.get("steering", {})
-            ctx.set(matrix.steering, steering)
+            ctx.set(matrix.steering, zeros | noise | given.get("steering", {}))
             ctx.set(
                 matrix.build, given.get("build", {"start": 0, "bank": noise["bank"], "total": noise["top"]})
             )
-            wide = random.integers(256, size=array.banks * array.part_bits // 8).tobytes()
-            ctx.set(matrix.words, plan.words.get(cycle, int.from_bytes(bytes(wide[::8]), "little")))
+            ctx.set(matrix.words, plan.words.get(cycle, any_number(random, array.banks * array.part_bits)))
             for row in range(array.rows):
                 if (cycle, row) in plan.slices:
-                    held[row], since[row] = plan.slices[cycle, row], cycle
-                elif cycle - since[row] >= array.entries:
-                    held[row] = [int(one) for one in random.integers(256, size=array.chunk)]
-                for lane, value in enumerate(held[row]):
-                    ctx.set(matrix.activations[row][lane], value)
+                    since[row] = cycle
+                    ctx.set(matrix.activations[row].as_value(), plan.slices[cycle, row])
+                elif cycle - since[row] == array.entries:
+                    ctx.set(matrix.activations[row].as_value(), any_number(random, 8 * array.chunk))
             ctx.set(rst, int(begin <= cycle < end))
             if not begin <= cycle < end:
                 assert ctx.get(matrix.valid) == ((cycle, 0) in plan.expected), cycle

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
 import pytest
+from documents import check_options, rows, shown
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from gen import cli, config, documentation, pictures, workload
+from gen import config, documentation, pictures, workload
 from gen.errors import RequestError
 from gen.families.bit_serial import KINDS, BitSerialConfig
 from gen.generate import generate
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (documentation.DOCS / "architecture.md").read_text()
 FORMATS = (documentation.DOCS / "formats.md").read_text()
 BIT_SERIAL = (documentation.DOCS / "bit_serial.md").read_text()
+LOOKUP = (documentation.DOCS / "lookup.md").read_text()
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -66,17 +67,11 @@ def test_text_without_its_parts_is_refused():
 
 
 def test_files_that_are_named_exist():
-    both = TEXT + FORMATS + BIT_SERIAL
+    both = TEXT + FORMATS + BIT_SERIAL + LOOKUP
     named = set(re.findall(r"`((?:hw|gen|sim|tb|fpga|tests|docs)/[\w/.]*)`", both))
     named |= set(re.findall(r"\]\(([^)#:]+)\)", both))
     assert named
     assert [n for n in sorted(named) if not any((base / n).exists() for base in (ROOT, ROOT / "docs"))] == []
-
-
-def rows(part: str) -> list[list[str]]:
-    """Cells of a generated table, without its head."""
-    lines = documentation.PARTS[part]().splitlines()[2:]
-    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
 
 
 def test_terms_of_the_example_sum_to_its_weights():
@@ -150,26 +145,16 @@ def test_special_values_of_ones_own_run(capsys, monkeypatch):
     assert capsys.readouterr().out == "4.4% of the weights are special\n"
 
 
-def shown(program: str) -> list[list[str]]:
-    blocks = re.findall(r"```sh\n(.*?)```", BIT_SERIAL, re.DOTALL)
-    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
-    return [words[1:] for words in lines if words and words[0] == program]
-
-
-@pytest.mark.parametrize("words", shown("gatemill"), ids=" ".join)
+@pytest.mark.parametrize("words", shown(BIT_SERIAL, "gatemill"), ids=" ".join)
 def test_commands_of_the_bit_serial_page_exist(words, capsys):
-    command = words[:2] if words[0] == "models" else words[:1]
-    cli.run([*command, "-h"])
-    text = capsys.readouterr().out
-    for option in (word for word in words if word.startswith("-")):
-        assert re.search(rf"{option}\b", text), option
+    check_options(words, capsys)
     assert {word for word in words if word.startswith("bitmod-")} <= set(config.presets())
 
 
 def test_figures_of_the_bit_serial_page_exist():
     from gen.bench.__main__ import FIGURES
 
-    keys = [words[-1] for words in shown("python")]
+    keys = [words[-1] for words in shown(BIT_SERIAL, "python")]
     assert keys
     assert set(keys) <= set(FIGURES)
     assert BIT_SERIAL.count("<!-- figures -->") == 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from gen.bench.figures import Row, table
-from gen.commands.common import note
+from gen.commands.common import note, output_folder, write_files
 from gen.errors import RequestError
 
 Notify = Callable[[str], None]
@@ -93,6 +94,24 @@ def _fp16_element(notify: Notify) -> list[Row]:
     return fp16_element.rows(notify)
 
 
+def _lookup(notify: Notify) -> list[Row]:
+    from gen.bench import lookup
+
+    return lookup.rows(notify)
+
+
+def _lookup_sweep(notify: Notify) -> list[Row]:
+    from gen.bench import lookup_sweep
+
+    return [lookup_sweep.row(notify)]
+
+
+def _lookup_cmos(notify: Notify) -> list[Row]:
+    from gen.bench import lookup_cmos
+
+    return lookup_cmos.rows(notify)
+
+
 def _up5k(notify: Notify) -> list[Row]:
     from gen.bench import small_part
 
@@ -111,9 +130,12 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "clock": _clock,
     "elements": _elements,
     "fp16-element": _fp16_element,
+    "lookup": _lookup,
+    "lookup-sweep": _lookup_sweep,
+    "lookup-cmos": _lookup_cmos,
     "up5k": _up5k,
 }
-SLOW = ("clock", "elements", "fp16-element", "up5k")
+SLOW = ("clock", "elements", "fp16-element", "lookup", "lookup-sweep", "lookup-cmos", "up5k")
 """Place and route: minutes each."""
 
 
@@ -125,6 +147,10 @@ def figures(
     quick: Annotated[
         bool, typer.Option("--quick", help=f"All but what takes minutes: {', '.join(SLOW)}.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Draw what can be drawn: DIR/KEY.svg."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
@@ -136,10 +162,16 @@ def figures(
     chosen = [key for key in FIGURES if (not only or key in only) and not (quick and key in SLOW)]
     if not chosen:
         raise RequestError("--only, --quick: at least one figure must be left")
+    if output is not None:
+        output_folder(output)
     rows: list[Row] = []
     for place, key in enumerate(chosen, start=1):
         note(f"[{place}/{len(chosen)}] {key}")
         rows += FIGURES[key](lambda text: note(f"      {text}"))
+    if output is not None:
+        drawn = {f"{row.key}.svg": row.picture() for row in rows if row.picture is not None}
+        for file in write_files(output, drawn):
+            note(f"wrote {file}")
     passed = all(row.held is not False for row in rows)
     if as_json:
         print(json.dumps({"pass": passed, "rows": [row.document() for row in rows]}, indent=2))

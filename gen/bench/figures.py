@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ class Row:
         Whether ``must`` is kept; None when nothing must be.
     values : mapping
         The figures themselves, as plain data.
+    picture : callable or None
+        Draws them: an SVG.
     """
 
     key: str
@@ -33,6 +35,7 @@ class Row:
     peers: str = ""
     held: bool | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+    picture: Callable[[], bytes] | None = None
 
     @property
     def command(self) -> str:

@@ -7,238 +7,136 @@ one of a row takes by the columns that it serves.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-from amaranth.lib import wiring
-
-from fpga.measure import measure
-from fpga.parallel import ParallelElement
-from fpga.synthesis import Flow
 from gen.bench.figures import Row
-from hw.pe.lookup import LookupUnit, SerialTableBuilder, TableBuilder, TernaryUnit
-from hw.pe.lookup_times import LEAST_K, MOST_K, entry_bits
-from hw.pe.plane_sum import PlaneSum, SignedTree
+from gen.bench.lookup_units import (
+    ARRAY_OUTPUTS,
+    COLUMNS,
+    FLOW,
+    GROUP,
+    ROWS,
+    Builders,
+    Figure,
+    K,
+    Placed,
+    array_figure,
+    array_unit,
+    builders,
+    dequantised,
+    placed,
+    units,
+)
+from hw.pe.lookup import TernaryUnit
 
 Notify = Callable[[str], None]
-Make = Callable[[], wiring.Component]
 
-K, ROWS, COLUMNS, GROUP = 4, 2, 64, 128
-"""Of the default tile."""
 LANES = (8, 16)
 """Lookups before an accumulator."""
-SWEEP_LANES = (1, 2, 4, 8)
 WIDTHS = (1, 2, 3, 4)
 MOST = {1: 16, 2: 32, 3: 48, 4: 64}
 """COMB for a product a cycle, tables included."""
 TERNARY, TERNARY_CLOCK = 37, 110
-FLOW = Flow(dsp=False, device="25k", frequency=200)
-WIDE = Flow(dsp=False, wide_luts=True, device="25k", frequency=200)
-PEERS = (
-    "first array M2 N16 K4 by the project's reference: 74 at W2, tables included; its dot product of 16 multipliers: 46 at W2, "
-    "97 at W4, 37 ternary; bitnet-kv260: 63 per MAC, 91 MHz, decode, tree and control included"
+TERNARY_LANES = (32, 64, 128)
+PEERS = {
+    1: "",
+    2: "the reference's first array, M2 N16 K4: 74, tables included; its dot product of 16 multipliers: 46",
+    3: "",
+    4: "the reference's dot product of 16 multipliers: 97",
+}
+TERNARY_PEERS = (
+    "the reference's dot product of 16 ternary weights: 37; bitnet-kv260: 63 per MAC, 91 MHz, decode, tree and "
+    "control included"
 )
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A unit as it was placed, and how much of it and of the builders belongs to a product a cycle."""
-
-    name: str
-    comb: int
-    ff: int
-    mhz: float
-    products: float
-    builders: float = 0.0
-
-    @property
-    def each(self) -> float:
-        """COMB for a product a cycle."""
-        return self.comb / self.products + self.builders
-
-    @property
-    def text(self) -> str:
-        """For people."""
-        share = f" ({self.builders:.2f} of them builders)" if self.builders else ""
-        return f"{self.name}: {self.comb:,} COMB, {self.ff:,} FF, {self.mhz:.0f} MHz; {self.each:.1f} each{share}"
-
-
-def _placed(component: wiring.Component, flow: Flow = FLOW) -> dict[str, Any]:
-    placed = measure(component, flow=flow)
-    return {"comb": placed.area.luts, "ff": placed.area.flip_flops, "mhz": placed.median}
-
-
-def outputs_of(bits: int) -> int:
-    """Outputs of a unit with stored tables: so many that a table is of use while the next is written."""
-    return -(-(1 << K - 1) // bits)
-
-
-def columns_of(bits: int) -> int:
-    """Units that have all columns' outputs between them."""
-    return -(-COLUMNS // outputs_of(bits))
-
-
-def _units(bits: int, lanes: int) -> dict[str, tuple[Make, float]]:
-    """Units of as many products of one plane a cycle, and products of whole weights a cycle."""
-    products, zero_points = K * lanes, bits > 1
-    lookup: dict[str, Any] = {
-        "k": K,
-        "groups_per_lane": lanes,
-        "planes": bits,
-        "group": GROUP,
-        "zero_points": zero_points,
-    }
-    found: dict[str, tuple[Make, float]] = {
-        f"lookup, {lanes} tables": (partial(LookupUnit, **lookup), products / bits),
-        f"lookup, {lanes} tables of 8 bits": (partial(LookupUnit, **lookup, width=8), products / bits),
-        f"lookup, {lanes} stored tables, {outputs_of(bits)} outputs": (
-            partial(LookupUnit, **lookup, stored=True, outputs=outputs_of(bits)), products / bits,
-        ),
-        f"adder, {products} lanes": (
-            partial(
-                PlaneSum,
-                operands=products, most=128, planes=bits, group_most=(128 * GROUP * ((1 << bits) - 1)) << zero_points,
-                extra=zero_points,
-            ),
-            products / bits,
-        ),
-    }  # fmt: skip
-    found[f"lookup, {lanes} stored tables of 8 bits, {outputs_of(bits)} outputs"] = (
-        partial(LookupUnit, **lookup, width=8, stored=True, outputs=outputs_of(bits)),
-        products / bits,
-    )
-    if bits > 1:
-        size = min(64, products)
-        found[f"multiplier, {size} lanes"] = (
-            partial(ParallelElement, lanes=size, weights=f"int{bits}", group=GROUP),  # type: ignore[arg-type]
-            size,
-        )
+def least(figures: list[Figure]) -> dict[str, float]:
+    """Fewest COMB for a product a cycle, by kind."""
+    found: dict[str, float] = {}
+    for one in sorted(figures, key=lambda one: -one.each):
+        found[one.kind] = one.each
     return found
 
 
-def _builders(notify: Notify) -> dict[str, int]:
-    """COMB of the builders and of a row's sum of activations."""
-    notify("table builders")
-    tree = {
-        lanes: _placed(SignedTree(operands=lanes, most=1 << entry_bits(K) - 1, extra=False))
-        for lanes in LANES
-    }
-    return {
-        "at once": _placed(TableBuilder(k=K))["comb"],
-        "serial": _placed(SerialTableBuilder(k=K))["comb"],
-    } | {f"total of {lanes}": figures["comb"] for lanes, figures in tree.items()}
+def _lines(figures: list[Figure]) -> str:
+    """A line for each, the smallest first."""
+    return "\n".join(one.text for one in sorted(figures, key=lambda one: one.each))
 
 
-def _share(name: str, bits: int, lanes: int, builders: dict[str, int]) -> float:
-    """COMB of builders for a product a cycle: a row's, by the products of all columns' units in a cycle.
-
-    A table that is not stored stays for as many cycles as a weight has planes: its builder makes those of as many lookups.
-    """
-    if not name.startswith("lookup"):
-        return 0.0
-    stored = "stored" in name
-    made = lanes * builders["serial"] if stored else -(-lanes // bits) * builders["at once"]
-    row = made + (bits > 1) * builders[f"total of {lanes}"]
-    return row * bits / ((columns_of(bits) if stored else COLUMNS) * K * lanes)
-
-
-def _width_row(bits: int, builders: dict[str, int], dequantised: Figure, notify: Notify) -> Row:
-    figures = []
+def _width_figures(
+    bits: int, share: Builders, array: dict[int, Placed], fixed: Figure, notify: Notify
+) -> list[Figure]:
+    figures = [array_figure(bits, lanes, unit, share) for lanes, unit in array.items()]
     for lanes in LANES:
-        for name, (make, products) in _units(bits, lanes).items():
-            notify(f"W{bits}A8, {name}")
-            figures.append(
-                Figure(
-                    name,
-                    **_placed(make()),
-                    products=products,
-                    builders=_share(name, bits, lanes, builders),
-                )
-            )
-    notify(f"W{bits}A8, wide look-up tables")
-    wide = Figure(
-        f"lookup, {LANES[0]} tables, wide look-up tables",
-        **_placed(_units(bits, LANES[0])[f"lookup, {LANES[0]} tables"][0](), WIDE),
-        products=K * LANES[0] / bits,
-        builders=_share("lookup", bits, LANES[0], builders),
-    )
-    figures += [wide, dequantised]
-    best = {
-        kind: min(one.each for one in figures if one.name.startswith(kind)) for kind in ("lookup", "adder")
-    }
+        for kind, name, make, products, shared in units(bits, lanes, share):
+            notify(f"W{bits}A8: {name}")
+            figures.append(Figure(kind, name, placed(make()), products, shared))
+    return [*figures, fixed]
+
+
+def _width_row(bits: int, share: Builders, figures: list[Figure]) -> Row:
+    smallest = least(figures)
+    lost = [
+        f"{kind} {smallest[kind]:.1f}"
+        for kind in ("adder", "multiplier", "dequantised")
+        if kind in smallest and smallest[kind] <= smallest["array"]
+    ]
+    held = smallest["array"] <= MOST[bits]
     return Row(
         key="lookup",
-        what=f"W{bits}A8, groups of {GROUP} with scale{' and zero point' if bits > 1 else ''}; M{ROWS} N{COLUMNS} K{K}; "
-        f"COMB for a product a cycle, builders included; {FLOW.text}",
-        measured="\n".join(one.text for one in figures),
-        must=f"{MOST[bits]} or less",
+        what=f"W{bits}A8 units, groups of {GROUP} with scale{' and zero point' if bits > 1 else ''} (multipliers without); "
+        f"M{ROWS} N{COLUMNS} K{K}; COMB for a product a cycle, builders of tables included; {FLOW.text}",
+        measured=_lines(figures)
+        + (f"\nno more than the unit for all widths: {', '.join(lost)}" if lost else ""),
+        must=f"{MOST[bits]} or less for all widths' unit, {ARRAY_OUTPUTS} outputs",
         aim="less than adder, multiplier and dequantised int8",
-        peers=PEERS,
-        held=best["lookup"] <= MOST[bits],
-        values={"bits": bits, "builders": builders, "best": best}
-        | {one.name: {"each": one.each, "comb": one.comb, "ff": one.ff, "mhz": one.mhz} for one in figures},
-    )
-
-
-def _dequantised(notify: Notify) -> Figure:
-    """int8 products, and for every weight the tables of a code of four bits, shared by the rows."""
-    notify("dequantised int8")
-    lanes = 32
-    figures = _placed(ParallelElement(lanes=lanes, weights="int8", group=GROUP))
-    figures["comb"] += 8 * lanes // ROWS
-    return Figure(f"dequantised to int8, {lanes} lanes", **figures, products=lanes)
-
-
-def _ternary_row(notify: Notify) -> Row:
-    figures = []
-    for lanes in (32, 64, 128):
-        notify(f"ternary, {lanes} lanes")
-        figures.append(
-            Figure(f"direct, {lanes} lanes", **_placed(TernaryUnit(lanes=lanes, group=GROUP)), products=lanes)
-        )
-    return Row(
-        key="lookup",
-        what=f"ternary weights directly, groups of {GROUP} with scale; COMB for a product a cycle; {FLOW.text}",
-        measured="\n".join(one.text for one in figures),
-        must=f"{TERNARY} or less at {TERNARY_CLOCK} MHz or more",
-        aim="less than two planes looked up",
-        peers=PEERS,
-        held=all(one.each <= TERNARY and one.mhz >= TERNARY_CLOCK for one in figures),
+        peers=PEERS[bits],
+        held=held,
         values={
-            one.name: {"each": one.each, "comb": one.comb, "ff": one.ff, "mhz": one.mhz} for one in figures
+            "bits": bits,
+            "most": MOST[bits],
+            "least": smallest,
+            "lost": lost,
+            "builders": share.values,
+            "units": {one.name: one.values for one in figures},
         },
     )
 
 
-def sweep(notify: Notify) -> Row:
-    """W1A8 with 2 to 6 activations in a table and 1 to 8 tables before an accumulator; units alone."""
-    values: dict[str, dict[str, float]] = {}
-    for stored in (False, True):
-        for k in range(LEAST_K, MOST_K + 1):
-            name = f"K{k}{' stored' if stored else ''}"
-            notify(f"sweep: {name}")
-            values[name] = {}
-            for lanes in SWEEP_LANES:
-                # A unit with stored tables has as many outputs as make up for the writing of the next.
-                outputs = min(16, 1 << k - 1) if stored else 1
-                unit = LookupUnit(
-                    k=k, groups_per_lane=lanes, planes=1, group=GROUP, zero_points=False, stored=stored, outputs=outputs
-                )  # fmt: skip
-                values[name][str(lanes)] = _placed(unit)["comb"] / (k * lanes)
-    best = min((each, name, lanes) for name, row in values.items() for lanes, each in row.items())
+def _ternary_row(two_planes: list[Figure], notify: Notify) -> Row:
+    figures = []
+    for lanes in TERNARY_LANES:
+        name = f"direct, {lanes} lanes"
+        notify(f"ternary: {name}")
+        figures.append(Figure("direct", name, placed(TernaryUnit(lanes=lanes, group=GROUP)), lanes))
+    # As two planes its weights are those of two's complement, or bits with a zero point of one.
+    planes = [one for one in two_planes if one.kind not in ("multiplier", "dequantised")]
+    smallest = least([*figures, *planes])
     return Row(
-        key="lookup-sweep",
-        what=f"W1A8 lookup units alone, {', '.join(map(str, SWEEP_LANES))} tables before an accumulator; {FLOW.text}",
-        measured="\n".join(
-            f"{name}: {', '.join(f'{each:.1f}' for each in row.values())}" for name, row in values.items()
-        )
-        + f"\nbest: {best[1]}, {best[2]} tables, {best[0]:.1f}",
-        values=values,
+        key="lookup",
+        what=f"ternary, directly and as two planes; groups of {GROUP} with scale; COMB for a product a cycle; {FLOW.text}",
+        measured=_lines([*figures, *planes]),
+        must=f"direct: {TERNARY} or less at {TERNARY_CLOCK} MHz or more",
+        aim="less than two planes",
+        peers=TERNARY_PEERS,
+        held=all(one.each <= TERNARY and one.placed.mhz >= TERNARY_CLOCK for one in figures),
+        values={
+            "most": TERNARY,
+            "least": smallest,
+            "units": {one.name: one.values for one in [*figures, *planes]},
+        },
     )
 
 
 def rows(notify: Notify) -> list[Row]:
     """A row for each width, one of ternary weights."""
-    builders, dequantised = _builders(notify), _dequantised(notify)
-    return [*(_width_row(bits, builders, dequantised, notify) for bits in WIDTHS), _ternary_row(notify)]
+    notify("table builders")
+    share = builders(LANES)
+    notify("dequantised int8")
+    fixed = dequantised()
+    array = {}
+    for lanes in LANES:
+        notify(f"unit for all widths, {lanes} tables")
+        array[lanes] = placed(array_unit(lanes)())
+    figures = {bits: _width_figures(bits, share, array, fixed, notify) for bits in WIDTHS}
+    table = [_width_row(bits, share, several) for bits, several in figures.items()]
+    return [*table, _ternary_row(figures[2], notify)]

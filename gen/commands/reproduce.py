@@ -9,18 +9,17 @@ import typer
 
 from gen.commands.common import JsonOption, emit, note, output_file, progress_bar, write_files
 from gen.errors import RequestError
+from gen.reproduce import PAPERS, load
 
 
 def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="PAPER", help="bitmod.")],
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help=f"{', '.join(PAPERS)}.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", "--picture", metavar="FILE", help="Draw it: FILE.svg.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Work out anew what a paper publishes, and set it beside ours. Exit status 1: a claim does not hold."""
-    from gen.reproduce import load
-
     try:
         module = load(paper)
     except ValueError as error:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from gen.models.shapes import SHAPES, Shape
 from gen.reproduce import own
 from gen.reproduce.analytic import Machine, Operation
+from gen.reproduce.claims import claim, untested
+from gen.reproduce.claims import table as claims_table
 from hw.design import ceil_div
 from hw.formats import find
 from sim.bit_serial import integer_terms, magnitude_terms, term_value
@@ -223,11 +225,6 @@ def speedups(
     }
 
 
-def claim(what: str, published: Any, ours: Any, why: str) -> dict[str, Any]:
-    """A row of ``claims``: it holds when both are equal."""
-    return {"claim": what, "published": published, "ours": ours, "holds": published == ours, "why": why}
-
-
 def _count_claims(arrays: Mapping[str, Sequence[int]]) -> Iterable[dict[str, Any]]:
     for phase in PHASES:
         pairs = [
@@ -309,7 +306,7 @@ def claims(arrays: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
     rows = [*_count_claims(arrays), *_speedup_claims(arrays), *_format_claims()]
     why = "in 28 nm; ours in LUT4 of an ECP5 without DSPs, 4 lanes, as many rows: no such claim can be checked there"
     for what, published, ours in AREAS:
-        rows.append(claim(what, published, ours, why) | {"holds": None})
+        rows.append(untested(what, published, ours, why))
     return rows
 
 
@@ -351,21 +348,12 @@ def render(document: Mapping[str, Any]) -> Any:
 
     from gen.report import table
 
-    words = {True: "yes", False: "NO", None: "-"}
-    several = [
-        [
-            words[row["holds"]],
-            *("-" if row[key] is None else str(row[key]) for key in ("published", "ours")),
-            f"{row['claim']}\n  {row['why']}",
-        ]
-        for row in document["claims"]
-    ]
     otherwise = [
         [row["what"], *(" / ".join(f"{row[f'{key}/{task}']:.2f}" for task in TASKS) for key in SPEEDUPS)]
         for row in document["variations"]
     ]
     return Group(
-        table(["holds", "published", "ours", "claim"], several, title=document["paper"]),
+        claims_table(document),
         table(
             [
                 "mean of six",

@@ -39,9 +39,9 @@ class LookupMatrix(wiring.Component):
     Timing
     ------
     A chunk's codes follow each other without a gap, the first ``array.build`` cycles after ``build.start`` or later; the next
-    chunk's are as much later as its ``build.start`` is. Its scales' words follow a group's last code. For place s of a group
-    row r's result comes ``array.result_delay + s * array.scale_cycles(format) // array.outputs + r`` cycles after the steering of the
-    last code of place 0.
+    chunk's are as much later as its ``build.start`` is. The words of a group's scales follow its last code without a gap, and its
+    first word waits for ``array.pause``. Place s, row r: the result comes ``array.result_delay`` + s * n + r cycles after the
+    steering of the last code of place 0, with n = 8 steps of a scale, or 9 with ``Offset.NONE``.
     """
 
     def __init__(self, *, array: LookupArray) -> None:

@@ -31,8 +31,8 @@ def zero_bits(array: LookupArray) -> int:
 def steering_layout(array: LookupArray) -> data.StructLayout:
     """What a word of weights is: codes, zero points or scales, at most one of these; with codes all but ``index``.
 
-    ``index`` says which of a group's words of zero points or scales. Of codes: ``bank`` of the tables, ``plane`` and ``place`` (which
-    output of a unit); ``first`` and ``last`` of a group for that place; ``top``: the format's highest plane; its ``offset``.
+    ``index`` says which of a group's words of zero points or scales. Of codes: ``bank`` of the tables, ``plane``, and ``place``
+    (which output of a unit); ``first`` and ``last`` of a group for that place; ``top``: the format's highest plane; ``offset``.
     """
     return data.StructLayout(
         {

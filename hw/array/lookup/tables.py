@@ -87,8 +87,8 @@ class Tables(wiring.Component):
 
     Timing
     ------
-    Entries come :func:`hw.pe.lookup_times.builder_cycles` cycles after ``step``. ``total`` is that of ``sums`` of the cycle before,
-    from as many cycles after the last entry on as a tree takes, and two.
+    Entries come :func:`hw.pe.lookup_times.builder_cycles` cycles after ``step``. ``total`` is that of the bank that ``sums`` said
+    in the cycle before, from ``array.times.extra`` + 1 cycles after the last entry on.
     """
 
     def __init__(self, *, array: LookupArray) -> None:

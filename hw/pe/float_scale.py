@@ -1,0 +1,181 @@
+"""Sums times their scales in fp16, as float32: of integers, rounded once to nearest even, and of fp16 sums, exact.
+
+``sim.lookup.scaled_float`` defines them. Results are zero or normal and multiples of 2**-48, as sums of float32 demand.
+"""
+
+from __future__ import annotations
+
+import operator
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.delay import delayed
+from hw.pe.bit_serial_fp16 import FP16
+from hw.pe.half import FRACTION, HALF, moved_up, rounded_up
+from hw.pe.lookup_times import checked, product_cycles
+from hw.pe.row_product import RowProduct
+from hw.share import share
+
+_FACTOR = FRACTION + 1
+"""Bits of a scale's significand."""
+_KEPT = 24
+"""Bits of a float32's."""
+LEAST_WIDTH, MOST_WIDTH = 2, 22
+"""Of an integer."""
+_MULTIPLY = product_cycles(_FACTOR)
+_SCALE = _MULTIPLY + 3
+"""Cycles of a :class:`ScaledMagnitude`."""
+
+
+class ScaledMagnitude(wiring.Component):
+    """A magnitude, times two to the power of an exponent, times a scale, as a float32 rounded to nearest even.
+
+    Parameters
+    ----------
+    most : int
+        The greatest magnitude, at most 2**21.
+    exponent_bits, offset : int
+        The magnitude is in units of 2**(``exponent`` + ``offset``).
+
+    Members
+    -------
+    magnitude : In, exponent : In(exponent_bits), sign : In(1), scale : In(FP16)
+        Infinities and NaN are taken for numbers. The exponent is not there without bits.
+    result : Out(32)
+        A zero has the sign of the product.
+
+    Timing
+    ------
+    ``result`` comes ``product_cycles(11) + 3`` cycles after them. One per cycle, never stalled.
+    """
+
+    def __init__(self, *, most: int, exponent_bits: int, offset: int) -> None:
+        self._most, self._exponent_bits, self._offset = (
+            operator.index(one) for one in (most, exponent_bits, offset)
+        )
+        super().__init__(
+            {
+                "magnitude": In(self._most.bit_length()),
+                "sign": In(1),
+                "scale": In(FP16),
+                "result": Out(32),
+            }
+            | ({"exponent": In(self._exponent_bits)} if self._exponent_bits else {})
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        normal = self.scale.exponent.any()
+        bits = (self._most * ((1 << _FACTOR) - 1)).bit_length()
+        m.submodules.product = rows = share(RowProduct, bits=len(self.magnitude), factor_bits=_FACTOR)
+        m.d.comb += [rows.number.eq(self.magnitude), rows.factor.eq(Cat(self.scale.fraction, normal))]
+        product = rows.product[:bits]
+        base, sign = Signal(8), self.sign ^ self.scale.sign
+        # Where the scale's exponent field is 1 its unit is 2**-24; 127 is the field of 1, and the top bit is worth as much more.
+        of_one = self._offset - 25 + 127 + bits - 1
+        exponent = self.exponent if self._exponent_bits else Const(0)
+        m.d.sync += base.eq(exponent + (self.scale.exponent | ~normal) + of_one)
+
+        coarse, high = moved_up(m, product, (16, 8))
+        digits_1, digits_2, field_1, field_2 = Signal(bits), Signal(bits), Signal(8), Signal(8)
+        fine, low = moved_up(m, digits_1, (4, 2, 1))
+        m.d.sync += [
+            digits_1.eq(coarse),
+            field_1.eq(delayed(m, base, _MULTIPLY - 1) - (Cat(reversed(high)) << 3)),
+            digits_2.eq(fine),
+            # The leading one is added to the field.
+            field_2.eq(field_1 - Cat(reversed(low)) - 1),
+        ]
+        number = Cat(Const(0, max(0, _KEPT - bits)), digits_2)[-_KEPT:]
+        up = rounded_up(digits_2, bits - _KEPT) if bits > _KEPT else Const(0)
+        m.d.sync += self.result.eq(
+            Cat(
+                (Cat(number[:-1], field_2) + Cat(up, Const(0, _KEPT - 2), number[-1]))[:31],
+                delayed(m, sign, _SCALE - 1),
+            )
+        )
+        with m.If(~number[-1]):
+            m.d.sync += self.result[_KEPT - 1 : -1].eq(0)
+        return m
+
+
+class FloatScale(wiring.Component):
+    """``total * scale``, rounded once to float32.
+
+    Parameters
+    ----------
+    width : int
+        Bits of the sum, 2 to 22.
+
+    Members
+    -------
+    total : In(signed(width)), scale : In(FP16)
+        The scale is finite: infinities and NaN are taken for numbers.
+    result : Out(32)
+
+    Attributes
+    ----------
+    latency : int
+        Cycles from them to ``result``. One per cycle, never stalled.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``width`` is not such an integer.
+    """
+
+    def __init__(self, *, width: int) -> None:
+        width = checked("width", width, LEAST_WIDTH, MOST_WIDTH)
+        self._product = {"most": 1 << width - 1, "exponent_bits": 0, "offset": 0}
+        self.latency = 1 + _SCALE
+        super().__init__({"total": In(signed(width)), "scale": In(FP16), "result": Out(32)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.product = product = share(ScaledMagnitude, **self._product)
+        magnitude, sign = Signal(len(self.total)), self.total[-1]
+        m.d.sync += magnitude.eq((self.total ^ sign.replicate(len(self.total))) + sign)
+        m.d.comb += [
+            product.magnitude.eq(magnitude),
+            product.sign.eq(delayed(m, sign, 1)),
+            product.scale.eq(delayed(m, self.scale, 1)),
+            self.result.eq(product.result),
+        ]
+        return m
+
+
+class HalfScale(wiring.Component):
+    """``total * scale`` as a float32, exact.
+
+    Members
+    -------
+    total : In(HALF), scale : In(FP16)
+        Finite. An infinite or NaN scale is taken for a number, and so is a sum: one of 2**17 or more.
+    result : Out(32)
+
+    Attributes
+    ----------
+    latency : int
+        Cycles from them to ``result``. One per cycle, never stalled.
+    """
+
+    def __init__(self) -> None:
+        # The exponent is 1 where a significand's top bit is 2**-24.
+        self._product = {"most": (1 << _FACTOR) - 1, "exponent_bits": 6, "offset": -1 - 24 - FRACTION}
+        self.latency = _SCALE
+        super().__init__({"total": In(HALF), "scale": In(FP16), "result": Out(32)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.product = product = share(ScaledMagnitude, **self._product)
+        some = self.total.exponent.any()
+        m.d.comb += [
+            product.magnitude.eq(Mux(some, Cat(self.total.fraction, 1), 0)),
+            product.exponent.eq(self.total.exponent),
+            product.sign.eq(self.total.sign),
+            product.scale.eq(self.scale),
+            self.result.eq(product.result),
+        ]
+        return m
