@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from typing import cast
 
 from amaranth.lib import wiring
 
@@ -27,7 +28,7 @@ CELLS, CLOCK = 4700, 12.0
 """Logic cells that leave room for a bridge to the host, and MHz."""
 TILE, TILE_CLOCK = "lut-up5k", 40.0
 """Whose array is placed alone, too, and its MHz."""
-TILE_FLOW, SEEDS = ice40.Flow(frequency=45.0), (1, 2, 3)
+SEEDS = (1, 2, 3)
 
 
 def units(loaded: Config) -> dict[str, wiring.Component]:
@@ -42,26 +43,20 @@ def units(loaded: Config) -> dict[str, wiring.Component]:
     }
 
 
-def _synthesised(
-    what: str, component: wiring.Component, notify: Notify, flow: ice40.Flow | None = None
-) -> ice40.Synthesised:
+def _synthesised(what: str, component: wiring.Component, notify: Notify) -> ice40.Synthesised:
     notify(f"{what}: synthesis")
-    return ice40.synthesise(to_rtlil(component, name="top"), name="top", flow=flow)
+    return ice40.synthesise(to_rtlil(component, name="top"), name="top")
 
 
 def _tile(notify: Notify) -> Row:
     """The table-lookup array alone, and with what feeds it."""
     loaded = config.load(TILE)
-    family = loaded.instance
-    assert isinstance(family, LookupFamily)
-    parts = {
-        "array": LookupMatrix(array=family.array),
-        "core": family.core(loaded.design()),
-    }
-    areas, clocks = {}, {}
+    family = cast(LookupFamily, loaded.instance)
+    parts = {"array": LookupMatrix(array=family.array), "core": family.core(loaded.design())}
+    areas, clocks, flow = {}, {}, ""
     for name, part in parts.items():
-        netlist = _synthesised(f"{TILE}, {name}", part, notify, TILE_FLOW)
-        areas[name] = ice40.area(netlist)
+        netlist = _synthesised(f"{TILE}, {name}", part, notify)
+        areas[name], flow = ice40.area(netlist), netlist.flow.text
         notify(f"{TILE}, {name}: placing")
         clocks[name] = [ice40.clock(netlist, seed=seed) for seed in SEEDS]
     medians = {name: statistics.median(several) for name, several in clocks.items()}
@@ -73,7 +68,7 @@ def _tile(notify: Notify) -> Row:
     return Row(
         key="up5k",
         what=f"array of {TILE} alone, and with what feeds it, three seeds",
-        measured=f"{each}; {TILE_FLOW.text}",
+        measured=f"{each}; {flow}",
         must=f"it fits, {TILE_CLOCK:g} MHz (median)",
         held=all(area.fits for area in areas.values()) and min(medians.values()) >= TILE_CLOCK,
         values={name: {**area.as_dict(), "clocks": clocks[name]} for name, area in areas.items()},

@@ -277,7 +277,7 @@ class LookupUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.sum = sums = share(PlaneSum, **self._sum)
+        m.submodules.plane_sum = sums = share(PlaneSum, **self._sum)
         for place in range(self._lookups):
             found = Signal(signed(self._width), name=f"found_{place}")
             negative = Signal(name=f"negative_{place}")
@@ -363,7 +363,7 @@ class TernaryUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.sum = sums = share(PlaneSum, **self._sum)
+        m.submodules.plane_sum = sums = share(PlaneSum, **self._sum)
         negative = Signal(self._lanes)
         m.d.sync += negative.eq(self.negative)
         m.d.comb += sums.negative.eq(negative)

@@ -324,7 +324,7 @@ class PlaneSum(wiring.Component):
             "shift": highest,
         }
         if self._outputs > 1:
-            m.submodules.scaled = scaled = share(
+            m.submodules.scaled_sum = scaled = share(
                 StoredSums,
                 **sizes,
                 outputs=self._outputs,
@@ -341,7 +341,7 @@ class PlaneSum(wiring.Component):
                 scaled.drain.eq(drain),
             ]
         else:
-            m.submodules.scaled = scaled = share(ScaledSum, **sizes, gated=True)
+            m.submodules.scaled_sum = scaled = share(ScaledSum, **sizes, gated=True)
         ends, add = Signal(init=self._outputs == 1), Signal()
         m.d.sync += [add.eq(self.add), ends.eq(self.last)]
         m.d.comb += [
