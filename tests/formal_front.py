@@ -19,8 +19,8 @@ def chosen(variant, array, what):
 class CommandRules(Elaboratable):
     """A command comes out of a planner once, as it went in, with its numbers, after ``setup - 1`` cycles; unless halted."""
 
-    def __init__(self, array, planner):
-        self._array, self._dut = array, planner
+    def __init__(self, array, planner, setup: int):
+        self._array, self._dut, self._setup = array, planner, setup
 
     def elaborate(self, platform):
         m = Module()
@@ -29,7 +29,7 @@ class CommandRules(Elaboratable):
         plan, counts = dut.plan.payload, dut.command.payload
         taken, given = dut.command.valid & dut.command.ready, dut.plan.valid & dut.plan.ready
         halted = previous(m, dut.halt, "halted")
-        ready_at = dut.setup - 1
+        ready_at = self._setup - 1
         owed, age, kept = Signal(), Signal(range(ready_at + 1)), Signal.like(counts)
         m.d.sync += [
             owed.eq((taken | (owed & ~given)) & ~dut.halt),

@@ -24,7 +24,7 @@ class PlannerRules(CommandRules):
     """``CommandRules``, and the law of the cycles: a group that is too short waits until it has been ``least`` cycles."""
 
     def __init__(self, array: BitSerial, kind=Planner):
-        super().__init__(array, kind(design=design_for(array, **SMALL), array=array))
+        super().__init__(array, kind(design=design_for(array, **SMALL), array=array), BIT_SERIAL_SETUP)
 
     def law(self, m, kept, given, again) -> None:
         array, plan = self._array, self._dut.plan.payload

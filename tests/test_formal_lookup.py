@@ -6,16 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Array, Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, Value
+from amaranth.asserts import AnySeq
+from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, Value
 
 from hw.array.lookup.core import JUDGED
 from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.places import Places
 from hw.array.lookup.plan import LookupPlanner
 from hw.array.lookup.sequencer import LookupSequencer
+from hw.design import ceil_div
 from hw.pe.element_times import SCALE_BITS
 from hw.timing import LOOKUP_SETUP
-from tests.formal import check, mutant, previous, prove, refute
+from tests.formal import check, free, mutant, previous, prove, refute
 from tests.formal_front import CommandRules, chosen, join
 from tests.formal_inside import implies, inside
 from tests.lookup_core_bench import ASYM2, ASYM3, ASYM4, BIPOLAR2, W1, W2, W3, W4, array_for, design_for
@@ -34,7 +36,7 @@ class PlannerRules(CommandRules):
 
     def __init__(self, array: LookupArray, kind=LookupPlanner):
         self._half = SMALL["accumulator_rows"] // 2
-        super().__init__(array, kind(design=design_for(array, **SMALL), array=array))
+        super().__init__(array, kind(design=design_for(array, **SMALL), array=array), LOOKUP_SETUP)
 
     def law(self, m, kept, given, again) -> None:
         array, plan = self._array, self._dut.plan.payload
@@ -82,7 +84,7 @@ def test_planner_keeps_the_rules(array):
     [
         ("array.pause(one, words, fresh=fresh)", "array.pause(one, words)"),
         ("range(1, array.group_words + 1)", "range(array.group_words)"),
-        ("command.depth_tiles <= array.group_words", "command.depth_tiles < array.group_words"),
+        ("command.depth_tiles <= array.group_words", "command.depth_tiles == array.group_words"),
         ("Mux(short, last_fresh, full_fresh)", "full_fresh"),
         ("Mux(short, planned.last_pause, planned.pause)", "planned.pause"),
         ("array.zero_words(one) > 0", "array.zero_words(one) > 1"),
@@ -95,7 +97,8 @@ def test_planner_keeps_the_rules(array):
     ],
 )
 def test_planner_with_a_bug(bug):
-    refute(PlannerRules(small(W1, ASYM2, ASYM4), mutant(LookupPlanner, bug)), depth=8)
+    array = small(W1, ASYM2, W4, groups_per_lane=8, outputs=9, columns=9)
+    refute(PlannerRules(array, mutant(LookupPlanner, bug)), depth=8)
 
 
 class Hasty(LookupArray):
@@ -282,3 +285,79 @@ def front(array, *, depth=None, **kinds):
 
 def test_words_of_a_front():
     check(front(hasty(W1, ASYM2)), depth=36)
+
+
+class PlacesRules(Elaboratable):
+    """Groups end as far apart as the scaling of each takes; their results find their rows ``array.first_result`` cycles later.
+
+    Any one group is watched, with or without others before it and after it.
+    """
+
+    def __init__(self, array: LookupArray, kind=Places):
+        self._array = array
+        self._dut = kind(array=array, row=3)
+
+    def elaborate(self, platform):
+        m = Module()
+        array, dut = self._array, self._dut
+        ring = inside(dut, platform).ring
+        m.submodules.dut = dut
+        free(m, dut, but=("due", "valid"))
+        chosen_one, seen, mine, watched = AnySeq(1), Signal(), Signal(), Signal(dut.group.shape())
+        m.d.comb += mine.eq(dut.put & chosen_one & ~seen)
+        with m.If(mine):
+            m.d.sync += [seen.eq(1), watched.eq(dut.group)]
+        ended = Cat(dut.put, mine, dut.group.whole & dut.put)
+        for age in range(array.first_result - 1 - JUDGED):
+            ended = previous(m, ended, f"ended_{age}")
+        due, due_mine, due_whole = ended
+        # Since a group has been due; and whether that is the one.
+        apart, least, since = (Signal(8, init=value, name=name) for name, value in (("apart", 255), ("least", 0), ("since", 255)))
+        here, whole = Signal(), Signal()
+        m.d.sync += [
+            apart.eq(Mux(dut.put, 1, apart + (apart != 255))),
+            since.eq(Mux(due, 1, since + (since != 255))),
+        ]
+        with m.If(dut.put):
+            m.d.sync += least.eq(array.outputs * (SCALE_BITS + dut.group.whole))
+        with m.If(due):
+            m.d.sync += [here.eq(due_mine), whole.eq(due_whole)]
+        m.d.comb += [
+            dut.due.eq(due),
+            dut.valid.eq(0),
+            Assume(implies(dut.put, apart >= least)),
+            # Nothing is lost.
+            Assert(implies(dut.put, ring.i.ready)),
+            Assert(implies(due, ring.o.valid)),
+            Cover(here & dut.last & dut.fault & whole & (watched.stride != 0)),
+            Cover(dut.put & (ring.level == most_waiting(array) - 1)),
+        ]
+        for place in range(array.outputs):
+            for row in range(array.rows):
+                final = place == array.outputs - 1 and row == array.rows - 1
+                address = (watched.address + place * watched.stride + row)[: len(watched.address)]
+                with m.If(since == 1 + place * (SCALE_BITS + whole) + row):
+                    m.d.comb += [
+                        dut.valid.eq(1),
+                        Assert(implies(here, dut.address == Cat(address, watched.half))),
+                        Assert(implies(here, dut.accumulate == watched.accumulate)),
+                        Assert(implies(here, dut.last == (watched.ends & final))),
+                        Assert(implies(here, dut.fault == (watched.ends & watched.fault & final))),
+                    ]
+        return m
+
+
+def most_waiting(array: LookupArray) -> int:
+    """Groups that wait for their results at a time."""
+    return ceil_div(array.first_result - 1 - JUDGED, min(array.scale_cycles(one) for one in array.variants))
+
+
+PLACES = [
+    small(W1, W2, rows=3, groups_per_lane=16, group=64),
+    array_for(variants=(W1, ASYM4), rows=8, columns=8, groups_per_lane=2),
+]
+
+
+@pytest.mark.parametrize("array", PLACES)
+def test_results_find_their_rows(array):
+    check(PlacesRules(array), depth=array.first_result + 2 * array.scale_cycles(W1) + 4)
