@@ -6,8 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from amaranth.asserts import AnySeq
-from amaranth.asserts import AnySeq
-from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, Value
+from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal
 
 from hw.array.lookup.core import JUDGED
 from hw.array.lookup.geometry import LookupArray
@@ -25,10 +24,11 @@ from tests.lookup_core_bench import ASYM2, ASYM3, ASYM4, BIPOLAR2, W1, W2, W3, W
 SMALL = {"activation_words": 16, "weight_words": 16, "accumulator_rows": 64}
 
 
-def small(*variants, kind=array_for, **sizes):
+def small(*variants, kind=LookupArray, **sizes):
     """An array of tables of two activations, with groups of a few cycles."""
-    values = {"rows": 1, "columns": 2, "k": 2, "groups_per_lane": 4, "outputs": 2, "variants": variants}
-    return kind(**(values | sizes))
+    values = {"rows": 1, "columns": 2, "k": 2, "groups_per_lane": 4, "outputs": 2}
+    values |= {"group": 32, "data_bytes": 4}
+    return kind(**(values | sizes), variants=variants)
 
 
 class PlannerRules(CommandRules):
@@ -87,7 +87,7 @@ def test_planner_keeps_the_rules(array):
         ("command.depth_tiles <= array.group_words", "command.depth_tiles == array.group_words"),
         ("Mux(short, last_fresh, full_fresh)", "full_fresh"),
         ("Mux(short, planned.last_pause, planned.pause)", "planned.pause"),
-        ("array.zero_words(one) > 0", "array.zero_words(one) > 1"),
+        ("array.zero_words(one) > 0", "array.zero_words(one) > 2"),
         ("max(0, array.zero_words(one) - 1)", "array.zero_words(one)"),
         ("one.bits - 1", "one.bits // 2"),
         ("rows * (array.outputs - 1)", "rows * array.outputs"),
@@ -110,7 +110,7 @@ class Hasty(LookupArray):
 
 def hasty(*variants, **sizes):
     """A small array whose groups follow each other soon."""
-    return small(*variants, kind=Hasty, **({"group": 32, "data_bytes": 4, "groups_per_lane": 8} | sizes))
+    return small(*variants, kind=Hasty, **({"groups_per_lane": 8} | sizes))
 
 
 class FrontRules(Elaboratable):
@@ -164,7 +164,7 @@ class FrontRules(Elaboratable):
         return chosen(self._now.variant, self._array, what)
 
     def _walk(self, m: Module, given, runs) -> SimpleNamespace:
-        """Where a word is: ``part`` (zero points, lookups, scales), ``index`` in it; the lookup; the word of activations; the tile."""
+        """Where a word is: ``part`` (zero points, lookups, scales), ``index`` in it; which lookup; of which activations and tile."""
         array, now = self._array, self._now
         part, index, slice_, plane, place = Signal(2), Signal(5), Signal(2), Signal(2), Signal(4)
         word, row, column = Signal(4), Signal(2), Signal(2)
@@ -174,7 +174,9 @@ class FrontRules(Elaboratable):
         chunk_end = place_end & (plane == self._of(lambda one: one.bits - 1))
         word_end = chunk_end & (slice_ == array.slices - 1)
         in_group = word % array.group_words
-        final_chunk = (slice_ == array.slices - 1) & ((word == now.depth_tiles - 1) | (in_group == array.group_words - 1))
+        final_chunk = (slice_ == array.slices - 1) & (
+            (word == now.depth_tiles - 1) | (in_group == array.group_words - 1)
+        )
         group_end = (part == 2) & (index == array.scale_words - 1)
         tile_end = group_end & (word == now.depth_tiles - 1)
         with m.If(given):
@@ -182,7 +184,10 @@ class FrontRules(Elaboratable):
             m.d.sync += [part.eq(Mux(after == 0, 1, 0)), index.eq(0), slice_.eq(0), plane.eq(0), place.eq(0)]
             m.d.sync += [word.eq(0), row.eq(0), column.eq(0)]
         with m.Elif(runs & (part == 1)):
-            m.d.sync += [place.eq(Mux(place_end, 0, place + 1)), plane.eq(Mux(chunk_end, 0, plane + place_end))]
+            m.d.sync += [
+                place.eq(Mux(place_end, 0, place + 1)),
+                plane.eq(Mux(chunk_end, 0, plane + place_end)),
+            ]
             m.d.sync += slice_.eq(Mux(word_end, 0, slice_ + chunk_end))
             with m.If(chunk_end & final_chunk):
                 m.d.sync += part.eq(2)
@@ -283,8 +288,53 @@ def front(array, *, depth=None, **kinds):
     return FrontRules(array, most=most, **kinds)
 
 
+FRONT = hasty(W1, ASYM2, groups_per_lane=4, data_bytes=16)
+
+
 def test_words_of_a_front():
-    check(front(hasty(W1, ASYM2)), depth=36)
+    check(front(FRONT), depth=34)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("array", "depth"), [
+    (hasty(W1, ASYM2), 40), (hasty(W1, ASYM3, groups_per_lane=4, outputs=3, columns=3, data_bytes=16), 50),
+    (hasty(W2, BIPOLAR2, groups_per_lane=4, outputs=4, columns=4, data_bytes=32), 80), (small(W1, W2), 50),
+    (hasty(W2, ASYM4, k=4, outputs=4, columns=4, groups_per_lane=2, data_bytes=32), 90),
+])  # fmt: skip
+def test_words_of_a_front_for_longer(array, depth):
+    check(front(array), depth=depth)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        (
+            "((final_word & final_row & final_columns) | self.stop)",
+            "(final_word & final_row & final_columns)",
+        ),
+        ("self.index == array.scale_words - 1", "1"),
+        ("self.bank ^ self._chunk_last", "self.bank ^ word_last"),
+        ("(self._chunk_last & ~code_last)", "self._chunk_last"),
+        ("self.top & self._final_slice & group_final", "self.top & group_final"),
+        ("self.top & self._final_slice & group_final", "self.top & self._final_slice & tile_final"),
+        ("self.top.eq(stepped & plane_final)", "self.top.eq(plane_final)"),
+        ("self.plane == self.current.last_plane", "self.plane == array.planes - 1"),
+        ("self.step & ~code_last, slice_", "self.step, slice_"),
+        ("Mux(load, after.zero, current.zero)", "current.zero"),
+        ("Mux(load, after.fresh_pause, here)", "Mux(load, after.first_pause, here)"),
+        ("Mux(next_last, current.last_pause, current.pause)", "current.pause"),
+        ("(command_end | ~self.running)", "~self.running"),
+        ("(codes | (self.step & ~code_last)) & ~self.halt", "codes | (self.step & ~code_last & ~self.halt)"),
+        ("self._tiles(m, self.group_last & tile_final, load)", "self._tiles(m, self.group_last, load)"),
+    ],
+)
+def test_words_with_a_bug(bug):
+    refute(front(FRONT, sequencer=mutant(LookupSequencer, bug)), depth=26)
+
+
+def test_last_pause_of_a_tile_is_for_its_last_group():
+    bug = ("Mux(next_last, current.last_pause, current.pause)", "current.last_pause")
+    refute(front(hasty(W1), depth=5, sequencer=mutant(LookupSequencer, bug)), depth=20)
 
 
 class PlacesRules(Elaboratable):
@@ -312,7 +362,7 @@ class PlacesRules(Elaboratable):
             ended = previous(m, ended, f"ended_{age}")
         due, due_mine, due_whole = ended
         # Since a group has been due; and whether that is the one.
-        apart, least, since = (Signal(8, init=value, name=name) for name, value in (("apart", 255), ("least", 0), ("since", 255)))
+        apart, least, since = Signal(8, init=255), Signal(8), Signal(8, init=255)
         here, whole = Signal(), Signal()
         m.d.sync += [
             apart.eq(Mux(dut.put, 1, apart + (apart != 255))),
@@ -352,12 +402,38 @@ def most_waiting(array: LookupArray) -> int:
     return ceil_div(array.first_result - 1 - JUDGED, min(array.scale_cycles(one) for one in array.variants))
 
 
-PLACES = [
-    small(W1, W2, rows=3, groups_per_lane=16, group=64),
-    array_for(variants=(W1, ASYM4), rows=8, columns=8, groups_per_lane=2),
-]
+PLACES = small(W1, W2, rows=3, groups_per_lane=16, group=64)
 
 
-@pytest.mark.parametrize("array", PLACES)
-def test_results_find_their_rows(array):
-    check(PlacesRules(array), depth=array.first_result + 2 * array.scale_cycles(W1) + 4)
+def test_results_find_their_rows():
+    check(PlacesRules(PLACES), depth=56)
+
+
+def test_waiting_groups_fit():
+    """As many places as groups may wait are enough."""
+    tight = mutant(Places, ("depth=IN_FLIGHT", f"depth={most_waiting(PLACES)}"))
+    check(PlacesRules(PLACES, tight), depth=56)
+
+
+@pytest.mark.long
+def test_results_of_many_rows_find_them():
+    check(PlacesRules(small(W1, W2, rows=8, groups_per_lane=8, group=64)), depth=70)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ("SCALE_BITS - 1 + current.whole", "SCALE_BITS - 1"),
+        ("current.address + current.stride", "here + current.stride"),
+        ("place == array.outputs - 1", "place == 0"),
+        ("row == array.rows - 1", "row == 0"),
+        ("place.eq(place + 1), row.eq(0)", "place.eq(place + 1)"),
+        ("ring.o.ready.eq(self.due)", "ring.o.ready.eq(self.put)"),
+        ("current.fault & self.last", "current.fault"),
+        ("self.accumulate.eq(current.accumulate)", "self.accumulate.eq(oldest.accumulate)"),
+        ("Cat(here, current.half)", "Cat(here, oldest.half)"),
+        ("cycle.eq(0), place.eq(0)", "place.eq(0)"),
+    ],
+)
+def test_places_with_a_bug(bug):
+    refute(PlacesRules(PLACES, mutant(Places, bug)), depth=48)
