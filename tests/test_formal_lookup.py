@@ -1,24 +1,19 @@
-"""The front of a table-lookup core, and where its results go: commands, groups and their words in turn; rows of results."""
+"""The front of a table-lookup core: commands are prepared once, and carried out group by group, word by word."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
 import pytest
-from amaranth.asserts import AnySeq
-from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Assert, Cat, Cover, Elaboratable, Module, Mux, Signal
 
-from hw.array.lookup.core import JUDGED
 from hw.array.lookup.geometry import LookupArray
-from hw.array.lookup.places import Places
 from hw.array.lookup.plan import LookupPlanner
 from hw.array.lookup.sequencer import LookupSequencer
-from hw.design import ceil_div
-from hw.pe.element_times import SCALE_BITS
 from hw.timing import LOOKUP_SETUP
-from tests.formal import check, free, mutant, previous, prove, refute
+from tests.formal import check, mutant, previous, prove, refute
 from tests.formal_front import CommandRules, chosen, join
-from tests.formal_inside import implies, inside
+from tests.formal_inside import implies
 from tests.lookup_core_bench import ASYM2, ASYM3, ASYM4, BIPOLAR2, W1, W2, W3, W4, array_for, design_for
 
 SMALL = {"activation_words": 16, "weight_words": 16, "accumulator_rows": 64}
@@ -29,6 +24,11 @@ def small(*variants, kind=LookupArray, **sizes):
     values = {"rows": 1, "columns": 2, "k": 2, "groups_per_lane": 4, "outputs": 2}
     values |= {"group": 32, "data_bytes": 4}
     return kind(**(values | sizes), variants=variants)
+
+
+def later(*values):
+    """Parameters of the long matrix."""
+    return [pytest.param(value, marks=pytest.mark.long) for value in values]
 
 
 class PlannerRules(CommandRules):
@@ -72,8 +72,9 @@ class PlannerRules(CommandRules):
 
 
 @pytest.mark.parametrize("array", [
-    small(W1, ASYM2), small(W2, BIPOLAR2, rows=3, outputs=3, columns=3, group=64),
-    array_for(variants=(W4, ASYM4, W1), outputs=8, columns=8, group=64), small(W3, outputs=4, columns=4, data_bytes=16, rows=2),
+    small(W1, ASYM2), *later(small(W2, BIPOLAR2, rows=3, outputs=3, columns=3, group=64)),
+    *later(array_for(variants=(W4, ASYM4, W1), columns=8, group=64)),
+    small(W3, outputs=4, columns=4, data_bytes=16, rows=2),
 ])  # fmt: skip
 def test_planner_keeps_the_rules(array):
     prove(PlannerRules(array), depth=LOOKUP_SETUP, reach=14)
@@ -83,17 +84,19 @@ def test_planner_keeps_the_rules(array):
     "bug",
     [
         ("array.pause(one, words, fresh=fresh)", "array.pause(one, words)"),
-        ("range(1, array.group_words + 1)", "range(array.group_words)"),
-        ("command.depth_tiles <= array.group_words", "command.depth_tiles == array.group_words"),
         ("Mux(short, last_fresh, full_fresh)", "full_fresh"),
         ("Mux(short, planned.last_pause, planned.pause)", "planned.pause"),
-        ("array.zero_words(one) > 0", "array.zero_words(one) > 2"),
         ("max(0, array.zero_words(one) - 1)", "array.zero_words(one)"),
-        ("one.bits - 1", "one.bits // 2"),
-        ("rows * (array.outputs - 1)", "rows * array.outputs"),
         ("planned.span + array.rows", "planned.span"),
-        ("rows > self._design", "rows >= self._design"),
         ("setup = LOOKUP_SETUP", "setup = LOOKUP_SETUP - 1"),
+        *later(
+            ("range(1, array.group_words + 1)", "range(array.group_words)"),
+            ("command.depth_tiles <= array.group_words", "command.depth_tiles == array.group_words"),
+            ("array.zero_words(one) > 0", "array.zero_words(one) > 2"),
+            ("one.bits - 1", "one.bits // 2"),
+            ("rows * (array.outputs - 1)", "rows * array.outputs"),
+            ("rows > self._design", "rows >= self._design"),
+        ),
     ],
 )
 def test_planner_with_a_bug(bug):
@@ -312,18 +315,23 @@ def test_words_of_a_front_for_longer(array, depth):
             "((final_word & final_row & final_columns) | self.stop)",
             "(final_word & final_row & final_columns)",
         ),
-        ("self.index == array.scale_words - 1", "1"),
         ("self.bank ^ self._chunk_last", "self.bank ^ word_last"),
-        ("(self._chunk_last & ~code_last)", "self._chunk_last"),
         ("self.top & self._final_slice & group_final", "self.top & group_final"),
-        ("self.top & self._final_slice & group_final", "self.top & self._final_slice & tile_final"),
         ("self.top.eq(stepped & plane_final)", "self.top.eq(plane_final)"),
-        ("self.plane == self.current.last_plane", "self.plane == array.planes - 1"),
-        ("Mux(self.step & ~code_last, slice_ + self._chunk_last, 0)", "slice_ + self._chunk_last"),
         ("Mux(load, after.zero, current.zero)", "current.zero"),
-        ("(command_end | ~self.running)", "~self.running"),
-        ("(codes | (self.step & ~code_last)) & ~self.halt", "codes | (self.step & ~code_last & ~self.halt)"),
         ("self._tiles(m, self.group_last & tile_final, load)", "self._tiles(m, self.group_last, load)"),
+        *later(
+            ("self.index == array.scale_words - 1", "1"),
+            ("(self._chunk_last & ~code_last)", "self._chunk_last"),
+            ("self.top & self._final_slice & group_final", "self.top & self._final_slice & tile_final"),
+            ("self.plane == self.current.last_plane", "self.plane == array.planes - 1"),
+            ("Mux(self.step & ~code_last, slice_ + self._chunk_last, 0)", "slice_ + self._chunk_last"),
+            ("(command_end | ~self.running)", "~self.running"),
+            (
+                "(codes | (self.step & ~code_last)) & ~self.halt",
+                "codes | (self.step & ~code_last & ~self.halt)",
+            ),
+        ),
     ],
 )
 def test_words_with_a_bug(bug):
@@ -334,119 +342,11 @@ def test_words_with_a_bug(bug):
     "bug",
     [
         ("Mux(load, after.fresh_pause, here)", "Mux(load, after.first_pause, here)"),
-        ("Mux(next_last, current.last_pause, current.pause)", "current.pause"),
         ("Mux(next_last, current.last_pause, current.pause)", "current.last_pause"),
+        *later(
+            ("Mux(next_last, current.last_pause, current.pause)", "current.pause"),
+        ),
     ],
 )
 def test_pauses_with_a_bug(bug):
     refute(front(hasty(W1, ASYM2), depth=5, sequencer=mutant(LookupSequencer, bug)), depth=20)
-
-
-class PlacesRules(Elaboratable):
-    """Groups end as far apart as the scaling of each takes; their results find their rows ``array.first_result`` cycles later.
-
-    Any one group is watched, with or without others before it and after it.
-    """
-
-    def __init__(self, array: LookupArray, kind=Places):
-        self._array = array
-        self._dut = kind(array=array, row=3)
-
-    def elaborate(self, platform):
-        m = Module()
-        array, dut = self._array, self._dut
-        ring = inside(dut, platform).ring
-        m.submodules.dut = dut
-        free(m, dut, but=("due", "valid"))
-        chosen_one, seen, mine, watched = AnySeq(1), Signal(), Signal(), Signal(dut.group.shape())
-        m.d.comb += mine.eq(dut.put & chosen_one & ~seen)
-        with m.If(mine):
-            m.d.sync += [seen.eq(1), watched.eq(dut.group)]
-        ended = Cat(dut.put, mine, dut.group.whole & dut.put)
-        for age in range(array.first_result - 1 - JUDGED):
-            ended = previous(m, ended, f"ended_{age}")
-        due, due_mine, due_whole = ended
-        # Since a group has been due; and whether that is the one.
-        apart, least, since = Signal(8, init=255), Signal(8), Signal(8, init=255)
-        here, whole = Signal(), Signal()
-        m.d.sync += [
-            apart.eq(Mux(dut.put, 1, apart + (apart != 255))),
-            since.eq(Mux(due, 1, since + (since != 255))),
-        ]
-        with m.If(dut.put):
-            m.d.sync += least.eq(array.outputs * (SCALE_BITS + dut.group.whole))
-        with m.If(due):
-            m.d.sync += [here.eq(due_mine), whole.eq(due_whole)]
-        m.d.comb += [
-            dut.due.eq(due),
-            dut.valid.eq(0),
-            Assume(implies(dut.put, apart >= least)),
-            # Nothing is lost.
-            Assert(implies(dut.put, ring.i.ready)),
-            Assert(implies(due, ring.o.valid)),
-            Cover(here & dut.last & dut.fault & whole & (watched.stride != 0)),
-            Cover(dut.put & (ring.level == most_waiting(array) - 1)),
-        ]
-        for place in range(array.outputs):
-            for row in range(array.rows):
-                final = place == array.outputs - 1 and row == array.rows - 1
-                address = (watched.address + place * watched.stride + row)[: len(watched.address)]
-                with m.If(since == 1 + place * (SCALE_BITS + whole) + row):
-                    m.d.comb += [
-                        dut.valid.eq(1),
-                        Assert(implies(here, dut.address == Cat(address, watched.half))),
-                        Assert(implies(here, dut.accumulate == watched.accumulate)),
-                        Assert(implies(here, dut.last == (watched.ends & final))),
-                        Assert(implies(here, dut.fault == (watched.ends & watched.fault & final))),
-                    ]
-        return m
-
-
-def most_waiting(array: LookupArray) -> int:
-    """Groups that wait for their results at a time."""
-    return ceil_div(array.first_result - 1 - JUDGED, min(array.scale_cycles(one) for one in array.variants))
-
-
-PLACES = small(W1, W2, rows=3, groups_per_lane=16, group=64)
-
-
-def test_results_find_their_rows():
-    check(PlacesRules(PLACES), depth=56)
-
-
-def test_waiting_groups_fit():
-    """As many places as groups may wait are enough."""
-    tight = mutant(Places, ("depth=IN_FLIGHT", f"depth={most_waiting(PLACES)}"))
-    check(PlacesRules(PLACES, tight), depth=56)
-
-
-MANY_ROWS = small(W1, W2, rows=8, groups_per_lane=8, group=64)
-
-
-@pytest.mark.long
-def test_results_of_many_rows_find_them():
-    check(PlacesRules(MANY_ROWS), depth=60)
-
-
-@pytest.mark.long
-def test_results_of_many_rows_with_a_bug():
-    bug = ("SCALE_BITS - 1 + current.whole", "SCALE_BITS - 1")
-    refute(PlacesRules(MANY_ROWS, mutant(Places, bug)), depth=46)
-
-
-@pytest.mark.parametrize(
-    "bug",
-    [
-        ("current.address + current.stride", "here + current.stride"),
-        ("place == array.outputs - 1", "place == 0"),
-        ("row == array.rows - 1", "row == 0"),
-        ("place.eq(place + 1), row.eq(0)", "place.eq(place + 1)"),
-        ("ring.o.ready.eq(self.due)", "ring.o.ready.eq(self.put)"),
-        ("current.fault & self.last", "current.fault"),
-        ("self.accumulate.eq(current.accumulate)", "self.accumulate.eq(oldest.accumulate)"),
-        ("Cat(here, current.half)", "Cat(here, oldest.half)"),
-        ("cycle.eq(0), place.eq(0)", "place.eq(0)"),
-    ],
-)
-def test_places_with_a_bug(bug):
-    refute(PlacesRules(PLACES, mutant(Places, bug)), depth=48)
