@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from amaranth.asserts import AnySeq
-from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Signal
+from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal
 
 from hw.array.lookup.core import JUDGED
 from hw.array.lookup.geometry import LookupArray
