@@ -22,6 +22,8 @@ RAW, REQUANTISED = OutputMode.RAW, OutputMode.REQUANTISED
 _WS = 'array.dataflow="weight-stationary"'
 _ONE_OF_A_KIND = ("int8-s8", "int6-s8", "int5-s8", "int4", "fp4-mixed-s8", "fp3-ea-s8")
 """A format of bit-serial arrays for each number of bits, the selectors of both floats among them."""
+_LOOKUPS = ("int4-s8", "int4-asym-s8", "int3-asym-s8", "int2-s8", "ternary", "bipolar3-s8", "binary-s8")
+"""Formats of table-lookup arrays: each number of planes, with each offset."""
 _SMALL = (
     "memory.activations_kib=1",
     "memory.weights_kib=1",
@@ -151,8 +153,18 @@ SYSTEMS: Systems = {
         ),
         each_format(_ONE_OF_A_KIND, [(1, 1, 1), (3, 37, 7), (11, 400, 4), (1, 96, 19)]),
     ),
+    "2x64 by lookups, 128-bit bus": (
+        "lut-m2n64k4",
+        (),
+        each_format(_LOOKUPS, [(1, 1, 1), (5, 165, 70), (1, 384, 130)]),
+    ),
+    "1x16 by lookups, groups of 64, 32-bit bus, least control": (
+        "lut-up5k",
+        (),
+        each_format(("int2-asym-s8", "int2-s8", "ternary", "binary-s8"), [(1, 1, 1), (3, 100, 19)]),
+    ),
 }
-"""Preset, overrides and cases by name: both dataflows and the bit-serial arrays, odd sizes, buses of 32 to 512 bits."""
+"""Preset, overrides and cases by name: all families, both dataflows, odd sizes, buses of 32 to 512 bits."""
 
 MORE_SYSTEMS: Systems = {
     "5x4 bit-serial, 512-bit bus, 64-bit addresses": (
@@ -184,8 +196,53 @@ MORE_SYSTEMS: Systems = {
         ("array.rows=1", "array.columns=2", "array.lanes=8", "array.group=64", "bus.data_width=256"),
         each_format(_ONE_OF_A_KIND, [(1, 1, 1), (3, 137, 5)]),
     ),
+    "3x24 by lookups, tables of 2, groups of 32, 32-bit bus, small": (
+        "lut-m2n64k4",
+        (
+            "array.rows=3",
+            "array.columns=24",
+            "array.k=2",
+            "array.outputs=6",
+            "array.group=32",
+            "bus.data_width=32",
+            "bus.burst_beats=16",
+            "bus.outstanding=1",
+            "memory.activations_kib=1",
+            "memory.weights_kib=2",
+            "memory.accumulators=128",
+            "memory.parameters=32",
+            "output.lanes=1",
+        ),
+        each_format(_LOOKUPS, [(1, 1, 1), (4, 37, 7), (7, 200, 25), (1, 96, 50)]),
+    ),
+    "8x32 by lookups, 16 features to a unit, groups of 256, 512-bit bus, 64-bit addresses": (
+        "lut-m2n64k4",
+        (
+            "array.rows=8",
+            "array.columns=32",
+            "array.outputs=16",
+            "array.groups_per_lane=16",
+            "array.group=256",
+            "bus.data_width=512",
+            "bus.address_width=64",
+        ),
+        each_format(_LOOKUPS, [(1, 1, 1), (11, 300, 33), (1, 513, 40)], (1, 20), base=0x12_3456_7800),
+    ),
+    "5x8 by lookups, 4 features to a unit, groups of 64, 64-bit bus": (
+        "lut-m2n64k4",
+        (
+            "array.rows=5",
+            "array.columns=8",
+            "array.outputs=4",
+            "array.groups_per_lane=4",
+            "array.group=64",
+            'array.weights=["int4-asym-s8", "int3", "bipolar2-s8", "ternary-s8"]',
+            "bus.data_width=64",
+        ),
+        each_format(("int4-asym-s8", "int3", "bipolar2-s8", "ternary-s8"), [(1, 1, 1), (7, 165, 20)]),
+    ),
 }
-"""Further ones of the bit-serial arrays: other lanes, groups, roundings and buses."""
+"""Further ones of the bit-serial and the table-lookup arrays: other sizes, groups, roundings and buses."""
 
 _LAYERS = ((64, 576, 576), (1, 576, 1536))
 FULL_SIZE: dict[str, list[Case]] = {
@@ -196,6 +253,10 @@ FULL_SIZE: dict[str, list[Case]] = {
     "bitmod-int8-8x8": [
         *each_format(["fp4-mixed-s8"] * 3, _LAYERS),
         Case((64, 576, 1536), RAW, memory(20), weights="fp4-mixed-s8"),
+    ],
+    "lut-m2n64k4": [
+        *each_format(["int2-s8", "int4-s8", "ternary-s8"], _LAYERS),
+        Case((64, 576, 1536), RAW, memory(20), weights="binary-s8"),
     ],
 }
 """Layers of SmolLM2-135M's sizes, by preset."""

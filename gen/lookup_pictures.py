@@ -6,7 +6,7 @@ from __future__ import annotations
 from gen import config
 from gen.drawing import Drawing, bits
 from gen.families.lookup import KINDS, LookupFamily
-from hw.array.lookup.geometry import LookupArray
+from hw.array.lookup.geometry import SCALE_STEP, LookupArray
 from hw.pe.element_times import SCALE_BITS
 from hw.pe.lookup_times import entry_bits
 from hw.pe.plane_sum import SignedTree
@@ -84,9 +84,16 @@ def lookup_unit() -> str:
     drawing.text(950, 270, "last")
     drawing.box(850, 280, 130, 62, "memory", ("complete", f"{array.outputs} places", "distributed RAM"))
     drawing.wire((850, 311), (818, 311))
-    drawing.box(690, 270, 126, 84, "mover", ("scaled", "2 scaled +", "bit × sum", bits(size["scaled"])))
+    drawing.box(
+        690,
+        270,
+        126,
+        84,
+        "mover",
+        ("scaled", f"{1 << SCALE_STEP} scaled +", "bits × sum", bits(size["scaled"])),
+    )
     drawing.wire((730, 384), (730, 356))
-    drawing.text(752, 398, f"scale, {SCALE_BITS} bits, one a cycle")
+    drawing.text(752, 398, f"scale, {SCALE_BITS} bits, {SCALE_STEP} a cycle")
     drawing.wire((790, 354), (790, 375), (880, 375), (880, 418))
     drawing.text(880, 434, f"half of it: result int{RESULT_BITS}")
     return drawing.svg()
@@ -181,7 +188,7 @@ def lookup_timing() -> str:
         drawing.text(x(end) - 5, 30, "scales")
     # Of place 0 the last code is one of the last plane's first; its steering is a cycle before it is looked up.
     result = words - array.scale_words - outputs + array.result_delay - 1
-    step = array.scale_cycles(format) // outputs
+    step = array.spacing(format)
     for place in range(outputs):
         # The column's register, and before that the cycle of the last bit.
         bar(3, result - 1 - step + place * step, step, "mover", str(place))

@@ -89,14 +89,16 @@ def random_group(
     """Of that many chunks; ``extreme``: operands as great as can be."""
     size, columns, most = chunks * array.chunk, array.columns, 1 << format.bits
     x = random.integers(-128, 128, size=(array.rows, size))
-    codes = random.integers(most, size=(columns, size))
+    # Ternary weights without tables have no code of zero.
+    least = int(array.direct)
+    codes = random.integers(least, most, size=(columns, size))
     scales, zeros = random.integers(256, size=columns), random.integers(most, size=columns)
     minimums = halves(random, columns)
     if array.floats:
         scales = halves(random, columns)
     if extreme:
         x[:] = random.choice([-128, 127], size=(array.rows, 1))
-        codes[:] = random.choice([0, most - 1], size=(columns, 1))
+        codes[:] = random.choice([least, most - 1], size=(columns, 1))
         zeros = random.choice([0, most - 1], size=columns)
         scales = random.choice([0, 255], p=[0.1, 0.9], size=columns)
         if array.floats:
@@ -173,10 +175,7 @@ class Plan:
         zeros = by_place(group.zeros, array)
         planes = zeros[:, None, :] >> np.arange(format.bits)[None, :, None] & 1
         self._streams("zero", planes.reshape(banks, -1), array.zero_words(format))
-        entry, negative = lookup.recoded(lookup.indices(group.codes, bits=format.bits, k=array.k), array.k)
-        index = (entry | negative.astype(np.int64) << array.k - 1).reshape(
-            format.bits, outputs, banks, chunks, array.groups_per_lane
-        )
+        index, width = self._ternary(group) if array.direct else self._lookups(group)
         for chunk in range(chunks):
             self.cycle += group.gaps[chunk] if group.gaps else 0
             self._tables(group, chunk)
@@ -186,7 +185,7 @@ class Plan:
                     if ends and not place:
                         self._results(group)
                     parts = [
-                        sum(one << array.k * i for i, one in enumerate(part))
+                        sum(one << width * i for i, one in enumerate(part))
                         for part in index[plane, place, :, chunk].tolist()
                     ]
                     self._word(
@@ -200,6 +199,20 @@ class Plan:
             else:
                 bits = by_place(values, array)[:, :, None] >> np.arange(SCALE_BITS)[::-1] & 1
             self._streams(kind, bits.reshape(banks, -1), array.scale_words)
+
+    def _lookups(self, group: Group) -> tuple[np.ndarray, int]:
+        """[plane, place, bank, chunk, lookup] of codes of so many bits."""
+        array, bits = self.array, group.format.bits
+        entry, negative = lookup.recoded(lookup.indices(group.codes, bits=bits, k=array.k), array.k)
+        index = entry | negative.astype(np.int64) << array.k - 1
+        return index.reshape(bits, array.outputs, array.banks, -1, array.groups_per_lane), array.k
+
+    def _ternary(self, group: Group) -> tuple[np.ndarray, int]:
+        """[half, place, bank, chunk, lane] of codes of so many bits."""
+        array = self.array
+        parts = group.codes.reshape(array.outputs, array.banks, -1, 2, array.lanes)
+        codes = (parts == 2) | (parts < 2).astype(np.int64) << 1
+        return codes.transpose(3, 0, 1, 2, 4), 2
 
     def _tables(self, group: Group, chunk: int) -> None:
         array = self.array
@@ -270,11 +283,9 @@ def run(plan: Plan, *, random, reset: tuple[int, int] | None = None) -> None:
                 if (cycle, row) in plan.slices:
                     since[row] = cycle
                     ctx.set(matrix.activations[row].as_value(), plan.slices[cycle, row])
-                elif cycle - since[row] == array.entries:
-                    ctx.set(
-                        matrix.activations[row].as_value(),
-                        any_number(random, array.activation_bits * array.chunk),
-                    )
+                elif cycle - since[row] == array.hold:
+                    noise_bits = array.activation_bits * array.chunk
+                    ctx.set(matrix.activations[row].as_value(), any_number(random, noise_bits))
             ctx.set(rst, int(begin <= cycle < end))
             if not begin <= cycle < end:
                 assert ctx.get(matrix.valid) == ((cycle, 0) in plan.expected), cycle

@@ -30,12 +30,13 @@ def array_for(
     group=32,
     variants=ALL,
     data_bytes=4,
+    ternary="planes",
     scales="int8",
 ):
     """A small array of all formats."""
     return LookupArray(
         rows=rows, columns=columns, k=k, groups_per_lane=groups_per_lane, outputs=outputs, group=group,
-        variants=variants, data_bytes=data_bytes, scales=scales,
+        variants=variants, data_bytes=data_bytes, ternary=ternary, scales=scales,
     )  # fmt: skip
 
 

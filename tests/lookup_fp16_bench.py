@@ -70,7 +70,7 @@ class FloatPlan(Plan):
         array, format = self.array, group.format
         outputs, banks, chunks = array.outputs, array.banks, len(group.codes[0]) // array.chunk
         words = chunks * array.lookups(format) + array.scale_words
-        least = max(array.scale_cycles(format), array.hold)
+        least = max(array.scale_cycles(format), array.keep)
         self.cycle += max(0, least - words) * (self._format is not None) + group.wait
         self._format = format
         entry, negative = lookup.recoded(lookup.indices(group.codes, bits=format.bits, k=array.k), array.k)

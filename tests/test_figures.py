@@ -50,6 +50,29 @@ def test_bus_is_used_by_a_bit_serial_array(weights):
     assert 0.95 <= simulation.predicted_use(simulation.BIT_SERIAL, simulation.DECODE, weights).beats < 1
 
 
+@pytest.mark.parametrize("weights", simulation.LOOKUPS[1:])
+def test_lookups_are_at_work(weights):
+    """Of whole groups; a token at a time the bus is the bound."""
+    *_, whole_groups = simulation.LOOKUP_LAYERS
+    assert 0.95 <= simulation.predicted_use(simulation.LOOKUP, whole_groups, weights).terms < 1
+    assert 0.95 <= simulation.predicted_use(simulation.LOOKUP, simulation.DECODE, weights).beats < 1
+
+
+def test_figures_of_lookups_are_current():
+    def share(sizes, weights, kind):
+        return f"{100 * getattr(simulation.predicted_use(simulation.LOOKUP, sizes, weights), kind):.1f}"
+
+    one, *more = simulation.LOOKUPS
+    half, _, whole = simulation.LOOKUP_LAYERS
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    for sizes in (half, whole):
+        assert f"| {' / '.join(share(sizes, weights, 'terms') for weights in more)} % |" in readme
+    assert f"one bit {share(half, one, 'terms')} % |" in readme
+    beats = {weights: share(simulation.DECODE, weights, "beats") for weights in simulation.LOOKUPS}
+    assert f"| {beats['int2-s8']} % (2 bits) to {beats['int4-s8']} % (4 bits);" in readme
+    assert f"the array is the bound, {beats[one]} % |" in readme
+
+
 @pytest.mark.parametrize("weights", simulation.WEIGHTS)
 def test_figures_of_the_bit_serial_page_are_current(weights):
     terms = simulation.predicted_use(simulation.BIT_SERIAL, simulation.LARGE, weights).terms

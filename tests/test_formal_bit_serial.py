@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from amaranth.hdl import Array, Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.hdl import Array, Assert, Cat, Cover, Elaboratable, Module, Mux, Signal, Value
 
 from hw.array.bit_serial.geometry import LOWER_WORD, BitSerial
 from hw.array.bit_serial.plan import Planner
@@ -13,72 +12,35 @@ from hw.array.bit_serial.words import WordTimes
 from hw.pe.weight_format import NIBBLE
 from hw.timing import BIT_SERIAL_SETUP
 from tests.bit_serial_bench import ALL, array_for, design_for
-from tests.formal import check, free, holds, mutant, previous, prove, refute
+from tests.formal import check, mutant, previous, prove, refute
+from tests.formal_front import CommandRules, chosen, join
 from tests.formal_inside import implies
 
 INT8, INT6, INT5, INT4, FP4, FP3 = ALL
 SMALL = {"activation_words": 16, "weight_words": 16, "accumulator_rows": 16}
 
 
-def chosen(variant, array: BitSerial, what):
-    """``what`` of the format of ``variant``."""
-    return Array(what(one) for one in array.variants)[variant]
-
-
-class PlannerRules(Elaboratable):
-    """A command comes out once, as it went in, with its numbers, after ``BIT_SERIAL_SETUP - 1`` cycles; unless halted."""
+class PlannerRules(CommandRules):
+    """``CommandRules``, and the law of the cycles: a group that is too short waits until it has been ``least`` cycles."""
 
     def __init__(self, array: BitSerial, kind=Planner):
-        self._array = array
-        self._dut = kind(design=design_for(array, **SMALL), array=array)
+        super().__init__(array, kind(design=design_for(array, **SMALL), array=array), BIT_SERIAL_SETUP)
 
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.dut = dut = self._dut
-        free(m, dut)
-        array, plan, counts = self._array, dut.plan.payload, dut.command.payload
-        taken, given = dut.command.valid & dut.command.ready, dut.plan.valid & dut.plan.ready
-        halted = previous(m, dut.halt, "halted")
-        ready_at = BIT_SERIAL_SETUP - 1
-        owed, age, kept = Signal(), Signal(range(ready_at + 1)), Signal.like(counts)
-        m.d.sync += [
-            owed.eq((taken | (owed & ~given)) & ~dut.halt),
-            age.eq(Mux(taken, 1, Mux(age == ready_at, age, age + 1))),
-        ]
-        with m.If(taken):
-            m.d.sync += kept.eq(counts)
-        holds(m, dut.plan, name="plan", unless=halted)
-        again = Signal()  # a command was dropped before
-        m.d.sync += again.eq(again | (dut.plan.valid & dut.halt & ~given))
-        m.d.comb += [
-            Assume(counts.variant < len(array.variants)),
-            Assert(dut.busy == owed),
-            Assert(dut.command.ready == (~owed & ~dut.halt)),
-            Assert(dut.plan.valid == (owed & (age == ready_at))),
-            Assert(implies(owed, Value.cast(plan.command) == Value.cast(kept))),
-            Assert(implies(owed, (age != 0) & (kept.variant < len(array.variants)))),
-            Cover(given & (kept.depth_tiles > array.group_words) & (plan.last_pause != 0)),
-            Cover(dut.plan.valid & again & (kept.depth_tiles <= array.group_words) & (plan.last_pause == 0)),
-            Cover(given & previous(m, dut.plan.valid, "waited")),
-        ]
-        # The law of the cycles, from its definition: a group that is too short waits until it has been ``least`` cycles.
+    def law(self, m, kept, given, again) -> None:
+        array, plan = self._array, self._dut.plan.payload
         depth = kept.depth_tiles
         last = (depth - 1)[: len(depth)] % array.group_words + 1
         cycles = chosen(kept.variant, array, array.word_cycles)
-        with m.If(dut.plan.valid):
-            m.d.comb += [
-                Assert(plan.words_left == (depth - 2)[: len(plan.words_left)]),
-                Assert(plan.rows_left == (kept.row_tiles - 2)[: len(plan.rows_left)]),
-                Assert(plan.columns_left == (kept.column_tiles - 2)[: len(plan.columns_left)]),
-                Assert(plan.tile_stride == kept.activations_stride * array.rows),
-                Assert(plan.first_pause == Mux(depth <= array.group_words, plan.last_pause, plan.pause)),
-                Assert(plan.format == chosen(kept.variant, array, lambda one: one)),
-                Assert(plan.terms_left == chosen(kept.variant, array, lambda one: one.terms - 2)),
-            ]
-            for words, pause in ((array.group_words, plan.pause), (last, plan.last_pause)):
-                missing = array.least - words * cycles
-                m.d.comb += Assert(pause == Mux(missing > 0, missing, 0))
-        return m
+        m.d.comb += [
+            Assert(plan.first_pause == Mux(depth <= array.group_words, plan.last_pause, plan.pause)),
+            Assert(plan.format == chosen(kept.variant, array, lambda one: one)),
+            Assert(plan.terms_left == chosen(kept.variant, array, lambda one: one.terms - 2)),
+            Cover(given & (depth > array.group_words) & (plan.last_pause != 0)),
+            Cover(again & (depth <= array.group_words) & (plan.last_pause == 0)),
+        ]
+        for words, pause in ((array.group_words, plan.pause), (last, plan.last_pause)):
+            missing = array.least - words * cycles
+            m.d.comb += Assert(pause == Mux(missing > 0, missing, 0))
 
 
 @pytest.mark.parametrize("array", [
@@ -151,35 +113,16 @@ class FrontRules(Elaboratable):
         self._words = words(formats=array.formats)
 
     def _join(self, m: Module) -> None:
-        m.submodules.planner, m.submodules.sequencer = planner, dut = self._planner, self._sequencer
-        m.submodules.words = words = self._words
-        free(m, planner, but=("halt", "plan"))
-        free(m, dut, but=("plan",))
-        wiring.connect(m, planner.plan, dut.plan)
-        halted, counts = previous(m, dut.halt, "halted"), planner.command.payload
-        twice = previous(m, dut.halt & halted, "halted_twice")
-        self.halted = halted
+        dut, words = self._sequencer, self._words
+        front = join(m, self._planner, dut, variants=len(self._array.variants), most=self._most)
+        self.halted, self.now, self.given = front.halted, front.now, front.given
+        m.submodules.words = words
         m.d.comb += [
-            planner.halt.eq(dut.halt),
             words.slice.eq(dut.slice),
             words.group.eq(dut.group),
             words.part.eq(dut.part),
             words.format.eq(dut.current.format),
-            Assume(implies(halted & ~twice, dut.halt)),
-            Assume(counts.variant < len(self._array.variants)),
         ]
-        # Sizes of the command under way, and of the one that was taken last.
-        sizes = data.StructLayout(
-            {name: range(1 + most) for name, most in self._most.items()} | {"variant": 3}
-        )
-        self.now, self.next = Signal(sizes), Signal(sizes)
-        self.given = dut.plan.valid & dut.plan.ready
-        for name, most in self._most.items():
-            m.d.comb += Assume((counts[name] != 0) & (counts[name] <= most))
-        with m.If(planner.command.valid & planner.command.ready):
-            m.d.sync += [self.next[name].eq(counts[name]) for name in sizes.members]
-        with m.If(self.given):
-            m.d.sync += self.now.eq(self.next)
 
     def elaborate(self, platform):
         m = Module()

@@ -356,6 +356,7 @@ MAPPED = {
         k=4, groups_per_lane=2, planes=2, group=32, zero_points=False, stored=True, outputs=4
     ),
     "ternary": lambda: TernaryUnit(lanes=5, group=32),
+    "ternary, outputs": lambda: TernaryUnit(lanes=5, group=32, outputs=4),
     "builder": lambda: TableBuilder(k=4),
 }
 
@@ -401,3 +402,5 @@ def test_others_refuse():
         TernaryUnit(lanes=0, group=32)
     with pytest.raises(ValueError, match="group must be one of 32, 64, 128, 256, not 33"):
         TernaryUnit(lanes=2, group=33)
+    with pytest.raises(ValueError, match="outputs must be 1 to 16, not 17"):
+        TernaryUnit(lanes=2, group=32, outputs=17)

@@ -11,6 +11,7 @@ from test_block_ram import number, synthesised
 
 from hw.array.lookup.array import LookupMatrix
 from hw.array.lookup.column import LookupColumn
+from hw.array.lookup.ternary import TernaryColumn
 
 SHAPES = {
     "two of a table": {"k": 2, "groups_per_lane": 4, "outputs": 2, "columns": 6, "rows": 3},
@@ -60,6 +61,19 @@ def test_groups(shape, variants):
     run(plan, random=random)
 
 
+@pytest.mark.parametrize(
+    "shape", [*SHAPES.values(), {"k": 4, "outputs": 2, "columns": 4}], ids=[*SHAPES, "two outputs"]
+)
+def test_direct(shape):
+    """Ternary weights without tables, as :func:`test_groups`."""
+    array = array_for("twos2", ternary="direct", **shape)
+    random = np.random.default_rng(array.chunk)
+    plan = Plan(array)
+    for group in groups(random, array, 8):
+        plan.add(group)
+    run(plan, random=random)
+
+
 @pytest.mark.parametrize("bits", [1, 2, 3, 4])
 @pytest.mark.parametrize("offset", ["none", "twos", "zero"])
 @pytest.mark.parametrize("apart", [True, False])
@@ -97,9 +111,13 @@ def test_any_array(k, lookups, outputs, banks, rows, variants, seed, count):
 
 
 @pytest.mark.parametrize("into", range(0, 80, 13))
-def test_reset(into):
+@pytest.mark.parametrize(
+    "array",
+    [array_for("zero3", "none3", "twos2", rows=3), array_for("twos2", ternary="direct", rows=3)],
+    ids=["looked up", "direct"],
+)
+def test_reset(array, into):
     """In the middle of groups: those after it are right all the same."""
-    array = array_for("zero3", "none3", "twos2", columns=16, rows=3)
     before, after, random = Plan(array), Plan(array), np.random.default_rng(into)
     for plan in (before, after):
         for group in groups(random, array, 4, chunks=2):
@@ -120,10 +138,16 @@ def stimulus_of(component, random, cycles):
     ]
 
 
-@pytest.mark.parametrize("make", [LookupColumn, LookupMatrix])
-def test_mapped(make):
+SMALL = {"k": 2, "groups_per_lane": 4, "outputs": 2, "columns": 4, "rows": 2}
+LOOKED_UP, DIRECT = array_for("zero3", "none2", **SMALL), array_for("twos2", ternary="direct", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("make", "array"),
+    [(LookupColumn, LOOKED_UP), (LookupMatrix, LOOKED_UP), (TernaryColumn, DIRECT), (LookupMatrix, DIRECT)],
+)
+def test_mapped(make, array):
     """The synthesised cells do what the component does, whatever the operands."""
-    array = array_for("zero3", "none2", k=2, groups_per_lane=4, outputs=2, columns=4, rows=2)
     module, _ = synthesised(make(array=array))
     stimulus = stimulus_of(make(array=array), np.random.default_rng(3), 300)
     assert run_mapped(module, stimulus) == run_component(make(array=array), stimulus)

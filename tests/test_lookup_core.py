@@ -49,6 +49,11 @@ SHAPES = [
     {"groups_per_lane": 32, "group": 256, "data_bytes": 8, "rows": 2, "columns": 8, "variants": (ASYM4, W1)},
     {"columns": 9, "outputs": 3, "groups_per_lane": 2, "variants": (W3, ASYM3)},
 ]  # fmt: skip
+DIRECT = [
+    {"ternary": "direct", "variants": (W2, W2)},
+    {"ternary": "direct", "variants": (W2,), "rows": 8, "columns": 6, "outputs": 2, "data_bytes": 16},
+    {"ternary": "direct", "variants": (W2,), "columns": 32, "outputs": 16, "groups_per_lane": 8, "group": 64},
+]  # fmt: skip
 
 
 QUICK = (1, 2, 3, 5, 6, 7)
@@ -73,8 +78,8 @@ def work_of(array):
 @pytest.mark.parametrize(
     "shape",
     [
-        shape if place in QUICK else pytest.param(shape, marks=pytest.mark.long)
-        for place, shape in enumerate(SHAPES)
+        shape if place in QUICK or shape is DIRECT[0] else pytest.param(shape, marks=pytest.mark.long)
+        for place, shape in enumerate(SHAPES + DIRECT)
     ],
 )
 def test_shapes(shape):
@@ -145,14 +150,14 @@ def check_program(program):
 
 
 @settings(max_examples=3)
-@given(programs([SHAPES[place] for place in QUICK]))
+@given(programs([SHAPES[place] for place in QUICK] + DIRECT[:1]))
 def test_any_sequence(program):
     check_program(program)
 
 
 @pytest.mark.long
 @settings(max_examples=60)
-@given(programs(SHAPES))
+@given(programs(SHAPES + DIRECT))
 def test_any_sequence_often(program):
     check_program(program)
 
@@ -255,6 +260,9 @@ def test_core_refuses():
     ({"outputs": 4}, ValueError, "outputs must be at least 8 .*, not 4"),
     ({"group": 100}, ValueError, "group must be one of 32, 64, 128, 256, not 100"),
     ({"groups_per_lane": 16}, ValueError, "group must be a multiple of 64 .*, not 32"),
+    ({"ternary": "none"}, ValueError, "ternary must be one of planes, direct, not 'none'"),
+    ({"ternary": "direct", "variants": (W2, W4)}, ValueError,
+     "variants must be two's complement of 2 bits where ternary is direct, not .*bits=4"),
     ({"variants": ()}, ValueError, r"variants must be at least one, not \(\)"),
 ])  # fmt: skip
 def test_array_refuses(change, error, message):

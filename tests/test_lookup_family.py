@@ -5,7 +5,7 @@ import pytest
 
 from gen import cases, config
 from gen.errors import RequestError
-from gen.families.lookup import KINDS
+from gen.families.lookup import DIRECT, KINDS
 from gen.workload import random
 from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
 from hw.formats import INT8, Operand, find
@@ -14,7 +14,7 @@ from sim import golden, lookup
 from sim.families.lookup import LookupLaw, LookupModel, Unpacker
 from sim.interpreter import run
 
-BASE, SMALL, GGUF = "lut-m2n64k4", "lut-up5k", "lut-gguf-m2n64k4"
+BASE, TERNARY, SMALL, GGUF = "lut-m2n64k4", "lut-ternary-m2n64k4", "lut-up5k", "lut-gguf-m2n64k4"
 WAYS = {
     "default": (),
     "groups of 32, odd units": (
@@ -79,11 +79,13 @@ def scratchpads(array, given, x, w):
     return activations, np.concatenate([before, words, before])
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    ("name", "ternary"), [*((name, "planes") for name in KINDS), *((name, "direct") for name in DIRECT)]
+)
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_packed_is_what_is_computed(name, way):
+def test_what_is_packed_is_what_is_computed(name, ternary, way):
     """Depths that end within a group and within a word, features within a tile, rows within one."""
-    array = family(*WAYS[way], f'array.weights=["{name}"]')
+    array = family(*WAYS[way], f'array.weights=["{name}"]', f"array.ternary={ternary}")
     g, group = array.geometry, array.array.group
     for seed, sizes in enumerate([(1, 1, 1), (3, 2 * group + 5, g.columns + 3), (9, group, 2 * g.columns)]):
         load = random(sizes, "raw", seed, array.pairs[0], family=array)
@@ -95,10 +97,12 @@ def test_what_is_packed_is_what_is_computed(name, way):
         np.testing.assert_array_equal(got[: sizes[0], : sizes[2]], wanted)
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_missing_weights_count_for_nothing(name):
+@pytest.mark.parametrize(
+    ("name", "ternary"), [*((name, "planes") for name in KINDS), ("ternary-s8", "direct")]
+)
+def test_missing_weights_count_for_nothing(name, ternary):
     """Features past the last have none; past the depth they are zero, where there is a zero."""
-    array = family(f'array.weights=["{name}"]')
+    array = family(f'array.weights=["{name}"]', f"array.ternary={ternary}")
     depth = array.array.group + 1
     w = random((1, depth, 5), "raw", 3, array.pairs[0], family=array).w
     words = array.pack_weights(w).reshape(-1, array.geometry.weight_bytes)
@@ -108,7 +112,7 @@ def test_missing_weights_count_for_nothing(name):
         assert not values[depth:].any()
 
 
-@pytest.mark.parametrize("preset", [BASE, SMALL, GGUF])
+@pytest.mark.parametrize("preset", [BASE, TERNARY, SMALL, GGUF])
 def test_programs_equal_the_golden_model(preset):
     """Compiled for the whole accelerator, in each format; raw and requantised by turns."""
     whole = config.load(preset)
@@ -169,6 +173,29 @@ def test_words_by_hand():
     assert words[5:] == [[0x01, 0x80], [0xA3, 0xFF]]
 
 
+def test_ternary_words_by_hand():
+    """As above, of ternary weights without tables: the lower four steps, then the upper four."""
+    array = family(
+        "array.columns=4", "array.outputs=2", "array.k=2", "array.groups_per_lane=4", "array.rows=1", "array.group=32",
+        "array.ternary=direct", "bus.data_width=64",
+    )  # fmt: skip
+    codes = np.zeros((8, 4), np.uint8)
+    codes[:2] = [[1, 0, 3, 1], [3, 0, 1, 3]]
+    codes[7] = [0, 1, 0, 3]
+    scales = np.array([[0x80, 0x01, 0xC5, 0xFF]])
+    w = Operand(format=find("ternary-s8:g32"), codes=codes, depth_axis=0, scales=scales)
+    words = array.pack_weights(w).reshape(-1, 2).tolist()
+    assert len(words) == 2 * 2 + 2
+    # Bit 2 * i: zero; bit 2 * i + 1: negative.
+    assert words[:4] == [
+        [0b01_01_10_00, 0b01_01_01_01],  # steps 0 to 3, place 0: features 0 and 1
+        [0b01_01_00_10, 0b01_01_10_00],  # place 1: features 2 and 3
+        [0b01_01_01_01, 0b00_01_01_01],  # steps 4 to 7
+        [0b01_01_01_01, 0b10_01_01_01],
+    ]
+    assert words[4:] == [[0x01, 0x80], [0xA3, 0xFF]]
+
+
 def array_for(**changes):
     return LookupArray(**{
         "rows": 2, "columns": 64, "k": 4, "groups_per_lane": 8, "outputs": 8, "group": 128, "data_bytes": 16,
@@ -182,25 +209,25 @@ def times(law, visible, **given):
 
 
 def test_the_law_by_hand():
-    """Of a group of 128 steps in two planes: 4 chunks of 16 lookups and 2 words of scales; scaling takes 64 cycles, or 72."""
+    """Of a group of 128 steps in two planes: 4 chunks of 16 lookups and 2 words of scales; scaling takes 32 cycles, or 40."""
     array = array_for()
     assert (array.slices, array.word_steps, array.group_words, array.scale_words) == (1, 32, 4, 2)
     two, one = array.variants
     tail = {format: array.result_latency(format) + array.banks + ACCUMULATE for format in (two, one)}
     assert tail[one] == tail[two] + 7  # of eight places the last
     law = LookupLaw(array)
-    # The first group waits for the longest scaling that there is: 72 - 66.
-    end = 10 + LOOKUP_SETUP + 6 + 66
+    # No scaling takes longer than the first group.
+    end = 10 + LOOKUP_SETUP + 66
     assert times(law, 10) == (10, 11, end, end - 1 + tail[two], 64)
     # Ready while the one before is busy: taken when it begins, and without a gap. Six tiles of two groups, of 66 and 18.
-    again = end + 6 + 6 * (66 + 18 + (64 - 18))
+    again = end + 6 * (66 + 18 + (32 - 18))
     given = {"row_tiles": 2, "column_tiles": 3, "depth_tiles": 5}
     assert times(law, 11, **given) == (10 + LOOKUP_SETUP, 16, again, again - 1 + tail[two], 6 * 80)
-    # One plane: 34 cycles of 72, in every group.
-    last = again + 2 * 72
+    # One plane: 34 cycles of 40, in every group; 2 more in the first, whose results may be for the last one's accumulators.
+    last = again + 2 + 2 * 40
     assert times(law, 12, depth_tiles=8, variant=1) == (end, end + 1, last, last - 1 + tail[one], 64)
     # A command that comes late.
-    late = 9999 + LOOKUP_SETUP + 72
+    late = 9999 + LOOKUP_SETUP + 2 + 40
     assert times(law, 9999, variant=1) == (9999, 10000, late, late - 1 + tail[one], 32)
 
 
@@ -211,10 +238,10 @@ def test_zero_points_take_words():
     assert (array.word_steps, array.zero_words(asymmetric), array.scale_words) == (8, 8, 16)
     model = LookupModel(array)
     assert [model.weight_words(0, depth) for depth in (1, 4, 5)] == [88, 280, 368]
-    # The scaling of 16 places: 128 cycles, of which the short group has 88.
-    assert array.pause(asymmetric, 1) == 40
-    assert model.tile_cycles(0, 3, 5) == 3 * (368 + 40)
-    assert times(LookupLaw(array), 0, depth_tiles=5)[2] == LOOKUP_SETUP + 368 + 40
+    # The scaling of 16 places: 64 cycles, which the short group has.
+    assert array.pause(asymmetric, 1) == 0
+    assert model.tile_cycles(0, 3, 5) == 3 * 368
+    assert times(LookupLaw(array), 0, depth_tiles=5)[2] == LOOKUP_SETUP + 368
     # 2 rows and 4 units of 8 weights, in 4 lookups.
     assert model.multiplications(0) == 16
     assert model.activation_bytes(0, 9) == 16
@@ -246,7 +273,8 @@ def mistakes(*overrides):
     (["array.rows=9"], "array.rows = 9: must be an integer from 1 to 8"),
     (["array.k=3"], "array.k = 3: must be one of 2, 4"),
     (["array.groups_per_lane=5"], "array.groups_per_lane = 5: must be one of 1, 2, 4, 8, 16, 32"),
-    (["array.ternary=direct"], 'array.ternary = "direct": must be planes, as there is nothing else yet, not \'direct\''),
+    (["array.ternary=direct", 'array.weights=["int4", "ternary", "int2"]'],
+     "weights must be among ternary-s8, ternary where array.ternary is direct, not int4, int2"),
     (["array.ternary=odd"], 'array.ternary = "odd": must be one of planes, direct'),
     (["array.outputs=5"], "outputs must divide columns, not be 5 with 64 columns"),
     (["array.outputs=4"], "outputs must be at least 8 (a table of 4 has 8 entries, and the narrowest weights 1 planes), not 4"),
@@ -260,6 +288,12 @@ def test_mistakes_take_a_line_each(overrides, end):
     (line,) = mistakes(*overrides)
     assert line.startswith("array")
     assert line.endswith(end)
+
+
+def test_direct_has_ternary_weights_alone_and_may_have_fewer_outputs():
+    array = family("array.ternary=direct", "array.outputs=2")
+    assert [w.name for _, w in array.pairs] == ["ternary-s8", "ternary"]
+    assert array.geometry.spread == 2
 
 
 def test_narrow_weights_need_more_outputs():

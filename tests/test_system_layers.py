@@ -1,4 +1,4 @@
-"""Layers of a real model on bit-serial arrays: bit for bit, to the cycle, and near the layer in floats."""
+"""Layers of a real model in few bits: bit for bit, to the cycle, and near the layer in floats."""
 
 import re
 from pathlib import Path
@@ -16,6 +16,7 @@ from sim.quantise import quantise
 README = Path(__file__).resolve().parent.parent / "README.md"
 LEAST = {"int6": 30, "fp4-mixed": 24, "fp3-mixed": 18}
 """dB between a layer's results and their error, by the format of its weights."""
+LOOKUP, LOOKUPS = "lut-m2n64k4", ("int4-s8", "int2-s8", "ternary-s8")
 TOKENS = 8
 
 
@@ -29,16 +30,16 @@ def values(load, entering, matrix):
     return result * np.abs(x @ w.T).max() / 127
 
 
-def check(preset, layers):
+def check(preset, layers, least=LEAST, tokens=TOKENS):
     """Signal to error in dB, by layer and format."""
     model = Llama(ModelFile(fetch.fetch("smollm2")), keep=True)
     numbers = model.tokenizer.encode(workload.PROMPT)
     loaded = config.load(preset)
     family = loaded.instance
-    todo = [(layer, weights) for layer in layers for weights in LEAST]
+    todo = [(layer, weights) for layer in layers for weights in least]
     loads = [
         workload.of_layer(
-            "smollm2", layer, TOKENS, "requantised", formats=family.pairs[family.variant(weights=weights)],
+            "smollm2", layer, tokens, "requantised", formats=family.pairs[family.variant(weights=weights)],
             family=family,
         )
         for layer, weights in todo
@@ -47,12 +48,12 @@ def check(preset, layers):
     for (layer, weights), load, document in zip(todo, loads, run.run(loaded, loads, Options()), strict=True):
         assert document["pass"], (layer, weights, document)
         assert document["cycles"]["measured"] == document["cycles"]["predicted"]
-        entering, matrix = model.entering(layer, numbers)[-TOKENS:], model.weights(layer)
+        entering, matrix = model.entering(layer, numbers)[-tokens:], model.weights(layer)
         wanted = entering @ matrix
         error = values(load, entering, matrix) - wanted
         ratio = 20 * np.log10(np.linalg.norm(wanted) / np.linalg.norm(error))
         print(preset, layer, weights, f"{ratio:.2f} dB")
-        assert ratio > LEAST[weights]
+        assert ratio > least[weights]
         found[layer, weights] = ratio
     return found
 
@@ -60,6 +61,24 @@ def check(preset, layers):
 @pytest.mark.parametrize("preset", ["bitmod-int8-8x8", "bitmod-fp16-4x4"])
 def test_a_layer(preset):
     check(preset, ["blk.0.attn_k"])
+
+
+def test_a_layer_by_lookups():
+    check(LOOKUP, ["blk.0.attn_k"], dict(zip(LOOKUPS, (25, 9, 4), strict=True)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("layer", "tokens", "least"),
+    [
+        ("blk.0.attn_q", TOKENS, (27, 11, 3)),
+        ("blk.0.ffn_up", 1, (10, -4, 2)),
+        ("blk.0.ffn_down", 3, (20, 5, 4)),
+    ],
+)
+def test_larger_layers_by_lookups(layer, tokens, least):
+    """Of whole groups, too, and of a single token, for which two bits are too few."""
+    check(LOOKUP, [layer], dict(zip(LOOKUPS, least, strict=True)), tokens)
 
 
 @pytest.mark.long

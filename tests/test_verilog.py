@@ -128,7 +128,9 @@ def test_icarus_refuses_what_is_newer_than_2005():
             lint.icarus_read("", top="bad")
 
 
-@pytest.mark.parametrize("preset", ["systolic-4x4", "systolic-8x8", "systolic-ws-16x16"])
+@pytest.mark.parametrize(
+    "preset", ["systolic-4x4", "systolic-8x8", "systolic-ws-16x16", "lut-m2n64k4", "lut-up5k"]
+)
 def test_accelerators_are_clean(preset):
     made = generate(config.load(preset, []))
     assert lint.lint(made.verilog, top=made.top) == []

@@ -31,13 +31,18 @@ def _utilisation(notify: Notify) -> list[Row]:
         simulation.utilisation(notify),
         simulation.term_rate(simulation.BIT_SERIAL, simulation.SIMULATED, notify),
         simulation.term_rate(simulation.BIT_SERIAL_FLOAT, (), notify),
+        *(simulation.term_rate(simulation.LOOKUP, (), notify, sizes) for sizes in simulation.LOOKUP_LAYERS),
     ]
 
 
 def _bus(notify: Notify) -> list[Row]:
     from gen.bench import simulation
 
-    return [simulation.bus(notify), simulation.bit_serial_bus(notify)]
+    return [
+        simulation.bus(notify),
+        simulation.bus_rate(simulation.BIT_SERIAL, simulation.SIMULATED, notify),
+        simulation.bus_rate(simulation.LOOKUP, simulation.LOOKUP_SIMULATED, notify),
+    ]
 
 
 def _mac(notify: Notify) -> list[Row]:

@@ -31,6 +31,12 @@ WEIGHTS = ("int8-s8", "int6-s8", "int5-s8", "int4-s8", "fp4-mixed-s8", "fp3-mixe
 BIT_SERIAL, BIT_SERIAL_FLOAT = "bitmod-int8-8x8", "bitmod-fp16-4x4"
 SIMULATED = ("fp4-mixed-s8", "fp3-mixed-s8")
 """What of bit-serial arrays is simulated; the other figures are the cycle model's, which is exact."""
+LOOKUP = "lut-m2n64k4"
+LOOKUPS = ("binary-s8", "int2-s8", "int3-s8", "int4-s8")
+"""Weights of one to four planes; ternary ones travel as those of two."""
+LOOKUP_SIMULATED = ("int2-s8", "int4-s8")
+LOOKUP_LAYERS = (LARGE, (256, 576, 1536), (64, 1536, 576))
+"""K of 576 is four groups of 128 and half a one; of 1536, twelve."""
 LEAST = 0.95
 
 
@@ -98,8 +104,9 @@ def _use(loaded: Config, sizes: tuple[int, int, int], weights: str, cycles: int,
 def _uses(
     preset: str, sizes: tuple[int, int, int], simulated: Sequence[str], notify: Notify
 ) -> dict[str, Use]:
-    """In each of ``WEIGHTS``; some are simulated."""
-    uses = {weights: predicted_use(preset, sizes, weights) for weights in WEIGHTS}
+    """In each of ``WEIGHTS``, or of ``LOOKUPS``; some are simulated."""
+    formats = LOOKUPS if preset == LOOKUP else WEIGHTS
+    uses = {weights: predicted_use(preset, sizes, weights) for weights in formats}
     if simulated:
         loaded, made = system(preset)
         todo = [
@@ -165,13 +172,16 @@ def utilisation(notify: Notify) -> Row:
     )
 
 
-def term_rate(preset: str, simulated: Sequence[str], notify: Notify) -> Row:
-    """Terms worked on of those possible from start to end, in each format of weights."""
-    uses = _uses(preset, LARGE, simulated, notify)
+def term_rate(
+    preset: str, simulated: Sequence[str], notify: Notify, sizes: tuple[int, int, int] = LARGE
+) -> Row:
+    """Terms, or lookups, of those possible from start to end, in each format of weights."""
+    uses = _uses(preset, sizes, simulated, notify)
     shares = {name: use.terms for name, use in uses.items()}
+    what = "lookups" if preset == LOOKUP else "terms"
     return Row(
         key="utilisation",
-        what=f"terms a cycle of those that the array can: {_sizes(LARGE)} (M×K×N), {preset}, latency {LATENCY}",
+        what=f"{what} a cycle of those that the array can: {_sizes(sizes)} (M×K×N), {preset}, latency {LATENCY}",
         measured=_told(shares, simulated),
         must=f"{LEAST:.0%} in each format",
         held=min(shares.values()) >= LEAST,
@@ -201,14 +211,14 @@ def bus(notify: Notify) -> Row:
     )
 
 
-def bit_serial_bus(notify: Notify) -> Row:
+def bus_rate(preset: str, simulated: Sequence[str], notify: Notify) -> Row:
     """Cycles in which a beat comes when every weight is used once, in each format of weights."""
-    uses = _uses(BIT_SERIAL, DECODE, SIMULATED, notify)
+    uses = _uses(preset, DECODE, simulated, notify)
     shares = {name: use.beats for name, use in uses.items()}
     return Row(
         key="bus",
-        what=f"bus beats used: {_sizes(DECODE)}, {BIT_SERIAL}",
-        measured=_told(shares, SIMULATED),
+        what=f"bus beats used: {_sizes(DECODE)}, {preset}",
+        measured=_told(shares, simulated),
         must=f"{LEAST:.0%} in each format",
         held=min(shares.values()) >= LEAST,
         values={name: asdict(use) for name, use in uses.items()},

@@ -185,7 +185,7 @@ class Tiler:
         rows, chunk = min(self._candidates(), key=self._cost)
         spans = split(self.row_tiles, ceil_div(self.row_tiles, rows))
         rows = max(b - a for a, b in spans)
-        bus_bound = self._bus_beats(rows, chunk) * 8 > self._array_steps(rows) * 7
+        bus_bound = self._bus_beats(rows, chunk) * 4 > self._array_steps(rows) * 3
         limit = self._block_words(rows, chunk, bus_bound)
         chunks = self._chunks(chunk, limit)
         pieces = min(MOST_PIECES, max(1, rows // self.geometry.weight_words)) if len(chunks) == 1 else 1
@@ -273,15 +273,16 @@ class Tiler:
         """Words that a weight block may have.
 
         A third of the scratchpad. When the bus is the limit, a column tile is cut along K rather than be larger than
-        what balances two losses: instructions, and at the end the array, which lags behind the bus by a block.
+        what balances two losses: instructions, and at the end the array, which lags behind the bus by as long as it takes
+        for a block: no longer than the bus.
         """
         d, g = self.design, self.geometry
         tile, least = (self._slot(self.words(min(steps, self.gemm.K))) for steps in (chunk, self.granule))
         limit = min(max(d.weight_words // RING_BLOCKS, least), FIELD_24 // g.weight_bytes - 1)
         if bus_bound:
-            beats = math.isqrt(
-                self._bus_beats(rows, chunk) * BLOCK_INSTRUCTIONS * INSTRUCTION_BYTES // d.data_bytes
-            )
+            beats, cycles = self._bus_beats(rows, chunk), self._array_steps(rows)
+            instructions = BLOCK_INSTRUCTIONS * INSTRUCTION_BYTES
+            beats = math.isqrt(beats * beats * instructions // (d.data_bytes * min(beats, cycles)))
             if beats * d.data_bytes // g.weight_bytes < tile:
                 limit = min(limit, max(least, beats * d.data_bytes // g.weight_bytes))
         return limit

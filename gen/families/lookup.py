@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -22,6 +22,7 @@ from hw.array.lookup.geometry import (
     Offset,
     Scales,
     Tables,
+    Ternary,
 )
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand
@@ -41,6 +42,8 @@ KINDS = {
     **{f"binary{scaled}": LookupFormat(bits=1, offset=Offset.NONE) for scaled in ("-s8", "")},
 }
 """Formats of weights by name, without the length of a group; those without ``-s8`` have one scale for a row, and no groups."""
+DIRECT = ("ternary-s8", "ternary")
+"""Those that need no tables."""
 
 FLOAT_KINDS = {
     "q4_0": LookupFormat(bits=4, offset=Offset.TWOS),
@@ -86,18 +89,22 @@ class LookupConfig(ArrayConfig):
         Field(description="of tables; fp16 makes sums of fp16, and takes k = 4 and groups_per_lane = 1"),
     ] = "int8"
     ternary: Annotated[
-        Literal["planes", "direct"], Field(description="how ternary weights travel: as two bit planes")
+        Ternary,
+        Field(
+            description="how ternary weights are multiplied: looked up as two bit planes, or direct by adders, alone"
+        ),
     ] = "planes"
     weights: Annotated[
         list[str], Field(min_length=1, description="formats of the weights that it is generated for")
     ] = list(KINDS)
 
-    @field_validator("ternary")
+    @model_validator(mode="before")
     @classmethod
-    def _there(cls, ternary: str) -> str:
-        if ternary != "planes":
-            raise ValueError(f"must be planes, as there is nothing else yet, not {ternary!r}")
-        return ternary
+    def _ternary_alone(cls, given: Any) -> Any:
+        """Without tables the formats are the ternary ones, unless others are given."""
+        if isinstance(given, dict) and given.get("ternary") == "direct":
+            return {"weights": list(DIRECT)} | given
+        return given
 
     @model_validator(mode="before")
     @classmethod
@@ -111,9 +118,15 @@ class LookupConfig(ArrayConfig):
     @field_validator("weights")
     @classmethod
     def _known(cls, names: list[str], info: ValidationInfo) -> list[str]:
-        if not {"scales", "group", "activations"} <= info.data.keys():
+        if not {"scales", "group", "activations", "ternary"} <= info.data.keys():
             return names
-        return known(names, kinds(*(info.data[name] for name in ("scales", "group", "activations"))))
+        names = known(names, kinds(*(info.data[name] for name in ("scales", "group", "activations"))))
+        wrong = [name for name in names if name not in DIRECT]
+        if info.data["ternary"] == "direct" and wrong:
+            raise ValueError(
+                f"weights must be among {', '.join(DIRECT)} where array.ternary is direct, not {', '.join(wrong)}"
+            )
+        return names
 
 
 class LookupFamily(Family):
@@ -130,8 +143,12 @@ class LookupFamily(Family):
        bit i of place s's pattern.
     4. Minimums, only in formats with such, like scales of fp16.
 
-    Codes are unsigned here: two's complement comes with its highest bit inverted. Past the depth of W there are weights of zero,
-    or, in formats without one, activations of zero.
+    With ``ternary = "direct"`` there are no planes and no lookups: a chunk's words are those of its lower half of steps, a word
+    for each place, and then of its upper half. Of a unit's part bits ``2 * i`` and ``2 * i + 1`` are the weight of step i of the
+    half: whether it is zero, and whether it is negative.
+
+    Otherwise codes are unsigned here: two's complement comes with its highest bit inverted. Past the depth of W there are weights
+    of zero, or, in formats without one, activations of zero.
     """
 
     name = "lookup"
@@ -148,7 +165,7 @@ class LookupFamily(Family):
         return LookupArray(
             rows=c.rows, columns=c.columns, k=c.k, groups_per_lane=c.groups_per_lane, outputs=c.outputs, group=c.group,
             variants=[(KINDS | FLOAT_KINDS)[name] for name in c.weights], data_bytes=self.data_bytes, scales=c.scales,
-            activations=c.activations,
+            activations=c.activations, ternary=c.ternary,
         )  # fmt: skip
 
     @property
@@ -240,7 +257,8 @@ class LookupFamily(Family):
         middle = 1 << taken.bits - 1 if taken.offset is Offset.TWOS else 0
         codes = zeros.repeat(array.group, axis=0)[:steps] + middle
         codes[:depth, :features] = w.values() + middle if middle else w.codes
-        words, tails = self._lookups(codes, taken.bits), self._tails(w, groups, width)
+        words = self._ternary(codes - middle) if array.direct else self._lookups(codes, taken.bits)
+        tails = self._tails(w, groups, width)
         parts = []
         each = array.group // array.chunk * array.lookups(taken)
         for number in range(groups):
@@ -289,3 +307,14 @@ class LookupFamily(Family):
         # Of [plane, tile, chunk, place, bank, lookup] the planes go behind the chunks.
         ordered = np.moveaxis(lookups, 0, 2)[..., None] >> np.arange(array.k, dtype=np.uint8) & 1
         return ordered.reshape(len(ordered), -1, array.banks * array.part_bits)
+
+    def _ternary(self, weights: np.ndarray) -> np.ndarray:
+        """As ``_lookups``, of weights -1, 0 and 1."""
+        array = self.array
+        # [chunk, half, lane, tile, place, bank] to [tile, chunk, half, place, bank, lane]
+        parts = weights.reshape(
+            -1, 2, array.lanes, weights.shape[1] // array.columns, array.outputs, array.banks
+        )
+        parts = parts.transpose(3, 0, 1, 4, 5, 2)
+        bits = np.stack([parts == 0, parts < 0], axis=-1).astype(np.uint8)
+        return bits.reshape(len(bits), -1, array.banks * array.part_bits)

@@ -194,6 +194,7 @@ class LookupUnit(wiring.Component):
     outputs : int
         1 to 16, whose codes follow each other: so that tables are of use for longer.
     halved, scaled : bool
+    scale_step : int
         As of :class:`hw.pe.plane_sum.PlaneSum`.
 
     Members
@@ -235,6 +236,7 @@ class LookupUnit(wiring.Component):
         outputs: int = 1,
         halved: bool = False,
         scaled: bool = True,
+        scale_step: int = 1,
     ) -> None:
         self._k = checked("k", k, LEAST_K, MOST_K)
         self._lookups = checked("groups_per_lane", groups_per_lane, 1, MOST_GROUPS)
@@ -248,6 +250,7 @@ class LookupUnit(wiring.Component):
         self._sum = {
             "operands": self._lookups, "most": most, "planes": planes, "group_most": whole << zero_points,
             "extra": zero_points, "outputs": checked("outputs", outputs, 1, MOST_OUTPUTS), "halved": halved, "scaled": scaled,
+            "scale_step": scale_step,
         }  # fmt: skip
         most_sum = whole << zero_points
         self._sum_bits = 0 if scaled else signed_bits(-most_sum, most_sum)
@@ -268,13 +271,13 @@ class LookupUnit(wiring.Component):
         super().__init__(
             tables
             | {"codes": In(data.ArrayLayout(lookup_code(self._k), self._lookups))}
-            | control_members(planes, outputs, self._sum_bits)
+            | control_members(planes, outputs, self._sum_bits, scale_step)
             | ({"total": In(self._total), "total_negative": In(1)} if zero_points else {})
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.sum = sums = share(PlaneSum, **self._sum)
+        m.submodules.plane_sum = sums = share(PlaneSum, **self._sum)
         for place in range(self._lookups):
             found = Signal(signed(self._width), name=f"found_{place}")
             negative = Signal(name=f"negative_{place}")
@@ -320,12 +323,14 @@ class TernaryUnit(wiring.Component):
         1 to 128.
     group : int
         Most weights that share a scale: 32, 64, 128 or 256.
+    outputs, scale_step : int
+        As of :class:`hw.pe.plane_sum.PlaneSum`.
 
     Members
     -------
     activations : In(ArrayLayout(signed(8), lanes)), zero : In(lanes), negative : In(lanes)
-        ``negative`` only when not ``zero``.
-    add, last, scale_bit, finish, result, valid
+        ``negative`` counts only when not ``zero``.
+    add, last, place, first, load, drain, scale_bit, finish, result, valid
         As of :class:`hw.pe.plane_sum.PlaneSum`.
 
     Timing
@@ -338,10 +343,14 @@ class TernaryUnit(wiring.Component):
         Parameters that are not as above.
     """
 
-    def __init__(self, *, lanes: int, group: int) -> None:
+    def __init__(self, *, lanes: int, group: int, outputs: int = 1, scale_step: int = 1) -> None:
         self._lanes = checked("lanes", lanes, 1, 4 * MOST_GROUPS)
         group = group_weights(group)
-        self._sum = {"operands": lanes, "most": 128, "planes": 1, "group_most": 128 * group, "extra": False}
+        self._outputs = checked("outputs", outputs, 1, MOST_OUTPUTS)
+        self._sum = {
+            "operands": lanes, "most": 128, "planes": 1, "group_most": 128 * group, "extra": False,
+            "outputs": self._outputs, "scale_step": scale_step,
+        }  # fmt: skip
         self.times = plane_times(lanes, planes=1, extra=False, before=1)
         super().__init__(
             {
@@ -349,12 +358,12 @@ class TernaryUnit(wiring.Component):
                 "zero": In(lanes),
                 "negative": In(lanes),
             }
-            | control_members(1)
+            | control_members(1, self._outputs, scale_step=scale_step)
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.sum = sums = share(PlaneSum, **self._sum)
+        m.submodules.plane_sum = sums = share(PlaneSum, **self._sum)
         negative = Signal(self._lanes)
         m.d.sync += negative.eq(self.negative)
         m.d.comb += sums.negative.eq(negative)
@@ -365,5 +374,5 @@ class TernaryUnit(wiring.Component):
             with m.If(self.zero[lane]):
                 m.d.sync += activation.eq(0)
             m.d.comb += sums.values[lane].eq(activation)
-        connect_control(m, self, sums, 1)
+        connect_control(m, self, sums, 1, self._outputs)
         return m

@@ -41,13 +41,20 @@ def operand_members(*, operands: int, most: int, extra: bool) -> dict[str, wirin
     } | ({"extra": In(last), "extra_negative": In(1)} if extra else {})
 
 
-def control_members(planes: int, outputs: int = 1, sum_bits: int = 0) -> dict[str, wiring.Member]:
+def control_members(
+    planes: int, outputs: int = 1, sum_bits: int = 0, scale_step: int = 1
+) -> dict[str, wiring.Member]:
     """What :class:`PlaneSum` has besides operands; with ``sum_bits`` one that is not ``scaled``."""
     members: dict[str, wiring.Member] = {"add": In(1), "last": In(1)}
     if sum_bits:
         members["result"] = Out(signed(sum_bits))
     else:
-        members |= {"scale_bit": In(1), "finish": In(1), "result": Out(RESULT_BITS), "valid": Out(1)}
+        members |= {
+            "scale_bit": In(scale_step),
+            "finish": In(1),
+            "result": Out(RESULT_BITS),
+            "valid": Out(1),
+        }
     if planes > 1:
         members["shift"] = In(range(planes))
     if outputs > 1:
@@ -145,6 +152,8 @@ class StoredSums(wiring.Component):
         Results lack the product's lowest bit.
     scaled : bool
         Sums are multiplied by their scales; else they are read as they are, and there are no bits of scales.
+    scale_step : int
+        Bits of the scale in a cycle, 1 or 2.
 
     Members
     -------
@@ -169,14 +178,15 @@ class StoredSums(wiring.Component):
         outputs: int,
         halved: bool,
         scaled: bool,
+        scale_step: int,
     ) -> None:
         self._width, self._shift, self._outputs = signed_bits(least, most), shift, outputs
         self._halved = halved
         self._scaled = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most))) if scaled else 0
-        flags = ["first", "carry", "far", "add", "last", "load"]
-        flags += ["scale_bit", "finish", "clear"] if scaled else []
+        flags = dict.fromkeys(("first", "carry", "far", "add", "last", "load"), 1)
+        flags |= {"scale_bit": scale_step, "finish": 1, "clear": 1} if scaled else {}
         super().__init__(
-            {name: In(1) for name in flags}
+            {name: In(bits) for name, bits in flags.items()}
             | {
                 "next": In(range(outputs)),
                 "addend": In(signed(addend_width)),
@@ -238,6 +248,8 @@ class PlaneSum(wiring.Component):
         their scale, a zero.
     scaled : bool
         Sums are multiplied by their scales. If not, they are results as they are: only with several outputs.
+    scale_step : int
+        Bits of a scale in a cycle: 1, or with several outputs 2.
 
     Members
     -------
@@ -253,8 +265,8 @@ class PlaneSum(wiring.Component):
         Which output they are of, and whether they are the first of a group; like the next two only with several outputs.
     load : In(1), drain : In(range(outputs))
         The next scale is this output's: when its ``last`` has been, and before that of its next group.
-    scale_bit, finish : In(1)
-        Of the group's scale the highest bit first, from ``times.scale`` cycles after ``last`` on; with the last of the eight.
+    scale_bit : In(scale_step), finish : In(1)
+        Of the group's scale the highest bits first, from ``times.scale`` cycles after ``last`` on; with the last of them.
     result : Out(32), valid : Out(1)
         As of :class:`hw.pe.bit_serial.BitSerialElement`. Not ``scaled`` there are neither bits of scales nor ``valid``, and
         ``result`` is a signed sum two cycles after its ``load``, zero in all other cycles.
@@ -262,8 +274,8 @@ class PlaneSum(wiring.Component):
     Timing
     ------
     ``times`` (:class:`hw.pe.lookup_times.PlaneTimes`). Operands in any cycles; two ``last``, or with several outputs ``load``,
-    must be 8 cycles or more apart; ``load`` of sums that are not scaled may come in any cycles. A reset must last two
-    cycles or more.
+    must be as many cycles apart as a scale takes; ``load`` of sums that are not scaled may come in any cycles. A reset must
+    last two cycles or more.
     """
 
     def __init__(
@@ -277,8 +289,10 @@ class PlaneSum(wiring.Component):
         outputs: int = 1,
         halved: bool = False,
         scaled: bool = True,
+        scale_step: int = 1,
     ) -> None:
         self._halved, self._scaled = halved, scaled
+        self._step = checked("scale_step", scale_step, 1, 1 + (outputs > 1))
         self._outputs = checked("outputs", outputs, 1, MOST_OUTPUTS)
         self._planes = checked("planes", planes, 1, MOST_PLANES)
         self._group_most = operator.index(group_most)
@@ -286,7 +300,7 @@ class PlaneSum(wiring.Component):
         self.times = plane_times(operands, planes=planes, extra=extra)
         sum_bits = 0 if scaled else signed_bits(-self._group_most, self._group_most)
         super().__init__(
-            operand_members(**self._tree) | control_members(self._planes, self._outputs, sum_bits)
+            operand_members(**self._tree) | control_members(self._planes, self._outputs, sum_bits, self._step)
         )
 
     def elaborate(self, platform):
@@ -310,8 +324,13 @@ class PlaneSum(wiring.Component):
             "shift": highest,
         }
         if self._outputs > 1:
-            m.submodules.scaled = scaled = share(
-                StoredSums, **sizes, outputs=self._outputs, halved=self._halved, scaled=self._scaled
+            m.submodules.scaled_sum = scaled = share(
+                StoredSums,
+                **sizes,
+                outputs=self._outputs,
+                halved=self._halved,
+                scaled=self._scaled,
+                scale_step=self._step,
             )
             load, drain = Signal(), Signal.like(self.drain, name="drain_register")
             m.d.sync += [load.eq(self.load), drain.eq(self.drain)]
@@ -322,7 +341,7 @@ class PlaneSum(wiring.Component):
                 scaled.drain.eq(drain),
             ]
         else:
-            m.submodules.scaled = scaled = share(ScaledSum, **sizes, gated=True)
+            m.submodules.scaled_sum = scaled = share(ScaledSum, **sizes, gated=True)
         ends, add = Signal(init=self._outputs == 1), Signal()
         m.d.sync += [add.eq(self.add), ends.eq(self.last)]
         m.d.comb += [

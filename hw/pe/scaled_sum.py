@@ -116,12 +116,15 @@ def accumulate(m: Module, unit: wiring.Component, total: Signal, *, shift: int, 
 def scale_sum(m: Module, unit: wiring.Component, held: Signal, *, bits: int, halved: bool = False) -> None:
     """Multiply ``held`` by the scale of ``unit``, which has the members of a :class:`ScaledSum`; products have ``bits`` bits.
 
-    ``halved`` results lack the product's lowest bit.
+    As many bits of the scale in a cycle as ``scale_bit`` has, the higher one first. ``halved`` results lack the lowest bit.
     """
     width = bits + bits % 2
-    m.submodules.scale = scale = share(GatedAdder, width=width, addend_width=width)
     scaled = Signal(signed(width), reset_less=True)
-    m.d.comb += [scale.total.eq(held), scale.keep.eq(unit.scale_bit), scale.addend.eq(scaled << 1)]
+    before: Value = scaled
+    for place, bit in enumerate(reversed(Value.cast(unit.scale_bit))):
+        m.submodules[f"scale_{place}"] = scale = share(GatedAdder, width=width, addend_width=width)
+        m.d.comb += [scale.total.eq(held), scale.keep.eq(bit), scale.addend.eq(before << 1)]
+        before = scale.sum
     m.d.sync += [scaled.eq(scale.sum), unit.valid.eq(unit.finish), unit.result.eq(0)]
     with m.If(unit.clear):
         m.d.sync += scaled.eq(0)

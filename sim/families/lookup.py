@@ -184,6 +184,8 @@ class Unpacker:
         array, format = self._array, self._format
         zero_words, words = array.zero_words(format), array.scale_words
         end = len(bits) - array.tail_words(format)
+        if array.direct:
+            return Group(self._ternary(bits[:end]), self._scales(bits[end:]), None)
         places = self._places(bits[zero_words:end])
         if format.offset is Offset.NONE:
             values = places
@@ -196,6 +198,14 @@ class Unpacker:
         read = self._halves if array.floats else self._scales
         minimums = read(bits[end + words :]) if format.minimum else None
         return Group(values, read(bits[end : end + words]), minimums, format.bits)
+
+    def _ternary(self, bits: np.ndarray) -> np.ndarray:
+        """Weights [steps, columns], each of the bits zero and negative; both together are zero."""
+        array = self._array
+        codes = bits.reshape(-1, 2, array.outputs, array.banks, array.lanes, 2).astype(np.int64)
+        weights = (1 - codes[..., 0]) * (1 - 2 * codes[..., 1])
+        # [chunk, half, place, bank, lane] to [step, feature]
+        return weights.transpose(0, 1, 4, 2, 3).reshape(-1, array.columns)
 
     def _places(self, bits: np.ndarray) -> np.ndarray:
         """q' [steps, columns], each the sum of its planes' plus or minus one."""

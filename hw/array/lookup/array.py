@@ -16,6 +16,7 @@ from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.half_column import HalfColumn, HalfControl
 from hw.array.lookup.half_tables import HalfTables, half_tables_layout
 from hw.array.lookup.tables import BUILD, Steps, Tables, slice_layout, tables_layout
+from hw.array.lookup.ternary import Half, TernaryColumn, half_layout
 from hw.delay import delayed
 from hw.share import share
 
@@ -30,9 +31,9 @@ class LookupMatrix(wiring.Component):
     Members
     -------
     activations : In(ArrayLayout(slice_layout, rows))
-        A slice of every row, skewed: row r's r cycles after row 0's. One stays for as many cycles as a table has entries.
+        A slice of every row, skewed: row r's r cycles after row 0's. One stays for ``array.hold`` cycles.
     build : In(BUILD)
-        With the first cycle of row 0's slice.
+        With the first cycle of row 0's slice; nothing with ``array.direct``.
     words : In(part_bits * banks)
         Of all columns at the same time.
     steering : In(steering_layout)
@@ -45,10 +46,10 @@ class LookupMatrix(wiring.Component):
     Timing
     ------
     A chunk's codes follow each other without a gap, the first ``array.build`` cycles after ``build.start`` or later; the next
-    chunk's are as much later as its ``build.start`` is. The words of a group's scales follow its last code without a gap, and its
-    first word waits for ``array.pause``. Place s, row r: the result comes ``array.result_delay`` + s * n + r cycles after the
-    steering of the last code of place 0, with n = ``array.spacing``: 8 steps of a scale, or 9 with ``Offset.NONE``; or as float32
-    results demand. Minimums follow the scales; their results are those of ``array.outputs`` places more.
+    chunk's are as much later as its ``build.start`` is. With ``array.direct`` they come with the slice. The words of a group's
+    scales follow its last code without a gap, and its first word waits for ``array.pause``. Place s, row r: the result comes
+    ``array.result_delay`` + s * n + r cycles after the steering of the last code of place 0, with n = ``array.spacing``. Minimums
+    follow the scales; their results are those of ``array.outputs`` places more.
     """
 
     def __init__(self, *, array: LookupArray) -> None:
@@ -68,14 +69,36 @@ class LookupMatrix(wiring.Component):
         m = Module()
         array = self._array
         m.submodules.control = edge = (HalfControl if array.halves else Control)(array=array)
+        control = Signal(edge.control.shape())
+        m.d.comb += [edge.steering.eq(self.steering), control.eq(edge.control)]
+        if array.floats:
+            m.d.comb += self.valid.eq(edge.valid)
+        left = self._halves(m) if array.direct else self._tables(m, edge, control)
+        self._columns(m, left, control)
+        return m
+
+    def _halves(self, m: Module) -> Value:
+        """The half of every row's slice that the codes are for."""
+        array = self._array
+        halves, upper = Signal(data.ArrayLayout(half_layout(array), array.rows)), self.steering.plane
+        for row in range(array.rows):
+            m.submodules[f"half_{row}"] = one = share(Half, array=array)
+            m.d.comb += [
+                one.activations.eq(self.activations[row]),
+                one.upper.eq(upper),
+                halves[row].eq(one.half),
+            ]
+            upper = one.upper_next
+        return halves
+
+    def _tables(self, m: Module, edge: Control | HalfControl, control: data.View) -> Value:
+        """Entries of every row's tables; in ``control`` the sum of a row's activations of a group."""
+        array = self._array
         m.submodules.steps = steps = Steps(array=array)
         m.d.comb += [
-            edge.steering.eq(self.steering),
             steps.build.eq(self.build),
             steps.sums.eq(delayed(m, self.steering.bank, array.times.extra)),
         ]
-        control = Signal(edge.control.shape())
-        m.d.comb += control.eq(edge.control)
         layout = (half_tables_layout if array.halves else tables_layout)(array)
         tables = Signal(data.ArrayLayout(layout, array.rows))
         step, groups = steps.step, []
@@ -88,20 +111,20 @@ class LookupMatrix(wiring.Component):
             ]
             step = one.step_next
             groups.append(one)
-        if array.floats:
-            m.d.comb += self.valid.eq(edge.valid)
         if array.minimums:
             # A register of its own: no two rows' sums are wanted in the same cycle.
             total = Signal(minimum_sum(array))
             m.d.sync += total.eq(reduce(or_, (Value.cast(one.group) for one in groups)))
             m.d.comb += [steps.group.eq(edge.sums), control.minimum_sum.eq(total)]
-        self._columns(m, tables, control)
-        return m
+        return tables
 
     def _columns(self, m: Module, tables: Value, control: Value) -> None:
         array = self._array
-        kind = HalfColumn if array.halves else FloatColumn if array.floats else LookupColumn
         words, part = Value.cast(self.words), array.part_bits
+        if array.floats:
+            kind = HalfColumn if array.halves else FloatColumn
+        else:
+            kind = TernaryColumn if array.direct else LookupColumn
         for index in range(array.banks):
             m.submodules[f"column_{index}"] = column = share(kind, array=array)
             m.d.comb += [

@@ -16,13 +16,12 @@ from hw.array.lookup.control import (
     BLOCK,
     BLOCK_BITS,
     control_layout,
-    mixed,
     nothing,
     stream_layout,
     zero_bits,
     zero_words,
 )
-from hw.array.lookup.geometry import LookupArray
+from hw.array.lookup.geometry import SCALE_STEP, LookupArray
 from hw.array.lookup.tables import tables_layout
 from hw.delay import delayed
 from hw.pe.element_times import SCALE_BITS
@@ -36,35 +35,35 @@ def unit_arguments(array: LookupArray) -> dict[str, Any]:
     return {
         "k": array.k, "groups_per_lane": array.groups_per_lane, "planes": array.planes, "group": array.group,
         "zero_points": array.halved, "stored": True, "outputs": array.outputs, "halved": array.halved,
-        "scaled": not array.floats,
+        "scaled": not array.floats, "scale_step": 1 if array.floats else SCALE_STEP,
     }  # fmt: skip
 
 
 class BitStream(wiring.Component):
-    """Bits that come in words, and are taken one a cycle.
+    """Bits that come in words, and are taken one, or a few, a cycle.
 
     They stay in their register: to choose one of it takes half as many look-up tables as to shift it, or to make it rotate.
 
     Parameters
     ----------
-    words, width, bits : int
-        Words, their bits, and how many of all those count.
+    words, width, bits, step : int
+        Words, their bits, how many of all those count, and how many are taken in a cycle.
 
     Members
     -------
     word : In(width), load : In(words)
         One bit set: that word of the stream.
     index : In(BLOCK_BITS), hide : In
-        The bit of that index in the block that is not hidden.
-    bit : Out(1)
-        A cycle later; zero where all were hidden.
+        The bits of that index in the block that is not hidden.
+    bit : Out(step)
+        A cycle later, the first one lowest; zero where all were hidden.
     """
 
-    def __init__(self, *, words: int, width: int, bits: int) -> None:
-        self._width, self._bits = width, bits
+    def __init__(self, *, words: int, width: int, bits: int, step: int = 1) -> None:
+        self._width, self._bits, self._step = width, bits, step
         super().__init__(
-            {"word": In(width), "bit": Out(1)}
-            | {name: In(shape) for name, shape in stream_layout(words, bits).members.items()}
+            {"word": In(width), "bit": Out(step)}
+            | {name: In(shape) for name, shape in stream_layout(words, bits, step).members.items()}
         )
 
     def elaborate(self, platform):
@@ -74,20 +73,25 @@ class BitStream(wiring.Component):
             part = kept[place * self._width : (place + 1) * self._width]
             with m.If(load):
                 m.d.sync += part.eq(self.word)
+        for place in range(self._step):
+            m.d.comb += self.bit[place].eq(self._chosen(m, kept[place :: self._step], f"select_{place}"))
+        return m
+
+    def _chosen(self, m: Module, kept: Value, name: str) -> Value:
+        """One of these bits, by index and block."""
         chosen = []
         for block, hide in enumerate(self.hide):
             bits = kept[block * BLOCK : (block + 1) * BLOCK]
             index_bits = min(BLOCK_BITS, max(1, (len(bits) - 1).bit_length()))
-            m.submodules[f"select_{block}"] = select = share(TableSelect, width=1, index_bits=index_bits)
+            m.submodules[f"{name}_{block}"] = select = share(TableSelect, width=1, index_bits=index_bits)
             # A register that is hidden is reset, which takes no gate.
-            one = Signal(name=f"chosen_{block}", reset_less=True)
+            one = Signal(name=f"{name}_{block}_chosen", reset_less=True)
             m.d.comb += [select.entries.eq(bits), select.index.eq(self.index)]
             m.d.sync += one.eq(select.entry)
             with m.If(hide):
                 m.d.sync += one.eq(0)
             chosen.append(one)
-        m.d.comb += self.bit.eq(reduce(or_, chosen))
-        return m
+        return reduce(or_, chosen)
 
 
 class UnitColumn(wiring.Component):
@@ -109,7 +113,7 @@ class UnitColumn(wiring.Component):
         self, *, array: LookupArray, members: Mapping[str, wiring.Member] = MappingProxyType({})
     ) -> None:
         self._array = array
-        tables, control = data.ArrayLayout(tables_layout(array), array.rows), control_layout(array)
+        tables, control = data.ArrayLayout(self._left(), array.rows), control_layout(array)
         super().__init__(
             {
                 "tables": In(tables),
@@ -122,7 +126,19 @@ class UnitColumn(wiring.Component):
             | members
         )
 
-    def _units(self, m: Module) -> tuple[Signal, list[LookupUnit]]:
+    def _left(self) -> data.StructLayout:
+        """What units take from the left."""
+        return tables_layout(self._array)
+
+    def _unit(self) -> Any:
+        """Of a row."""
+        return share(LookupUnit, **unit_arguments(self._array))
+
+    def _codes(self, word: Signal) -> dict[str, Value]:
+        """A word of weights as the unit takes it."""
+        return {"codes": word}
+
+    def _units(self, m: Module) -> tuple[Signal, list[Any]]:
         """The word in its register, for what else takes it, and the units, for their results."""
         array = self._array
         word = Signal.like(self.word, name="word_register", reset_less=True)
@@ -133,13 +149,12 @@ class UnitColumn(wiring.Component):
         ]
         control = self.control.unit
         values: dict[str, Value] = {name: Value.cast(control[name]) for name in control.shape().members}
-        values |= {"codes": word} | self._scale_bits(m, word)
+        values |= self._codes(word) | self._scale_bits(m, word)
         if array.halved:
             values["total_negative"] = self._total_negative(m, word)
         units = []
         for row in range(array.rows):
-            unit = share(LookupUnit, **unit_arguments(array))
-            m.submodules[f"unit_{row}"] = unit
+            m.submodules[f"unit_{row}"] = unit = self._unit()
             for name in self.tables[row].shape().members:
                 m.d.comb += getattr(unit, name).eq(self.tables[row][name])
             for name, value in values.items():
@@ -154,9 +169,9 @@ class UnitColumn(wiring.Component):
         del m, word
         return {}
 
-    def _stream(self, m: Module, name: str, word: Signal, words: int, bits: int) -> Value:
-        """A :class:`BitStream` and its bit."""
-        stream = share(BitStream, words=words, width=self._array.part_bits, bits=bits)
+    def _stream(self, m: Module, name: str, word: Signal, words: int, bits: int, step: int = 1) -> Value:
+        """A :class:`BitStream` and its bits."""
+        stream = share(BitStream, words=words, width=self._array.part_bits, bits=bits, step=step)
         m.submodules[name] = stream
         control = self.control[name]
         m.d.comb += [
@@ -198,7 +213,14 @@ class LookupColumn(UnitColumn):
         return m
 
     def _scale_bits(self, m: Module, word: Signal) -> dict[str, Value]:
+        """The higher bit above the lower one.
+
+        Nine bits end with a zero, and begin with the lower one of a step whose higher one is a zero.
+        """
         array = self._array
-        bit = self._stream(m, "scales", word, array.scale_words, array.outputs * SCALE_BITS)
-        bit = delayed(m, bit, array.scale_wait)
-        return {"scale_bit": Mux(self.control.early, bit, delayed(m, bit, 1)) if mixed(array) else bit}
+        bits = self._stream(m, "scales", word, array.scale_words, array.outputs * SCALE_BITS, SCALE_STEP)
+        high, low = delayed(m, bits, array.scale_wait)
+        if array.mixed:
+            early, (high_before, low_before) = self.control.early, delayed(m, Cat(high, low), 1)
+            high, low = Mux(early, low_before, high_before), Mux(early, high, low_before)
+        return {"scale_bit": Cat(low, high)}

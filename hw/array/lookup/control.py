@@ -5,8 +5,9 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Module, Mux, Shape, ShapeLike, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
-from hw.array.lookup.geometry import HALF_BITS, LookupArray, Offset
+from hw.array.lookup.geometry import HALF_BITS, MOST_ROWS, SCALE_STEP, SCALE_STEPS, LookupArray, Offset
 from hw.delay import delayed
 from hw.design import ceil_div
 from hw.pe.element_times import SCALE_BITS
@@ -16,9 +17,9 @@ SUMS = data.StructLayout({"chunk": 1, "first": 1, "keep": 1, "show": 1})
 """What a row's sum of a group's activations is told: ``chunk``: the sum of a chunk's is to be added, ``first``: as the group's
 first; ``keep``: the group's is complete; ``show``: it is wanted."""
 BLOCK_BITS = 4
-"""Of the index of a bit in a block of a stream."""
+"""Of the index of what is taken in a cycle, in a block of a stream."""
 BLOCK = 1 << BLOCK_BITS
-PLACES = BLOCK // SCALE_BITS
+PLACES = BLOCK // SCALE_STEPS
 """Scales in a block."""
 
 
@@ -37,7 +38,7 @@ def steering_layout(array: LookupArray) -> data.StructLayout:
 
     ``index`` says which of a group's words of zero points, of scales or of minimums. Of codes: ``bank`` of the tables, ``plane``,
     and ``place`` (which output of a unit); ``first`` and ``last`` of a group for that place; ``top``: the format's highest plane;
-    ``offset``.
+    ``offset``. With ``array.direct`` the plane is the half of the chunk.
     """
     return data.StructLayout(
         {
@@ -58,19 +59,20 @@ def steering_layout(array: LookupArray) -> data.StructLayout:
 
 
 def unit_layout(array: LookupArray) -> data.StructLayout:
-    """What goes from unit to unit, down a column: members of a :class:`hw.pe.lookup.LookupUnit`, each when that takes it."""
-    members = {"bank": 1, "add": 1, "last": 1, "first": 1, "load": 1}
+    """What goes from unit to unit, down a column: members of the array's kind of unit, each when that takes it."""
+    members = {} if array.direct else {"bank": 1}
+    members |= {"add": 1, "last": 1, "first": 1, "load": 1}
     if not array.floats:
         members["finish"] = 1
     members |= {"place": range(array.outputs), "drain": range(array.outputs)}
-    if array.planes > 1:
+    if array.shifts:
         members["shift"] = range(array.planes)
     return data.StructLayout(members)
 
 
-def stream_layout(words: int, bits: int) -> data.StructLayout:
+def stream_layout(words: int, bits: int, step: int = 1) -> data.StructLayout:
     """For a :class:`hw.array.lookup.column.BitStream`."""
-    return data.StructLayout({"load": words, "index": BLOCK_BITS, "hide": ceil_div(bits, BLOCK)})
+    return data.StructLayout({"load": words, "index": BLOCK_BITS, "hide": ceil_div(bits, step * BLOCK)})
 
 
 def half_layout(array: LookupArray) -> data.StructLayout:
@@ -91,12 +93,12 @@ def minimum_sum(array: LookupArray) -> Shape:
 def control_layout(array: LookupArray) -> data.StructLayout:
     """For a :class:`hw.array.lookup.column.LookupColumn`.
 
-    ``top``: the offset of one is due in this plane. ``early``: the scale's bit has no register to wait in.
+    ``top``: the offset of one is due in this plane. ``early``: the scale has nine bits, and so begins a cycle before others.
 
     Of float32 results, ``whole``: sums are not halved; ``minimum_sum``: the sum of a row's activations, when its result is to be
     that times the minimum, zero in all other cycles.
     """
-    stream = stream_layout(array.scale_words, array.outputs * SCALE_BITS)
+    stream = stream_layout(array.scale_words, array.outputs * SCALE_BITS, SCALE_STEP)
     members: dict[str, ShapeLike] = {
         "unit": unit_layout(array),
         "scales": half_layout(array) if array.floats else stream,
@@ -105,16 +107,11 @@ def control_layout(array: LookupArray) -> data.StructLayout:
         members["top"] = 1
     if zero_words(array):
         members["zeros"] = stream_layout(zero_words(array), zero_bits(array))
-    if mixed(array):
+    if array.mixed:
         members["whole" if array.floats else "early"] = 1
     if array.minimums:
         members["minimum_sum"] = minimum_sum(array)
     return data.StructLayout(members)
-
-
-def mixed(array: LookupArray) -> bool:
-    """Whether some formats' sums are halved and others' not: of whole scales, those take eight steps and these nine."""
-    return array.halved and Offset.NONE in array.offsets
 
 
 def nothing(array: LookupArray) -> dict[str, dict[str, int]]:
@@ -127,44 +124,49 @@ def nothing(array: LookupArray) -> dict[str, dict[str, int]]:
 
 
 class Scaling(wiring.Component):
-    """Goes through a group's scales, eight bits for each place, or eight and a pause.
+    """Goes through a group's scales, place after place.
 
     Members
     -------
-    begin : In(1), pause : In(1)
-        In a cycle; the first bit's turn is in the next.
-    active : Out(1), step : Out(range(9)), place : Out(range(outputs)), pauses : Out(1), ends : Out(1)
-        The bit of this cycle; ``ends``: it is the last of its place.
+    begin : In(1), doubled : In(1)
+        In a cycle; the first step is in the next. Whether its format's sums are doubled.
+    active : Out(1), step : Out(range(MOST_ROWS)), place : Out(range(outputs)), slow : Out(1), finish : Out(1)
+        The step of this cycle, a pause from ``SCALE_STEPS`` on; ``finish``: it is the last that counts. ``slow``: not doubled.
     """
 
-    def __init__(self, *, outputs: int) -> None:
-        self._outputs = outputs
+    def __init__(self, *, array: LookupArray) -> None:
+        self._array = array
         super().__init__(
             {
                 "begin": In(1),
-                "pause": In(1),
+                "doubled": In(1),
                 "active": Out(1),
-                "step": Out(range(SCALE_BITS + 1)),
-                "place": Out(range(outputs)),
-                "pauses": Out(1),
-                "ends": Out(1),
+                "step": Out(range(MOST_ROWS)),
+                "place": Out(range(array.outputs)),
+                "slow": Out(1),
+                "finish": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += self.ends.eq(self.step == Mux(self.pauses, SCALE_BITS, SCALE_BITS - 1))
+        array, ends = self._array, Signal()
+        slow, quick = array.paces
+        m.d.comb += [
+            ends.eq(self.step == Mux(self.slow, slow, quick) - 1),
+            self.finish.eq(self.active & (self.step == SCALE_STEPS - 1 + (self.slow if array.mixed else 0))),
+        ]
         m.d.sync += self.step.eq(self.step + 1)
-        with m.If(self.ends):
+        with m.If(ends):
             m.d.sync += [self.step.eq(0), self.place.eq(self.place + 1)]
-            with m.If(self.place == self._outputs - 1):
+            with m.If(self.place == array.outputs - 1):
                 m.d.sync += self.active.eq(0)
         with m.If(self.begin):
             m.d.sync += [
                 self.active.eq(1),
                 self.step.eq(0),
                 self.place.eq(0),
-                self.pauses.eq(self.pause),
+                self.slow.eq(~self.doubled),
             ]
         return m
 
@@ -252,11 +254,10 @@ class Control(wiring.Component):
             Cat(steering.code, steering.code & steering.last, steering.first, steering.place),
             1 + times.last,
         )
-        m.d.comb += [
-            unit.bank.eq(delayed(m, steering.bank, 1)),
-            Cat(unit.add, unit.last, unit.first, unit.place).eq(last),
-        ]
-        if array.planes > 1:
+        m.d.comb += Cat(unit.add, unit.last, unit.first, unit.place).eq(last)
+        if not array.direct:
+            m.d.comb += unit.bank.eq(delayed(m, steering.bank, 1))
+        if array.shifts:
             m.d.comb += unit.shift.eq(delayed(m, steering.plane, 1 + times.shift))
         if array.halved:
             twos = steering.top & (steering.offset == Offset.TWOS)
@@ -297,24 +298,23 @@ class Control(wiring.Component):
     def _scales(self, m: Module) -> None:
         array, steering, control = self._array, self.steering, self.control
         scales = self._stream(m, "scales", steering.scale)
-        m.submodules.scaling = scaling = Scaling(outputs=array.outputs)
+        m.submodules.scaling = scaling = Scaling(array=array)
         ends = steering.code & steering.last & (steering.place == 0)
-        m.d.comb += Cat(scaling.begin, scaling.pause).eq(
-            delayed(m, Cat(ends, steering.offset == Offset.NONE), array.scale_select - 2)
+        m.d.comb += Cat(scaling.begin, scaling.doubled).eq(
+            delayed(m, Cat(ends, steering.offset != Offset.NONE), array.scale_select - 2)
         )
-        m.d.sync += scales.index.eq(Cat(scaling.step[:3], scaling.place[0]))
+        bits, places = exact_log2(SCALE_STEPS), exact_log2(PLACES)
+        m.d.sync += scales.index.eq(Cat(scaling.step[:bits], scaling.place[:places]))
         for block, hide in enumerate(scales.hide):
             m.d.sync += hide.eq(
-                ~(scaling.active & ~scaling.step[3] & (scaling.place >> (PLACES - 1) == block))
+                ~(scaling.active & (scaling.step < SCALE_STEPS) & (scaling.place >> places == block))
             )
         load = scaling.active & (scaling.step == 0)
-        # Only where results are halved a pause is a zero bit.
-        done = scaling.ends if array.halved else scaling.step == SCALE_BITS - 1
-        marks = Cat(load, scaling.active & done)
+        marks = Cat(load, scaling.finish)
         wait = array.scale_wait + 1
-        if mixed(array):
-            # The results of scales with nine steps and those with eight are to come in the same cycle.
-            early = scaling.active & scaling.pauses
+        if array.mixed:
+            # The results of scales with nine bits and those with eight are to come in the same cycle.
+            early = scaling.active & scaling.slow
             m.d.comb += control.early.eq(delayed(m, early, wait + 1))
             marks = delayed(m, marks & ~early.replicate(2), 1) | marks & early.replicate(2)
         marks = delayed(m, marks, wait)
@@ -353,7 +353,7 @@ class Control(wiring.Component):
             control.unit.drain.eq(delayed(m, draining.place, array.scale_wait)),
             self.valid.eq(delayed(m, draining.valid, array.result_delay - array.scale_select + 1)),
         ]
-        if mixed(array):
+        if array.mixed:
             m.d.comb += control.whole.eq(delayed(m, wholes, 2))
         if array.minimums:
             begins = steering.code & (steering.plane == 0) & (steering.place == 0)

@@ -11,7 +11,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.array.lookup.column import UnitColumn
-from hw.array.lookup.control import half_layout, mixed
+from hw.array.lookup.control import half_layout
 from hw.array.lookup.geometry import HALF_BITS, LookupArray
 from hw.delay import delayed
 from hw.pe.bit_serial_fp16 import FP16
@@ -65,7 +65,7 @@ class FloatColumn(UnitColumn):
             # Twice that, as the others.
             minimum = Value.cast(control.minimum_sum).as_signed()
             sums = sums | Cat(Const(0, 1), minimum, minimum[-1].replicate(bits - len(minimum)))
-        if mixed(array):
+        if array.mixed:
             sums = Mux(control.whole, sums[:bits], sums[1:])
         elif array.halved:
             sums = sums[1:]

@@ -1,14 +1,14 @@
-"""Formats, sizes and times of the table-lookup arrays. No Amaranth here."""
+"""Sizes and times of the table-lookup arrays. No Amaranth here."""
 
 from __future__ import annotations
 
-import enum
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from hw.array.geometry import power_of_two_from
+from hw.array.lookup.formats import Activations, LookupFormat, Lookups, Offset, Scales, Tables, Ternary
 from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
 from hw.pe.lookup_times import (
@@ -22,55 +22,17 @@ from hw.pe.lookup_times import (
 )
 from hw.timing import CORNER_TURN, FLOAT_ACCUMULATE, SCRATCHPAD
 
-Tables = Literal[2, 4]
-"""Activations of a table."""
-Lookups = Literal[1, 2, 4, 8, 16, 32]
-"""Lookups that are summed before an accumulator."""
-Scales = Literal["int8", "fp16"]
-"""Type of groups' scales: whole numbers 0 to 255, and results of int32; or half precision, and results of float32."""
-Activations = Literal["int8", "fp16"]
-"""What tables are made of: int8, their sums exact; or fp16, whose sums are, too."""
 HALF_BITS = 16
 """Of an fp16 scale or minimum."""
 MOST_ROWS = 8
+SCALE_STEP = 2
+"""Bits of a scale in a cycle."""
+SCALE_STEPS = SCALE_BITS // SCALE_STEP
 MOST_ARRAY_PLANES = 4
 DRAIN = HALF_SCALE + 3
 """Cycles from the read of an fp16 sum to its result."""
 JUDGED = 2
 """Cycles from the last word of a group to all faults of its addresses."""
-
-
-class Offset(enum.IntEnum):
-    """What is taken off a weight of reinterpreted value q' (``sim.lookup``)."""
-
-    NONE = 0
-    """Nothing: the weight is q', an odd number (bipolar, binary)."""
-    TWOS = 1
-    """One: the weight is (q' - 1) / 2, two's complement with its highest bit inverted."""
-    ZERO = 2
-    """z' of a zero point of the group: the weight is (q' - z') / 2 = q - z."""
-    PLAIN = 3
-    """What makes it q itself, unsigned: (q' + 2**bits - 1) / 2."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LookupFormat:
-    """How weights travel and what they mean: bit planes, and what is taken off."""
-
-    bits: int
-    offset: Offset
-    minimum: bool = False
-    """Groups have an fp16 minimum beside their fp16 scale: the sum of the activations times that is a result of its own."""
-
-    @property
-    def passes(self) -> int:
-        """Results of a group for each accumulator."""
-        return 1 + self.minimum
-
-    @property
-    def doubled(self) -> bool:
-        """Whether sums are twice what the weights say: halves are taken at the end."""
-        return self.offset is not Offset.NONE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +58,9 @@ class LookupArray:
         By EXECUTE's ``variant``; several may be the same.
     data_bytes : int
         Bytes of a bus beat.
+    ternary : str
+        One of ``Ternary``. With ``direct`` there are no tables: a chunk's two halves take the cycles of two planes, and units
+        (``hw.pe.lookup.TernaryUnit``) have a lane for each step of a half.
     scales : str
         One of ``Scales``.
     activations : str
@@ -106,7 +71,8 @@ class LookupArray:
     ------
     TypeError, ValueError
         A size that is not among those allowed; a group that is not whole words of activations; fewer lookups of a chunk than a
-        table has entries, or than there are rows; minimums, or plain weights, beside whole scales.
+        table has entries; minimums, or plain weights, beside whole scales; with ``direct`` fp16 scales, or a variant that is not
+        two's complement of two bits.
     """
 
     rows: int
@@ -117,6 +83,7 @@ class LookupArray:
     group: int
     variants: Sequence[LookupFormat]
     data_bytes: int
+    ternary: Ternary = "planes"
     scales: Scales = "int8"
     activations: Activations = "int8"
 
@@ -145,6 +112,7 @@ class LookupArray:
                 f"outputs must divide columns, not be {self.outputs} with {self.columns} columns"
             )
         self._check_variants()
+        self._check_ternary()
         if self.halves:
             self._check_halves()
         elif self.part_bits < self.scale_bits:
@@ -157,11 +125,27 @@ class LookupArray:
                 f"group must be a multiple of {self.word_steps} (steps in a word of activations, with {self.groups_per_lane} "
                 f"tables of {self.k} and a bus of {self.data_bytes} bytes), not {self.group}"
             )
-        if self.least_chunk < self.entries:
+        if not self.direct and self.least_chunk < self.entries:
             raise ValueError(
                 f"outputs must be at least {ceil_div(self.entries, self.least_planes)} (a table of {self.k} has {self.entries} "
                 f"entries, and the narrowest weights {self.least_planes} planes), not {self.outputs}"
             )
+
+    def _check_ternary(self) -> None:
+        if self.ternary not in get_args(Ternary):
+            raise ValueError(f"ternary must be one of {', '.join(get_args(Ternary))}, not {self.ternary!r}")
+        if self.direct and self.floats:
+            raise ValueError(f"scales must be int8 where ternary is direct, not {self.scales}")
+        wrong = [one for one in self.variants if one != LookupFormat(bits=2, offset=Offset.TWOS)]
+        if self.direct and wrong:
+            raise ValueError(
+                f"variants must be two's complement of 2 bits where ternary is direct, not {wrong[0]}"
+            )
+
+    @property
+    def direct(self) -> bool:
+        """Whether weights are ternary and there are no tables."""
+        return self.ternary == "direct"
 
     def _check_variants(self) -> None:
         if not self.variants:
@@ -242,6 +226,11 @@ class LookupArray:
         return self.k * self.groups_per_lane
 
     @property
+    def lanes(self) -> int:
+        """Steps of K that a ternary unit takes in a cycle: two bits of a word of weights each."""
+        return self.chunk // 2
+
+    @property
     def least_chunk(self) -> int:
         """Fewest lookups of a chunk, one a cycle."""
         return self.outputs * self.least_planes
@@ -291,16 +280,23 @@ class LookupArray:
         return self.zero_words(format) + words * self.slices * self.lookups(format) + self.tail_words(format)
 
     def spacing(self, format: LookupFormat) -> int:
-        """Cycles from a place's results to the next one's.
+        """Cycles from a place's results to the next one's; those of its rows come one after another.
 
-        A whole scale takes a bit a cycle; one more where results are not halved. Float32 results only stay out of each other's
-        way: those of all rows, and those of two groups or of scale and minimum at an accumulator; and wait for the words of their
-        scale.
+        While a whole scale lasts, one more where it is not halved as others are. Float32 results only stay out of each other's
+        way: those of two groups, or of scale and minimum, at an accumulator; and wait for the words of their scale.
         """
         if self.floats:
             words = ceil_div(HALF_BITS, self.part_bits)
             return max(self.rows, words, ceil_div(FLOAT_ACCUMULATE + 1, self.outputs))
-        return SCALE_BITS + (not format.doubled)
+        return max(self.rows, SCALE_STEPS + (self.mixed and not format.doubled))
+
+    @property
+    def paces(self) -> tuple[int, int]:
+        """``spacing`` of formats that are not doubled, and of those that are; 1 where there are none."""
+        slow, quick = (
+            {self.spacing(one) for one in self.variants if one.doubled is it} for it in (False, True)
+        )
+        return max(slow, default=1), max(quick, default=1)
 
     def scale_cycles(self, format: LookupFormat) -> int:
         """Cycles in which the results of a group come."""
@@ -315,7 +311,7 @@ class LookupArray:
 
         That one has the same format and its results the same order; but for a ``fresh`` command's first group.
         """
-        least = max(self.scale_cycles(format), self.hold if self.halves else 0)
+        least = max(self.scale_cycles(format), self.keep if self.halves else 0)
         if fresh:
             # From lookups to lookups, whatever is behind those; and any row of accumulators may be the next one's first.
             apart = self.geometry.accumulate + self.rows
@@ -336,18 +332,36 @@ class LookupArray:
 
     @property
     def halved(self) -> bool:
-        """Whether results are halved: those that are not doubled are so by a ninth step of their scales."""
-        return self.offsets != {Offset.NONE}
+        """Whether results are halved: those that are not doubled are so by a ninth bit of their scales."""
+        return self.offsets != {Offset.NONE} and not self.direct
+
+    @property
+    def shifts(self) -> bool:
+        """Whether a unit's planes differ in their powers of two: the halves of a chunk do not."""
+        return self.planes > 1 and not self.direct
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some formats' scales have that bit and others' do not."""
+        return self.halved and Offset.NONE in self.offsets
 
     @property
     def times(self) -> PlaneTimes:
         """Of a unit."""
+        if self.direct:
+            return plane_times(self.lanes, planes=1, extra=False, before=1)
         return plane_times(self.groups_per_lane, planes=self.planes, extra=self.halved, before=1)
 
     @property
     def build(self) -> int:
-        """Fewest cycles from the first of a slice of activations to the first code that is looked up in their tables."""
-        return (FLOAT_BUILDER if self.halves else builder_cycles(self.k)) + self.entries - 1
+        """Fewest cycles from the first of a slice of activations to its first code."""
+        builder = FLOAT_BUILDER if self.halves else builder_cycles(self.k)
+        return 0 if self.direct else builder + self.entries - 1
+
+    @property
+    def hold(self) -> int:
+        """Cycles that a slice of activations must stay: for the entries of its tables, or for its codes."""
+        return self.least_chunk if self.direct else self.entries
 
     @property
     def scale_select(self) -> int:
@@ -368,7 +382,7 @@ class LookupArray:
             # Addresses of results are judged behind the last word of the group.
             words = self.outputs - 1 + max(self.tail_words(one) for one in self.variants)
             return max(self.float_result_delay, words + JUDGED + 2 - self._code_delay)
-        steps = SCALE_BITS + (self.halved and Offset.NONE in self.offsets)
+        steps = SCALE_STEPS + self.mixed
         return self.scale_select + self.scale_wait + steps + self.times.result + 1
 
     @property
@@ -387,7 +401,7 @@ class LookupArray:
         return self.result_delay - DRAIN
 
     @property
-    def hold(self) -> int:
+    def keep(self) -> int:
         """From there to that of the next group, at least: fp16 sums are to be read before others take their places."""
         written = 1 + FloatTimes().result
         last = self.outputs - 1

@@ -8,7 +8,6 @@ from amaranth.lib.wiring import In, Out
 
 from hw.array.lookup.geometry import LookupArray
 from hw.control.ring import Ring
-from hw.pe.element_times import SCALE_BITS
 
 IN_FLIGHT = 16
 """Groups whose results have not begun to come; more than there may be."""
@@ -17,9 +16,9 @@ IN_FLIGHT = 16
 def group_layout(*, row: int) -> data.StructLayout:
     """What results of a group need to know, with ``row`` bits of a row within half of the accumulators.
 
-    ``address``: of place 0 in row 0 of the tile; ``half`` of the accumulators; ``stride`` between places. ``more``: those
-    of a place take a cycle more, since they are not halved; or of an array of float32, all places have a second one, of their
-    minimums. ``ends``: they are a command's last; ``fault``: that was past the end somewhere.
+    ``address``: of place 0 in row 0 of the tile; ``half`` of the accumulators; ``stride`` between places. ``more``: their format
+    is not doubled (``LookupArray.paces``); or of an array of float32, all places have a second result, of their minimums.
+    ``ends``: they are a command's last; ``fault``: that was past the end somewhere.
     """
     return data.StructLayout(
         {"address": row, "half": 1, "stride": row, "accumulate": 1, "more": 1, "ends": 1, "fault": 1}
@@ -69,15 +68,15 @@ class Places(wiring.Component):
         array = self._array
         m.submodules.ring = ring = Ring(shape=self._layout, depth=IN_FLIGHT)
         oldest, current = ring.o.payload, Signal(self._layout)
-        spacing = max(array.spacing(one) for one in array.variants)
-        cycle, place, row = Signal(range(spacing)), Signal(range(array.outputs)), Signal(4)
+        slow, quick = array.paces
+        cycle, place, row = Signal(range(max(slow, quick))), Signal(range(array.outputs)), Signal(4)
         here, wraps, final = Signal.like(current.address), Signal(), Signal()
         last_place = place == array.outputs - 1
         m.d.comb += [
             ring.i.valid.eq(self.put),
             ring.i.payload.eq(self.group),
             ring.o.ready.eq(self.due),
-            wraps.eq(cycle == (spacing - 1 if array.floats else SCALE_BITS - 1 + current.more)),
+            wraps.eq(cycle == (quick if array.floats else Mux(current.more, slow, quick)) - 1),
             final.eq(last_place & (row == array.rows - 1)),
             self.address.eq(Cat(here, current.half)),
             self.accumulate.eq(current.accumulate),
