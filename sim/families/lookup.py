@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -114,7 +115,8 @@ class LookupModel:
         unpacker = Unpacker(self._array, self._array.variants[fields["variant"]])
         tiles = [content[tile * words : (tile + 1) * words] for tile in range(fields["column_tiles"])]
         if self._array.floats:
-            added = _halves if halves else _floats
+            bits = self._array.variants[fields["variant"]].bits
+            added = partial(_halves, bits=bits) if halves else _floats
             return np.concatenate([added(x, unpacker.groups(one, depth_tiles)) for one in tiles], axis=-1)
         # Exact: float64 holds every sum up to a depth of 2 ** 33. What is beyond 32 bits wraps.
         sums = [x @ unpacker.tile(one, depth_tiles) for one in tiles]
@@ -130,8 +132,6 @@ class Group(NamedTuple):
     """[columns]: int64, or float64 of fp16 patterns."""
     minimums: np.ndarray | None
     """[columns], the same."""
-    bits: int
-    """Of a weight."""
 
 
 def _floats(x: np.ndarray, groups: Iterator[Group]) -> np.ndarray:
@@ -146,13 +146,13 @@ def _floats(x: np.ndarray, groups: Iterator[Group]) -> np.ndarray:
     return np.stack(results)
 
 
-def _halves(x: np.ndarray, groups: Iterator[Group]) -> np.ndarray:
-    """The same of float16 rows, whose sums are float16, too."""
+def _halves(x: np.ndarray, groups: Iterator[Group], *, bits: int) -> np.ndarray:
+    """The same of float16 rows and weights q' of ``bits`` bits; sums are float16, too."""
     results, place = [], 0
     for group in groups:
         rows = x[:, place : place + len(group.weights)]
         place += len(group.weights)
-        sums = half_group_sums(rows, group.weights + (1 << group.bits) - 1 >> 1, bits=group.bits)
+        sums = half_group_sums(rows, group.weights + (1 << bits) - 1 >> 1, bits=bits)
         results.append(half_float_results(sums, group.scales))
     return np.stack(results)
 
@@ -197,7 +197,7 @@ class Unpacker:
             values = (places - self._zeros(bits[:zero_words])) >> 1
         read = self._halves if array.floats else self._scales
         minimums = read(bits[end + words :]) if format.minimum else None
-        return Group(values, read(bits[end : end + words]), minimums, format.bits)
+        return Group(values, read(bits[end : end + words]), minimums)
 
     def _ternary(self, bits: np.ndarray) -> np.ndarray:
         """Weights [steps, columns], each of the bits zero and negative; both together are zero."""
