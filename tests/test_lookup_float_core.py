@@ -37,6 +37,7 @@ SHAPES = [
     FLOATS | {"k": 2, "groups_per_lane": 8, "columns": 4, "outputs": 2, "group": 64, "variants": (BIPOLAR2, Q4_1)},
     FLOATS | {"groups_per_lane": 8, "data_bytes": 16, "columns": 8, "rows": 3, "variants": (Q4_1,)},
     FLOATS | {"columns": 13, "outputs": 13, "rows": 1, "data_bytes": 8, "variants": (W4, ASYM3)},
+    FLOATS | {"columns": 8, "variants": (BIPOLAR2, W1)},
 ]  # fmt: skip
 
 

@@ -35,8 +35,11 @@ def groups(random, array, count, *, chunks=0):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("bits", [(4, 1, 2, 3), (1,), (2,)])
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+CASES = {name: (shape, (4, 1, 2, 3)) for name, shape in SHAPES.items()}
+CASES |= {"one plane": ({}, (1,)), "two planes": ({}, (2,))}
+
+
+@pytest.mark.parametrize(("shape", "bits"), CASES.values(), ids=CASES)
 def test_groups(shape, bits):
     """Of random lengths, widths and operands, as close as their results allow but for a few."""
     array = array_for(*bits, **shape)

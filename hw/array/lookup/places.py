@@ -76,7 +76,7 @@ class Places(wiring.Component):
             ring.i.valid.eq(self.put),
             ring.i.payload.eq(self.group),
             ring.o.ready.eq(self.due),
-            wraps.eq(cycle == (quick if array.floats else Mux(current.more, slow, quick)) - 1),
+            wraps.eq(cycle == (max(slow, quick) if array.floats else Mux(current.more, slow, quick)) - 1),
             final.eq(last_place & (row == array.rows - 1)),
             self.address.eq(Cat(here, current.half)),
             self.accumulate.eq(current.accumulate),
