@@ -215,6 +215,18 @@ MORE_SYSTEMS: Systems = {
         ),
         each_format(_LOOKUPS, [(1, 1, 1), (4, 37, 7), (7, 200, 25), (1, 96, 50)]),
     ),
+    "2x16 of ternary weights added directly, 32-bit bus": (
+        "lut-ternary-m2n64k4",
+        ("array.columns=16", "array.groups_per_lane=4", "bus.data_width=32", "output.lanes=1"),
+        each_format(("ternary-s8", "ternary"), [(1, 1, 1), (5, 165, 19), (1, 300, 40)]),
+    ),
+    "3x32 by lookups, scales of fp16, 64-bit bus": (
+        "lut-gguf-m2n64k4",
+        ("array.rows=3", "array.columns=32", "bus.data_width=64", "output.lanes=1"),
+        each_format(
+            ("q4_0", "q4_1", "int3-asym", "ternary", "bipolar1"), [(1, 1, 1), (5, 100, 40), (1, 96, 33)]
+        ),
+    ),
     "8x32 by lookups, 16 features to a unit, groups of 256, 512-bit bus, 64-bit addresses": (
         "lut-m2n64k4",
         (

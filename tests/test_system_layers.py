@@ -67,6 +67,11 @@ def test_a_layer_by_lookups():
     check(LOOKUP, ["blk.0.attn_k"], dict(zip(LOOKUPS, (25, 9, 4), strict=True)))
 
 
+def test_a_layer_of_gguf_as_it_is():
+    """Codes, scales and minimums of the file: what is lost is lost with the activations."""
+    check("lut-gguf-m2n64k4", ["blk.0.attn_k"], {"q4_1": 35}, tokens=2)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("layer", "tokens", "least"),

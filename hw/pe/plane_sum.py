@@ -353,7 +353,8 @@ class PlaneSum(wiring.Component):
             self.result.eq(scaled.result),
         ]
         if self._scaled:
-            clear, scale_bit, finish = Signal(init=1), Signal(), Signal()
+            clear, finish = Signal(init=1), Signal()
+            scale_bit = Signal.like(self.scale_bit, name="scale_register")
             m.d.sync += [clear.eq(self.finish), scale_bit.eq(self.scale_bit), finish.eq(self.finish)]
             m.d.comb += [
                 scaled.scale_bit.eq(scale_bit),
