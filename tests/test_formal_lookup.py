@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from amaranth.hdl import Assert, Cat, Cover, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Array, Assert, Cat, Cover, Elaboratable, Module, Mux, Signal
 
-from hw.array.lookup.geometry import LookupArray
+from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
 from hw.array.lookup.plan import LookupPlanner
 from hw.array.lookup.sequencer import LookupSequencer
 from hw.timing import LOOKUP_SETUP
@@ -16,14 +16,34 @@ from tests.formal_front import CommandRules, chosen, join
 from tests.formal_inside import implies
 from tests.lookup_core_bench import ASYM2, ASYM3, ASYM4, BIPOLAR2, W1, W2, W3, W4, array_for, design_for
 
+PLAIN2M = LookupFormat(bits=2, offset=Offset.PLAIN, minimum=True)
 SMALL = {"activation_words": 16, "weight_words": 16, "accumulator_rows": 64}
 
 
-def small(*variants, kind=LookupArray, **sizes):
+def small(*variants, **sizes):
     """An array of tables of two activations, with groups of a few cycles."""
     values = {"rows": 1, "columns": 2, "k": 2, "groups_per_lane": 4, "outputs": 2}
     values |= {"group": 32, "data_bytes": 4}
-    return kind(**(values | sizes), variants=variants)
+    return LookupArray(**(values | sizes), variants=variants)
+
+
+def floats(*variants, **sizes):
+    """The same with scales of half precision."""
+    return small(*variants, **({"groups_per_lane": 8, "scales": "fp16"} | sizes))
+
+
+def fresh_distance(array: LookupArray, before) -> int:
+    """Cycles from a group's first scale, of format ``before``, to that of the next command's first group."""
+    # Its last result is written when the other's first is at its accumulator: both may be in one row.
+    last = (before.passes * array.outputs - 1) * array.spacing(before) + array.rows - 1
+    return last + 1 + array.geometry.accumulate
+
+
+def rests(array: LookupArray) -> tuple[list[int], int]:
+    """Fewest cycles from a group's end to the next one's first scale: by format, and to that of the next command."""
+    tails = {one: array.tail_words(one) for one in array.variants}
+    own = [array.scale_cycles(one) - tails[one] for one in array.variants]
+    return own, max(fresh_distance(array, one) - tails[one] for one in array.variants)
 
 
 def later(*values):
@@ -32,7 +52,7 @@ def later(*values):
 
 
 class PlannerRules(CommandRules):
-    """``CommandRules``, and the law of the cycles: the scaling of a group is through before the next one has ended."""
+    """``CommandRules``, and the law of the cycles: the results of a group are through before the next one's come."""
 
     def __init__(self, array: LookupArray, kind=LookupPlanner):
         self._half = SMALL["accumulator_rows"] // 2
@@ -43,11 +63,11 @@ class PlannerRules(CommandRules):
         depth, rows = kept.depth_tiles, kept.row_tiles * array.rows
         full, last = depth > array.group_words, (depth - 1)[: len(depth)] % array.group_words + 1
         zeros = chosen(kept.variant, array, array.zero_words)
-        least = chosen(kept.variant, array, array.scale_cycles)
-        slowest = max(array.scale_cycles(one) for one in array.variants)
+        own, fresh = rests(array)
+        least = Array(own)[kept.variant]
 
         def pause(words, least):
-            missing = least - zeros - words * array.slices * lookups - array.scale_words
+            missing = least - zeros - words * array.slices * lookups
             return Mux(missing > 0, missing, 0)
 
         lookups = chosen(kept.variant, array, array.lookups)
@@ -56,9 +76,10 @@ class PlannerRules(CommandRules):
             Assert(plan.pause == pause(array.group_words, least)),
             Assert(plan.last_pause == pause(last, least)),
             Assert(plan.first_pause == pause(first, least)),
-            Assert(plan.fresh_pause == pause(first, slowest)),
+            Assert(plan.fresh_pause == pause(first, fresh)),
             Assert(plan.offset == chosen(kept.variant, array, lambda one: one.offset)),
             Assert(plan.last_plane == chosen(kept.variant, array, lambda one: one.bits) - 1),
+            Assert(plan.minimum == chosen(kept.variant, array, lambda one: one.minimum)),
             Assert(plan.zero == (zeros != 0)),
             Assert(implies(plan.zero, plan.last_zero == zeros - 1)),
             # Places of a tile's rows one after another, columns after all rows.
@@ -74,7 +95,8 @@ class PlannerRules(CommandRules):
 @pytest.mark.parametrize("array", [
     small(W1, ASYM2), *later(small(W2, BIPOLAR2, rows=3, outputs=3, columns=3, group=64)),
     *later(array_for(variants=(W4, ASYM4, W1), columns=8, group=64)),
-    small(W3, outputs=4, columns=4, data_bytes=16, rows=2),
+    small(W3, outputs=4, columns=4, data_bytes=16, rows=8), floats(W1, PLAIN2M),
+    *later(floats(ASYM2, PLAIN2M, rows=3, outputs=3, columns=3, group=64)),
 ])  # fmt: skip
 def test_planner_keeps_the_rules(array):
     prove(PlannerRules(array), depth=LOOKUP_SETUP, reach=14)
@@ -102,18 +124,6 @@ def test_planner_keeps_the_rules(array):
 def test_planner_with_a_bug(bug):
     array = small(W1, ASYM2, W4, groups_per_lane=8, outputs=9, columns=9)
     refute(PlannerRules(array, mutant(LookupPlanner, bug)), depth=8)
-
-
-class Hasty(LookupArray):
-    """Scales of few bits: more groups in as many cycles."""
-
-    def scale_cycles(self, format) -> int:
-        return self.outputs * (3 + (not format.doubled))
-
-
-def hasty(*variants, **sizes):
-    """A small array whose groups follow each other soon."""
-    return small(*variants, kind=Hasty, **({"groups_per_lane": 8} | sizes))
 
 
 class FrontRules(Elaboratable):
@@ -180,7 +190,7 @@ class FrontRules(Elaboratable):
         final_chunk = (slice_ == array.slices - 1) & (
             (word == now.depth_tiles - 1) | (in_group == array.group_words - 1)
         )
-        group_end = (part == 2) & (index == array.scale_words - 1)
+        group_end = (part == 2) & (index == self._of(array.tail_words) - 1)
         tile_end = group_end & (word == now.depth_tiles - 1)
         with m.If(given):
             after = chosen(self._planner.plan.payload.command.variant, array, array.zero_words)
@@ -242,30 +252,45 @@ class FrontRules(Elaboratable):
     def _times(self, m: Module, given, at, fresh, last, due, between) -> None:
         """Each group begins at its time, the first (``due``) as the next ones; they end far enough from each other."""
         dut, array = self._sequencer, self._array
-        apart, waits, busy = Signal(range(128), init=127), Signal(range(128)), Signal(range(128))
-        least = self._of(array.scale_cycles)
+        apart, waits = Signal(range(128), init=127), Signal(range(128))
         m.d.sync += [
             apart.eq(Mux(last, 1, apart + (apart != 127))),
             waits.eq(Mux(given, 1, waits + (waits != 127))),
         ]
-        with m.If(last):
-            m.d.sync += busy.eq(least)
         # Of the group that begins or is to begin.
         left = (self._now.depth_tiles - at.word)[:5]
         words = Mux(left < array.group_words, left, array.group_words)
-        cycles = at.zeros + words * array.slices * self._of(array.lookups) + array.scale_words
+        cycles = at.zeros + words * array.slices * self._of(array.lookups)
 
         def pause(least):
             missing = (least - cycles)[:9].as_signed()
             return Mux(missing > 0, missing, 0)
 
-        slowest = pause(max(array.scale_cycles(one) for one in array.variants))
+        own, other = rests(array)
+        least, most = pause(Array(own)[self._now.variant]), pause(other)
         m.d.comb += [
-            Assert(implies(due, Mux(dut.group, waits == 1 + slowest, waits <= slowest))),
-            Assert(implies(between, Mux(dut.group, apart == 1 + pause(least), apart <= pause(least)))),
-            # The scaling of a group takes as long.
-            Assert(implies(last, apart >= busy)),
-            Cover(fresh & (waits == 1 + slowest) & (apart == 1 + slowest) & (at.row == 0)),
+            Assert(implies(due, Mux(dut.group, waits == 1 + most, waits <= most))),
+            Assert(implies(between, Mux(dut.group, apart == 1 + least, apart <= least))),
+            Cover(fresh & (waits == 1 + most) & (apart == 1 + most) & (at.row == 0)),
+        ]
+        self._results(m, at)
+
+    def _results(self, m: Module, at) -> None:
+        """Results begin with a group's first scale, or so many cycles later: those of the group before are then through."""
+        dut, array = self._sequencer, self._array
+        since, busy, far = Signal(range(128), init=127), Signal(range(128)), Signal(range(128))
+        begins = dut.scale & (at.index == 0)
+        fresh = (at.word < array.group_words) & (at.row == 0) & (at.column == 0)
+        m.d.sync += since.eq(Mux(dut.halt, 127, Mux(begins, 1, since + (since != 127))))
+        with m.If(begins):
+            m.d.sync += [
+                busy.eq(self._of(array.scale_cycles)),
+                far.eq(self._of(lambda one: fresh_distance(array, one))),
+            ]
+        m.d.comb += [
+            Assert(implies(begins, since >= Mux(fresh, far, busy))),
+            Cover(begins & fresh & (since == far)),
+            Cover(begins & ~fresh & (since == busy)),
         ]
 
     def _banks(self, m: Module, at) -> None:
@@ -291,18 +316,23 @@ def front(array, *, depth=None, **kinds):
     return FrontRules(array, most=most, **kinds)
 
 
-FRONT = hasty(W1, ASYM2, groups_per_lane=4, data_bytes=16)
+BRISK = small(W1, ASYM2, groups_per_lane=8)
+"""Groups of a few cycles, which pause."""
+FLOATS = floats(W1, PLAIN2M)
+FRONT = small(W1, ASYM2, data_bytes=16)
 
 
 def test_words_of_a_front():
+    assert FRONT.least_chunk == 2
     check(front(FRONT), depth=34)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("array", "depth"), [
-    (hasty(W1, ASYM2), 40), (hasty(W1, ASYM3, groups_per_lane=4, outputs=3, columns=3, data_bytes=16), 50),
-    (hasty(W2, BIPOLAR2, groups_per_lane=4, outputs=4, columns=4, data_bytes=32), 80), (small(W1, W2), 50),
-    (hasty(W2, ASYM4, k=4, outputs=4, columns=4, groups_per_lane=2, data_bytes=32), 90),
+    (BRISK, 45), (small(W1, ASYM3, outputs=3, columns=3, data_bytes=16), 50), (small(W1, W2), 50),
+    (small(W2, BIPOLAR2, outputs=4, columns=4, data_bytes=32), 90),
+    (small(W2, ASYM4, k=4, outputs=4, columns=4, groups_per_lane=2, data_bytes=32), 90),
+    (FLOATS, 90), (floats(ASYM2, PLAIN2M, groups_per_lane=16), 90),
 ])  # fmt: skip
 def test_words_of_a_front_for_longer(array, depth):
     check(front(array), depth=depth)
@@ -321,7 +351,7 @@ def test_words_of_a_front_for_longer(array, depth):
         ("Mux(load, after.zero, current.zero)", "current.zero"),
         ("self._tiles(m, self.group_last & tile_final, load)", "self._tiles(m, self.group_last, load)"),
         *later(
-            ("self.index == array.scale_words - 1", "1"),
+            ("self.index == last_scale", "1"),
             ("(self._chunk_last & ~code_last)", "self._chunk_last"),
             ("self.top & self._final_slice & group_final", "self.top & self._final_slice & tile_final"),
             ("self.plane == self.current.last_plane", "self.plane == array.planes - 1"),
@@ -349,4 +379,4 @@ def test_words_with_a_bug(bug):
     ],
 )
 def test_pauses_with_a_bug(bug):
-    refute(front(hasty(W1, ASYM2), depth=5, sequencer=mutant(LookupSequencer, bug)), depth=20)
+    refute(front(BRISK, depth=5, sequencer=mutant(LookupSequencer, bug)), depth=20)

@@ -9,16 +9,15 @@ from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, 
 from hw.array.lookup.core import JUDGED
 from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.places import Places
-from hw.design import ceil_div
-from hw.pe.element_times import SCALE_BITS
 from tests.formal import check, free, mutant, previous, refute
 from tests.formal_inside import implies, inside
 from tests.lookup_core_bench import W1, W2
-from tests.test_formal_lookup import later, small
+from tests.test_formal_lookup import PLAIN2M, floats, later, small
+from tests.test_lookup_places import formats, most_waiting
 
 
 class PlacesRules(Elaboratable):
-    """Groups end as far apart as the scaling of each takes; their results find their rows ``array.first_result`` cycles later.
+    """Groups' first scales come as far apart as the results of each; those find their rows ``array.scales_to_result`` later.
 
     Any one group is watched, with or without others before it and after it.
     """
@@ -32,93 +31,99 @@ class PlacesRules(Elaboratable):
         array, dut = self._array, self._dut
         ring = inside(dut, platform).ring
         m.submodules.dut = dut
-        free(m, dut, but=("due", "valid"))
-        chosen_one, seen, mine, watched = AnySeq(1), Signal(), Signal(), Signal(dut.group.shape())
-        m.d.comb += mine.eq(dut.put & chosen_one & ~seen)
-        with m.If(mine):
-            m.d.sync += [seen.eq(1), watched.eq(dut.group)]
-        ended = Cat(dut.put, mine, dut.group.whole & dut.put)
-        for age in range(array.first_result - 1 - JUDGED):
-            ended = previous(m, ended, f"ended_{age}")
-        due, due_mine, due_whole = ended
-        # Since a group has been due; and whether that is the one.
+        free(m, dut, but=("put", "due", "valid"))
+        scales, more, chosen_one, seen, watched = (
+            AnySeq(1), AnySeq(1), AnySeq(1), Signal(), Signal(dut.group.shape())
+        )  # fmt: skip
+        mine = scales & chosen_one & ~seen
+        m.d.sync += seen.eq(seen | mine)
+        # Of each group a first scale, its end as the words behind that say, and the cycle before its results.
+        ages = [Cat(scales, more & scales, mine)]
+        for age in range(array.scales_to_result - 1):
+            ages.append(previous(m, ages[-1], f"scales_{age}"))
+        kinds = formats(array)
+        ended = [ages[array.tail_words(one) - 1 + JUDGED] for one in kinds]
+        ends = [group[0] & (group[1] == kind) for kind, group in enumerate(ended)]
+        due, due_more, due_mine = ages[-1]
+        with m.If(dut.put & Mux(ends[1], ended[1][2], ended[0][2])):
+            m.d.sync += watched.eq(dut.group)
         apart, least, since = Signal(8, init=255), Signal(8), Signal(8, init=255)
-        here, whole = Signal(), Signal()
+        here, slow = Signal(), Signal()
         m.d.sync += [
-            apart.eq(Mux(dut.put, 1, apart + (apart != 255))),
+            apart.eq(Mux(scales, 1, apart + (apart != 255))),
             since.eq(Mux(due, 1, since + (since != 255))),
         ]
-        with m.If(dut.put):
-            m.d.sync += least.eq(array.outputs * (SCALE_BITS + dut.group.whole))
+        with m.If(scales):
+            m.d.sync += least.eq(Mux(more, *(array.scale_cycles(one) for one in reversed(kinds))))
         with m.If(due):
-            m.d.sync += [here.eq(due_mine), whole.eq(due_whole)]
+            m.d.sync += [here.eq(due_mine), slow.eq(due_more)]
         m.d.comb += [
+            dut.put.eq(ends[0] | ends[1]),
             dut.due.eq(due),
             dut.valid.eq(0),
-            Assume(implies(dut.put, apart >= least)),
+            Assume(implies(scales, apart >= least)),
+            Assume(implies(dut.put, dut.group.more == ends[1])),
             # Nothing is lost.
+            Assert(~(ends[0] & ends[1])),
             Assert(implies(dut.put, ring.i.ready)),
             Assert(implies(due, ring.o.valid)),
-            Cover(here & dut.last & dut.fault & whole & (watched.stride != 0)),
+            Cover(here & dut.last & dut.fault & slow & (watched.stride != 0)),
+            Cover(here & dut.last & dut.fault & ~slow & (watched.stride != 0)),
             Cover(dut.put & (ring.level == most_waiting(array) - 1)),
         ]
-        for place in range(array.outputs):
+        for kind, one in enumerate(kinds):
+            self._results(m, one, here & (slow == kind), (slow == kind), since, watched)
+        return m
+
+    def _results(self, m: Module, one, here, there, since, watched) -> None:
+        """Of a group of that format; ``here``, ``there``: results are those of the one that is watched, of any."""
+        array, dut = self._array, self._dut
+        for turn in range(one.passes * array.outputs):
+            place = turn % array.outputs
             for row in range(array.rows):
-                final = place == array.outputs - 1 and row == array.rows - 1
+                final = turn == one.passes * array.outputs - 1 and row == array.rows - 1
                 address = (watched.address + place * watched.stride + row)[: len(watched.address)]
-                with m.If(since == 1 + place * (SCALE_BITS + whole) + row):
+                with m.If(there & (since == 1 + turn * array.spacing(one) + row)):
                     m.d.comb += [
                         dut.valid.eq(1),
                         Assert(implies(here, dut.address == Cat(address, watched.half))),
-                        Assert(implies(here, dut.accumulate == watched.accumulate)),
+                        # A minimum's results are added to those of the scale.
+                        Assert(implies(here, dut.accumulate == (watched.accumulate | (turn >= array.outputs)))),
                         Assert(implies(here, dut.last == (watched.ends & final))),
                         Assert(implies(here, dut.fault == (watched.ends & watched.fault & final))),
                     ]
-        return m
-
-
-def most_waiting(array: LookupArray) -> int:
-    """Groups that wait for their results at a time."""
-    return ceil_div(array.first_result - 1 - JUDGED, min(array.scale_cycles(one) for one in array.variants))
 
 
 PLACES = small(W1, W2, rows=3, groups_per_lane=16, group=64)
+MANY_ROWS = small(W1, W2, rows=8, groups_per_lane=8, group=64)
+FLOATS = floats(W2, PLAIN2M, rows=3)
 
 
-def test_results_find_their_rows():
-    check(PlacesRules(PLACES), depth=56)
+@pytest.mark.parametrize(("array", "depth"), [
+    (PLACES, 46), *(pytest.param(array, 66, marks=pytest.mark.long) for array in (MANY_ROWS, FLOATS)),
+])  # fmt: skip
+def test_results_find_their_rows(array, depth):
+    check(PlacesRules(array), depth=depth)
 
 
 @pytest.mark.long
 def test_waiting_groups_fit():
     """As many places as groups may wait are enough."""
     tight = mutant(Places, ("depth=IN_FLIGHT", f"depth={most_waiting(PLACES)}"))
-    check(PlacesRules(PLACES, tight), depth=56)
-
-
-MANY_ROWS = small(W1, W2, rows=8, groups_per_lane=8, group=64)
-
-
-@pytest.mark.long
-def test_results_of_many_rows_find_them():
-    check(PlacesRules(MANY_ROWS), depth=60)
-
-
-@pytest.mark.long
-def test_results_of_many_rows_with_a_bug():
-    bug = ("SCALE_BITS - 1 + current.whole", "SCALE_BITS - 1")
-    refute(PlacesRules(MANY_ROWS, mutant(Places, bug)), depth=46)
+    check(PlacesRules(PLACES, tight), depth=46)
 
 
 @pytest.mark.parametrize(
     "bug",
     [
         ("current.address + current.stride", "here + current.stride"),
-        ("place == array.outputs - 1", "place == 0"),
+        ("last_place = place == array.outputs - 1", "last_place = place == 0"),
         ("ring.o.ready.eq(self.due)", "ring.o.ready.eq(self.put)"),
         ("self.accumulate.eq(current.accumulate)", "self.accumulate.eq(oldest.accumulate)"),
+        ("Mux(current.more, slow, quick)", "slow"),
         *later(
-            ("row == array.rows - 1", "row == 0"),
+            ("Mux(current.more, slow, quick)", "quick"),
+            ("final.eq(last_place & (row == array.rows - 1))", "final.eq(last_place)"),
             ("place.eq(place + 1), row.eq(0)", "place.eq(place + 1)"),
             ("current.fault & self.last", "current.fault"),
             ("Cat(here, current.half)", "Cat(here, oldest.half)"),
@@ -127,4 +132,21 @@ def test_results_of_many_rows_with_a_bug():
     ],
 )
 def test_places_with_a_bug(bug):
-    refute(PlacesRules(PLACES, mutant(Places, bug)), depth=48)
+    refute(PlacesRules(PLACES, mutant(Places, bug)), depth=46)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ("wraps & last_place & current.more", "wraps & current.more"),
+        *later(
+            ("(row == array.rows - 1) & ~current.more", "(row == array.rows - 1)"),
+            ("first.eq(oldest.address)", "first.eq(current.address)"),
+            ("for each in (place, current.more)", "for each in (place,)"),
+            ("current.accumulate.eq(1)", "current.accumulate.eq(oldest.accumulate)"),
+            ("for each in (current.address, here)", "for each in (here,)"),
+        ),
+    ],
+)
+def test_places_of_minimums_with_a_bug(bug):
+    refute(PlacesRules(FLOATS, mutant(Places, bug)), depth=60)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+from itertools import product
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,26 +11,39 @@ from amaranth.sim import Simulator
 from lookup_core_bench import ASYM4, BIPOLAR2, W1, W2, W4, array_for
 
 from hw.array.lookup.core import JUDGED
-from hw.array.lookup.geometry import MOST_ROWS, LookupArray
+from hw.array.lookup.geometry import LookupArray, LookupFormat, Lookups, Offset
 from hw.array.lookup.places import IN_FLIGHT, Places
-from hw.pe.element_times import SCALE_BITS
+from hw.design import ceil_div
 
 ROW = 6
+PLAIN4M = LookupFormat(bits=4, offset=Offset.PLAIN, minimum=True)
 
 
-def waits(array: LookupArray) -> int:
+def formats(array: LookupArray) -> list[LookupFormat]:
+    """One without a group's ``more``, and one with it."""
+    kinds = {one.minimum if array.floats else not one.doubled: one for one in array.variants}
+    return [kinds[more] for more in (False, True)]
+
+
+def waits(array: LookupArray, one: LookupFormat) -> int:
     """Cycles from a group's ``put`` to its ``due``."""
-    return array.first_result - 1 - JUDGED
+    return array.first_result(one) - 1 - JUDGED
+
+
+def most_waiting(array: LookupArray) -> int:
+    """Groups that wait for their results at a time."""
+    return max(ceil_div(waits(array, one), array.scale_cycles(one)) for one in array.variants)
 
 
 def groups_of(array: LookupArray, count: int, random) -> list[tuple[int, dict[str, int]]]:
     """When groups are put, and what: as close as they may end, or later."""
     groups, cycle = [], 3
     for _ in range(count):
-        bits = {name: int(random.integers(2)) for name in ("half", "accumulate", "whole", "ends", "fault")}
+        bits = {name: int(random.integers(2)) for name in ("half", "accumulate", "more", "ends", "fault")}
         places = {name: int(random.integers(1 << ROW)) for name in ("address", "stride")}
-        groups.append((cycle, bits | places))
-        cycle += array.outputs * (SCALE_BITS + bits["whole"]) + int(random.choice([0, 0, 1, 30]))
+        one = formats(array)[bits["more"]]
+        groups.append((cycle + array.tail_words(one) - 1 + JUDGED, bits | places))
+        cycle += array.scale_cycles(one) + int(random.choice([0, 0, 1, 30]))
     return groups
 
 
@@ -37,18 +51,18 @@ def results_of(array: LookupArray, groups) -> dict[int, tuple[int, int, int, int
     """By cycle: address, accumulate, last and fault of its result."""
     results = {}
     for end, group in groups:
-        for place in range(array.outputs):
-            for row in range(array.rows):
-                cycle = end + waits(array) + 1 + place * (SCALE_BITS + group["whole"]) + row
-                address = (group["address"] + place * group["stride"] + row) % (1 << ROW)
-                last = group["ends"] & (place == array.outputs - 1) & (row == array.rows - 1)
-                assert cycle not in results
-                results[cycle] = (
-                    address + (group["half"] << ROW),
-                    group["accumulate"],
-                    last,
-                    last & group["fault"],
-                )
+        one = formats(array)[group["more"]]
+        for turn, row in product(range(one.passes * array.outputs), range(array.rows)):
+            cycle = end + waits(array, one) + 1 + turn * array.spacing(one) + row
+            address = (group["address"] + turn % array.outputs * group["stride"] + row) % (1 << ROW)
+            final = (turn == one.passes * array.outputs - 1) & (row == array.rows - 1)
+            assert cycle not in results
+            results[cycle] = (
+                address + (group["half"] << ROW),
+                group["accumulate"] | (turn >= array.outputs),
+                group["ends"] & final,
+                group["ends"] & final & group["fault"],
+            )
     return results
 
 
@@ -56,13 +70,16 @@ def results_of(array: LookupArray, groups) -> dict[int, tuple[int, int, int, int
     {"rows": 8, "outputs": 8, "columns": 8}, {"rows": 1, "outputs": 9, "columns": 9},
     {"rows": 3, "k": 2, "groups_per_lane": 32, "group": 128, "outputs": 2, "columns": 2},
     {"rows": 5, "k": 2, "groups_per_lane": 4, "outputs": 16, "columns": 16, "group": 64},
+    {"rows": 3, "groups_per_lane": 4, "scales": "fp16", "variants": (W2, PLAIN4M)},
+    {"rows": 8, "groups_per_lane": 4, "scales": "fp16", "variants": (W1, PLAIN4M), "outputs": 9, "columns": 9},
 ])  # fmt: skip
 def test_results_find_their_rows(shape):
     array, random = array_for(**({"variants": (W1, W2)} | shape)), np.random.default_rng(1)
     groups = groups_of(array, 12, random)
     expected = results_of(array, groups)
     dut = Places(array=array, row=ROW)
-    put, due = dict(groups), {end + waits(array) for end, _ in groups}
+    put = dict(groups)
+    due = {end + waits(array, formats(array)[group["more"]]) for end, group in groups}
 
     async def bench(ctx):
         for cycle in range(max(expected) + 20):
@@ -85,40 +102,24 @@ def test_results_find_their_rows(shape):
 
 
 def arrays():
-    """Of all tables, numbers of lookups and of outputs, for few planes and for many."""
-    for variants in ((W1,), (W2,), (W1, W4), (BIPOLAR2, ASYM4)):
-        for k, groups_per_lane in (
-            (2, 4),
-            (2, 8),
-            (2, 16),
-            (2, 32),
-            (4, 2),
-            (4, 4),
-            (4, 8),
-            (4, 16),
-            (4, 32),
-        ):
-            for outputs in range(2, 17):
-                sizes = {"k": k, "groups_per_lane": groups_per_lane, "outputs": outputs, "columns": outputs}
-                if outputs * min(one.bits for one in variants) >= 1 << k - 1:
-                    yield array_for(rows=1, group=256, variants=variants, **sizes)
+    """Of all tables, numbers of lookups and of outputs, for few planes and for many, of both types of scales."""
+    variants = [("int8", each) for each in ((W1,), (W2,), (W1, W4), (BIPOLAR2, ASYM4))]
+    variants += [("fp16", each) for each in ((W1,), (W1, W4), (W2, PLAIN4M))]
+    for k, lookups, outputs, (scales, formats) in product(
+        (2, 4), get_args(Lookups), range(2, 17), variants
+    ):
+        least = (16 if scales == "fp16" else 8) // k
+        if lookups >= least and outputs * min(one.bits for one in formats) >= 1 << k - 1:
+            sizes = {"k": k, "groups_per_lane": lookups, "outputs": outputs, "columns": outputs}
+            yield array_for(rows=1, group=256, variants=formats, scales=scales, **sizes)
 
 
 def test_groups_in_flight_fit():
     """A group is put before its results are due, and never finds the ring full."""
     most, number = 0, 0
     for array in arrays():
-        wait = waits(array)
-        least = min(array.scale_cycles(one) for one in array.variants)
-        ends, waiting = range(0, 64 * least, least), deque()
-        assert wait >= 1
-        for end in ends:
-            while waiting and waiting[0] + wait < end:
-                waiting.popleft()
-            waiting.append(end)
-            most = max(most, len(waiting))
+        assert min(waits(array, one) for one in array.variants) >= 1
+        most = max(most, most_waiting(array))
         number += 1
-        # Results of a place are through before those of the next one come.
-        assert least // array.outputs >= MOST_ROWS
-    assert number > 400
+    assert number > 700
     assert most <= IN_FLIGHT

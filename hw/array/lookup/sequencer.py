@@ -20,7 +20,7 @@ class LookupSequencer(Sequencer):
     """Counts words of weights, chunks and groups of a tile, and the tiles of a command; one follows the other without a gap.
 
     A group is, after its pause: words of zero points, if its format has any; for each chunk, for each plane, for each place a
-    word of lookups; words of scales, and of minimums. A chunk takes four cycles or more.
+    word of lookups; words of scales, and of minimums. A chunk takes two cycles or more.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class LookupSequencer(Sequencer):
             self.top.eq(stepped & plane_final),
         ]
         m.d.sync += [
-            # A plane has two places or more, a chunk four lookups.
+            # A plane has two places or more, and so has a chunk.
             place_last.eq(self.step & ~place_last & (self.place == array.outputs - 2)),
             plane_final.eq(self.plane == self.current.last_plane),
             self._final_slice.eq(slice_ == array.slices - 1),
