@@ -88,7 +88,9 @@ class PlacesRules(Elaboratable):
                         dut.valid.eq(1),
                         Assert(implies(here, dut.address == Cat(address, watched.half))),
                         # A minimum's results are added to those of the scale.
-                        Assert(implies(here, dut.accumulate == (watched.accumulate | (turn >= array.outputs)))),
+                        Assert(
+                            implies(here, dut.accumulate == (watched.accumulate | (turn >= array.outputs)))
+                        ),
                         Assert(implies(here, dut.last == (watched.ends & final))),
                         Assert(implies(here, dut.fault == (watched.ends & watched.fault & final))),
                     ]
