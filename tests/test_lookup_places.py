@@ -105,9 +105,7 @@ def arrays():
     """Of all tables, numbers of lookups and of outputs, for few planes and for many, of both types of scales."""
     variants = [("int8", each) for each in ((W1,), (W2,), (W1, W4), (BIPOLAR2, ASYM4))]
     variants += [("fp16", each) for each in ((W1,), (W1, W4), (W2, PLAIN4M))]
-    for k, lookups, outputs, (scales, formats) in product(
-        (2, 4), get_args(Lookups), range(2, 17), variants
-    ):
+    for k, lookups, outputs, (scales, formats) in product((2, 4), get_args(Lookups), range(2, 17), variants):
         least = (16 if scales == "fp16" else 8) // k
         if lookups >= least and outputs * min(one.bits for one in formats) >= 1 << k - 1:
             sizes = {"k": k, "groups_per_lane": lookups, "outputs": outputs, "columns": outputs}
