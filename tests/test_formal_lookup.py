@@ -330,9 +330,7 @@ def test_words_of_a_front():
 @pytest.mark.long
 @pytest.mark.parametrize(("array", "depth"), [
     (BRISK, 45), (small(W1, ASYM3, outputs=3, columns=3, data_bytes=16), 50), (small(W1, W2), 50),
-    (small(W2, BIPOLAR2, outputs=4, columns=4, data_bytes=32), 90),
-    (small(W2, ASYM4, k=4, outputs=4, columns=4, groups_per_lane=2, data_bytes=32), 90),
-    (FLOATS, 90), (floats(ASYM2, PLAIN2M, groups_per_lane=16), 90),
+    (FLOATS, 62),
 ])  # fmt: skip
 def test_words_of_a_front_for_longer(array, depth):
     check(front(array), depth=depth)
@@ -349,8 +347,8 @@ def test_words_of_a_front_for_longer(array, depth):
         ("self.top & self._final_slice & group_final", "self.top & group_final"),
         ("self.top.eq(stepped & plane_final)", "self.top.eq(plane_final)"),
         ("Mux(load, after.zero, current.zero)", "current.zero"),
-        ("self._tiles(m, self.group_last & tile_final, load)", "self._tiles(m, self.group_last, load)"),
         *later(
+            ("self._tiles(m, self.group_last & tile_final, load)", "self._tiles(m, self.group_last, load)"),
             ("self.index == last_scale", "1"),
             ("(self._chunk_last & ~code_last)", "self._chunk_last"),
             ("self.top & self._final_slice & group_final", "self.top & self._final_slice & tile_final"),
@@ -380,3 +378,12 @@ def test_words_with_a_bug(bug):
 )
 def test_pauses_with_a_bug(bug):
     refute(front(BRISK, depth=5, sequencer=mutant(LookupSequencer, bug)), depth=20)
+
+
+@pytest.mark.long
+def test_minimums_with_a_bug():
+    array = floats(ASYM2, PLAIN2M)
+    planner = mutant(LookupPlanner, ("one.minimum for one", "one.doubled for one"))
+    refute(PlannerRules(array, planner), depth=8)
+    sequencer = mutant(LookupSequencer, ("Mux(self.current.minimum, 2 * words - 1, words - 1)", "words - 1"))
+    refute(front(array, sequencer=sequencer), depth=45)
