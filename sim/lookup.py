@@ -97,10 +97,10 @@ def half(patterns: np.ndarray) -> np.ndarray:
     )
 
 
-def float_result(sums: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """float32 of sums of integers times fp16 scales, rounded once to nearest even; +0 for any zero.
+def float_result(sums: npt.ArrayLike, scales: npt.ArrayLike) -> np.ndarray:
+    """float32 of sums, of integers or in fp16, times fp16 scales, rounded once to nearest even; +0 for any zero.
 
-    float64 holds the products of sums below 2**42. They are multiples of 2**-24, hence zero or normal, and so is any sum of them.
+    float64 holds the products of integers below 2**42. They are multiples of 2**-24, hence zero or normal, and so is any sum of them.
     """
     product = np.asarray(sums, dtype=np.float64) * np.asarray(scales, dtype=np.float64)
     return (product + 0.0).astype(_FLOAT)
@@ -272,10 +272,3 @@ def half_float_results(sums: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """
     patterns = np.asarray(sums, dtype=np.float16).view(np.uint16)
     return float_result(half(np.where(patterns & 0x7FFF > 0x7C00, 0x7E00, patterns)), scales)
-
-
-def scaled_float(sums: npt.ArrayLike, scales: npt.ArrayLike) -> np.ndarray:
-    """float32 products of sums, integers below 2**42 in magnitude or float16, and float16 scales: exact, rounded once."""
-    return (
-        np.asarray(sums).astype(np.float64) * np.asarray(scales, dtype=np.float16).astype(np.float64)
-    ).astype(_FLOAT)

@@ -80,7 +80,7 @@ class Group:
             totals = self.activations.astype(np.int64).sum(1)[:, None].repeat(array.columns, 1)
             sums = np.concatenate([sums, totals[None]])
         factors = np.stack([self.scales, self.minimums])[: self.format.passes, None]
-        return lookup.scaled_float(sums, factors).view(np.uint32)
+        return lookup.float_result(sums, factors).view(np.uint32)
 
 
 def random_group(

@@ -71,6 +71,13 @@ def test_figures_of_lookups_are_current():
     beats = {weights: share(simulation.DECODE, weights, "beats") for weights in simulation.LOOKUPS}
     assert f"| {beats['int2-s8']} % (2 bits) to {beats['int4-s8']} % (4 bits);" in readme
     assert f"the array is the bound, {beats[one]} % |" in readme
+    page = (Path(__file__).parent.parent / "docs" / "lookup.md").read_text()
+    for sizes in simulation.LOOKUP_LAYERS:
+        each = [f"{share(sizes, weights, 'terms')} %" for weights in simulation.LOOKUPS]
+        assert f"| {'×'.join(map(str, sizes))} | {' | '.join(each)} |" in page
+    assert f"{', '.join([*beats.values()][:-1])} and {beats['int4-s8']} % of the cycles" in " ".join(
+        page.split()
+    )
 
 
 @pytest.mark.parametrize("weights", simulation.WEIGHTS)

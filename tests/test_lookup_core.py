@@ -258,6 +258,7 @@ def test_core_refuses():
     ({"groups_per_lane": 1}, ValueError, "groups_per_lane must be at least 2 with tables of 4, not 1"),
     ({"outputs": 5}, ValueError, "outputs must divide columns, not be 5 with 16 columns"),
     ({"outputs": 4}, ValueError, "outputs must be at least 8 .*, not 4"),
+    ({"ternary": "direct", "variants": (W2,), "columns": 15, "outputs": 15}, ValueError, "outputs must be fewer .*, not 15"),
     ({"group": 100}, ValueError, "group must be one of 32, 64, 128, 256, not 100"),
     ({"groups_per_lane": 16}, ValueError, "group must be a multiple of 64 .*, not 32"),
     ({"ternary": "none"}, ValueError, "ternary must be one of planes, direct, not 'none'"),

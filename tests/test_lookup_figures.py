@@ -5,10 +5,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from fpga import synthesis
 from fpga.measure import area
 from fpga.transistors import Transistors
 from gen.bench import __main__ as bench
-from gen.bench import lookup, lookup_cmos, lookup_sweep, lookup_units
+from gen.bench import lookup, lookup_array, lookup_cmos, lookup_sweep, lookup_units
 from gen.bench.figures import Row
 from gen.bench.lookup_units import Builders, Figure, Placed
 from gen.reproduce import lut_units
@@ -115,6 +116,54 @@ def test_rows_that_miss(comb):
     assert [row.held for row in rows] == [False] * 5
     assert all(row.values["lost"] for row in rows[:4])
     assert "no more than the unit for all widths: adder" in rows[0].measured
+
+
+@pytest.fixture
+def placed(monkeypatch):
+    """COMB and MHz of arrays: direct ones', others'."""
+    found = {True: (9472, 110.0), False: (8192, 80.0)}
+
+    def measure(component, *, flow):
+        assert flow == lookup_array.FLOW
+        use(component)
+        luts, clock = found[component._array.direct]
+        return synthesis.Placed(
+            area=synthesis.Area(luts=luts, flip_flops=7, dsps=0, block_rams=0),
+            frequencies=(clock,),
+            seeds=(1,),
+            flow=flow,
+        )
+
+    monkeypatch.setattr(lookup_array, "measure", measure)
+    return found
+
+
+def test_arrays(placed):
+    """2 x 8 units of 32 products of one plane a cycle; a ternary weight takes two cycles' share."""
+    said: list[str] = []
+    rows = lookup_array.rows(said.append)
+    assert {row.key for row in rows} == {"lookup-array"}
+    assert [row.held for row in rows] == [True, True, True, None, True]
+    assert rows[0].values["lut-m2n64k4"]["each"] == {"1": 16, "2": 32, "3": 48, "4": 64}
+    assert rows[0].measured in said
+    assert [list(one["each"].items()) for one in rows[1].values.values()] == [
+        [("1", 16)],
+        [("2", 32)],
+        [("4", 64)],
+    ]
+    assert rows[2].measured == "W2 37.0: lut-ternary-m2n64k4 (9,472 COMB, 7 FF, 110 MHz)"
+    assert rows[4].values["int2 alone, N128"]["each"] == {"2": 16}
+
+
+@pytest.mark.parametrize(("direct", "comb", "clock", "held"), [
+    (False, 8193, 80.0, [False, False, True, None, True]),
+    (False, 8192, 79.9, [False, False, True, None, False]),
+    (True, 9473, 110.0, [True, True, False, None, True]),
+    (True, 9472, 109.9, [True, True, False, None, True]),
+])  # fmt: skip
+def test_arrays_that_miss(placed, direct, comb, clock, held):
+    placed[direct] = (comb, clock)
+    assert [row.held for row in lookup_array.rows(lambda _: None)] == held
 
 
 def test_sweep(comb):

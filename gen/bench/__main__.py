@@ -100,6 +100,12 @@ def _lookup(notify: Notify) -> list[Row]:
     return lookup.rows(notify)
 
 
+def _lookup_array(notify: Notify) -> list[Row]:
+    from gen.bench import lookup_array
+
+    return lookup_array.rows(notify)
+
+
 def _lookup_sweep(notify: Notify) -> list[Row]:
     from gen.bench import lookup_sweep
 
@@ -131,11 +137,12 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "elements": _elements,
     "fp16-element": _fp16_element,
     "lookup": _lookup,
+    "lookup-array": _lookup_array,
     "lookup-sweep": _lookup_sweep,
     "lookup-cmos": _lookup_cmos,
     "up5k": _up5k,
 }
-SLOW = ("clock", "elements", "fp16-element", "lookup", "lookup-sweep", "lookup-cmos", "up5k")
+SLOW = ("clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "up5k")
 """Place and route: minutes each."""
 
 

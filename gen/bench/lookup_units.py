@@ -190,7 +190,7 @@ def units(bits: int, lanes: int, share: Builders) -> list[tuple[str, str, Make, 
 
 
 def array_unit(lanes: int) -> Make:
-    """The unit for weights of all widths."""
+    """The unit for weights of all widths; a bit of a scale a cycle like the units beside it, where the array's take two."""
     return lookup_unit(lanes, ARRAY_PLANES, stored=True, outputs=ARRAY_OUTPUTS)
 
 

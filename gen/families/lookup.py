@@ -110,7 +110,9 @@ class LookupConfig(ArrayConfig):
     @classmethod
     def _all(cls, given: Any) -> Any:
         """With fp16 scales ``weights`` are by default what goes with those, and with the activations."""
-        if not isinstance(given, dict) or "weights" in given or given.get("scales") != "fp16":
+        if not isinstance(given, dict) or given.get("scales") != "fp16":
+            return given
+        if "weights" in given or given.get("ternary") == "direct":
             return given
         group = given.get("group", cls.model_fields["group"].default)
         return {**given, "weights": list(kinds("fp16", group, given.get("activations", "int8")))}
@@ -120,6 +122,10 @@ class LookupConfig(ArrayConfig):
     def _known(cls, names: list[str], info: ValidationInfo) -> list[str]:
         if not {"scales", "group", "activations", "ternary"} <= info.data.keys():
             return names
+        if info.data["ternary"] == "direct" and info.data["scales"] != "int8":
+            raise ValueError(
+                f"array.scales must be int8 where array.ternary is direct, not {info.data['scales']}"
+            )
         names = known(names, kinds(*(info.data[name] for name in ("scales", "group", "activations"))))
         wrong = [name for name in names if name not in DIRECT]
         if info.data["ternary"] == "direct" and wrong:

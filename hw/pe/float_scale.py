@@ -1,6 +1,6 @@
 """Sums times their scales in fp16, as float32: of integers, rounded once to nearest even, and of fp16 sums, exact.
 
-``sim.lookup.scaled_float`` defines them. Results are zero or normal and multiples of 2**-48, as sums of float32 demand.
+``sim.lookup.float_result`` defines them. Results are zero or normal and multiples of 2**-48, as sums of float32 demand.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ScaledMagnitude(wiring.Component):
     magnitude : In, exponent : In(exponent_bits), sign : In(1), scale : In(FP16)
         Infinities and NaN are taken for numbers. The exponent is not there without bits.
     result : Out(32)
-        A zero has the sign of the product.
+        Zeros are plus zero.
 
     Timing
     ------
@@ -96,7 +96,7 @@ class ScaledMagnitude(wiring.Component):
             )
         )
         with m.If(~number[-1]):
-            m.d.sync += self.result[_KEPT - 1 : -1].eq(0)
+            m.d.sync += self.result[_KEPT - 1 :].eq(0)
         return m
 
 

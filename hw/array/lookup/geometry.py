@@ -125,6 +125,11 @@ class LookupArray:
                 f"group must be a multiple of {self.word_steps} (steps in a word of activations, with {self.groups_per_lane} "
                 f"tables of {self.k} and a bus of {self.data_bytes} bytes), not {self.group}"
             )
+        if self.scales_to_result < max(map(self.tail_words, self.variants)) + JUDGED + 1:
+            raise ValueError(
+                f"outputs must be fewer where a unit has {self.part_bits} bits of a word (its scales come in {self.scale_words} "
+                f"words, after the first results), not {self.outputs}"
+            )
         if not self.direct and self.least_chunk < self.entries:
             raise ValueError(
                 f"outputs must be at least {ceil_div(self.entries, self.least_planes)} (a table of {self.k} has {self.entries} "
