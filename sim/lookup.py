@@ -100,7 +100,8 @@ def half(patterns: np.ndarray) -> np.ndarray:
 def float_result(sums: npt.ArrayLike, scales: npt.ArrayLike) -> np.ndarray:
     """float32 of sums, of integers or in fp16, times fp16 scales, rounded once to nearest even; +0 for any zero.
 
-    float64 holds the products of integers below 2**42. They are multiples of 2**-24, hence zero or normal, and so is any sum of them.
+    float64 holds the products of integers below 2**42. They are multiples of 2**-24, hence zero or normal, and so is any sum of
+    them.
     """
     product = np.asarray(sums, dtype=np.float64) * np.asarray(scales, dtype=np.float64)
     return (product + 0.0).astype(_FLOAT)
