@@ -20,6 +20,7 @@ import textwrap
 from pathlib import Path
 
 if __name__ != "__main__":
+    import pytest
     from amaranth.asserts import AnySeq
     from amaranth.back import rtlil
     from amaranth.hdl import Assert, ClockDomain, Module, Signal, Value
@@ -53,6 +54,11 @@ def holds(m: Module, port, *, name: str, unless=None) -> None:
     payload = previous(m, Value.cast(port.payload), f"{name}_payload")
     with m.If(waiting if unless is None else waiting & ~unless):
         m.d.comb += [Assert(port.valid), Assert(Value.cast(port.payload) == payload)]
+
+
+def later(*values):
+    """Parameters of the long matrix."""
+    return [pytest.param(value, marks=pytest.mark.long) for value in values]
 
 
 def mutant(component: type, *changes: tuple[str, str]) -> type:

@@ -42,7 +42,7 @@ def random_word(draw, count):
 
 
 class TestDecoder:
-    @settings(max_examples=60)
+    @settings(max_examples=25)
     @given(st.data())
     def test_fields_reach_their_queue(self, data):
         count = data.draw(st.sampled_from([0, 1, 3, 4]))
@@ -81,7 +81,7 @@ class TestDecoder:
 
         simulate(dut, bench)
 
-    @settings(max_examples=80)
+    @settings(max_examples=30)
     @given(st.data())
     def test_one_wrong_field_is_refused(self, data):
         count = data.draw(st.sampled_from([0, 1, 3, 4]))

@@ -11,7 +11,7 @@ from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
 from hw.array.lookup.plan import LookupPlanner
 from hw.array.lookup.sequencer import LookupSequencer
 from hw.timing import LOOKUP_SETUP
-from tests.formal import check, mutant, previous, prove, refute
+from tests.formal import check, later, mutant, previous, prove, refute
 from tests.formal_front import CommandRules, chosen, join
 from tests.formal_inside import implies
 from tests.lookup_core_bench import ASYM2, ASYM3, ASYM4, BIPOLAR2, W1, W2, W3, W4, array_for, design_for
@@ -44,11 +44,6 @@ def rests(array: LookupArray) -> tuple[list[int], int]:
     tails = {one: array.tail_words(one) for one in array.variants}
     own = [array.scale_cycles(one) - tails[one] for one in array.variants]
     return own, max(fresh_distance(array, one) - tails[one] for one in array.variants)
-
-
-def later(*values):
-    """Parameters of the long matrix."""
-    return [pytest.param(value, marks=pytest.mark.long) for value in values]
 
 
 class PlannerRules(CommandRules):

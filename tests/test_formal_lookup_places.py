@@ -9,10 +9,10 @@ from amaranth.hdl import Assert, Assume, Cat, Cover, Elaboratable, Module, Mux, 
 from hw.array.lookup.core import JUDGED
 from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.places import Places
-from tests.formal import check, free, mutant, previous, refute
+from tests.formal import check, free, later, mutant, previous, refute
 from tests.formal_inside import implies, inside
 from tests.lookup_core_bench import W1, W2
-from tests.test_formal_lookup import PLAIN2M, floats, later, small
+from tests.test_formal_lookup import PLAIN2M, floats, small
 from tests.test_lookup_places import formats, most_waiting
 
 

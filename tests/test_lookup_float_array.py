@@ -105,7 +105,7 @@ def test_reset(into):
     run(before.then(after, begin=begin, end=begin + 2), random=random, reset=(begin, begin + 2))
 
 
-@pytest.mark.parametrize("make", [Halves, FloatColumn, LookupMatrix])
+@pytest.mark.parametrize("make", [Halves, FloatColumn, pytest.param(LookupMatrix, marks=pytest.mark.long)])
 def test_mapped(make):
     """The synthesised cells do what the component does, whatever the operands."""
     array = float_array("plain3m", "none2", k=2, groups_per_lane=8, outputs=2, columns=4)

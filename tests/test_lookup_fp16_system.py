@@ -11,7 +11,7 @@ SMALL = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("group", [32, 128])
+@pytest.mark.parametrize("group", [32, pytest.param(128, marks=pytest.mark.long)])
 def test_programs(group):
     """Results as of both golden models and cycles as predicted: groups of every width, raw and as fp16, in several tiles.
 

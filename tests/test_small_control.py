@@ -17,8 +17,10 @@ SIZES = [(1, 1, 1), (9, 160, 7), (33, 40, 17)]
     "overrides",
     [
         ("control.prefetch=1",),
-        ("control.queue_depth=0", "control.counters=false"),
-        ("control.queue_depth=1", "control.prefetch=1", "bus.data_width=256"),
+        pytest.param(("control.queue_depth=0", "control.counters=false"), marks=pytest.mark.long),
+        pytest.param(
+            ("control.queue_depth=1", "control.prefetch=1", "bus.data_width=256"), marks=pytest.mark.long
+        ),
         (*LEAN, *SMALL, "bus.outstanding=1"),
     ],
 )

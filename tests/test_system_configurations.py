@@ -105,7 +105,14 @@ def run(seed: int, preset: str) -> None:
 
 @pytest.mark.parametrize(
     ("preset", "seed"),
-    [*(("systolic-4x4", seed) for seed in range(3)), ("bitmod-int8-8x8", 0), ("bitmod-fp16-4x4", 0)],
+    [
+        ("systolic-4x4", 0),
+        ("bitmod-int8-8x8", 0),
+        *(
+            pytest.param(*one, marks=pytest.mark.long)
+            for one in (("systolic-4x4", 1), ("systolic-4x4", 2), ("bitmod-fp16-4x4", 0))
+        ),
+    ],
 )
 def test_a_configuration(preset, seed):
     run(seed, preset)

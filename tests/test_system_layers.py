@@ -58,7 +58,9 @@ def check(preset, layers, least=LEAST, tokens=TOKENS):
     return found
 
 
-@pytest.mark.parametrize("preset", ["bitmod-int8-8x8", "bitmod-fp16-4x4"])
+@pytest.mark.parametrize(
+    "preset", ["bitmod-int8-8x8", pytest.param("bitmod-fp16-4x4", marks=pytest.mark.long)]
+)
 def test_a_layer(preset):
     check(preset, ["blk.0.attn_k"])
 

@@ -116,7 +116,7 @@ def clear(design):
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(programs())
 def test_any_sequence(program):
     design, dataflow, commands, visible, seed = program

@@ -144,7 +144,14 @@ MAPPED = {
 }
 
 
-@pytest.mark.parametrize("make", MAPPED.values(), ids=MAPPED)
+@pytest.mark.parametrize(
+    "make",
+    [
+        make if name != "quantiser" else pytest.param(make, marks=pytest.mark.long)
+        for name, make in MAPPED.items()
+    ],
+    ids=MAPPED,
+)
 def test_mapped(make):
     """The synthesised cells do what the component does, whatever the operands."""
     module, _ = synthesised(make())

@@ -129,7 +129,15 @@ def test_icarus_refuses_what_is_newer_than_2005():
 
 
 @pytest.mark.parametrize(
-    "preset", ["systolic-4x4", "systolic-8x8", "systolic-ws-16x16", "lut-m2n64k4", "lut-up5k"]
+    "preset",
+    [
+        "systolic-4x4",
+        "lut-up5k",
+        *(
+            pytest.param(large, marks=pytest.mark.long)
+            for large in ("systolic-8x8", "systolic-ws-16x16", "lut-m2n64k4")
+        ),
+    ],
 )
 def test_accelerators_are_clean(preset):
     made = generate(config.load(preset, []))
