@@ -309,8 +309,7 @@ def test_rows_with_a_bug(bug):
     [
         ("Mux(place[bits:].all() & (to_page < self._most), to_page, self._most - 1)", "self._most - 1"),
         ("place[bits:].all() & ", ""),
-        ("Mux(fits, left[:bits], limit)", "limit"),
-        ("~far & ", ""),
+        *later(("Mux(fits, left[:bits], limit)", "limit"), ("~far & ", "")),
         *later(("(Cat(0, left) - Cat(1, burst.length)) >> 1", "left"), ("page + carry", "page")),
         ("Mux(whole & ~self.runs.valid", "Mux(whole & self.runs.valid"),
         ("whole.eq(whole & ~self.runs.valid)", "whole.eq(whole)"),
