@@ -20,11 +20,12 @@ TOTAL_BITS = 24
 """Of a unit's sum."""
 
 
-def accumulate(m: Module, unit: wiring.Component, value: Value, negative: Value = Const(0, 1)) -> None:  # noqa: B008
+def accumulate(m: Module, unit: wiring.Component, value: Value, negative: Value | None = None) -> None:
     """Add ``value`` to ``unit.total``, or take it off with ``negative``, shifted if the unit has planes.
 
     It is inverted before it is shifted, and the one that it then lacks is the carry of the adder.
     """
+    negative = Const(0, 1) if negative is None else negative
     addend: Value = Signal(signed(len(value)), name="addend")
     m.d.comb += addend.eq(value ^ negative.replicate(len(value)))
     shift = getattr(unit, "shift", Const(0, 0))

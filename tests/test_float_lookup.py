@@ -118,7 +118,10 @@ def run_unit(unit, groups, *, gaps=(0,)):
     ``gaps`` are cycles without a lookup before each, in turn; a table is written while the one before it is in use.
     """
     outputs, times, inputs, reads = unit._outputs, unit.times, {}, []
-    at = lambda cycle, **values: inputs.setdefault(cycle, {}).update(values)  # noqa: E731
+
+    def at(cycle, **values):
+        inputs.setdefault(cycle, {}).update(values)
+
     cycle, written, count, used = 0, 0, 0, [0, 0]
     ready = [0] * outputs
     for tables, codes, start, planes in groups:

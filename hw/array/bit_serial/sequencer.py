@@ -9,7 +9,6 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.array.bit_serial.geometry import BitSerial
 from hw.array.bit_serial.plan import COUNT_BITS, DEPTH_BITS, plan
 from hw.delay import delayed
 from hw.design import Design
@@ -52,7 +51,7 @@ class Sequencer(wiring.Component):
     its plan is taken, or as many cycles later as its first group must pause.
     """
 
-    def __init__(self, *, design: Design, array: BitSerial) -> None:
+    def __init__(self, *, design: Design, array: Any) -> None:
         self._design, self._array = design, array
         super().__init__(self._members())
 

@@ -75,7 +75,7 @@ def stream_layout(words: int, bits: int, step: int = 1) -> data.StructLayout:
     return data.StructLayout({"load": words, "index": BLOCK_BITS, "hide": ceil_div(bits, step * BLOCK)})
 
 
-def half_layout(array: LookupArray) -> data.StructLayout:
+def halves_layout(array: LookupArray) -> data.StructLayout:
     """For a :class:`hw.array.lookup.float_column.Halves`: a word to keep, and which is chosen."""
     scales = array.part_bits // HALF_BITS
     words = max(2, 1 << (array.scale_words - 1).bit_length()) << array.minimums
@@ -101,7 +101,7 @@ def control_layout(array: LookupArray) -> data.StructLayout:
     stream = stream_layout(array.scale_words, array.outputs * SCALE_BITS, SCALE_STEP)
     members: dict[str, ShapeLike] = {
         "unit": unit_layout(array),
-        "scales": half_layout(array) if array.floats else stream,
+        "scales": halves_layout(array) if array.floats else stream,
     }
     if array.halved:
         members["top"] = 1

@@ -11,7 +11,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.array.lookup.column import UnitColumn
-from hw.array.lookup.control import half_layout
+from hw.array.lookup.control import halves_layout
 from hw.array.lookup.geometry import HALF_BITS, LookupArray
 from hw.delay import delayed
 from hw.pe.bit_serial_fp16 import FP16
@@ -24,7 +24,7 @@ class Halves(wiring.Component):
 
     Members
     -------
-    word : In(part_bits), control : In(half_layout)
+    word : In(part_bits), control : In(halves_layout)
         The word to keep, if ``control.write``, to be chosen from the next cycle on.
     half : Out(FP16)
         The chosen one, a cycle later.
@@ -32,7 +32,9 @@ class Halves(wiring.Component):
 
     def __init__(self, *, array: LookupArray) -> None:
         self._array = array
-        super().__init__({"word": In(array.part_bits), "control": In(half_layout(array)), "half": Out(FP16)})
+        super().__init__(
+            {"word": In(array.part_bits), "control": In(halves_layout(array)), "half": Out(FP16)}
+        )
 
     def elaborate(self, platform):
         m = Module()

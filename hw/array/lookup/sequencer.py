@@ -11,9 +11,7 @@ from amaranth.utils import exact_log2
 
 from hw.array.bit_serial.plan import DEPTH_BITS
 from hw.array.bit_serial.sequencer import Sequencer
-from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.plan import plan
-from hw.design import Design
 
 
 class LookupSequencer(Sequencer):
@@ -57,9 +55,6 @@ class LookupSequencer(Sequencer):
     Group follows group after its plan's pause, command follows command at once. The first word of a command is in the cycle after
     its plan is taken, or as many cycles later as its first group must pause.
     """
-
-    def __init__(self, *, design: Design, array: LookupArray) -> None:
-        super().__init__(design=design, array=array)  # type: ignore[arg-type]
 
     def _members(self) -> dict[str, Any]:
         array: Any = self._array
