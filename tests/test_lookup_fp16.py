@@ -8,7 +8,7 @@ from gen import cases, config
 from gen.errors import RequestError
 from gen.families.lookup import HALF_KINDS
 from gen.workload import random
-from hw.formats import FORMATS, Operand, find
+from hw.formats import FORMATS, Operand
 from sim import lookup
 from sim.interpreter import run
 
@@ -93,21 +93,20 @@ def test_golden_is_the_definition(name):
     scales = generator.standard_normal((2, 5)).astype(np.float16) if format.block else None
     zeros = generator.integers(1 << bits, size=(2, 5)) if format.offset else None
     w = Operand(format=format, codes=codes, depth_axis=0, float_scales=scales, zeros=zeros)
-    points = np.full((2, 5), None if name.startswith("bipolar") else 1 << bits - 1) if zeros is None else zeros
+    factors, points = (np.ones((2, 5)) if scales is None else scales), zeros
+    if zeros is None:
+        points = np.full((2, 5), None if name.startswith("bipolar") else 1 << bits - 1)
     if name.startswith(("int", "ternary")) and zeros is None:
         # Two's complement: its highest bit inverted it is unsigned.
         codes = codes ^ 1 << bits - 1
     got = array.golden(Operand(format=FORMATS["fp16"], codes=x.view(np.uint16), depth_axis=1), w)
     for row in range(3):
         for column in range(5):
-            first, second = (
-                by_definition(
-                    x[row, part], codes[part, column], 1 if scales is None else scales[number, column], bits,
-                    points[number, column],
-                )  # fmt: skip
-                for number, part in enumerate((slice(0, 32), slice(32, 44)))
-            )
-            assert bits_of(got[row, column]) == bits_of(np.float32(first + np.float32(0)) + second)
+            results = [
+                by_definition(x[row, part], codes[part, column], scale[column], bits, point[column])
+                for part, scale, point in zip((slice(0, 32), slice(32, 44)), factors, points, strict=True)
+            ]
+            assert bits_of(got[row, column]) == bits_of(added(results) + np.float32(0))
 
 
 def test_what_is_too_great():
@@ -121,7 +120,9 @@ def test_what_is_too_great():
 
 def test_sums_of_zero_points():
     """Of weights that are zero points: nothing; of a total that is infinite or NaN: the same, if the planes' sums are not."""
-    x = np.array([[1, 2, 3, 4], [60000, 60000, -60000, -60000], [np.inf, 1, 1, 1], [-0.0, 0, -0.0, 0]], np.float16)
+    x = np.array(
+        [[1, 2, 3, 4], [60000, 60000, -60000, -60000], [np.inf, 1, 1, 1], [-0.0, 0, -0.0, 0]], np.float16
+    )
     zeros = np.array([0, 1, 5, 15])
     got = lookup.half_group_sums(x, zeros[None].repeat(4, 0), bits=4, zeros=zeros)
     np.testing.assert_array_equal(got[[0, 1, 3]], np.zeros((3, 4)))
@@ -164,7 +165,9 @@ def test_names_and_sizes():
     assert sizes.group_cycles(four, 16) == 33 * 32 + 32
     assert [sizes.zero_words(one) for one in sizes.variants] == [0] * len(sizes.variants)
     assert array.model().multiplications(0) == 2 * 8 * 4 / 4
-    with pytest.raises(RequestError, match=r"weights 'q4_1': must be one of .*bipolar4:g128, .* for this array"):
+    with pytest.raises(
+        RequestError, match=r"weights 'q4_1': must be one of .*bipolar4:g128, .* for this array"
+    ):
         array.variant(weights="q4_1")
 
 

@@ -107,7 +107,7 @@ def test_mapped():
     ({"groups_per_lane": 2}, "groups_per_lane must be 1 with fp16 activations, not 2"),
     ({"outputs": 4}, r"outputs must be at least 8 with fp16 activations \(the cycles of a sum\), not 4"),
     ({"variants": [LookupFormat(bits=2, offset=Offset.PLAIN, minimum=True)]},
-     "weights must have no minimums with fp16 activations, not such as q4_1"),
+     r"variants must be without minimums with fp16 activations, not LookupFormat\(bits=2, .*minimum=True\)"),
 ])  # fmt: skip
 def test_refused(change, message):
     sizes = {

@@ -11,7 +11,7 @@ SMALL = (
 )  # fmt: skip
 
 
-WEIGHTS = ["bipolar4", "int4", "bipolar2", "int3-asym", "ternary", "bipolar1", "int2-asym", "binary"]
+WEIGHTS = ["bipolar4", "int4", "int3-asym", "bipolar1", "ternary", "binary"]
 """Those that are halved and those that are not, one after the other."""
 
 

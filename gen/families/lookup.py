@@ -139,11 +139,11 @@ class LookupFamily(Family):
     Feature s * banks + b of a tile is place s of unit b, which has bits ``b * part_bits`` to ``(b + 1) * part_bits - 1`` of every
     weight word. K is cut into chunks of ``k * groups_per_lane`` steps. The words of a group of one column tile:
 
-    1. Zero points, only in formats with such, and int8 activations. Of a unit, over as many words as needed, bit ``plane * outputs + s`` is that plane
-       of place s's.
+    1. Zero points, only in formats with such. Of a unit, over as many words as needed, bit ``plane * outputs + s`` is that plane
+       of place s's. With fp16 activations there are none.
     2. Chunk by chunk, in each plane by plane, the lowest first, in each place by place, a word. Lookup j is bits ``j * k`` to
        ``(j + 1) * k - 1`` of a unit's part: its entry of the half table, and whether that is negated (``sim.lookup.recoded``).
-       With fp16 activations a chunk more in place of zero points, whose codes are these, inverted, in each step.
+       With fp16 activations a chunk more in formats that take something off: in each step the code of that, inverted.
     3. Scales. Of a unit, bit ``8 * s + i`` is bit 7 - i of place s's: in the order of use. Of fp16 ones bit ``16 * s + i`` is
        bit i of place s's pattern.
     4. Minimums, only in formats with such, like scales of fp16.
@@ -182,9 +182,7 @@ class LookupFamily(Family):
         else:
             each = [FORMATS[name] for name in c.weights]
             alone = [one.scale != "fp16" or one.block == c.group for one in each]
-            weights = [
-                one if own else one.grouped(c.group) for one, own in zip(each, alone, strict=True)
-            ]
+            weights = [one if own else one.grouped(c.group) for one, own in zip(each, alone, strict=True)]
         return tuple(product([FORMATS[c.activations]], weights))
 
     @property

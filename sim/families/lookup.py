@@ -226,7 +226,7 @@ class Unpacker:
         return summed.transpose(0, 3, 4, 1, 2).reshape(-1, array.columns)
 
     def _totals(self, bits: np.ndarray) -> np.ndarray:
-        """Codes of zero points [columns]: a bit is set where the total is negated. All entries of a total's table are the same."""
+        """Codes of zero points [columns]: a bit is set where the total is negated, which is all entries of its table."""
         negative = bits[..., -1].astype(np.int64).reshape(-1, self._array.outputs, self._array.banks)
         return np.tensordot(1 << np.arange(len(negative)), negative, axes=(0, 0)).reshape(-1)
 

@@ -64,8 +64,7 @@ class LookupArray:
     scales : str
         One of ``Scales``.
     activations : str
-        One of ``Activations``; fp16 takes tables of 4, one lookup of a unit per cycle, 8 outputs or more, fp16 scales, and
-        no minimums.
+        One of ``Activations``; fp16 takes tables of 4, one lookup per cycle, 8 outputs or more, fp16 scales, no minimums.
 
     Raises
     ------
@@ -174,8 +173,9 @@ class LookupArray:
             raise ValueError(
                 f"outputs must be at least {least} with fp16 activations (the cycles of a sum), not {self.outputs}"
             )
-        if self.minimums:
-            raise ValueError("weights must have no minimums with fp16 activations, not such as q4_1")
+        wrong = [one for one in self.variants if one.minimum]
+        if wrong:
+            raise ValueError(f"variants must be without minimums with fp16 activations, not {wrong[0]}")
 
     @property
     def halves(self) -> bool:
@@ -409,8 +409,7 @@ class LookupArray:
     @property
     def keep(self) -> int:
         """From there to that of the next group, at least: fp16 sums are to be read before others take their places."""
-        written = 1 + FloatTimes().result
-        last = self.outputs - 1
+        written, last = 1 + FloatTimes().result, self.outputs - 1
         return self.drain + last * self.spacing(self.variants[0]) - (written + last)
 
     @property

@@ -28,9 +28,10 @@ _FIELD = 23
 def half_control_layout(array: LookupArray) -> data.StructLayout:
     """For a :class:`HalfColumn`.
 
-    ``whole``: sums that are read are not halved, where others are. ``unit``: members of a :class:`hw.pe.float_lookup.FloatLookupUnit`, each when that takes it; ``complete``: the sum of the
+    ``unit``: members of a :class:`hw.pe.float_lookup.FloatLookupUnit`, each when that takes it; ``complete``: the sum of the
     cycle before was the group's; ``drain``, ``show``: which complete sum is read, and whether it counts. ``scale``: the word
-    in the column's register is the last of a scale, of the place ``scaled``.
+    in the column's register is the last of a scale, of the place ``scaled``. ``whole``: the sum that is read is not halved, as
+    others are.
     """
     places = range(array.outputs)
     unit: dict[str, int | range] = {"bank": 1, "place": places, "first": 1, "add": 1, "sum_place": places}

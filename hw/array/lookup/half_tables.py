@@ -35,8 +35,8 @@ class HalfTables(wiring.Component):
 
     Timing
     ------
-    Entries come ``hw.pe.lookup_times.FLOAT_BUILDER`` cycles after ``step``. The first of a slice is the sum of its activations; the
-    total with it is there before the first of the next, ``hw.pe.lookup_times.FloatTimes.interval`` cycles later or more.
+    Entries come ``hw.pe.lookup_times.FLOAT_BUILDER`` cycles after ``step``. A slice's first is the sum of its activations: it is
+    added to the total before the first of the next slice, ``HALF_ADD`` + 2 cycles later or more.
     """
 
     def __init__(self, *, array: LookupArray) -> None:
