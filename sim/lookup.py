@@ -250,8 +250,14 @@ def half_float_sums(
     return total
 
 
-def half_group_sums(activations: np.ndarray, codes: np.ndarray, *, bits: int) -> np.ndarray:
+def half_group_sums(
+    activations: np.ndarray, codes: np.ndarray, *, bits: int, zeros: np.ndarray | None = None
+) -> np.ndarray:
     """float16 sums [M, N] of a group of float16 activations [M, K] and codes [K, N]: from zero, each four of K after the other.
+
+    With the codes of zero points ``zeros`` [N] the total is then taken off, times 2**plane, where a zero point's bit is set, and
+    added where it is not; plane by plane, the lowest first, each product and each sum rounded. The total is the float16 sum, from
+    zero, each four of K after the other, of the entries with plus four times. Such sums are twice what weights q - z give.
 
     K is a multiple of four; activations of zero leave sums as they are.
     """
@@ -263,13 +269,24 @@ def half_group_sums(activations: np.ndarray, codes: np.ndarray, *, bits: int) ->
     for place in range(entries.shape[1]):
         recoded_codes = half_float_codes(codes[4 * place : 4 * place + 4], bits=bits)
         total = half_float_sums(entries[:, place], recoded_codes, total, bits=bits)
+    if zeros is None:
+        return total
+    with np.errstate(over="ignore", invalid="ignore"):
+        plus = np.zeros((len(x), 1), dtype=np.float16)
+        for place in range(entries.shape[1]):
+            # With minus the first and minus the others: the entry, negated.
+            plus = plus - entries[:, place, :1]
+        for plane in range(bits):
+            sign = np.where(np.asarray(zeros) >> plane & 1, -1, 1).astype(np.float16)
+            total = total + plus * np.float16(1 << plane) * sign
     return total
 
 
-def half_float_results(sums: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """float32 of float16 sums times fp16 scales (as of ``half``): exact, and +0 for any zero.
+def half_float_results(sums: np.ndarray, scales: np.ndarray, *, doubled: bool = False) -> np.ndarray:
+    """float32 of float16 sums times fp16 scales (as of ``half``): exact, and +0 for any zero; of ``doubled`` ones the half.
 
     An infinite sum counts as what its bit pattern would be with an exponent like the others, 2**16; any NaN as 1.5 times that.
     """
     patterns = np.asarray(sums, dtype=np.float16).view(np.uint16)
-    return float_result(half(np.where(patterns & 0x7FFF > 0x7C00, 0x7E00, patterns)), scales)
+    values = half(np.where(patterns & 0x7FFF > 0x7C00, 0x7E00, patterns))
+    return float_result(values / (1 + doubled), scales)

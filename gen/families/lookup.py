@@ -54,19 +54,17 @@ FLOAT_KINDS = {
 """The same where the scales of groups are fp16: in those of GGUF, which have their own length, and in the asymmetric ones."""
 
 
-HALF_KINDS = {name: kind for name, kind in FLOAT_KINDS.items() if kind.offset is Offset.NONE}
-"""The same with fp16 activations; the bipolar ones in groups."""
+HALF_KINDS = {name: kind for name, kind in FLOAT_KINDS.items() if not kind.minimum}
+"""The same with fp16 activations, those with fp16 scales in groups."""
 
 
 def kinds(scales: Scales, group: int, activations: Activations = "int8") -> dict[str, LookupFormat]:
     """What arrays with such scales and activations, and groups of that length, take."""
-    if activations == "fp16":
-        return HALF_KINDS
     if scales == "int8":
-        return KINDS
+        return KINDS if activations == "int8" else HALF_KINDS
     return {
         name: kind
-        for name, kind in FLOAT_KINDS.items()
+        for name, kind in (HALF_KINDS if activations == "fp16" else FLOAT_KINDS).items()
         if FORMATS[name].block in (0, group) or "block" in FORMATS[name].sharings
     }
 
@@ -142,9 +140,10 @@ class LookupFamily(Family):
     weight word. K is cut into chunks of ``k * groups_per_lane`` steps. The words of a group of one column tile:
 
     1. Zero points, only in formats with such. Of a unit, over as many words as needed, bit ``plane * outputs + s`` is that plane
-       of place s's.
+       of place s's. With fp16 activations there are none.
     2. Chunk by chunk, in each plane by plane, the lowest first, in each place by place, a word. Lookup j is bits ``j * k`` to
        ``(j + 1) * k - 1`` of a unit's part: its entry of the half table, and whether that is negated (``sim.lookup.recoded``).
+       With fp16 activations a chunk more in formats that take something off: in each step the code of that, inverted.
     3. Scales. Of a unit, bit ``8 * s + i`` is bit 7 - i of place s's: in the order of use. Of fp16 ones bit ``16 * s + i`` is
        bit i of place s's pattern.
     4. Minimums, only in formats with such, like scales of fp16.
@@ -182,7 +181,8 @@ class LookupFamily(Family):
             weights = [grouped(name, c.group) for name in c.weights]
         else:
             each = [FORMATS[name] for name in c.weights]
-            weights = [one.grouped(c.group) if one.scale == "fp16" else one for one in each]
+            alone = [one.scale != "fp16" or one.block == c.group for one in each]
+            weights = [one if own else one.grouped(c.group) for one, own in zip(each, alone, strict=True)]
         return tuple(product([FORMATS[c.activations]], weights))
 
     @property
@@ -234,16 +234,19 @@ class LookupFamily(Family):
         return total
 
     def _half_golden(self, x: Operand, w: Operand) -> np.ndarray:
-        bits, group = self.array.variants[self.variant(weights=w.format.name)].bits, self.config.group
-        missing = -x.depth % self.array.k
+        taken, group = self.array.variants[self.variant(weights=w.format.name)], self.config.group
+        missing, middle = -x.depth % self.array.k, taken.middle
         rows = np.pad(x.codes, ((0, 0), (0, missing))).view(np.float16)
-        codes = np.pad(w.codes, ((0, missing), (0, 0)))
+        codes = np.pad(w.values() + middle if middle else w.codes, ((0, missing), (0, 0)))
         results = []
         for number, first in enumerate(range(0, w.depth, group)):
             part = slice(first, first + group)
-            sums = half_group_sums(rows[:, part], codes[part], bits=bits)
+            zeros = np.full(w.shape[1], middle) if w.zeros is None else w.zeros[number]
+            sums = half_group_sums(
+                rows[:, part], codes[part], bits=taken.bits, zeros=zeros if taken.doubled else None
+            )
             scale = np.ones(1) if w.float_scales is None else w.float_scales[number].astype(float)
-            results.append(half_float_results(sums, scale))
+            results.append(half_float_results(sums, scale, doubled=taken.doubled))
         return reduce(np.add, results)
 
     def pack_activations(self, x: Operand) -> np.ndarray:
@@ -260,18 +263,21 @@ class LookupFamily(Family):
         groups = ceil_div(steps, array.group)
         width = tiles * g.columns
         zeros = widened(w.zeros, groups, features, width, 0)
-        middle = 1 << taken.bits - 1 if taken.offset is Offset.TWOS else 0
+        middle = taken.middle
         codes = zeros.repeat(array.group, axis=0)[:steps] + middle
         codes[:depth, :features] = w.values() + middle if middle else w.codes
         words = self._ternary(codes - middle) if array.direct else self._lookups(codes, taken.bits)
         tails = self._tails(w, groups, width)
         parts = []
-        each = array.group // array.chunk * array.lookups(taken)
+        each, total = array.group // array.chunk * array.lookups(taken), array.total_words(taken)
+        inverted = (1 << taken.bits) - 1 - middle - zeros
+        totals = self._lookups(inverted.repeat(array.chunk, axis=0), taken.bits) if total else words[:, :0]
         for number in range(groups):
-            if taken.offset is Offset.ZERO:
+            if array.zero_words(taken):
                 planes = self._by_unit(zeros[number])[..., None] >> np.arange(taken.bits) & 1
                 parts.append(self._stream(planes.swapaxes(-1, -2)))
             parts.append(words[:, number * each : (number + 1) * each])
+            parts.append(totals[:, number * total : (number + 1) * total])
             parts += [
                 self._stream(self._by_unit(each[number])[..., None] >> order & 1) for each, order in tails
             ]

@@ -1,6 +1,6 @@
 """Sums times their scales in fp16, as float32: of integers, rounded once to nearest even, and of fp16 sums, exact.
 
-``sim.lookup.float_result`` defines them. Results are zero or normal and multiples of 2**-48, as sums of float32 demand.
+``sim.lookup.float_result`` defines them. Results are zero or normal and multiples of 2**-49, as sums of float32 demand.
 """
 
 from __future__ import annotations
@@ -146,12 +146,14 @@ class FloatScale(wiring.Component):
 
 
 class HalfScale(wiring.Component):
-    """``total * scale`` as a float32, exact.
+    """``total * scale`` as a float32, or the half of it, exact.
 
     Members
     -------
     total : In(HALF), scale : In(FP16)
         Finite. An infinite or NaN scale is taken for a number, and so is a sum: one of 2**17 or more.
+    half : In(1)
+        With both: the half is wanted.
     result : Out(32)
 
     Attributes
@@ -164,7 +166,7 @@ class HalfScale(wiring.Component):
         # The exponent is 1 where a significand's top bit is 2**-24.
         self._product = {"most": (1 << _FACTOR) - 1, "exponent_bits": 6, "offset": -1 - 24 - FRACTION}
         self.latency = HALF_SCALE
-        super().__init__({"total": In(HALF), "scale": In(FP16), "result": Out(32)})
+        super().__init__({"total": In(HALF), "scale": In(FP16), "half": In(1), "result": Out(32)})
 
     def elaborate(self, platform):
         m = Module()
@@ -172,7 +174,7 @@ class HalfScale(wiring.Component):
         some = self.total.exponent.any()
         m.d.comb += [
             product.magnitude.eq(Mux(some, Cat(self.total.fraction, 1), 0)),
-            product.exponent.eq(self.total.exponent),
+            product.exponent.eq(self.total.exponent - self.half),
             product.sign.eq(self.total.sign),
             product.scale.eq(self.scale),
             self.result.eq(product.result),

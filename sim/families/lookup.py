@@ -132,6 +132,8 @@ class Group(NamedTuple):
     """[columns]: int64, or float64 of fp16 patterns."""
     minimums: np.ndarray | None
     """[columns], the same."""
+    zeros: np.ndarray | None = None
+    """[columns]: with fp16 activations the codes of zero points; the weights are then still q'."""
 
 
 def _floats(x: np.ndarray, groups: Iterator[Group]) -> np.ndarray:
@@ -152,8 +154,8 @@ def _halves(x: np.ndarray, groups: Iterator[Group], *, bits: int) -> np.ndarray:
     for group in groups:
         rows = x[:, place : place + len(group.weights)]
         place += len(group.weights)
-        sums = half_group_sums(rows, group.weights + (1 << bits) - 1 >> 1, bits=bits)
-        results.append(half_float_results(sums, group.scales))
+        sums = half_group_sums(rows, group.weights + (1 << bits) - 1 >> 1, bits=bits, zeros=group.zeros)
+        results.append(half_float_results(sums, group.scales, doubled=group.zeros is not None))
     return np.stack(results)
 
 
@@ -186,6 +188,10 @@ class Unpacker:
         end = len(bits) - array.tail_words(format)
         if array.direct:
             return Group(self._ternary(bits[:end]), self._scales(bits[end:]), None)
+        if array.halves:
+            total = end - array.total_words(format)
+            zeros = self._totals(bits[total:end]) if total < end else None
+            return Group(self._places(bits[:total]), self._halves(bits[end:]), None, zeros)
         places = self._places(bits[zero_words:end])
         if format.offset is Offset.NONE:
             values = places
@@ -218,6 +224,11 @@ class Unpacker:
         summed = np.tensordot(1 << np.arange(planes), signs, axes=(0, 1))
         # [chunk, place, bank, table, activation] to [step, feature]
         return summed.transpose(0, 3, 4, 1, 2).reshape(-1, array.columns)
+
+    def _totals(self, bits: np.ndarray) -> np.ndarray:
+        """Codes of zero points [columns]: a bit is set where the total is negated, which is all entries of its table."""
+        negative = bits[..., -1].astype(np.int64).reshape(-1, self._array.outputs, self._array.banks)
+        return np.tensordot(1 << np.arange(len(negative)), negative, axes=(0, 0)).reshape(-1)
 
     def _stream(self, bits: np.ndarray, count: int) -> np.ndarray:
         """Each unit's first ``count`` bits [bank, count] of several words."""

@@ -65,7 +65,7 @@ class LookupCore(wiring.Component):
         m.d.comb += [
             planner.halt.eq(self.halt),
             sequencer.halt.eq(self.halt),
-            self.step.eq(sequencer.step),
+            self.step.eq(sequencer.step & ~sequencer.total),
             self.busy.eq(planner.busy | sequencer.running),
             rows.word.eq(self.activations.data),
             matrix.activations.eq(rows.activations),
@@ -86,11 +86,9 @@ class LookupCore(wiring.Component):
         m.submodules.activation_walk = walk = ActivationWalk(
             words=words, tile_stride_bits=len(current.tile_stride)
         )
-        later = delayed(
-            m,
-            Cat(sequencer.chunk, sequencer.word, sequencer.bank, current.offset != Offset.NONE),
-            TO_ROWS,
-        )
+        total = sequencer.total if self._array.halves else current.offset != Offset.NONE
+        now = Cat(sequencer.chunk, sequencer.word, sequencer.bank, total, sequencer.first_chunk)
+        later = delayed(m, now, TO_ROWS)
         chunk, word = later[0], later[1]
         m.d.comb += [
             walk.word.eq(sequencer.word),
@@ -103,7 +101,9 @@ class LookupCore(wiring.Component):
             self.activations.address.eq(walk.address),
             rows.load.eq(word),
             rows.slice.eq(chunk & ~word),
-            Cat(build.start, build.bank, build.total).eq(delayed(m, Cat(chunk, later[2:]), CORNER_TURN)),
+            Cat(build.start, build.bank, build.total, build.first).eq(
+                delayed(m, Cat(chunk, later[2:]), CORNER_TURN)
+            ),
         ]
         left, past = Signal(range(self._array.rows + 1)), Signal()
         m.d.sync += left.eq(Mux(sequencer.word, self._array.rows, left - (left != 0)))

@@ -46,6 +46,11 @@ class LookupFormat:
         return 1 + self.minimum
 
     @property
+    def middle(self) -> int:
+        """What makes codes of two's complement unsigned; their zero point."""
+        return 1 << self.bits - 1 if self.offset is Offset.TWOS else 0
+
+    @property
     def doubled(self) -> bool:
         """Whether sums of planes are twice what the weights say: halves are taken at the end."""
         return self.offset is not Offset.NONE

@@ -64,8 +64,7 @@ class LookupArray:
     scales : str
         One of ``Scales``.
     activations : str
-        One of ``Activations``; fp16 takes tables of 4, one lookup of a unit per cycle, 8 outputs or more, fp16 scales, and
-        weights with nothing taken off.
+        One of ``Activations``; fp16 takes tables of 4, one lookup per cycle, 8 outputs or more, fp16 scales, no minimums.
 
     Raises
     ------
@@ -174,11 +173,9 @@ class LookupArray:
             raise ValueError(
                 f"outputs must be at least {least} with fp16 activations (the cycles of a sum), not {self.outputs}"
             )
-        for one in self.variants:
-            if one.offset is not Offset.NONE or one.minimum:
-                raise ValueError(
-                    f"weights must be bipolar or binary with fp16 activations, not {one.offset.name}"
-                )
+        wrong = [one for one in self.variants if one.minimum]
+        if wrong:
+            raise ValueError(f"variants must be without minimums with fp16 activations, not {wrong[0]}")
 
     @property
     def halves(self) -> bool:
@@ -272,9 +269,12 @@ class LookupArray:
 
     def zero_words(self, format: LookupFormat) -> int:
         """Words of weights that a group's zero points take."""
-        if format.offset is not Offset.ZERO:
-            return 0
-        return ceil_div(self.outputs * format.bits, self.part_bits)
+        some = format.offset is Offset.ZERO and not self.halves
+        return ceil_div(self.outputs * format.bits, self.part_bits) if some else 0
+
+    def total_words(self, format: LookupFormat) -> int:
+        """Lookups behind a group's others, of the sum of its activations; with fp16 ones alone."""
+        return self.lookups(format) if self.halves and format.doubled else 0
 
     def lookups(self, format: LookupFormat) -> int:
         """Lookups of a unit for a chunk of all its outputs; each is a cycle and a word of weights."""
@@ -282,7 +282,8 @@ class LookupArray:
 
     def group_cycles(self, format: LookupFormat, words: int) -> int:
         """Words of weights of a group that has so many words of activations; cycles too, but for a pause."""
-        return self.zero_words(format) + words * self.slices * self.lookups(format) + self.tail_words(format)
+        ends = self.zero_words(format) + self.total_words(format) + self.tail_words(format)
+        return words * self.slices * self.lookups(format) + ends
 
     def spacing(self, format: LookupFormat) -> int:
         """Cycles from a place's results to the next one's; those of its rows come one after another.
@@ -408,8 +409,7 @@ class LookupArray:
     @property
     def keep(self) -> int:
         """From there to that of the next group, at least: fp16 sums are to be read before others take their places."""
-        written = 1 + FloatTimes().result
-        last = self.outputs - 1
+        written, last = 1 + FloatTimes().result, self.outputs - 1
         return self.drain + last * self.spacing(self.variants[0]) - (written + last)
 
     @property

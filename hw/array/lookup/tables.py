@@ -16,8 +16,10 @@ from hw.pe.plane_sum import SignedTree
 from hw.pe.scaled_sum import signed_bits
 from hw.share import share
 
-BUILD = data.StructLayout({"start": 1, "bank": 1, "total": 1})
-"""With the first cycle of a slice: into which of a unit's two tables, and whether the sum of its activations is wanted."""
+BUILD = data.StructLayout({"start": 1, "bank": 1, "total": 1, "first": 1})
+"""With the first cycle of a slice: into which of a unit's two tables, and whether the sum of its activations is wanted.
+
+With fp16 activations ``total`` is in place of a slice: all entries are the sum of those since the last ``first``."""
 
 
 def slice_layout(array: LookupArray) -> data.ArrayLayout:
@@ -39,12 +41,13 @@ def tables_layout(array: LookupArray) -> data.StructLayout:
 
 
 def step_layout(array: LookupArray) -> data.StructLayout:
-    """What a row's tables are told in a cycle: an entry to write, or ``ends``, the last; ``sums``: which bank is looked up.
+    """What a row's tables are told in a cycle: an entry to write, or ``ends``, the last; ``first``: the first of a group;
+    ``sums``: which bank is looked up.
 
     With minimums also what the sum of a group's activations is told, ``group``.
     """
     members: dict[str, ShapeLike] = {"write": 1, "index": array.k - 1, "bank": 1}
-    members |= {"ends": 1, "total": 1, "sums": 1} | ({"group": SUMS} if array.minimums else {})
+    members |= {"ends": 1, "total": 1, "sums": 1, "first": 1} | ({"group": SUMS} if array.minimums else {})
     return data.StructLayout(members)
 
 
@@ -78,6 +81,7 @@ class Steps(wiring.Component):
             step.bank.eq(Mux(build.start, build.bank, kept.bank)),
             step.total.eq(Mux(build.start, build.total, kept.total)),
             step.ends.eq(index.all()),
+            step.first.eq(build.start & build.first),
             step.sums.eq(self.sums),
         ]
         if self._array.minimums:
