@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
+from gen.bench import decoders
 from hw.formats import FORMATS, PairFormat
 from hw.formats.pairs import PairShape, pairs
-from hw.pe.decoder import Decoder, PairDecoder
+from hw.pe.decoder import MOST_BITS, Decoder, PairDecoder
 from hw.timing import DECODER
 
 PAIRS = [name for name, one in FORMATS.items() if isinstance(one, PairFormat)]
@@ -113,3 +114,23 @@ def test_errors():
         Decoder(formats=[FORMATS["mxfp4"]], shape=PairShape(0, 8))
     with pytest.raises(TypeError, match="format must be one of pairs, not"):
         PairDecoder(format=FORMATS["int4"])
+
+
+def test_a_byte_of_pairs_is_small():
+    assert decoders.luts(PairDecoder(format=FORMATS[decoders.BYTE])) == (18, 0)
+
+
+@pytest.mark.long
+def test_bytes_of_pairs_are_small():
+    assert decoders.pair_bytes() == {
+        "ovp4-int4": 18,
+        "ovp4-flint4": 18,
+        "ovp8-int8": 21,
+        "ovp8-int8-e2m5": 21,
+    }
+
+
+def test_formats_of_one_table_are_measured_once():
+    names = [name for names in decoders.each_once() for name in names.split(" = ")]
+    assert sorted(names) == sorted(name for name, one in FORMATS.items() if one.bits <= MOST_BITS)
+    assert "int4 = int4-s8 = mxint4 = nvint4" in decoders.each_once()

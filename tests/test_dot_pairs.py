@@ -76,3 +76,18 @@ def test_every_product():
 def test_errors(changes, message):
     with pytest.raises(ValueError, match=message):
         PairDot(**{"format": FORMATS["mxfp4"], "total_bits": 24} | changes)
+
+
+@pytest.mark.parametrize("name", ["mxfp4"])
+def test_size(name):
+    assert exponent_integer.dot(name, exponent_integer.BEST) == exponent_integer.DOTS[name].best
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", exponent_integer.DOTS)
+def test_sizes(name):
+    """As measured, and smaller than what was published, with equal options."""
+    known = exponent_integer.DOTS[name]
+    assert exponent_integer.dot(name, exponent_integer.EQUAL) == known.equal
+    assert exponent_integer.dot(name, exponent_integer.BEST) == known.best
+    assert exponent_integer.together(*known.equal) < 0.6 * exponent_integer.together(*known.published)
