@@ -127,7 +127,8 @@ def rows(notify: Notify) -> list[Row]:
         each = placed.area.luts + 2 * decoder / SIDE
         found[name] = {**placed.as_dict(), "decoder": decoder, "each": each}
         lines.append(
-            f"{name}: {placed.area.luts} COMB, {placed.area.flip_flops} FF, {placed.median:.0f} MHz; decoder {decoder}; {each:.1f}"
+            f"{name}: {placed.area.luts} COMB, {placed.area.flip_flops} FF, {placed.median:.0f} MHz; decoder {decoder}; "
+            f"{each:.1f}"
         )
     rivals = {}
     for name, element in (("OVP-4", "plain int8"), ("MXFP4", "plain int8"), ("MXFP4", "plain int5")):
@@ -138,8 +139,8 @@ def rows(notify: Notify) -> list[Row]:
     held = all(found[name.partition(" on ")[0]]["each"] < each for name, each in rivals.items())
     row = Row(
         key="exponent-integer",
-        what=f"output-stationary elements, one product a cycle; last number: COMB with the decoders of an array of {SIDE} × {SIDE}; "
-        f"clock: median of seeds {', '.join(map(str, SEEDS))}; {PLACED.text}",
+        what=f"output-stationary elements, one product a cycle; last number: COMB with the decoders of an array of "
+        f"{SIDE} × {SIDE}; clock: median of seeds {', '.join(map(str, SEEDS))}; {PLACED.text}",
         measured="\n".join(lines),
         must="OVP-4 and MXFP4 less than dequantised to plain integers",
         peers="an exponent-integer element for OVP-4 written for sizing, unpipelined: 91 LUT4, 20 CCU2C, 32 FF",
