@@ -120,7 +120,8 @@ def rows(notify: Notify) -> list[Row]:
     """Of elements, of sums of four products."""
     found: dict[str, dict[str, Any]] = {}
     lines = []
-    for name, (format, component) in elements().items():
+    made = elements()
+    for name, (format, component) in made.items():
         notify(f"element: {name}")
         placed = measure(component, flow=PLACED, seeds=SEEDS)
         decoder = _border(Decoder(formats=(FORMATS[format],))) if format else 0
@@ -132,7 +133,7 @@ def rows(notify: Notify) -> list[Row]:
         )
     rivals = {}
     for name, element in (("OVP-4", "plain int8"), ("MXFP4", "plain int8"), ("MXFP4", "plain int5")):
-        dequantiser = _border(Dequantiser(format=FORMATS[elements()[name][0]]))
+        dequantiser = _border(Dequantiser(format=FORMATS[made[name][0]]))
         each = found[element]["luts"] + 2 * dequantiser / SIDE
         rivals[f"{name} on {element}"] = each
         lines.append(f"{name} dequantised, {element}: dequantiser {dequantiser}; {each:.1f}")
