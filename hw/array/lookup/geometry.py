@@ -8,13 +8,24 @@ from dataclasses import dataclass
 from typing import get_args
 
 from hw.array.geometry import power_of_two_from
-from hw.array.lookup.formats import Activations, LookupFormat, Lookups, Offset, Scales, Tables, Ternary
+from hw.array.lookup import quantised
+from hw.array.lookup.formats import (
+    Activations,
+    Entries,
+    LookupFormat,
+    Lookups,
+    Offset,
+    Scales,
+    Tables,
+    Ternary,
+)
 from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
 from hw.pe.lookup_times import (
     FLOAT_BUILDER,
     FLOAT_SCALE,
     HALF_SCALE,
+    TABLE_SCALE,
     FloatTimes,
     PlaneTimes,
     builder_cycles,
@@ -65,7 +76,9 @@ class LookupArray:
         One of ``Scales``.
     activations : str
         One of ``Activations``; fp16 takes tables of 4, one lookup of a unit per cycle, 8 outputs or more, fp16 scales, and
-        weights with nothing taken off.
+        weights with nothing taken off, unless tables are of int8.
+    tables : str
+        One of ``Entries``; int8 takes fp16 activations and what ``hw.array.lookup.quantised`` says.
 
     Raises
     ------
@@ -86,6 +99,7 @@ class LookupArray:
     ternary: Ternary = "planes"
     scales: Scales = "int8"
     activations: Activations = "int8"
+    tables: Entries = "exact"
 
     def __post_init__(self) -> None:
         for name, least, most in (("rows", 1, MOST_ROWS), ("columns", 1, 128), ("outputs", 2, 16)):
@@ -113,6 +127,7 @@ class LookupArray:
             )
         self._check_variants()
         self._check_ternary()
+        quantised.check(self)
         if self.halves:
             self._check_halves()
         elif self.part_bits < self.scale_bits:
@@ -183,12 +198,17 @@ class LookupArray:
     @property
     def halves(self) -> bool:
         """Activations, entries of tables and sums of a group are fp16."""
-        return self.activations == "fp16"
+        return self.activations == "fp16" and not self.quantised
+
+    @property
+    def quantised(self) -> bool:
+        """Entries of tables of fp16 activations are int8, with a float32 scale for each row of a group."""
+        return self.tables == "int8"
 
     @property
     def activation_bits(self) -> int:
         """Of an activation."""
-        return HALF_BITS if self.halves else 8
+        return HALF_BITS if self.activations == "fp16" else 8
 
     @property
     def floats(self) -> bool:
@@ -317,18 +337,21 @@ class LookupArray:
         That one has the same format and its results the same order; but for a ``fresh`` command's first group.
         """
         least = max(self.scale_cycles(format), self.keep if self.halves else 0)
+        apart = 0
+        if self.quantised:
+            least, apart = max(least, quantised.turn(self)), quantised.apart(self, words)
         if fresh:
             # From lookups to lookups, whatever is behind those; and any row of accumulators may be the next one's first.
-            apart = self.geometry.accumulate + self.rows
+            behind = self.geometry.accumulate + self.rows
             least = max(
                 least,
                 max(
-                    max(self.scale_cycles(one), self.last_place(one) + apart) - self.tail_words(one)
+                    max(self.scale_cycles(one), self.last_place(one) + behind) - self.tail_words(one)
                     for one in self.variants
                 )
                 + self.tail_words(format),
             )
-        return max(0, least - self.group_cycles(format, words))
+        return max(apart, least - self.group_cycles(format, words))
 
     @property
     def offsets(self) -> frozenset[Offset]:
@@ -360,12 +383,16 @@ class LookupArray:
     @property
     def build(self) -> int:
         """Fewest cycles from the first of a slice of activations to its first code."""
+        if self.quantised:
+            return quantised.build(self)
         builder = FLOAT_BUILDER if self.halves else builder_cycles(self.k)
         return 0 if self.direct else builder + self.entries - 1
 
     @property
     def hold(self) -> int:
         """Cycles that a slice of activations must stay: for the entries of its tables, or for its codes."""
+        if self.quantised:
+            return 1
         return self.least_chunk if self.direct else self.entries
 
     @property
@@ -398,7 +425,7 @@ class LookupArray:
         """
         if self.halves:
             return self.outputs + ceil_div(HALF_BITS, self.part_bits) + DRAIN
-        return self.scale_select + self.scale_wait + 2 + FLOAT_SCALE
+        return self.scale_select + self.scale_wait + 2 + (TABLE_SCALE if self.quantised else FLOAT_SCALE)
 
     @property
     def drain(self) -> int:
@@ -415,7 +442,12 @@ class LookupArray:
     @property
     def _code_delay(self) -> int:
         """From a code's cycle in the sequencer to that of its steering, as late as its tables: by way of the rows."""
-        return 1 + CORNER_TURN + self.build + SCRATCHPAD
+        return 1 + CORNER_TURN + self.wait + self.build + SCRATCHPAD
+
+    @property
+    def wait(self) -> int:
+        """Cycles from a chunk's turn until its tables are made: those of a whole group are quantised together."""
+        return quantised.wait(self) if self.quantised else 0
 
     @property
     def scales_to_result(self) -> int:
