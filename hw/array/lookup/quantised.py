@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 K = 4
 """Activations of a table."""
-GROUPS_KEPT = 4
+TAG_BITS = 2
+GROUPS_KEPT = 1 << TAG_BITS
 """Groups whose tables' scales are kept: those read, quantised, looked up and scaled at the same time."""
 
 
