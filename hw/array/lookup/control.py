@@ -372,9 +372,9 @@ class Control(wiring.Component):
             self.valid.eq(delayed(m, draining.valid, array.result_delay - array.scale_select + 1)),
         ]
         if array.quantised:
-            tag = Signal(TAG_BITS)
+            tag, coming = Signal(TAG_BITS), delayed(m, steering.tag, array.scale_select - 2)
             with m.If(draining.begin):
-                m.d.sync += tag.eq(delayed(m, steering.tag, array.scale_select - 2))
+                m.d.sync += tag.eq(coming)
             m.d.comb += [
                 self.turn.first.eq(delayed(m, first, 3)),
                 self.turn.tag.eq(delayed(m, tag, array.scale_wait + 3)),

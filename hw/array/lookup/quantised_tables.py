@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, ShapeLike, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -263,7 +263,7 @@ class KeptScales(wiring.Component):
         scales = (
             Value.cast(self.scales[one]) & self.valid[one].replicate(32) for one in range(rows)
         )
-        places = (self.valid[one].replicate(row_bits) & one for one in range(rows))
+        places = (self.valid[one].replicate(row_bits) & Const(one, row_bits) for one in range(rows))
         m.d.comb += [
             write.en.eq(self.valid.any()),
             write.addr.eq(Cat(reduce(or_, places), tag)),
