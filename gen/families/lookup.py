@@ -25,6 +25,7 @@ from hw.array.lookup.geometry import (
     Tables,
     Ternary,
 )
+from hw.array.lookup.quantised import ENTRIES
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand
 from hw.pe.element_times import SCALE_BITS
@@ -127,15 +128,21 @@ class LookupConfig(ArrayConfig):
     @model_validator(mode="before")
     @classmethod
     def _all(cls, given: Any) -> Any:
-        """With fp16 scales ``weights`` are by default what goes with those, and with the activations."""
+        """With fp16 scales ``weights`` are by default what goes with those, with the activations, and with the tables: entries
+        made one a cycle keep narrow weights out.
+        """
         if not isinstance(given, dict) or given.get("scales") != "fp16":
             return given
         if "weights" in given or given.get("ternary") == "direct":
             return given
-        group, activations, tables = (
-            given.get(name, cls.model_fields[name].default) for name in ("group", "activations", "tables")
+        group, activations, tables, outputs, lookups = (
+            given.get(name, cls.model_fields[name].default)
+            for name in ("group", "activations", "tables", "outputs", "groups_per_lane")
         )
-        return {**given, "weights": list(kinds("fp16", group, activations, tables))}
+        found = kinds("fp16", group, activations, tables)
+        if tables == "int8":
+            found = {name: kind for name, kind in found.items() if outputs * kind.bits >= ENTRIES * lookups}
+        return {**given, "weights": list(found)}
 
     @field_validator("weights")
     @classmethod

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 K = 4
 """Activations of a table."""
+ENTRIES = 1 << K - 1
+"""Of a half table."""
 TAG_BITS = 2
 GROUPS_KEPT = 1 << TAG_BITS
 """Groups whose tables' scales are kept: those read, quantised, looked up and scaled at the same time."""
@@ -51,7 +53,7 @@ def group_tables(array: LookupArray) -> int:
 
 def writes(array: LookupArray) -> int:
     """Cycles in which the tables of a chunk are written, an entry in each."""
-    return array.entries * array.groups_per_lane
+    return ENTRIES * array.groups_per_lane
 
 
 def build(array: LookupArray) -> int:
