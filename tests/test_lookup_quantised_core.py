@@ -35,3 +35,20 @@ def test_shapes(shape):
     _, times = check_core(design, core_of(array), LookupModel(array), commands, [0] * len(commands))
     # Command follows command.
     assert all(after.begin < before.end for before, after in pairwise(times))
+
+
+def test_a_stop_leaves_nothing_behind():
+    """Neither a halt nor a reset, during which results of hundreds of cycles are on their way."""
+    array = shaped(("twos2", "plain2m"), columns=16, rows=2)
+
+    def work(random):
+        return command(row_tiles=2, depth_tiles=6, activations_stride=6, accumulators_address=128), command(
+            depth_tiles=5, activations_stride=5, variant=int(random.integers(2)),
+            activations_address=int(random.integers(64)), weights_address=int(random.integers(64)),
+        )  # fmt: skip
+
+    for by_reset in (False, True):
+        check_halts(
+            design_for(array), core_of(array), LookupModel(array),
+            work=work, halts=range(1, 700, 171), by_reset=by_reset, settle=256, patience=2000,
+        )  # fmt: skip
