@@ -42,7 +42,11 @@ class QuantisedGroup(Group):
             total = tables[:, 15].sum(dtype=np.int64)
             for column, codes in enumerate(self.codes):
                 planes = lookup.indices(codes, bits=bits, k=4)
-                sum_ = sum(int(tables[i, index[i]]) << p for p, index in enumerate(planes) for i in range(len(tables)))
+                sum_ = sum(
+                    int(tables[i, index[i]]) << p
+                    for p, index in enumerate(planes)
+                    for i in range(len(tables))
+                )
                 zero = zeros.get(offset, int(self.zeros[column]))
                 if zero is not None:
                     sum_ = (sum_ - int(total) * int(lookup.reinterpreted(np.array(zero), bits))) / 2
@@ -61,7 +65,10 @@ def random_group(
     codes, zeros = random.integers(most, size=(columns, size)), random.integers(most, size=columns)
     if special:
         greatest = random.choice([1, 3, 0x400, 0x7C00, 0x8000])
-        x = random.integers(greatest, size=(array.rows, size)) | random.integers(2, size=(array.rows, size)) << 15
+        x = (
+            random.integers(greatest, size=(array.rows, size))
+            | random.integers(2, size=(array.rows, size)) << 15
+        )
         if random.random() < 0.3:
             # The greatest sums: signs as one weight has them.
             x = np.where(codes[0] & most >> 1, 0x7BFF, 0xFBFF)[None].repeat(array.rows, 0)

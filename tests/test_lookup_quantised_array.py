@@ -50,9 +50,7 @@ def groups(random, array, count, *, chunks=0):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(one, marks=() if one == "one row" else LONG) for one in CASES]
-)
+@pytest.mark.parametrize("case", [pytest.param(one, marks=() if one == "one row" else LONG) for one in CASES])
 def test_shapes(case):
     """Groups of random lengths, formats and operands, as close as may be but for a few."""
     formats, shape, count = CASES[case]
@@ -154,10 +152,16 @@ def test_ring_delay_refused():
 @pytest.mark.parametrize("width", [2, 17, 22])
 def test_table_scale(width, whole, halved):
     """Rounded twice, as the definition is: of any sums and scales, the least and greatest among them."""
-    unit, random, count = TableScale(width=width, whole=whole, halved=halved), np.random.default_rng(width), 600
+    unit, random, count = (
+        TableScale(width=width, whole=whole, halved=halved),
+        np.random.default_rng(width),
+        600,
+    )
     totals = random.integers(-(1 << width - 1), 1 << width - 1, size=count)
     totals[:4] = [-(1 << width - 1), (1 << width - 1) - 1, 0, -1]
-    tables = (random.uniform(1, 2, size=count) * 2.0 ** random.integers(-31, 13, size=count)).astype(np.float32)
+    tables = (random.uniform(1, 2, size=count) * 2.0 ** random.integers(-31, 13, size=count)).astype(
+        np.float32
+    )
     tables[5::9] = random.choice([0, np.float32(2.0**-24) / np.float32(127)], tables[5::9].shape)
     scales = random.integers(1 << 16, size=count)
     wholes = random.integers(2, size=count) if whole and halved else np.full(count, int(whole))
@@ -171,7 +175,10 @@ def test_table_scale(width, whole, halved):
     doubled = wholes == 0
     wanted = [
         lookup.quantised_results(
-            totals[i : i + 1, None], tables[i : i + 1], lookup.half(scales[i : i + 1]), doubled=bool(doubled[i])
+            totals[i : i + 1, None],
+            tables[i : i + 1],
+            lookup.half(scales[i : i + 1]),
+            doubled=bool(doubled[i]),
         )[0, 0]
         for i in range(count)
     ]
@@ -214,7 +221,14 @@ def test_nothing_is_replaced_before_its_time(groups_per_lane, outputs, group, ro
         assert next_but_one >= last_read + times.late
         # Scales of tables: kept until the last result of the group is under way.
         written = next_but_one + (quantised.GROUPS_KEPT - 2) * min(least.values()) + times.scale
-        wanted = array.wait + array.build + cycles + array.scale_select + array.scale_wait + array.scale_cycles(format)
+        wanted = (
+            array.wait
+            + array.build
+            + cycles
+            + array.scale_select
+            + array.scale_wait
+            + array.scale_cycles(format)
+        )
         assert written >= wanted + 8 + array.rows
 
 

@@ -16,7 +16,7 @@ from hw.delay import delayed
 from hw.memory.float_add import FLOAT32
 from hw.pe.bit_serial_fp16 import FP16
 from hw.pe.half import FRACTION, HALF, moved_up, rounded_up
-from hw.pe.lookup_times import FLOAT_SCALE, HALF_SCALE, SINGLE_SCALE, TABLE_SCALE, checked, product_cycles
+from hw.pe.lookup_times import FLOAT_SCALE, HALF_SCALE, TABLE_SCALE, checked, product_cycles
 from hw.pe.row_product import RowProduct
 from hw.share import share
 

@@ -217,7 +217,9 @@ class Unpacker:
         if array.direct:
             return Group(self._ternary(bits[:end]), self._scales(bits[end:]), None)
         places = self._places(bits[zero_words:end])
-        offsets: np.ndarray | int = {Offset.TWOS: 1, Offset.PLAIN: 1 - (1 << format.bits)}.get(format.offset, 0)
+        offsets: np.ndarray | int = {Offset.TWOS: 1, Offset.PLAIN: 1 - (1 << format.bits)}.get(
+            format.offset, 0
+        )
         if format.offset is Offset.ZERO:
             offsets = self._zeros(bits[:zero_words])
         values = (places - offsets) >> format.doubled

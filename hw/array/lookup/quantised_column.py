@@ -1,4 +1,4 @@
-"""A column of lookup units whose sums are multiplied by the scales of their tables and by those of the weights, one after the other."""
+"""A column of lookup units whose sums are multiplied by the scales of their tables, and then by those of the weights."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ def fill_layout(array: LookupArray) -> data.StructLayout:
 
 
 def quantised_step_layout(array: LookupArray) -> data.StructLayout:
-    """What a row's tables are told in a cycle: ``fill``, of an activation; ``read_bank``, ``read_table`` and ``index`` of an entry
-    to be read.
+    """What a row's tables are told in a cycle: ``fill``, of an activation; ``read_bank``, ``read_table`` and ``index`` of an
+    entry to be read.
 
     Of the entry that comes, ``write``, ``table`` of the chunk, ``entry`` (its index) and ``bank``; ``ends``: it is the chunk's
     last; ``total``: its sum is wanted. ``sums``, and with minimums ``group``: as of ``hw.array.lookup.tables.step_layout``.
@@ -159,8 +159,8 @@ class QuantisedTables(wiring.Component):
 
     Timing
     ------
-    ``total`` is that of the bank that ``sums`` said in the cycle before, from ``array.times.extra`` + 1 cycles after the last entry
-    on.
+    ``total`` is that of the bank that ``sums`` said in the cycle before, from ``array.times.extra`` + 1 cycles after the last
+    entry on.
     """
 
     def __init__(self, *, array: LookupArray) -> None:
@@ -260,9 +260,7 @@ class KeptScales(wiring.Component):
         here, scale = Signal.like(row), Signal(32, reset_less=True)
         m.d.comb += here.eq(Mux(self.turn.first, 0, row))
         m.d.sync += [row.eq(here + 1), scale.eq(read.data)]
-        scales = (
-            Value.cast(self.scales[one]) & self.valid[one].replicate(32) for one in range(rows)
-        )
+        scales = (Value.cast(self.scales[one]) & self.valid[one].replicate(32) for one in range(rows))
         places = (self.valid[one].replicate(row_bits) & Const(one, row_bits) for one in range(rows))
         m.d.comb += [
             write.en.eq(self.valid.any()),
