@@ -143,7 +143,7 @@ def test_arrays(placed):
     said: list[str] = []
     rows = lookup_array.rows(said.append)
     assert {row.key for row in rows} == {"lookup-array"}
-    assert [row.held for row in rows] == [True, True, True, None, True]
+    assert [row.held for row in rows] == [True, True, True, None, None, True]
     assert rows[0].values["lut-m2n64k4"]["each"] == {"1": 16, "2": 32, "3": 48, "4": 64}
     assert rows[0].measured in said
     assert [list(one["each"].items()) for one in rows[1].values.values()] == [
