@@ -9,6 +9,7 @@ from typing import get_args
 
 from hw.array.geometry import power_of_two_from
 from hw.array.lookup import quantised
+from hw.array.lookup.checks import check_ternary, check_variants
 from hw.array.lookup.formats import (
     Activations,
     Entries,
@@ -39,7 +40,6 @@ MOST_ROWS = 8
 SCALE_STEP = 2
 """Bits of a scale in a cycle."""
 SCALE_STEPS = SCALE_BITS // SCALE_STEP
-MOST_ARRAY_PLANES = 4
 DRAIN = HALF_SCALE + 3
 """Cycles from the read of an fp16 sum to its result."""
 JUDGED = 2
@@ -115,18 +115,18 @@ class LookupArray:
             value = operator.index(getattr(self, name))
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}")
-        if self.scales not in get_args(Scales):
-            raise ValueError(f"scales must be one of {', '.join(get_args(Scales))}, not {self.scales!r}")
-        if self.activations not in get_args(Activations):
-            raise ValueError(
-                f"activations must be one of {', '.join(get_args(Activations))}, not {self.activations!r}"
-            )
+        for name, allowed in (("scales", get_args(Scales)), ("activations", get_args(Activations))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
         if self.columns % self.outputs:
             raise ValueError(
                 f"outputs must divide columns, not be {self.outputs} with {self.columns} columns"
             )
-        self._check_variants()
-        self._check_ternary()
+        if not self.variants:
+            raise ValueError(f"variants must be at least one, not {self.variants!r}")
+        object.__setattr__(self, "variants", tuple(self.variants))
+        check_variants(self)
+        check_ternary(self)
         quantised.check(self)
         if self.halves:
             self._check_halves()
@@ -151,33 +151,10 @@ class LookupArray:
                 f"entries, and the narrowest weights {self.least_planes} planes), not {self.outputs}"
             )
 
-    def _check_ternary(self) -> None:
-        if self.ternary not in get_args(Ternary):
-            raise ValueError(f"ternary must be one of {', '.join(get_args(Ternary))}, not {self.ternary!r}")
-        if self.direct and self.floats:
-            raise ValueError(f"scales must be int8 where ternary is direct, not {self.scales}")
-        wrong = [one for one in self.variants if one != LookupFormat(bits=2, offset=Offset.TWOS)]
-        if self.direct and wrong:
-            raise ValueError(
-                f"variants must be two's complement of 2 bits where ternary is direct, not {wrong[0]}"
-            )
-
     @property
     def direct(self) -> bool:
         """Whether weights are ternary and there are no tables."""
         return self.ternary == "direct"
-
-    def _check_variants(self) -> None:
-        if not self.variants:
-            raise ValueError(f"variants must be at least one, not {self.variants!r}")
-        object.__setattr__(self, "variants", tuple(self.variants))
-        for one in self.variants:
-            if not 1 <= one.bits <= MOST_ARRAY_PLANES:
-                raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
-            if (one.minimum or one.offset is Offset.PLAIN) and not self.floats:
-                raise ValueError(f"scales must be fp16 for {one}, not {self.scales}")
-            if one.minimum and not one.doubled:
-                raise ValueError(f"offset must be TWOS, ZERO or PLAIN with minimums, not {one.offset.name}")
 
     def _check_halves(self) -> None:
         """That all else allows fp16 activations."""
