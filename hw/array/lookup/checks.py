@@ -14,6 +14,8 @@ MOST_ARRAY_PLANES = 4
 
 def check_variants(array: LookupArray) -> None:
     """ValueError if not all are among those that it can take."""
+    if not array.variants:
+        raise ValueError(f"variants must be at least one, not {array.variants!r}")
     for one in array.variants:
         if not 1 <= one.bits <= MOST_ARRAY_PLANES:
             raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")

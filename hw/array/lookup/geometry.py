@@ -122,8 +122,6 @@ class LookupArray:
             raise ValueError(
                 f"outputs must divide columns, not be {self.outputs} with {self.columns} columns"
             )
-        if not self.variants:
-            raise ValueError(f"variants must be at least one, not {self.variants!r}")
         object.__setattr__(self, "variants", tuple(self.variants))
         check_variants(self)
         check_ternary(self)
