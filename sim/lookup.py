@@ -147,6 +147,40 @@ def quantised_tables(activations: np.ndarray, *, tables_per_scale: int) -> tuple
     return codes, scales
 
 
+def quantised_group_sums(
+    activations: np.ndarray, codes: np.ndarray, *, bits: int, offsets: npt.ArrayLike = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums [M, N] of a group of activations [M, K] and codes [K, N] by ``quantised_tables`` with one scale; int64.
+
+    K is a multiple of four, at most 64 as T-MAC has it. Of each plane, times 2**plane, the entries that its bits select; less
+    ``offsets`` [N] (z' of a zero point, 1 for two's complement) times the sum of the last entries, in which all is plus. Then
+    those sums [M], and float32 scales [M].
+    """
+    codes = np.asarray(codes, dtype=np.int64)
+    index = indices(codes.T, bits=bits, k=4)
+    weights, sums, totals, scales = 1 << np.arange(bits), [], [], []
+    for x in np.asarray(activations, dtype=_FLOAT):
+        tables, scale = quantised_tables(x, tables_per_scale=len(x) // 4)
+        totals.append(tables[:, -1].sum(dtype=np.int64))
+        scales.append(scale[0])
+        planes = plane_sums(tables, index).astype(np.int64)
+        sums.append(np.tensordot(weights, planes, axes=1) - np.asarray(offsets) * totals[-1])
+    return np.array(sums), np.array(totals), np.array(scales, dtype=_FLOAT)
+
+
+def quantised_results(
+    sums: np.ndarray, table_scales: np.ndarray, scales: npt.ArrayLike, *, doubled: bool
+) -> np.ndarray:
+    """float32 [M, N] of such sums, half of them if they are ``doubled``: times the tables' scales [M], rounded; times fp16
+    ``scales`` [N], rounded again; to nearest even, and +0 for any zero.
+
+    float64 holds both products. A table's scale is 0 or from 2**-24 / 127 to 2**19 / 127, so that no result is subnormal or too
+    great.
+    """
+    values = float_result(np.asarray(sums) * (0.5 if doubled else 1.0), table_scales[:, None])
+    return float_result(values, scales)
+
+
 def biases(activations: np.ndarray, *, tables_per_scale: int) -> np.ndarray:
     """float32 minus the sum of the activations under each scale, added up in the order of T-MAC's eight lanes."""
     all_minus = float_table(np.asarray(activations, dtype=_FLOAT).reshape(-1, 4))[:, 0]

@@ -74,6 +74,12 @@ def test_a_layer_of_gguf_as_it_is():
     check("lut-gguf-m2n64k4", ["blk.0.attn_k"], {"q4_1": 35}, tokens=2)
 
 
+def test_a_layer_by_quantised_tables():
+    """fp16 activations: what is lost is lost with the weights, but for four bits."""
+    least = {"int4-asym": 18, "int2-asym": 0}
+    check("lut-int8tables-m2n64k4", ["blk.0.attn_k"], least, tokens=2)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("group", "least"), [
     (32, {"q4_0": 30, "int4": 28}), (128, {"int4": 27, "int4-asym": 28, "ternary": 3}),

@@ -21,6 +21,7 @@ from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
 Notify = Callable[[str], None]
 
 PRESET, DIRECT, FLOATS, HALVES = "lut-m2n64k4", "lut-ternary-m2n64k4", "lut-gguf-m2n64k4", "lut-fp16-m2n64k4"
+QUANTISED = "lut-int8tables-m2n64k4"
 FLOW = Flow(dsp=False, device="85k", frequency=150)
 CLOCK = 80
 """MHz."""
@@ -116,6 +117,7 @@ def rows(notify: Notify) -> list[Row]:
         figure(HALVES, halves, notify),
         figure(f"{HALVES}, bipolar", replace(halves, variants=bipolar), notify),
     ]
+    quantised = figure(QUANTISED, array_of(QUANTISED), notify)
     wide = figure(f"int2 alone, N{WIDE}", replace(whole, variants=(ALONE["int2"],), columns=WIDE), notify)
     return [
         row(f"{what}, all formats", [every], held=every.holds(), **asked),
@@ -130,5 +132,6 @@ def rows(notify: Notify) -> list[Row]:
         ),
         row(f"{what}, scales of fp16, all formats", [floats]),
         row(f"{what}, activations and scales of fp16, all formats and without totals", tables),
+        row(f"{what}, fp16 activations, tables of int8", [quantised]),
         row(f"the same with N{WIDE}", [wide], must=f"{CLOCK} MHz", held=wide.placed.median >= CLOCK),
     ]

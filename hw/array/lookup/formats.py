@@ -16,6 +16,8 @@ Scales = Literal["int8", "fp16"]
 """Type of groups' scales: whole numbers 0 to 255, and results of int32; or half precision, and results of float32."""
 Activations = Literal["int8", "fp16"]
 """What tables are made of: int8, their sums exact; or fp16, whose sums are, too."""
+Entries = Literal["exact", "int8"]
+"""Entries of tables: sums of activations, or these quantised."""
 
 
 class Offset(enum.IntEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, ShapeLike, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -23,8 +23,14 @@ With fp16 activations ``total`` is in place of a slice: all entries are the sum 
 
 
 def slice_layout(array: LookupArray) -> data.ArrayLayout:
-    """Activations of a chunk."""
-    return data.ArrayLayout(array.activation_bits, array.chunk)
+    """Activations of a chunk; one where they are quantised."""
+    return data.ArrayLayout(array.activation_bits, 1 if array.quantised else array.chunk)
+
+
+def chunk_sum(array: LookupArray) -> Shape:
+    """The sum of a chunk's activations, or of its tables' last entries."""
+    most = 128 * (array.groups_per_lane if array.quantised else array.chunk)
+    return signed(signed_bits(-most, most - 1))
 
 
 def tables_layout(array: LookupArray) -> data.StructLayout:
@@ -35,8 +41,7 @@ def tables_layout(array: LookupArray) -> data.StructLayout:
         "entries": data.ArrayLayout(signed(entry_bits(array.k)), array.groups_per_lane),
     }
     if array.halved:
-        most = 128 * array.chunk
-        members["total"] = signed(signed_bits(-most, most - 1))
+        members["total"] = chunk_sum(array)
     return data.StructLayout(members)
 
 
@@ -159,19 +164,20 @@ class Tables(wiring.Component):
         m.d.sync += chosen.eq(Mux(step.sums, kept[1], kept[0]))
         m.d.comb += self.tables.total.eq(chosen)
         if array.minimums:
-            self._group(m, step.group, chosen)
+            m.d.comb += self.group.eq(group_sum(m, array, step.group, chosen))
 
-    def _group(self, m: Module, told: data.View, chunk: Signal) -> None:
-        shape = minimum_sum(self._array)
-        total, complete, shown = (Signal(shape, name=name) for name in ("group", "complete", "shown"))
-        m.submodules.add = add = GatedAdder(width=len(total), addend_width=len(chunk))
-        m.d.comb += [
-            add.total.eq(total), add.keep.eq(~told.first), add.addend.eq(chunk), self.group.eq(shown)
-        ]  # fmt: skip
-        m.d.sync += shown.eq(0)
-        with m.If(told.chunk):
-            m.d.sync += total.eq(add.sum)
-        with m.If(told.keep):
-            m.d.sync += complete.eq(total)
-        with m.If(told.show):
-            m.d.sync += shown.eq(complete)
+
+def group_sum(m: Module, array: LookupArray, told: data.View, chunk: Signal) -> Signal:
+    """Adds up the sums of a group's chunks, as ``SUMS`` tell. Returned: the group's when it is wanted, or zero."""
+    shape = minimum_sum(array)
+    total, complete, shown = (Signal(shape, name=name) for name in ("group", "complete", "shown"))
+    m.submodules.add = add = GatedAdder(width=len(total), addend_width=len(chunk))
+    m.d.comb += [add.total.eq(total), add.keep.eq(~told.first), add.addend.eq(chunk)]
+    m.d.sync += shown.eq(0)
+    with m.If(told.chunk):
+        m.d.sync += total.eq(add.sum)
+    with m.If(told.keep):
+        m.d.sync += complete.eq(total)
+    with m.If(told.show):
+        m.d.sync += shown.eq(complete)
+    return shown
