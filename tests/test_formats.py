@@ -232,7 +232,7 @@ def test_operands_with_half_precision_scales_that_cannot_be() -> None:
     codes, halves = np.zeros((40, 2), np.uint8), np.ones((2, 2), np.float16)
     q4_0 = {"format": find("q4_0"), "codes": codes, "depth_axis": 0}
     q4_1 = q4_0 | {"format": find("q4_1"), "float_scales": halves}
-    alone = "float_scales must be given for a format of blocks with fp16 scales alone, "
+    alone = "float_scales must be given for a format of blocks with scales of fp16, e8m0, e4m3 alone, "
     with pytest.raises(ValueError, match=f"{alone}q4_0 has 32, 'fp16' and ''"):
         Operand(**q4_0)
     with pytest.raises(ValueError, match=f"{alone}int8 has 0, 'fp16' and ''"):

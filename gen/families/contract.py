@@ -143,6 +143,13 @@ class Family(ABC):
             raise NotImplementedError(f"family {self.name} must say what its {self.geometry.sums} sums are")
         return golden.gemm(x.integers(), w.integers())
 
+    def sum_unit(self, format: Format) -> int:
+        """Logarithm to base 2 of what a 1 in the sums is worth, as far as that is due to an operand of ``format``.
+
+        Its unit, since sums count units; 0 for a format without a scale, whose values are what is added.
+        """
+        return format.unit if format.scale else 0
+
     def settings(self, variant: int) -> tuple[tuple[int, int], ...]:
         """Settings that programs of ``variant`` need, with their values (unsigned, 32 bits): CONFIGUREs before all EXECUTEs.
 
