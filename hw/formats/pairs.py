@@ -105,7 +105,8 @@ class Pairs:
             beside[..., 0:last:2], beside[..., 1:last:2] = victim[..., 1:last:2], victim[..., 0:last:2]
             table = np.where(np.moveaxis(beside, -1, axis), len(self.format.tables), table)
             zero = np.moveaxis(victim, -1, axis)
-        return tuple(np.where(zero, 0, each[table, codes]) for each in (self.exponents, self.integers))
+        exponents, integers = self.exponents[table, codes], self.integers[table, codes]
+        return np.where(zero, 0, exponents), np.where(zero, 0, integers)
 
 
 def signed_bits(values: Iterable[int]) -> int:
@@ -136,10 +137,42 @@ def pairs(format: Format) -> Pairs:
     return Pairs(format, exponents, integers)
 
 
-def sum_bits(a: Format, b: Format, count: int) -> int:
-    """Bits in two's complement of any sum of up to ``count`` products of numbers of two formats, no zero points taken off."""
+def product_range(a: Format, b: Format) -> tuple[int, int]:
+    """Least and greatest product of numbers of two formats, no zero points taken off."""
+    products = [x * y for x in (a.minimum, a.maximum) for y in (b.minimum, b.maximum)]
+    return min(products), max(products)
+
+
+def sum_bits(a: Format, b: Format, count: int, *, dropped: int = 0) -> int:
+    """Bits in two's complement of any sum of up to ``count`` products of numbers of two formats, no zero points taken off.
+
+    ``dropped`` lowest bits of each product are cut off before (:class:`Accumulator`).
+    """
     count = operator.index(count)
     if count < 1:
         raise ValueError(f"count must be 1 or more, not {count!r}")
-    products = [x * y for x in (a.minimum, a.maximum) for y in (b.minimum, b.maximum)]
-    return signed_bits(count * p for p in (*products, 0))
+    return signed_bits((0, *(count * (product >> dropped) for product in product_range(a, b))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accumulator:
+    """How products are summed: each one, exact in two's complement, is shifted down by ``dropped`` bits, to minus infinity, and
+    added to a sum of ``width`` bits, which counts in ``2**dropped`` of what the product counts in.
+    """
+
+    width: int
+    dropped: int = 0
+
+    @classmethod
+    def exact(cls, a: Format, b: Format, count: int) -> Accumulator:
+        """Of ``count`` products, nothing dropped."""
+        return cls(width=sum_bits(a, b, count))
+
+    @classmethod
+    def aligned(cls, a: Format, b: Format, count: int, window: int) -> Accumulator:
+        """Of ``count`` products whose widest keeps ``window`` bits, its sign one of them; exact where it has no more."""
+        window = operator.index(window)
+        if window < 2:
+            raise ValueError(f"window must be 2 or more, not {window!r}")
+        dropped = max(0, signed_bits(product_range(a, b)) - window)
+        return cls(width=sum_bits(a, b, count, dropped=dropped), dropped=dropped)
