@@ -78,23 +78,23 @@ class DecodedModel:
         if not array.block:
             # int64 wraps as int32 does.
             return (x.values() @ w.values().T).astype(np.uint64).astype(np.uint32).view(np.int32)
-        unit, kinds = formats[0].unit + formats[1].unit, (scale_type(formats[0]), scale_type(formats[1]))
+        unit = formats[0].unit + formats[1].unit + array.dropped
+        kinds = (scale_type(formats[0]), scale_type(formats[1]))
         values, scales = zip((x.values(), x.scales()), (w.values(), w.scales()), strict=True)
         results = np.empty((fields["depth_tiles"], len(x.codes), len(w.codes)), np.float32)
         for block in range(fields["depth_tiles"]):
             part = slice(block * array.block, (block + 1) * array.block)
-            sums = rounded_products(values[0][:, part], values[1][:, part].T)
+            sums = rounded_products(values[0][:, part], values[1][:, part].T, dropped=array.dropped)
             each = (None if one is None else one[:, block] for one in scales)
             results[block] = scaled(sums, kinds, *each, unit)
         return results.reshape(-1, fields["row_tiles"] * g.tile_rows, fields["column_tiles"] * g.columns)
 
     def _rows(self, fields: Mapping[str, int], activations: np.ndarray, bits: int) -> np.ndarray:
         """Slots [row, slot] of whole words."""
-        array, g = self._array, self._array.geometry
+        g = self._array.geometry
         size = self.activation_bytes(fields["variant"], fields["depth_tiles"] * g.tile_depth)
         rows = np.arange(fields["row_tiles"] * g.tile_rows)
         starts = (fields["activations_address"] + rows * fields["activations_stride"]) * g.activation_bytes
-        del array
         return _slots(activations[starts[:, None] + np.arange(size)], bits)
 
     def _columns(self, fields: Mapping[str, int], weights: np.ndarray, bits: int) -> np.ndarray:
