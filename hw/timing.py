@@ -162,3 +162,9 @@ LOOKUP_SETUP = 5
 
 DECODER = 1
 """A code to its exponent and integer."""
+
+SPLIT_PAIR = 1
+"""A pair to its halves."""
+
+JOIN_HALVES = 1
+"""The sums of four elements to that of all."""
