@@ -43,19 +43,19 @@ _INTEGERS = ("int8", "int7", "int6", "int5", "int4", "int3", "int2")
 _MX = ("mxfp8-e4m3", "mxfp6-e3m2", "mxfp6-e2m3", "mxfp4", "mxint8")
 _NV = ("nvfp4", "nvint4")
 _BFP = ("bfp8", "bfp6", "bfp4")
-_GGML = ("q8_0", "q4_0")
 _TWO_LEVELS = ("int8-s8", "int4-s8")
 DEFAULTS: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
     0: (
         (*_INTEGERS, "flint4", "ovp4-int4", "ovp4-flint4"),
         (*_INTEGERS, "ternary", "flint4", "ovp4-int4", "ovp4-flint4"),
     ),
-    16: (("int8", *_MX, *_NV, *_BFP), ("int8", *_MX, *_NV, *_BFP, *_GGML)),
-    32: (("int8", *_MX), ("int8", *_MX, *_GGML)),
+    16: (("int8", *_MX, *_NV, *_BFP), ("int8", *_MX, *_NV, *_BFP)),
+    32: (("int8", *_MX), ("int8", *_MX)),
     64: (("int8", *_TWO_LEVELS), ("int8", *_TWO_LEVELS)),
     128: (("int8", *_TWO_LEVELS), ("int8", *_TWO_LEVELS)),
 }
-"""Activations and weights of a configuration that names none, by ``block``. E5M2 is not among them: its sums take 70 bits."""
+"""Activations and weights of a configuration that names none, by ``block``. E5M2 is not among them, since its sums take 71 bits,
+nor are those of GGUF: fp16 scales together with E8M0's could leave float32."""
 
 
 class DecodedConfig(ArrayConfig):
