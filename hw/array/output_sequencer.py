@@ -192,12 +192,16 @@ class OutputSequencer(wiring.Component):
 
 
 def before_end(index: Value, steps: int, *, long: Value | None = None) -> Value:
-    """So many steps, the one under way included, before the end of a word of activations; only if ``long`` takes all of ``index``.
+    """So many steps, this one included, before the end of a word of activations; only if ``long`` it takes all of ``index``.
 
     ``long`` is None where all words do.
     """
     most = 1 << len(index)
-    return index == most - steps if long is None else Mux(long, index == most - steps, index == most // 2 - steps)
+    return (
+        index == most - steps
+        if long is None
+        else Mux(long, index == most - steps, index == most // 2 - steps)
+    )
 
 
 class ActivationWalk(wiring.Component):

@@ -71,7 +71,12 @@ class Setup(wiring.Component):
     cycles = SYSTOLIC_SETUP
 
     def __init__(
-        self, *, design: Design, least_interval: int = 1, depth_bits: int = DEPTH_BITS, long_words: bool = False
+        self,
+        *,
+        design: Design,
+        least_interval: int = 1,
+        depth_bits: int = DEPTH_BITS,
+        long_words: bool = False,
     ) -> None:
         self._design, self._least_interval = design, least_interval
         self._depth_bits, self._long_words = depth_bits, long_words

@@ -12,7 +12,8 @@ from hw.formats.format import SCALES, Format
 from hw.formats.pairs import pairs
 from hw.formats.scales import E8M0_BIAS
 from sim.block_results import rounded_products, scaled
-from sim.families.decoded_law import DecodedLaw, decoded_law
+from sim.families import decoded_law
+from sim.families.contract import CycleLaw
 from sim.lookup import half
 
 
@@ -48,9 +49,9 @@ class DecodedModel:
             return max(row_tiles, array.rows) * depth_tiles
         return row_tiles * array.steps(variant, depth_tiles)
 
-    def law(self) -> DecodedLaw:
+    def law(self) -> CycleLaw:
         """The cycle law of a core that has just been reset; ask it for one command after the other."""
-        return decoded_law(self._array)
+        return decoded_law.law(self._array)
 
     def execute(
         self,

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hw.array.geometry import Dataflow, least_interval, power_of_two_from
+from hw.array.geometry import TURN, Dataflow, least_interval, power_of_two_from
 from hw.design import Geometry, ceil_div
 from hw.formats.format import SCALES, Format
-from hw.formats.olive import PairFormat
+from hw.formats.pairs import Accumulator as PairAccumulator
 from hw.formats.pairs import PairShape, sum_bits
 from hw.timing import ACCUMULATE, DRAIN_ROWS
 
@@ -19,6 +19,8 @@ Accumulator = Literal["exact", "aligned"]
 BLOCKS = (0, 16, 32, 64, 128)
 SCALE_TYPES = ("e8m0", "e4m3", "int8", "fp16")
 """Types of scale that an array multiplies by. ``e8m0`` of 255 and ``e4m3`` of 127, which are NaN, are taken for numbers."""
+WINDOW = 32
+"""Bits that the widest product keeps where the accumulator is aligned."""
 MOST_SIZE = 64
 MOST_VARIANTS = 256
 E8M0_LEAST, E8M0_MOST = -94, 48
@@ -55,8 +57,8 @@ class DecodedArray:
 
     A stream, of activations of a row or of weights of a column of a tile, is codes in rising order of K, each in a slot of 4 or 8
     bits, the lowest bits first. In a step slot s of the row's stream meets slot s of the column's. A word of activations is
-    ``geometry.activation_bytes`` bytes of one row's stream; a word of weights has a byte of each column's. Where sums are float32,
-    each block of codes is followed by slots of its scale.
+    ``geometry.activation_bytes`` bytes of one row's stream; a word of weights has a byte of each column's. Where sums are
+    float32, each block of codes is followed by slots of its scale.
 
     Parameters
     ----------
@@ -91,26 +93,10 @@ class DecodedArray:
     accumulator: Accumulator = "exact"
 
     def __post_init__(self) -> None:
-        for name in ("rows", "columns"):
-            value = operator.index(getattr(self, name))
-            if not 1 <= value <= MOST_SIZE:
-                raise ValueError(f"{name} must be 1 to {MOST_SIZE}, not {value!r}")
-            object.__setattr__(self, name, value)
-        for name, allowed in (("data_bytes", (4, 8, 16, 32, 64)), ("block", BLOCKS)):
-            if operator.index(getattr(self, name)) not in allowed:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}"
-                )
-        for name, choices in (("dataflow", get_args(Dataflow)), ("accumulator", get_args(Accumulator))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        self._check_sizes()
         object.__setattr__(self, "pairs", tuple((x, w) for x, w in self.pairs))
         if not 1 <= len(self.pairs) <= MOST_VARIANTS:
             raise ValueError(f"pairs must be 1 to {MOST_VARIANTS}, not {len(self.pairs)}")
-        if self.stationary_weights and (self.rows < 2 or self.rows & (self.rows - 1)):
-            raise ValueError(
-                f"rows must be a power of two, 2 or more, when dataflow is {self.dataflow}, not {self.rows}"
-            )
         for format in dict.fromkeys(format for pair in self.pairs for format in pair):
             self._check_format(format)
         for x, w in self.pairs:
@@ -124,6 +110,24 @@ class DecodedArray:
             self._check_blocks()
         elif self.accumulator != "exact":
             raise ValueError(f"accumulator must be exact without blocks, not {self.accumulator}")
+
+    def _check_sizes(self) -> None:
+        for name in ("rows", "columns"):
+            value = operator.index(getattr(self, name))
+            if not 1 <= value <= MOST_SIZE:
+                raise ValueError(f"{name} must be 1 to {MOST_SIZE}, not {value!r}")
+        for name, allowed in (("data_bytes", (4, 8, 16, 32, 64)), ("block", BLOCKS)):
+            if operator.index(getattr(self, name)) not in allowed:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}"
+                )
+        for name, choices in (("dataflow", get_args(Dataflow)), ("accumulator", get_args(Accumulator))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        if self.stationary_weights and (self.rows < 2 or self.rows & (self.rows - 1)):
+            raise ValueError(
+                f"rows must be a power of two, 2 or more, when dataflow is {self.dataflow}, not {self.rows}"
+            )
 
     def _check_format(self, format: Format) -> None:
         slot_bits(format)
@@ -148,6 +152,13 @@ class DecodedArray:
         """That results of float32 leave in time."""
         if self.stationary_weights:
             raise ValueError(f"dataflow must be output-stationary with blocks, not {self.dataflow}")
+        if self.accumulator == "aligned":
+            for x, w in self.pairs:
+                if self._dropped(x, w) != self.dropped:
+                    raise ValueError(
+                        f"pairs must all lose {self.dropped} bits of a product where accumulator is aligned, "
+                        f"not {self._dropped(x, w)} as {x.name} x {w.name}"
+                    )
         least = min(map(self.block_steps, range(len(self.pairs))))
         if self.drain > least:
             raise ValueError(
@@ -181,18 +192,35 @@ class DecodedArray:
 
     @property
     def sum_bits(self) -> int:
-        """Of an element's sum, if it is exact."""
+        """Of an element's sum."""
         if not self.block:
             return 32
-        return max(sum_bits(x, w, self.block) for x, w in self.pairs)
+        return max(sum_bits(x, w, self.block, dropped=self.dropped) for x, w in self.pairs)
+
+    @property
+    def dropped(self) -> int:
+        """Lowest bits that each product loses before it is added; the same for all pairs."""
+        return self._dropped(*self.pairs[0]) if self.accumulator == "aligned" else 0
+
+    def _dropped(self, x: Format, w: Format) -> int:
+        return PairAccumulator.aligned(x, w, self.block, WINDOW).dropped
+
+    def own_scale_slots(self, variant: int) -> tuple[int, int]:
+        """Slots behind each block that the scales of activations and of weights take."""
+        x, w = (SCALES[scale_type(one)] // slot_bits(one) if self.block else 0 for one in self.pairs[variant])
+        return x, w
+
+    @property
+    def scale_bits(self) -> tuple[int, int]:
+        """Of the longest scale of activations and of weights; 0 if none has one."""
+        sides = (self.activations, self.weights) if self.block else ((), ())
+        x, w = (max((SCALES[scale_type(one)] for one in side), default=0) for side in sides)
+        return x, w
 
     def scale_slots(self, variant: int) -> int:
         """Slots behind the codes of each block, in both streams: as many as the longer scale takes, even with slots of 4 bits."""
-        if not self.block:
-            return 0
-        pair = self.pairs[variant]
-        most = max(SCALES[scale_type(one)] // slot_bits(one) for one in pair)
-        return most + most % 2 if any(slot_bits(one) == 4 for one in pair) else most
+        most = max(self.own_scale_slots(variant))
+        return most + most % 2 if any(slot_bits(one) == 4 for one in self.pairs[variant]) else most
 
     def block_steps(self, variant: int) -> int:
         """Steps of a depth tile of an output-stationary array: of a block and its scales, or one."""
@@ -211,15 +239,12 @@ class DecodedArray:
         return ceil_div(self.steps(variant, depth_tiles), self.word_steps(variant))
 
     def weight_slots(self, variant: int) -> int:
-        """Slots that the weight words of a column tile are whole with: two with slots of 4 bits, and where 8 bits are pairs."""
-        w = self.pairs[variant][1]
-        return 2 if slot_bits(w) == 4 or isinstance(w, PairFormat) else 1
+        """Slots that a weight word has of each column."""
+        return 8 // slot_bits(self.pairs[variant][1])
 
     def weight_words(self, variant: int, depth_tiles: int) -> int:
         """Words of weights of a column tile that is so deep."""
-        slots = self.weight_slots(variant)
-        whole = ceil_div(self.steps(variant, depth_tiles), slots) * slots
-        return whole * slot_bits(self.pairs[variant][1]) // 8
+        return ceil_div(self.steps(variant, depth_tiles), self.weight_slots(variant))
 
     def depth_granule(self, variant: int) -> int:
         """Steps of K, scales not counted, after which tiles and words of both operands all end."""
@@ -246,14 +271,17 @@ class DecodedArray:
 
     @property
     def least_interval(self) -> int:
-        """Fewest cycles from a result of one output-stationary tile to any of the next, if the two may meet in the accumulators."""
+        """Fewest cycles from the results of an output-stationary tile to those of one that may meet them in the accumulators."""
         return least_interval(self.rows) - ACCUMULATE + self.geometry.accumulate
 
     @property
     def command_gap(self) -> int:
-        """Where sums are float32: cycles from the last step of a command to the first of the next, at least, less one."""
-        shortest = min(map(self.block_steps, range(len(self.pairs))))
-        return max(0, self.least_interval - shortest)
+        """Where sums are float32: idle cycles from the last step of a command to the first of the next; 0 or ``TURN`` at least.
+
+        The next command's first results may go where the last ones of the command before it do.
+        """
+        least = self.least_interval - min(map(self.block_steps, range(len(self.pairs))))
+        return max(least, TURN) if least > 0 else 0
 
 
 def _check_range(x: Format, w: Format) -> None:

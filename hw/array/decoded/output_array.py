@@ -1,0 +1,210 @@
+"""The output-stationary array of decoded operands: weights are decoded at the tops of their columns, sums stay in the elements."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.array.decoded.geometry import DecodedArray
+from hw.array.decoded.slots import SlotDecoder, beside, slot_control
+from hw.array.output_stationary import Drain
+from hw.delay import delayed
+from hw.pe.decoder import pair_layout
+from hw.pe.exponent_integer import OutputStationaryElement
+from hw.share import share
+
+
+def ahead(array: DecodedArray) -> int:
+    """Cycles by which bytes of weights come earlier than their slots are decoded: for the byte after, which may be a neighbour's."""
+    return int(beside(array.weights))
+
+
+def column_control(array: DecodedArray) -> data.StructLayout:
+    """What column 0 does with a byte of weights; every other column does the same a cycle later.
+
+    What ``slot_control`` says of the slot, but ``valid``. ``last``: it is the last of a sum, and has no neighbour after it.
+    """
+    slot = slot_control(array.weights, scale_bits=array.scale_bits[1])
+    return data.StructLayout({name: bits for name, bits in slot.items() if name != "valid"} | {"last": 1})
+
+
+class WeightDecoder(wiring.Component):
+    """The top of a column: decodes its weights.
+
+    Parameters
+    ----------
+    array : DecodedArray
+
+    Members
+    -------
+    byte : In(8)
+    control : In(column_control)
+        ``control_next``, one cycle later, for the next column.
+    weight : Out(pair_layout)
+
+    Timing
+    ------
+    ``weight`` comes ``ahead(array) + SLOT_DECODER`` cycles after ``byte``.
+    """
+
+    def __init__(self, *, array: DecodedArray) -> None:
+        self._array = array
+        control = column_control(array)
+        super().__init__(
+            {
+                "byte": In(8),
+                "control": In(control),
+                "control_next": Out(control),
+                "weight": Out(pair_layout(array.shapes[1])),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        array = self._array
+        m.submodules.decoder = decoder = SlotDecoder(formats=array.weights, shape=array.shapes[1])
+        m.d.sync += self.control_next.eq(self.control)
+        control, byte = self.control, self.byte
+        if beside(array.weights):
+            control, byte = self.control_next, delayed(m, self.byte, 1)
+            with m.If(control.odd):
+                m.d.comb += decoder.other.eq(delayed(m, byte, 1))
+            with m.Elif(~control.last):
+                m.d.comb += decoder.other.eq(self.byte)
+        m.d.comb += [decoder.byte.eq(byte), decoder.valid.eq(1), self.weight.eq(decoder.pair)]
+        for name in slot_control(array.weights):
+            if name != "valid":
+                m.d.comb += getattr(decoder, name).eq(control[name])
+        return m
+
+
+class DecodedOutputColumn(wiring.Component):
+    """One column: a decoder, ``rows`` elements and their drains. An array is columns side by side, elaborated once.
+
+    Members
+    -------
+    activations : In, last : In(rows)
+        From the left, skewed; ``activations_next`` and ``last_next``, one cycle later, to the right.
+    byte : In(8), control : In(column_control)
+        Of the weight, before it is decoded; ``control_next``, one cycle later, to the right.
+    result : Out, valid : Out(1)
+
+    Timing
+    ------
+    As column 0 of :class:`DecodedOutputArray`.
+    """
+
+    def __init__(self, *, array: DecodedArray) -> None:
+        self._array = array
+        rows, control = array.rows, column_control(array)
+        operands = data.ArrayLayout(pair_layout(array.shapes[0]), rows)
+        super().__init__(
+            {
+                "activations": In(operands),
+                "last": In(rows),
+                "byte": In(8),
+                "control": In(control),
+                "activations_next": Out(operands),
+                "last_next": Out(rows),
+                "control_next": Out(control),
+                "result": Out(array.sum_bits),
+                "valid": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        array = self._array
+        activation, weight = array.shapes
+        m.submodules.decoder = decoder = share(WeightDecoder, array=array)
+        m.submodules.drain = results = share(Drain, rows=array.rows, width=array.sum_bits)
+        m.submodules.drain_valid = valids = share(Drain, rows=array.rows, width=1)
+        m.d.comb += [
+            decoder.byte.eq(self.byte),
+            decoder.control.eq(self.control),
+            self.control_next.eq(decoder.control_next),
+            self.result.eq(results.top),
+            self.valid.eq(valids.top),
+        ]
+        above = decoder.weight
+        for row in range(array.rows):
+            m.submodules[f"element_{row}"] = element = share(
+                OutputStationaryElement,
+                activation=activation,
+                weight=weight,
+                sum_width=array.sum_bits,
+                dropped=array.dropped,
+            )
+            m.d.comb += [
+                element.activation.eq(self.activations[row]),
+                element.last.eq(self.last[row]),
+                element.weight.eq(above),
+                self.activations_next[row].eq(element.activation_next),
+                self.last_next[row].eq(element.last_next),
+                results.results[row].eq(element.result),
+                valids.results[row].eq(element.valid),
+            ]
+            above = element.weight_next
+        return m
+
+
+class DecodedOutputArray(wiring.Component):
+    """Columns of elements with a decoder each, and the skew of the weights.
+
+    Parameters
+    ----------
+    array : DecodedArray
+
+    Members
+    -------
+    activations : In, last : In(rows)
+        Decoded, and already skewed: row r's operand r cycles after row 0's. Zero when there is none.
+    weights : In(ArrayLayout(8, columns))
+        Bytes of all columns at the same time, ``ahead(array) + SLOT_DECODER`` cycles before the activation of row 0.
+    control : In(column_control)
+        Of column 0, with ``weights``.
+    valid : Out(1)
+        Column 0 of ``results`` is a result.
+    results : Out
+        Column c's comes c cycles after column 0's.
+
+    Timing
+    ------
+    With the last operand of row 0 in cycle t, row r's result is at column c in cycle
+    ``t + r + output_latency + r // DRAIN_ROWS + 1 + c``. Operands follow each other without a gap; the last operands of two sums
+    must be at least ``array.drain`` cycles apart.
+    """
+
+    def __init__(self, *, array: DecodedArray) -> None:
+        self._array = array
+        super().__init__(
+            {
+                "activations": In(data.ArrayLayout(pair_layout(array.shapes[0]), array.rows)),
+                "last": In(array.rows),
+                "weights": In(data.ArrayLayout(8, array.columns)),
+                "control": In(column_control(array)),
+                "valid": Out(1),
+                "results": Out(data.ArrayLayout(array.sum_bits, array.columns)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        activations, last, control = self.activations, self.last, self.control
+        weights = Value.cast(self.weights)
+        for index in range(self._array.columns):
+            m.submodules[f"column_{index}"] = column = share(DecodedOutputColumn, array=self._array)
+            m.d.comb += [
+                column.activations.eq(activations),
+                column.last.eq(last),
+                column.byte.eq(weights[:8]),
+                column.control.eq(control),
+                self.results[index].eq(column.result),
+            ]
+            if index == 0:
+                m.d.comb += self.valid.eq(column.valid)
+            activations, last, control = column.activations_next, column.last_next, column.control_next
+            # The bytes of the columns that follow, a cycle later for each.
+            weights = delayed(m, weights[8:], 1)
+        return m
