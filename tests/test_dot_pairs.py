@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from amaranth.hdl import Fragment, Value
 from amaranth.sim import Simulator
 
 from fpga.dot_pairs import PairDot
+from fpga.synthesis import Area, Placed
 from gen.bench import exponent_integer
 from hw.formats import FORMATS
 
@@ -76,3 +78,44 @@ def test_every_product():
 def test_errors(changes, message):
     with pytest.raises(ValueError, match=message):
         PairDot(**{"format": FORMATS["mxfp4"], "total_bits": 24} | changes)
+
+
+@pytest.mark.parametrize("name", ["mxfp4"])
+def test_size(name):
+    assert exponent_integer.dot(name, exponent_integer.BEST) == exponent_integer.DOTS[name].best
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", exponent_integer.DOTS)
+def test_sizes(name):
+    """As measured, and smaller than what was published, with equal options."""
+    known = exponent_integer.DOTS[name]
+    assert exponent_integer.dot(name, exponent_integer.EQUAL) == known.equal
+    assert exponent_integer.dot(name, exponent_integer.BEST) == known.best
+    assert exponent_integer.together(*known.equal) < 0.6 * exponent_integer.together(*known.published)
+
+
+def test_rows(monkeypatch):
+    """Elements are compared with those of plain integers, units with published ones, equal options alone."""
+    size = {"PairDot": (200, 30), "Decoder": (8, 0), "Dequantiser": (16, 0)}
+
+    def luts(component, *_):
+        Fragment.get(component, None)
+        return size[type(component).__name__]
+
+    def placed(component, *, flow, seeds):
+        Fragment.get(component, None)
+        luts = 100 + 10 * len(Value.cast(component.activation))
+        area = Area(luts=luts, flip_flops=1, dsps=0, block_rams=0)
+        return Placed(area=area, frequencies=(100.0,) * len(seeds), seeds=tuple(seeds), flow=flow)
+
+    monkeypatch.setattr(exponent_integer, "luts", luts)
+    monkeypatch.setattr(exponent_integer, "measure", placed)
+    elements, *dots = exponent_integer.rows(lambda text: None)
+    assert [row.held for row in dots] == [True] * 4
+    assert "260, 1.20 times smaller" in dots[0].measured
+    assert set(elements.values["dequantised"]) == {
+        "OVP-4 on plain int8", "MXFP4 on plain int8", "MXFP4 on plain int5",
+    }  # fmt: skip
+    monkeypatch.setitem(size, "PairDot", (400, 30))
+    assert not exponent_integer.rows(lambda text: None)[1].held

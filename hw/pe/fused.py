@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In, Out
 from hw.formats.pairs import PairShape
 from hw.pe.decoder import pair_layout
 from hw.pe.exponent_integer import OutputStationaryElement
-from hw.pe.exponent_integer_times import half_shape
+from hw.pe.exponent_integer_times import checked_sum, half_shape
 from hw.share import share
 
 
@@ -85,7 +85,7 @@ class FusedElement(wiring.Component):
     activations_next, weights_next, last_next : Out
         The same, one cycle later, for the neighbours.
     results : Out(ArrayLayout(sum_width, 4)), results_valid : Out(1)
-        As ``result`` and ``valid`` of an element each: activation 0 by weight 0, by weight 1, activation 1 by weight 0, by weight 1.
+        As of an element each: activation 0 by weight 0, by weight 1, activation 1 by weight 0, by weight 1.
     result : Out(sum_width), valid : Out(1)
         The sum of the four.
 
@@ -101,8 +101,8 @@ class FusedElement(wiring.Component):
     """
 
     def __init__(self, *, activation: PairShape, weight: PairShape, sum_width: int) -> None:
+        sum_width, _ = checked_sum(sum_width, 0, activation, weight)
         self._arguments = {"activation": activation, "weight": weight, "sum_width": sum_width}
-        OutputStationaryElement(**self._arguments)
         operands = {
             "activations": data.ArrayLayout(pair_layout(activation), 2),
             "weights": data.ArrayLayout(pair_layout(weight), 2),
