@@ -212,14 +212,16 @@ def _with_outliers(
     pairs = codes[..., : codes.shape[-1] // 2 * 2].reshape(*codes.shape[:-1], -1, 2)
     shape = pairs.shape[:-1]
     numbers = np.array([code for code, value in enumerate(format.outliers) if value is not None])
-    outliers = np.stack([numbers[generator.integers(0, len(numbers), shape)], np.full(shape, format.identifier)], -1)
+    outliers = np.stack(
+        [numbers[generator.integers(0, len(numbers), shape)], np.full(shape, format.identifier)], -1
+    )
     outliers = np.where(generator.random(shape)[..., None] < 1 / 2, outliers, outliers[..., ::-1])
     pairs = np.where(generator.random(shape)[..., None] < 1 / 4, outliers, pairs)
     codes[..., : codes.shape[-1] // 2 * 2] = pairs.reshape(*codes.shape[:-1], -1)
     return np.ascontiguousarray(np.moveaxis(codes, -1, depth_axis))
 
 
-def _exponents(generator: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+def _exponents(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Of E8M0: rows by chance of moderate ones, of such and one in eight that is any, or of any."""
     moderate = generator.integers(-8, 9, shape)
     wide = generator.random(shape) < generator.choice([0, 1 / 8, 1], (shape[0], 1))
@@ -349,9 +351,7 @@ def _left(result: Quantised, format: Format, family: Family | None) -> np.ndarra
     return result.row_scales * (_unit(format, family) / 2.0**format.unit)
 
 
-def _weights(
-    llama: Any, layer: str, format: Format, family: Family | None
-) -> tuple[Operand, np.ndarray]:
+def _weights(llama: Any, layer: str, format: Format, family: Family | None) -> tuple[Operand, np.ndarray]:
     """W of a layer, and the scale of each feature.
 
     Raises ``ModelFileError`` for blocks whose numbers are not finite.

@@ -66,12 +66,14 @@ def _parts(each: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (each >> _LOW).astype(np.float64), (each & (1 << _LOW) - 1).astype(np.float64)
 
 
-def scaled(
-    sums: np.ndarray, kinds: tuple[str, str], x: np.ndarray | None, w: np.ndarray | None, unit: int
-) -> np.ndarray:
-    """float32 [M, N] of ``sums`` (float32) and the scales (float64) of types ``kinds`` of ``x`` [M] and ``w`` [N]; None for 1."""
+Scales = tuple[str, np.ndarray | None]
+"""Their type, and a number (float64) for each row or feature; None stands for 1."""
+
+
+def scaled(sums: np.ndarray, x: Scales, w: Scales, unit: int) -> np.ndarray:
+    """float32 [M, N] of ``sums`` (float32) and the scales of a block of ``x`` [M] and of ``w`` [N]."""
     exponents, factors = np.zeros((1, 1), np.int64), np.ones((1, 1))
-    for kind, scales, shape in zip(kinds, (x, w), ((-1, 1), (1, -1)), strict=True):
+    for (kind, scales), shape in ((x, (-1, 1)), (w, (1, -1))):
         if scales is None:
             continue
         if kind == "e8m0":

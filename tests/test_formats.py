@@ -289,7 +289,10 @@ def test_operands_with_powers_of_two_and_e4m3_for_scales(name: str, depth_axis: 
 def test_scales_that_their_type_has_not(name: str, scale: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Operand(
-            format=find(name), codes=np.zeros((16, 1), np.uint8), depth_axis=0, float_scales=np.full((1, 1), scale)
+            format=find(name),
+            codes=np.zeros((16, 1), np.uint8),
+            depth_axis=0,
+            float_scales=np.full((1, 1), scale),
         )
 
 

@@ -67,7 +67,8 @@ class DecodedConfig(ArrayConfig):
         Dataflow, Field(description="which operand stays in the elements; weights, only with block = 0")
     ] = "output-stationary"
     block: Annotated[
-        Block, Field(description="steps of K of a result; 0: no scales of blocks, and sums are int32, else float32")
+        Block,
+        Field(description="steps of K of a result; 0: no scales of blocks, and sums are int32, else float32"),
     ] = 0
     activations: Annotated[
         list[str], Field(min_length=1, description="formats of activations that it is generated for")
@@ -168,17 +169,12 @@ class DecodedFamily(Family):
         if not array.block:
             return super().golden(x, w)
         unit = x.format.unit + w.format.unit + array.dropped
-        kinds, scales = zip(*((scale_type(one.format), _scales(one)) for one in (x, w)), strict=True)
         rows, features = x.levels(), w.levels()
         results = []
         for first in range(0, x.depth, array.block):
             part = slice(first, first + array.block)
             sums = rounded_products(rows[:, part], features[part], dropped=array.dropped)
-            each = (
-                None if all_ is None else all_[:, first // one.format.block]
-                for one, all_ in zip((x, w), scales, strict=True)
-            )  # fmt: skip
-            results.append(scaled(sums, kinds, *each, unit))
+            results.append(scaled(sums, _block_scales(x, first), _block_scales(w, first), unit))
         return reduce(np.add, results)
 
     def pack_activations(self, x: Operand, variant: int | None = None) -> np.ndarray:
@@ -223,6 +219,12 @@ def _scales(operand: Operand) -> np.ndarray | None:
     if found is None:
         return None
     return (found if operand.depth_axis == 1 else found.T).astype(np.float64)
+
+
+def _block_scales(operand: Operand, first: int) -> tuple[str, np.ndarray | None]:
+    """Type and numbers of the scales of the block that has step ``first`` of K."""
+    each = _scales(operand)
+    return scale_type(operand.format), None if each is None else each[:, first // operand.format.block]
 
 
 def _bytes(slots: np.ndarray, bits: int, size: int) -> np.ndarray:

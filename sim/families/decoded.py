@@ -65,7 +65,7 @@ class DecodedModel:
 
         ``activations`` and ``weights`` are the bytes (uint8) of the scratchpads; the array has no settings.
         """
-        array, g, variant = self._array, self._array.geometry, fields["variant"]
+        array, variant = self._array, fields["variant"]
         formats = array.pairs[variant]
         slots = array.steps(variant, fields["depth_tiles"])
         streams = (
@@ -77,18 +77,15 @@ class DecodedModel:
             for format, stream in zip(formats, streams, strict=True)
         )
         if not array.block:
-            # int64 wraps as int32 does.
-            return (x.values() @ w.values().T).astype(np.uint64).astype(np.uint32).view(np.int32)
+            return _wrapped(x.values(), w.values())
         unit = formats[0].unit + formats[1].unit + array.dropped
-        kinds = (scale_type(formats[0]), scale_type(formats[1]))
-        values, scales = zip((x.values(), x.scales()), (w.values(), w.scales()), strict=True)
-        results = np.empty((fields["depth_tiles"], len(x.codes), len(w.codes)), np.float32)
+        rows, columns = x.values(), w.values()
+        results = []
         for block in range(fields["depth_tiles"]):
             part = slice(block * array.block, (block + 1) * array.block)
-            sums = rounded_products(values[0][:, part], values[1][:, part].T, dropped=array.dropped)
-            each = (None if one is None else one[:, block] for one in scales)
-            results[block] = scaled(sums, kinds, *each, unit)
-        return results.reshape(-1, fields["row_tiles"] * g.tile_rows, fields["column_tiles"] * g.columns)
+            sums = rounded_products(rows[:, part], columns[:, part].T, dropped=array.dropped)
+            results.append(scaled(sums, x.scales(block), w.scales(block), unit))
+        return np.stack(results)
 
     def _rows(self, fields: Mapping[str, int], activations: np.ndarray, bits: int) -> np.ndarray:
         """Slots [row, slot] of whole words."""
@@ -105,6 +102,13 @@ class DecodedModel:
         words = weights.reshape(-1, g.weight_bytes)[fields["weights_address"] :][: tiles * count, : g.columns]
         words = words.reshape(tiles, count, g.columns).transpose(0, 2, 1)
         return _slots(words.reshape(tiles * g.columns, count), bits)
+
+
+def _wrapped(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """int32 of the exact products of rows of integers (int64) of both; what is beyond 32 bits wraps."""
+    if int(np.abs(x).max(initial=0)) * int(np.abs(w).max(initial=0)) * x.shape[1] < 1 << 53:
+        return (x.astype(np.float64) @ w.T.astype(np.float64)).astype(np.int64).astype(np.int32)
+    return (x.astype(np.uint64) @ w.T.astype(np.uint64)).astype(np.uint32).view(np.int32)
 
 
 def _slots(data: np.ndarray, bits: int) -> np.ndarray:
@@ -124,31 +128,33 @@ class _Stream:
         scale = array.scale_slots(variant)
         if array.block:
             blocks = slots[:, :steps].reshape(len(slots), -1, array.block + scale)
-            codes, self._scales = blocks[..., : array.block].reshape(len(slots), -1), blocks[..., array.block :]
-            self.codes, self._steps = codes & (1 << format.bits) - 1, codes.shape[1]
+            codes = blocks[..., : array.block].reshape(len(slots), -1)
+            self._scales = blocks[..., array.block :]
+            self._codes, self._steps = codes & (1 << format.bits) - 1, codes.shape[1]
         else:
+            self._scales = slots[:, :0]
             # The last code of an odd depth has a neighbour beside it, in the padding.
             whole = min(steps + steps % 2, slots.shape[1])
-            self.codes, self._steps = slots[:, :whole] & (1 << format.bits) - 1, steps
+            self._codes, self._steps = slots[:, :whole] & (1 << format.bits) - 1, steps
 
     def values(self) -> np.ndarray:
         """int64 [rows, K]: integers times two to their exponents."""
-        exponents, integers = pairs(self._format).decode(self.codes, axis=1)
+        exponents, integers = pairs(self._format).decode(self._codes, axis=1)
         return (integers << exponents)[:, : self._steps]
 
-    def scales(self) -> np.ndarray | None:
-        """float64 [rows, blocks], or None where there are none; patterns that stand for no number are taken for one."""
+    def scales(self, block: int) -> tuple[str, np.ndarray | None]:
+        """Type and numbers (float64 [rows]) of a block's; patterns that stand for no number are taken for one."""
         kind = scale_type(self._format)
         if not kind:
-            return None
+            return kind, None
         bits = slot_bits(self._format)
-        parts = self._scales[..., : SCALES[kind] // bits].astype(np.int64)
+        parts = self._scales[:, block, : SCALES[kind] // bits].astype(np.int64)
         codes = (parts << bits * np.arange(parts.shape[-1])).sum(axis=-1)
         if kind == "fp16":
-            return half(codes)
+            return kind, half(codes)
         if kind == "e8m0":
-            return np.exp2(codes.astype(np.float64) - E8M0_BIAS)
-        return codes.astype(np.float64) if kind == "int8" else _e4m3(codes)
+            return kind, np.exp2(codes.astype(np.float64) - E8M0_BIAS)
+        return kind, codes.astype(np.float64) if kind == "int8" else _e4m3(codes)
 
 
 def _e4m3(codes: np.ndarray) -> np.ndarray:
