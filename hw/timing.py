@@ -163,6 +163,12 @@ LOOKUP_SETUP = 5
 DECODER = 1
 """A code to its exponent and integer."""
 
+SPLIT_PAIR = 1
+"""A pair to its halves."""
+
+JOIN_HALVES = 1
+"""The sums of four elements to that of all."""
+
 # Arrays of decoded operands (hw/array/decoded)
 
 DECODED_SETUP = SYSTOLIC_SETUP + 1

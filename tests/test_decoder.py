@@ -7,11 +7,14 @@ import itertools
 
 import numpy as np
 import pytest
+from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
 
+from fpga.dequantised import Dequantiser
+from gen.bench import decoders
 from hw.formats import FORMATS, PairFormat
 from hw.formats.pairs import PairShape, pairs
-from hw.pe.decoder import Decoder, PairDecoder
+from hw.pe.decoder import MOST_BITS, Decoder, PairDecoder
 from hw.timing import DECODER
 
 PAIRS = [name for name, one in FORMATS.items() if isinstance(one, PairFormat)]
@@ -113,3 +116,62 @@ def test_errors():
         Decoder(formats=[FORMATS["mxfp4"]], shape=PairShape(0, 8))
     with pytest.raises(TypeError, match="format must be one of pairs, not"):
         PairDecoder(format=FORMATS["int4"])
+
+
+def test_a_byte_of_pairs_is_small():
+    assert decoders.luts(PairDecoder(format=FORMATS[decoders.BYTE])) == (18, 0)
+
+
+@pytest.mark.long
+def test_bytes_of_pairs_are_small():
+    assert decoders.pair_bytes() == {
+        "ovp4-int4": 18,
+        "ovp4-flint4": 18,
+        "ovp8-int8": 21,
+        "ovp8-int8-e2m5": 21,
+    }
+
+
+def test_formats_of_one_table_are_measured_once():
+    names = [name for names in decoders.each_once() for name in names.split(" = ")]
+    assert sorted(names) == sorted(name for name, one in FORMATS.items() if one.bits <= MOST_BITS)
+    assert "int4 = int4-s8 = mxint4 = nvint4" in decoders.each_once()
+
+
+@pytest.mark.parametrize("name", ["ovp4-int4", "mxfp4", "mxfp8-e4m3"])
+def test_dequantiser(name):
+    """Every code, and every outlier's."""
+    format = FORMATS[name]
+    dut = Dequantiser(format=format)
+    tables = [(0, format.values)] + ([(format.identifier, format.outliers)] if name in PAIRS else [])
+
+    async def bench(ctx):
+        for neighbour, table in tables:
+            for code, value in enumerate(table):
+                ctx.set(dut.code, code)
+                if name in PAIRS:
+                    ctx.set(dut.neighbour, neighbour)
+                await ctx.tick()
+                assert ctx.get(dut.value) == (value or 0)
+
+    simulate(dut, bench)
+    with pytest.raises(ValueError, match="format must have one table, not be if4"):
+        Dequantiser(format=FORMATS["if4"])
+
+
+def test_rows(monkeypatch):
+    """A byte of pairs must not be larger than what it is compared with; every format is in one row."""
+    carries = 0
+
+    def luts(component):
+        Fragment.get(component, None)
+        return (26, carries) if isinstance(component, PairDecoder) else (7, 0)
+
+    monkeypatch.setattr(decoders, "luts", luts)
+    table = decoders.rows(lambda text: None)
+    assert table[0].held
+    assert table[0].values == {"ovp4-int4": 26, "ovp4-flint4": 26, "ovp8-int8": 13, "ovp8-int8-e2m5": 13}
+    assert sum(len(row.values) for row in table[1:]) == len(decoders.each_once())
+    assert "mxfp8-e4m3: 7 (exponent 4, integer 5 bits)" in table[-1].measured
+    carries = 1
+    assert not decoders.rows(lambda text: None)[0].held

@@ -118,6 +118,18 @@ def _lookup_cmos(notify: Notify) -> list[Row]:
     return lookup_cmos.rows(notify)
 
 
+def _decoders(notify: Notify) -> list[Row]:
+    from gen.bench import decoders
+
+    return decoders.rows(notify)
+
+
+def _exponent_integer(notify: Notify) -> list[Row]:
+    from gen.bench import exponent_integer
+
+    return exponent_integer.rows(notify)
+
+
 def _up5k(notify: Notify) -> list[Row]:
     from gen.bench import small_part
 
@@ -140,9 +152,14 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "lookup-array": _lookup_array,
     "lookup-sweep": _lookup_sweep,
     "lookup-cmos": _lookup_cmos,
+    "decoders": _decoders,
+    "exponent-integer": _exponent_integer,
     "up5k": _up5k,
 }
-SLOW = ("clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "up5k")
+SLOW = (
+    "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
+    "up5k",
+)  # fmt: skip
 """Place and route: minutes each."""
 
 

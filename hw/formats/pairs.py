@@ -120,18 +120,16 @@ def pairs(format: Format) -> Pairs:
     tables = [[v or 0 for v in table] for table in format.tables]
     if isinstance(format, PairFormat):
         tables.append([v or 0 for v in format.outliers])
-    numbers = {v for table in tables for v in table}
-    bits = signed_bits(v // (v & -v) for v in numbers | {1} if v)
-
-    def exponent(value: int) -> int:
-        both = (value, -value) if -value in numbers else (value,)
-        least = 0
-        while signed_bits(v >> least for v in both) > bits:
-            least += 1
-        return least
-
-    exponents = np.array([[exponent(v) for v in table] for table in tables], dtype=np.int64)
-    integers = np.array(tables, dtype=np.int64) >> exponents
+    values = np.array(tables, dtype=np.int64)
+    odd = values // np.maximum(values & -values, 1)
+    bits = signed_bits((1, odd.min(), odd.max()))
+    half, mirrored = 1 << bits - 1, np.isin(-values, values)
+    exponents = np.zeros_like(values)
+    for exponent in range(signed_bits((values.min(), values.max()))):
+        these, others = values >> exponent, np.where(mirrored, -values, values) >> exponent
+        fit = (np.minimum(these, others) >= -half) & (np.maximum(these, others) < half)
+        exponents += ~fit
+    integers = values >> exponents
     for each in (exponents, integers):
         each.setflags(write=False)
     return Pairs(format, exponents, integers)

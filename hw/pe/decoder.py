@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -89,7 +90,9 @@ class Decoder(wiring.Component):
                 index = Cat(code, self.selector[: format.selector_bits])
             elif isinstance(format, PairFormat):
                 index = Cat(code, self.neighbour[: format.bits] == format.identifier)
-            each.append(_looked_up(format, index))
+            table, shape = pairs(format), PairShape.of(format)
+            exponent = looked_up(index, table.exponents, shape.exponent_bits)
+            each.append((exponent, looked_up(index, table.integers, shape.integer_bits).as_signed()))
         exponent, integer = each[-1]
         for place, (other_exponent, other_integer) in reversed(list(enumerate(each[:-1]))):
             chosen = self.format == place
@@ -109,23 +112,23 @@ def _check_formats(formats: Sequence[Format]) -> None:
             raise ValueError(f"formats must be of up to {MOST_BITS} bits, not {format.name} of {format.bits}")
 
 
-def _looked_up(format: Format, index: Value) -> tuple[Value, Value]:
-    """Exponent and integer where the tables lie one behind another, bit by bit."""
-    table, shape = pairs(format), PairShape.of(format)
-    bits = [
-        _function(index, [int(value) >> bit & 1 for value in values.flat])
-        for values, width in ((table.exponents, shape.exponent_bits), (table.integers, shape.integer_bits))
-        for bit in range(width)
-    ]
-    return Cat(bits[: shape.exponent_bits]), Cat(bits[shape.exponent_bits :]).as_signed()
+def looked_up(index: Value, values: np.ndarray, width: int) -> Value:
+    """``width`` bits of the one of ``values`` whose place is ``index``; past their end it does not matter.
 
-
-def _function(index: Value, results: list[int]) -> Value:
-    """A bit of ``index`` itself where ``results`` are that, otherwise a truth table; what is past its end does not matter."""
-    for bit in range(len(index)):
-        if all(result == place >> bit & 1 for place, result in enumerate(results)):
-            return index[bit]
-    return Const(sum(one << place for place, one in enumerate(results)), 1 << len(index)).bit_select(index, 1)
+    A bit that is one of the index is taken from there, any other is a truth table.
+    """
+    bits = []
+    for bit in range(width):
+        results = [int(value) >> bit & 1 for value in values.flat]
+        same = (
+            place
+            for place in range(len(index))
+            if all(result == at >> place & 1 for at, result in enumerate(results))
+        )
+        table = Const(sum(one << at for at, one in enumerate(results)), 1 << len(index))
+        place = next(same, None)
+        bits.append(table.bit_select(index, 1) if place is None else index[place])
+    return Cat(bits)
 
 
 class PairDecoder(wiring.Component):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 
 from hw.formats.pairs import PairShape
-from hw.timing import OUTPUT_ELEMENT, WEIGHT_ELEMENT
+from hw.timing import JOIN_HALVES, OUTPUT_ELEMENT, WEIGHT_ELEMENT
 
 ONE_CYCLE = 4
 """Bits of a shift that are taken in one cycle: a longer one takes two."""
@@ -36,6 +36,19 @@ def output_latency(activation: PairShape, weight: PairShape) -> int:
 def weight_latency(activation: PairShape, weight: PairShape) -> int:
     """``hw.timing.WEIGHT_ELEMENT`` of an element for pairs: an activation to the partial sum below."""
     return WEIGHT_ELEMENT + shift_cycles(activation, weight)
+
+
+def half_shape(shape: PairShape) -> PairShape:
+    """Of the halves of a pair with an integer of 5 to 8 bits (``hw.pe.fused``)."""
+    if not 5 <= shape.integer_bits <= 8:
+        raise ValueError(f"integer_bits must be 5 to 8 for halves of four, not {shape.integer_bits}")
+    most = shape.most_exponent + 5
+    return PairShape(most.bit_length(), 4, most)
+
+
+def fused_latency(activation: PairShape, weight: PairShape) -> int:
+    """Halves at a ``FusedElement`` to the sum of all."""
+    return output_latency(activation, weight) + JOIN_HALVES
 
 
 def checked_sum(sum_width: int, dropped: int, a: PairShape, b: PairShape) -> tuple[int, int]:
