@@ -152,32 +152,60 @@ def check_past(array, past, position, *, variant):
     core = partial(decoded_core, array=array)
     seen = run(design, core, activations, weights, [*good, wrong, later], visible)
     assert seen.faults == [seen.finished[position] - 1]
-    for one in (*good[:-1], later):
-        expected = model.execute(vars(one), activations, weights)
-        place = slice(one.accumulators_address, one.accumulators_address + len(expected))
-        if array.geometry.sums == "int32":
-            np.testing.assert_array_equal(seen.accumulators[place], expected)
+    expected = model.execute(vars(later), activations, weights)
+    np.testing.assert_array_equal(seen.accumulators[96 : 96 + len(expected)], expected)
 
 
-@pytest.mark.parametrize("by_reset", [False, True])
-def test_halts(by_reset):
-    array = array_for(OLIVE, OLIVE)
-
-    def work(random):
-        dropped, kept = (
-            command(
-                array,
-                variant=int(random.integers(len(array.pairs))),
-                row_tiles=2,
-                column_tiles=2,
-                depth_tiles=int(random.integers(1, 40)),
-                activations_stride=3,
-            )
-            for _ in range(2)
+def dropped_and_kept(array, random):
+    """Two commands for ``check_halts``."""
+    return tuple(
+        command(
+            array,
+            variant=int(random.integers(len(array.pairs))),
+            row_tiles=2,
+            column_tiles=column_tiles,
+            depth_tiles=int(random.integers(1, 40 if array.geometry.tile_depth == 1 else 4)),
+            activations_stride=3,
         )
-        return dropped, kept
+        for column_tiles in (2, 1)
+    )
 
+
+def test_halts_by_reset():
+    array = array_for(OLIVE, OLIVE)
     check_halts(
-        design_for(array), partial(decoded_core, array=array), Plain(array), work=work, halts=range(0, 90, 4),
-        by_reset=by_reset, patience=3000,
+        design_for(array), partial(decoded_core, array=array), Plain(array),
+        work=partial(dropped_and_kept, array), halts=range(0, 90, 4), by_reset=True, patience=3000,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("since", range(0, 90, 9))
+def test_halt(since):
+    """Whenever halted, the core stops at once; nothing of what it dropped is left in a command after that."""
+    check_halt(array_for(OLIVE, OLIVE), since)
+
+
+def check_halt(array, since):
+    design, model = design_for(array), Plain(array)
+    activations, weights = contents(design, since)
+    dropped, kept = dropped_and_kept(array, np.random.default_rng(since))
+    halt = range(since, since + 60)
+    commands, visible = [dropped, dropped, kept], [0, 0, halt.stop + 30]
+    seen = run(design, partial(decoded_core, array=array), activations, weights, commands, visible, halt=halt)
+    assert all(cycle <= since or cycle > halt.stop for cycle in [*seen.steps, *seen.busy])
+    assert not [cycle for cycle in seen.faults if cycle > halt.stop]
+    time = model.law().execute(halt.stop + 30, vars(kept))
+    assert seen.taken[-1] == time.taken
+    assert [cycle for cycle in seen.finished if cycle > halt.stop] == [time.finished]
+    expected = total(model.execute(vars(kept), activations, weights))
+    np.testing.assert_array_equal(seen.accumulators[: len(expected)], expected.view(np.int32))
+
+
+def total(results):
+    """What is added up of an EXECUTE's results; int32 are one."""
+    if results.ndim == 2:
+        return results
+    added = results[0]
+    for result in results[1:]:
+        added = added + result
+    return added

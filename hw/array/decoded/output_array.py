@@ -68,8 +68,9 @@ class WeightDecoder(wiring.Component):
         control, byte = self.control, self.byte
         if beside(array.weights):
             control, byte = self.control_next, delayed(m, self.byte, 1)
+            before = delayed(m, byte, 1)
             with m.If(control.odd):
-                m.d.comb += decoder.other.eq(delayed(m, byte, 1))
+                m.d.comb += decoder.other.eq(before)
             with m.Elif(~control.last):
                 m.d.comb += decoder.other.eq(self.byte)
         m.d.comb += [decoder.byte.eq(byte), decoder.valid.eq(1), self.weight.eq(decoder.pair)]
