@@ -55,7 +55,7 @@ DEFAULTS: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
     128: (("int8", *_TWO_LEVELS), ("int8", *_TWO_LEVELS)),
 }
 """Activations and weights of a configuration that names none, by ``block``. E5M2 is not among them, since its sums take 71 bits,
-nor are those of GGUF: fp16 scales together with E8M0's could leave float32."""
+nor are those of GGUF: fp16 scales together with E4M3 below E8M0 could leave the range of float32 sums."""
 
 
 class DecodedConfig(ArrayConfig):
