@@ -13,6 +13,7 @@ from systolic_bench import run
 from test_systolic_model import contents
 
 from hw.array.decoded.core import decoded_core
+from sim.families.decoded import DecodedModel
 
 OLIVE = ("ovp4-int4", "ovp4-flint4", "int2", "int4", "ternary", "flint4", "int8")
 SHAPES = [
@@ -74,7 +75,9 @@ def clear(array, design):
 
 def check(array, commands, visible, seed=1, **sizes):
     design = design_for(array, **sizes)
-    return check_core(design, partial(decoded_core, array=array), Plain(array), commands, visible, seed)
+    # Of float32 the family's own golden execute.
+    model = DecodedModel(array) if array.block else Plain(array)
+    return check_core(design, partial(decoded_core, array=array), model, commands, visible, seed)
 
 
 def check_random(array, count, seed, **sizes):
@@ -209,3 +212,24 @@ def total(results):
     for result in results[1:]:
         added = added + result
     return added
+
+
+MX = ("mxfp4", "mxfp6-e2m3", "mxfp8-e4m3", "mxint8", "nvfp4", "int8")
+
+
+@pytest.mark.parametrize(
+    ("activations", "weights", "changes"),
+    [
+        (MX, MX, {}),
+        (MX, MX, {"rows": 9, "columns": 2, "data_bytes": 8}),
+        (("nvfp4",), ("nvfp4",), {"rows": 1, "columns": 1}),
+        (("mxfp8-e5m2",), ("mxfp8-e5m2", "mxfp4"), {"block": 32}),
+        (("mxfp8-e4m3",), ("mxfp8-e4m3",), {"block": 32, "accumulator": "aligned"}),
+        (("q8_0", "int8"), ("q4_0", "mxfp4", "int4"), {"block": 32}),
+        (("int8",), ("mxint4",), {"block": 32}),
+    ],
+    ids=str,
+)
+def test_blocks(activations, weights, changes):
+    array = array_for(activations, weights, **({"block": 16} | changes))
+    check_random(array, 6, seed=len(activations))

@@ -68,7 +68,10 @@ def executed(array, variant, sizes, seed):
     got = array.model().execute(given, *scratchpads(array, given, load.x, load.w))
     if array.geometry.sums == "int32":
         assert got.dtype == np.int32
-        assert got.shape == (given["row_tiles"] * array.geometry.tile_rows, given["column_tiles"] * array.geometry.columns)
+        assert got.shape == (
+            given["row_tiles"] * array.geometry.tile_rows,
+            given["column_tiles"] * array.geometry.columns,
+        )
         return got[: sizes[0], : sizes[2]], golden.gemm(load.x.integers(), load.w.integers())
     assert got.dtype == np.float32
     total = got[0]
@@ -179,7 +182,10 @@ def test_results_by_fractions():
                 part = range(16 * block, min(16 * block + 16, 40))
                 sum_ = sum(int(x.levels()[row, k]) * int(w.levels()[k, feature]) for k in part)
                 scale, exponent = Fraction(1), 0
-                for one, places in ((x, (row, 16 * block // x.format.block)), (w, (16 * block // w.format.block, feature))):
+                for one, places in (
+                    (x, (row, 16 * block // x.format.block)),
+                    (w, (16 * block // w.format.block, feature)),
+                ):
                     number = Fraction(float(one.float_scales[places]))
                     if one.format.scale == "e8m0":
                         exponent += int(np.log2(float(number)))
@@ -203,14 +209,20 @@ def test_wide_sums_are_rounded_once():
         got = rounded_products(x, w)[0, 0]
         assert int(got) == sign * ((1 << 64) + wanted * step)
     # A tie beside an odd number goes up.
-    x, w = np.array([[top, 1 << 20, 1 << 20]], np.int64), np.array([[top], [step >> 20], [step >> 21]], np.int64)
+    x, w = (
+        np.array([[top, 1 << 20, 1 << 20]], np.int64),
+        np.array([[top], [step >> 20], [step >> 21]], np.int64),
+    )
     assert int(rounded_products(x, w)[0, 0]) == (1 << 64) + 2 * step
     x = np.full((1, 128), -top, np.int64)
     assert int(rounded_products(x, x.T)[0, 0]) == 1 << 71
     generator = np.random.default_rng(1)
     x, w = (generator.integers(-(1 << 32), 1 << 32, shape) for shape in ((5, 60), (60, 4)))
     exact = x.astype(object) @ w.astype(object)
-    assert (rounded_products(x, w) == np.vectorize(lambda v: float(v >> 20 | 1), otypes=[float])(exact).astype(np.float32) * 2**20).all()
+    assert (
+        rounded_products(x, w)
+        == np.vectorize(lambda v: float(v >> 20 | 1), otypes=[float])(exact).astype(np.float32) * 2**20
+    ).all()
 
 
 def test_products_without_their_lowest_bits():

@@ -124,7 +124,10 @@ class _Stream:
         scale = array.scale_slots(variant)
         if array.block:
             blocks = slots[:, :steps].reshape(len(slots), -1, array.block + scale)
-            codes, self._scales = blocks[..., : array.block].reshape(len(slots), -1), blocks[..., array.block :]
+            codes, self._scales = (
+                blocks[..., : array.block].reshape(len(slots), -1),
+                blocks[..., array.block :],
+            )
             self.codes, self._steps = codes & (1 << format.bits) - 1, codes.shape[1]
         else:
             # The last code of an odd depth has a neighbour beside it, in the padding.
