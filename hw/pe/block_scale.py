@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,7 +15,6 @@ from hw.pe.block_scale_times import (
     E8M0_MOST,
     KEPT,
     SHIFTS,
-    block_scale_latency,
     factor_bits,
     scale_cycles,
     shift_cycles,

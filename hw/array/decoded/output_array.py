@@ -1,4 +1,4 @@
-"""The output-stationary array of decoded operands: weights are decoded at the tops of their columns, sums stay in the elements."""
+"""The output-stationary array of decoded operands: a decoder at the top of each column, sums stay in the elements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hw.share import share
 
 
 def ahead(array: DecodedArray) -> int:
-    """Cycles by which bytes of weights come earlier than their slots are decoded: for the byte after, which may be a neighbour's."""
+    """Cycles by which bytes of weights come before their slots are decoded: the byte after may be a neighbour's."""
     return int(beside(array.weights))
 
 
@@ -229,8 +229,8 @@ class DecodedOutputArray(wiring.Component):
     Timing
     ------
     With the last operand of row 0 in cycle t, row r's result is at column c in cycle
-    ``t + r + array.element_latency + r // DRAIN_ROWS + 1 + c``. Operands follow each other without a gap; the last operands of two sums
-    must be at least ``array.drain`` cycles apart.
+    ``t + r + array.element_latency + r // DRAIN_ROWS + 1 + c``. Operands follow each other without a gap; the last operands of
+    two sums must be at least ``array.drain`` cycles apart.
     """
 
     def __init__(self, *, array: DecodedArray) -> None:
