@@ -50,5 +50,7 @@ class DecodedOutputLaw:
 
 
 def law(array: DecodedArray) -> DecodedOutputLaw:
-    """The cycle law of a core that has just been reset."""
+    """The cycle law of a core that has just been reset; ``ValueError`` where there is none."""
+    if array.stationary_weights:
+        raise ValueError(f"dataflow must be output-stationary with decoded operands, not {array.dataflow}")
     return DecodedOutputLaw(array)
