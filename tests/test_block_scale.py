@@ -95,7 +95,10 @@ def test_block_scale(width, x_kinds, w_kinds, unit):
             codes.append(code)
         if "e8m0" in kinds and set(kinds) & {"fp16", "e4m3"} and width > 24:
             # Not both limits at once: results stay normal.
-            codes = [min(max(code, 80), 150) if kind == "e8m0" else code for kind, code in zip(kinds, codes, strict=True)]
+            codes = [
+                min(max(code, 80), 150) if kind == "e8m0" else code
+                for kind, code in zip(kinds, codes, strict=True)
+            ]
         # Scales of 8 bits are in the upper half of 16, with anything below.
         placed = [
             code if width_ < 16 or kind == "fp16" else code << 8 | int(random.integers(256))

@@ -13,6 +13,7 @@ from systolic_bench import run
 from test_systolic_model import contents
 
 from hw.array.decoded.core import decoded_core
+from sim.families.decoded import DecodedModel
 
 OLIVE = ("ovp4-int4", "ovp4-flint4", "int2", "int4", "ternary", "flint4", "int8")
 SHAPES = [
@@ -72,9 +73,14 @@ def clear(array, design):
     ]
 
 
+def model_of(array):
+    """The plain reference; of float32 the family's own golden execute."""
+    return DecodedModel(array) if array.block else Plain(array)
+
+
 def check(array, commands, visible, seed=1, **sizes):
-    design = design_for(array, **sizes)
-    return check_core(design, partial(decoded_core, array=array), Plain(array), commands, visible, seed)
+    design, core = design_for(array, **sizes), partial(decoded_core, array=array)
+    return check_core(design, core, model_of(array), commands, visible, seed)
 
 
 def check_random(array, count, seed, **sizes):
@@ -139,7 +145,7 @@ def test_address_past_the_end(past, position):
 
 
 def check_past(array, past, position, *, variant):
-    design, model = design_for(array), Plain(array)
+    design, model = design_for(array), model_of(array)
     activations, weights = contents(design, position)
     good = [
         command(array, variant=variant, depth_tiles=3, activations_stride=2, accumulators_address=8 * i)
@@ -152,7 +158,7 @@ def check_past(array, past, position, *, variant):
     core = partial(decoded_core, array=array)
     seen = run(design, core, activations, weights, [*good, wrong, later], visible)
     assert seen.faults == [seen.finished[position] - 1]
-    expected = model.execute(vars(later), activations, weights)
+    expected = total(model.execute(vars(later), activations, weights)).view(np.int32)
     np.testing.assert_array_equal(seen.accumulators[96 : 96 + len(expected)], expected)
 
 
@@ -186,7 +192,7 @@ def test_halt(since):
 
 
 def check_halt(array, since):
-    design, model = design_for(array), Plain(array)
+    design, model = design_for(array), model_of(array)
     activations, weights = contents(design, since)
     dropped, kept = dropped_and_kept(array, np.random.default_rng(since))
     halt = range(since, since + 60)
@@ -209,3 +215,46 @@ def total(results):
     for result in results[1:]:
         added = added + result
     return added
+
+
+MX = ("mxfp4", "mxfp6-e2m3", "mxfp8-e4m3", "mxint8", "nvfp4", "int8")
+
+
+@pytest.mark.parametrize(
+    ("activations", "weights", "changes"),
+    [
+        (MX, MX, {}),
+        (MX, MX, {"rows": 9, "columns": 2, "data_bytes": 8}),
+        (("nvfp4",), ("nvfp4",), {"rows": 1, "columns": 1}),
+        (("mxfp8-e5m2",), ("mxfp8-e5m2", "mxfp4"), {"block": 32}),
+        (("mxfp8-e4m3",), ("mxfp8-e4m3",), {"block": 32, "accumulator": "aligned"}),
+        (("q8_0", "int8"), ("q4_0", "mxfp4", "int4"), {"block": 32}),
+        (("int8",), ("mxint4",), {"block": 32}),
+        (("nvfp4", "int8"), ("nvfp4", "bfp6"), {"rows": 13, "columns": 1}),
+    ],
+    ids=str,
+)
+def test_blocks(activations, weights, changes):
+    array = array_for(activations, weights, **({"block": 16} | changes))
+    check_random(array, 6, seed=len(activations))
+
+
+PAST_BLOCKS = [
+    {"activations_address": 250, "activations_stride": 9},
+    {"activations_address": 255, "depth_tiles": 9},
+    {"weights_address": 240, "depth_tiles": 3},
+    {"depth_tiles": (1 << 24) - 1},
+    {"column_tiles": 65535},
+    {"accumulators_address": 127, "row_tiles": 9},
+]
+
+
+@pytest.mark.parametrize("past", PAST_BLOCKS, ids=str)
+def test_blocks_past_the_end(past):
+    array = array_for(("mxfp4", "int8"), ("mxfp4", "int4"), block=16)
+    check_past(array, past, 1, variant=1)
+
+
+@pytest.mark.parametrize("since", range(0, 180, 20))
+def test_halt_in_blocks(since):
+    check_halt(array_for(("mxfp4", "int8"), ("mxfp4", "mxint8"), block=16), since)

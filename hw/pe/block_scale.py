@@ -5,18 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.delay import delayed
 from hw.pe.block_scale_times import (
+    E8M0_LEAST,
+    E8M0_MOST,
     KEPT,
     SHIFTS,
-    SIGNIFICAND,
-    block_scale_latency,
     factor_bits,
     scale_cycles,
     shift_cycles,
@@ -28,8 +26,6 @@ from hw.pe.row_product import RowProduct
 from hw.share import share
 
 E8M0_BIAS = 127
-LEAST_E8M0, MOST_E8M0 = -94, 48
-"""Of the sum of both exponents."""
 UNIT_BITS = 8
 
 
@@ -45,7 +41,7 @@ class ScaleDecoder(wiring.Component):
     Parameters
     ----------
     kinds : tuple of str
-        Types that there are, out of ``SIGNIFICAND``.
+        Types that there are, out of ``block_scale_times.SIGNIFICAND``.
     bits : int
         Of ``scale``, 8 or 16; those of 8 bits are in the upper half of 16. 0: there is none.
 
@@ -162,9 +158,7 @@ class BlockScale(wiring.Component):
         sign = delayed(m, sign ^ delayed(m, negative, ready), late - ready)
         m.d.comb += base.eq(exponent - moved + carry + field)
         if factor is None:
-            m.d.sync += self.result.eq(
-                Mux(some, Cat(kept[:-1], base, sign), 0)
-            )
+            m.d.sync += self.result.eq(Mux(some, Cat(kept[:-1], base, sign), 0))
             return m
         factor = delayed(m, factor, late - ready)
         m.submodules.product = product = share(RowProduct, bits=KEPT, factor_bits=max(2, len(factor)))
@@ -177,9 +171,7 @@ class BlockScale(wiring.Component):
         total = Cat(kept[:-1], Signal(0)) + up
         after = Signal(8)
         m.d.comb += after.eq(delayed(m, base, rest) - moved + most + total[KEPT - 1])
-        m.d.sync += self.result.eq(
-            Mux(kept[-1], Cat(total[: KEPT - 1], after, delayed(m, sign, rest)), 0)
-        )
+        m.d.sync += self.result.eq(Mux(kept[-1], Cat(total[: KEPT - 1], after, delayed(m, sign, rest)), 0))
         return m
 
     def _normal(self, m: Module, name: str, value: Value, most: int) -> tuple[Value, Value]:
@@ -215,8 +207,11 @@ class BlockScale(wiring.Component):
             decoders.append(decoder.parts)
         x, w = decoders
         power, exponent = Signal(9), Signal(8)
-        m.d.sync += [power.eq(x.power + w.power), exponent.eq(x.exponent + w.exponent + delayed(m, self.unit, 1))]
-        least, most = LEAST_E8M0 + 2 * E8M0_BIAS, MOST_E8M0 + 2 * E8M0_BIAS
+        m.d.sync += [
+            power.eq(x.power + w.power),
+            exponent.eq(x.exponent + w.exponent + delayed(m, self.unit, 1)),
+        ]
+        least, most = E8M0_LEAST + 2 * E8M0_BIAS, E8M0_MOST + 2 * E8M0_BIAS
         limited, all_exponents = Signal(9), Signal(8)
         m.d.comb += limited.eq(Mux(power < least, least, Mux(power > most, most, power)))
         m.d.sync += all_exponents.eq(exponent + limited - 2 * E8M0_BIAS)

@@ -9,6 +9,8 @@ from hw.pe.lookup_times import product_cycles
 
 SIGNIFICAND = {"": 0, "e8m0": 0, "e4m3": 4, "int8": 8, "fp16": 11}
 """Bits of a scale's significand by its type; none where it is a power of two."""
+E8M0_LEAST, E8M0_MOST = -94, 48
+"""What the sum of the exponents of both operands' E8M0 scales is limited to."""
 KEPT = 24
 """Bits of a float32's."""
 SHIFTS = 2
@@ -36,7 +38,12 @@ def block_scale_latency(width: int, x_kinds: Sequence[str], w_kinds: Sequence[st
     sums = 1 + shift_cycles(max(width, KEPT) - 1) + 1
     if not factors:
         return sums + 1
-    return max(sums, scale_cycles(x_kinds, w_kinds)) + product_cycles(sum(factors)) + shift_cycles(sum(factors)) + 1
+    return (
+        max(sums, scale_cycles(x_kinds, w_kinds))
+        + product_cycles(sum(factors))
+        + shift_cycles(sum(factors))
+        + 1
+    )
 
 
 def scale_cycles(x_kinds: Sequence[str], w_kinds: Sequence[str]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hw.array.decoded.geometry import DecodedArray
-from hw.pe.exponent_integer_times import output_latency
 from hw.timing import DECODED_SETUP, DECODED_TURN, SCRATCHPAD
 from sim.families.contract import Times, Weights
 
@@ -40,9 +39,7 @@ class DecodedOutputLaw:
         self._end = self._start + tiles * interval
         self._last_step = self._end - interval + steps - 1
         # At the element, at the top of its column, and the rows below it.
-        last_result = (
-            self._last_step + SCRATCHPAD + DECODED_TURN + output_latency(*array.shapes) + array.drain
-        )
+        last_result = self._last_step + SCRATCHPAD + DECODED_TURN + array.element_latency + array.drain
         return Times(
             taken=taken,
             begin=taken + 1,
@@ -53,5 +50,7 @@ class DecodedOutputLaw:
 
 
 def law(array: DecodedArray) -> DecodedOutputLaw:
-    """The cycle law of a core that has just been reset."""
+    """The cycle law of a core that has just been reset; ``ValueError`` where there is none."""
+    if array.stationary_weights:
+        raise ValueError(f"dataflow must be output-stationary with decoded operands, not {array.dataflow}")
     return DecodedOutputLaw(array)

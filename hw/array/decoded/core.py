@@ -15,8 +15,11 @@ def decoded_core(*, design: Design, array: DecodedArray) -> wiring.Component:
     Raises
     ------
     ValueError
-        The design's geometry is not the array's, or ``accumulator_rows`` is not a power of two, 2 or more.
+        The array is weight-stationary: there is no core for that yet. The design's geometry is not the array's, or
+        ``accumulator_rows`` is not a power of two, 2 or more.
     """
+    if array.stationary_weights:
+        raise ValueError(f"dataflow must be output-stationary with decoded operands, not {array.dataflow}")
     if design.geometry != array.geometry:
         raise ValueError(f"geometry must be {array.geometry}, not {design.geometry}")
     rows = design.accumulator_rows

@@ -13,6 +13,8 @@ from hw.design import Geometry, ceil_div
 from hw.formats.format import SCALES, Format
 from hw.formats.pairs import Accumulator as PairAccumulator
 from hw.formats.pairs import PairShape, sum_bits
+from hw.pe.block_scale_times import E8M0_LEAST, E8M0_MOST, block_scale_latency
+from hw.pe.exponent_integer_times import output_latency
 from hw.timing import ACCUMULATE, DRAIN_ROWS
 
 Accumulator = Literal["exact", "aligned"]
@@ -23,8 +25,6 @@ WINDOW = 32
 """Bits that the widest product keeps where the accumulator is aligned."""
 MOST_SIZE = 64
 MOST_VARIANTS = 256
-E8M0_LEAST, E8M0_MOST = -94, 48
-"""What the sum of the exponents of both operands' E8M0 scales is limited to."""
 _LEAST_SCALE = {"": 0, "e8m0": E8M0_LEAST, "e4m3": -9, "int8": 0, "fp16": -24}
 _MOST_SCALE = {"": 0, "e8m0": E8M0_MOST, "e4m3": 9, "int8": 8, "fp16": 16}
 """Logarithms to base 2: all scales are multiples of the one, and less than the other, or E8M0's the greatest."""
@@ -216,6 +216,22 @@ class DecodedArray:
         sides = (self.activations, self.weights) if self.block else ((), ())
         x, w = (max((SCALES[scale_type(one)] for one in side), default=0) for side in sides)
         return x, w
+
+    @property
+    def scale_kinds(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Types of the scales of activations and of weights, each once."""
+        x, w = (tuple(dict.fromkeys(map(scale_type, side))) for side in (self.activations, self.weights))
+        return x, w
+
+    @property
+    def scale_latency(self) -> int:
+        """Cycles from a sum at the top of its column to its float32 result; none where sums are int32."""
+        return block_scale_latency(self.sum_bits, *self.scale_kinds) if self.block else 0
+
+    @property
+    def element_latency(self) -> int:
+        """Operands at an output-stationary element to its result, but for the way to the top of its column."""
+        return output_latency(*self.shapes) + self.scale_latency
 
     def scale_slots(self, variant: int) -> int:
         """Slots behind the codes of each block, in both streams: as many as the longer scale takes, even with slots of 4 bits."""

@@ -40,7 +40,7 @@ class DecodedOutputCore(OutputStationaryCore):
     turn = DECODED_TURN
 
     def __init__(self, *, design: Design, array: DecodedArray) -> None:
-        super().__init__(design=design, element=output_latency(*array.shapes), long_words=long_words(array))
+        super().__init__(design=design, element=array.element_latency, long_words=long_words(array))
         self._array = array
 
     def elaborate(self, platform):
@@ -82,6 +82,11 @@ class DecodedOutputCore(OutputStationaryCore):
             self.results.data.eq(array.results),
             self.results.valid.eq(array.valid),
         ]
+        if decoded.block:
+            known = SCRATCHPAD + self.turn + output_latency(*decoded.shapes)
+            m.d.comb += Value.cast(array.scaling).eq(delayed(m, steps.scaling, known))
+        if decoded.scale_bits[0]:
+            m.d.comb += array.scales.eq(rows.scales)
         past_activations = self._activations(m, sequencer)
         past_weights = self._weights(m, sequencer, steps.whole, late=late)
         past_rows = self._addresses(m, sequencer, steps.row.last, steps.further)

@@ -106,8 +106,8 @@ class DecodedRows(wiring.Component):
 
     Timing
     ------
-    ``hw.timing.DECODED_TURN`` cycles from ``word`` and ``control`` to ``activations[0]`` and ``last[0]``; ``rows + 1`` cycles from
-    ``control`` to ``control_last``.
+    ``hw.timing.DECODED_TURN`` cycles from ``word`` and ``control`` to ``activations[0]`` and ``last[0]``; ``rows + 1`` cycles
+    from ``control`` to ``control_last``.
     """
 
     def __init__(self, *, array: DecodedArray) -> None:

@@ -19,8 +19,8 @@ from hw.pe.decoder import Decoder, pair_layout
 def slot_control(formats: Sequence[Format], *, scale_bits: int = 0) -> dict[str, int]:
     """What is to be known of a slot, by name: bits.
 
-    ``odd``: it is the second of a pair or of a byte. ``format``: which of ``formats``. ``narrow``: slots have 4 bits; not there if
-    all have. ``scale``: the slot is of a scale; not there without ``scale_bits``. ``valid``: it has a code.
+    ``odd``: it is the second of a pair or of a byte. ``format``: which of ``formats``. ``narrow``: slots have 4 bits; not there
+    if all have, or none. ``scale``: the slot is of a scale; not there without ``scale_bits``. ``valid``: it has a code.
     """
     narrow = {slot_bits(one) == 4 for one in formats}
     return (
@@ -56,7 +56,7 @@ class SlotDecoder(wiring.Component):
     pair : Out(pair_layout(shape))
         Zero unless ``valid``.
     collected : Out(scale_bits)
-        The last slots with ``scale``, the latest at the top; of 8 bits only the upper half of 16. Not there without ``scale_bits``.
+        The last slots with ``scale``, the latest at the top: 8 bits are the upper half of 16. Not there without ``scale_bits``.
 
     Timing
     ------

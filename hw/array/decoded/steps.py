@@ -7,10 +7,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.array.decoded.geometry import DecodedArray, slot_bits
-from hw.array.decoded.output_array import column_control
+from hw.array.decoded.geometry import DecodedArray, scale_type, slot_bits
+from hw.array.decoded.output_array import column_control, scaling
 from hw.array.decoded.rows import row_control
 from hw.array.decoded.setup import by_variant, long_words
+from hw.pe.block_scale import UNIT_BITS
 
 
 class Steps(wiring.Component):
@@ -32,6 +33,8 @@ class Steps(wiring.Component):
         Of this step; ``last`` of each block, if there are blocks.
     further : Out(1)
         A block of the tile was before this one.
+    scaling : Out(scaling)
+        Of the block that ends with this step, if there are blocks.
     whole : Out(1)
         The step is the last with its word of weights.
     """
@@ -52,6 +55,7 @@ class Steps(wiring.Component):
                 "column": Out(column_control(array)),
                 "further": Out(1),
                 "whole": Out(1),
+                **({"scaling": Out(scaling(array))} if array.block else {}),
             }
         )
 
@@ -113,4 +117,16 @@ class Steps(wiring.Component):
             if "scale" in control.shape().members:
                 own = self._of_variant(m, [array.own_scale_slots(variant)[side] for variant in variants])
                 m.d.comb += control.scale.eq(self.step & slot[-1] & (slot[:3] < own))
+        x_kinds, w_kinds = array.scale_kinds
+        units = [(x.unit + w.unit + array.dropped) % (1 << UNIT_BITS) for x, w in array.pairs]
+        m.d.comb += [
+            self.scaling.load.eq(last),
+            self.scaling.x_kind.eq(
+                self._of_variant(m, [x_kinds.index(scale_type(x)) for x, _ in array.pairs])
+            ),
+            self.scaling.w_kind.eq(
+                self._of_variant(m, [w_kinds.index(scale_type(w)) for _, w in array.pairs])
+            ),
+            self.scaling.unit.eq(self._of_variant(m, units)),
+        ]
         return last
