@@ -327,11 +327,6 @@ MORE_SYSTEMS: Systems = {
             [(1, 1, 1), (7, 99, 11), (1, 50, 19)],
         ),
     ),
-    "8x8 of OliVe's pairs, weights stationary, 64-bit bus": (
-        "olive-8x8",
-        (_WS,),
-        each_pair(_PAIRS, [(1, 1, 1), (9, 131, 17), (1, 384, 33)]),
-    ),
     "5x6 of E5M2 and MXFP4, blocks of 32, 128-bit bus": (
         "mx-8x8",
         (
