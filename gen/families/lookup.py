@@ -303,12 +303,12 @@ class LookupFamily(Family):
                 total = total + quantised_results(totals[:, None], table_scales, minimum, doubled=False)
         return total
 
-    def pack_activations(self, x: Operand) -> np.ndarray:
+    def pack_activations(self, x: Operand, variant: int | None = None) -> np.ndarray:
         """A byte per step of K, or two, with zeros to whole words: they leave fp16 sums as they are."""
         codes = np.pad(x.codes, ((0, 0), (0, -x.depth % self.array.word_steps)))
         return codes.astype("<u2").view(np.uint8) if self.config.activations == "fp16" else codes
 
-    def pack_weights(self, w: Operand) -> np.ndarray:
+    def pack_weights(self, w: Operand, variant: int | None = None) -> np.ndarray:
         """Group by group: zero points, weights, scales, minimums."""
         array, g = self.array, self.geometry
         taken = array.variants[self.variant(weights=w.format.name)]

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 PAPERS = {
     "bitmod": "gen.reproduce.bitmod",
     "lut-tensor-core": "gen.reproduce.lut_tensor_core",
+    "olive": "gen.reproduce.olive",
 }
 """Where each paper's module is; imported when it is asked for."""
 
