@@ -162,6 +162,22 @@ def check_past(array, past, position, *, variant):
     np.testing.assert_array_equal(seen.accumulators[96 : 96 + len(expected)], expected)
 
 
+@pytest.mark.parametrize("past", [255, 254, 250])
+@pytest.mark.parametrize("weights", ["int8", "ovp8-int8-e2m5", "int4"])
+def test_a_command_before_a_fault_is_whole(past, weights):
+    """A command whose second word of weights is past the end, right behind a good one, does not pass for it."""
+    array = array_for(("int8",), (weights,), rows=8, columns=2, data_bytes=8)
+    design, model = design_for(array), Plain(array)
+    operands = contents(design, 1)
+    good = command(array, depth_tiles=16, row_tiles=4, activations_stride=2)
+    wrong = command(array, depth_tiles=16, accumulators_address=64, weights_address=past)
+    seen = run(design, partial(decoded_core, array=array), *operands, [good, wrong], [0, 0])
+    words = 256 - past
+    assert seen.faults == ([seen.finished[1] - 1] if array.weight_words(0, 16) > words else [])
+    expected = model.execute(vars(good), *operands)
+    np.testing.assert_array_equal(seen.accumulators[: len(expected)], expected)
+
+
 def dropped_and_kept(array, random):
     """Two commands for ``check_halts``."""
     return tuple(

@@ -108,8 +108,13 @@ class OutputStationaryCore(wiring.Component):
         reads_last_row = delayed(m, sequencer.read, 1) & (index == geometry.tile_rows - 1)
         return past, delayed(m, so_far & reads_last_row, SCRATCHPAD + 1)
 
-    def _weights(self, m: Module, sequencer: OutputSequencer, step: Value, *, late: int = CORNER_TURN):
-        """Reads weights, the next word after each ``step``, as much later as the activations' way to the array is longer."""
+    def _weights(
+        self, m: Module, sequencer: OutputSequencer, step: Value, *, late: int = CORNER_TURN, wait: int = 0
+    ):
+        """Reads weights, the next word after each ``step``, as much later as the activations' way to the array is longer.
+
+        What is past the end is known ``wait`` cycles later than one for each row after the first.
+        """
         words = self._design.weight_words
         m.submodules.weight_walk = walk = WeightWalk(words=words)
         tile = Cat(sequencer.begin, sequencer.fresh, sequencer.again)
@@ -121,7 +126,7 @@ class OutputStationaryCore(wiring.Component):
         ]
         past = Signal()
         m.d.sync += past.eq(walk.step & (walk.address >= words))
-        return past, delayed(m, past, self._design.geometry.tile_rows - 1)
+        return past, delayed(m, past, wait + self._design.geometry.tile_rows - 1)
 
     def _addresses(self, m: Module, sequencer: OutputSequencer, last: Value, further: Value | None = None):
         """Accumulator rows of a tile follow each other; so do tiles. ``further``: the sum that ends with ``last`` is added."""

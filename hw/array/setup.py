@@ -145,4 +145,4 @@ class Setup(wiring.Component):
 
     def _short(self, steps: Value) -> Value:
         """Whether a tile of so many steps must wait, as the first of its command, for the results of the one before it."""
-        return steps < self._least_interval
+        return steps <= self._least_interval - 1
