@@ -127,7 +127,10 @@ class PlainMatrix(wiring.Component):
             # With the byte, which the corner turn takes three cycles to find, and a cycle later for each row.
             odd = delayed(m, odd, 1 if index else 3)
             found = self._dequantised(m, f"row_{index}", rows.activations[index].as_unsigned(), odd)
-            m.d.comb += [array.activations[index].eq(found), array.last[index].eq(delayed(m, rows.last[index], 2))]
+            m.d.comb += [
+                array.activations[index].eq(found),
+                array.last[index].eq(delayed(m, rows.last[index], 2)),
+            ]
         for index in range(self._columns):
             found = self._dequantised(m, f"column_{index}", self.weights[index], self.weights_odd)
             m.d.comb += array.weights[index].eq(found)
