@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from gen import config
 from gen.drawing import Drawing, bits
 from gen.families.decoded import DecodedFamily
@@ -160,11 +158,10 @@ def decoded_codes() -> str:
         pairs(format),
         Drawing(1000, 300, f"Codes of {SHOWN} as pairs of an exponent and an integer"),
     )
-    codes = np.arange(1 << format.bits)
     kinds = (("normal", 70, "array", format.tables[0]), ("beside a victim", 170, "mover", format.outliers))
     drawing.text(500, 28, f"{SHOWN}: what a code stands for, by its neighbour", "bold")
-    for place, code in enumerate(codes):
-        x = 140 + 53 * place
+    for code in range(1 << format.bits):
+        x = 140 + 53 * code
         drawing.text(x + 25, 56, f"{code:0{format.bits}b}", "bold")
         for which, (_, y, kind, numbers) in enumerate(kinds):
             number = numbers[code]

@@ -118,15 +118,16 @@ def test_rows_of_arrays(monkeypatch, comb, size, held) -> None:
     monkeypatch.setattr(decoded_array, "measure", measure)
     monkeypatch.setattr(decoded_array, "size", sized)
     said: list[str] = []
-    shares, integers, floats = decoded_array.rows(said.append)
-    assert {row.key for row in (shares, integers, floats)} == {"decoded-array"}
+    shares, blocks, integers, floats = decoded_array.rows(said.append)
+    assert {row.key for row in (shares, blocks, integers, floats)} == {"decoded-array"}
     assert bool(shares.held and integers.held) == held
     assert floats.held is None
     assert shares.values["ovp4-int4"]["64"]["decoders"] == 2 * 64 * size
+    assert blocks.values["mx-8x8"]["scalers"] == 8 * size
     assert shares.values["plain int8"] == {"16": 50_000, "64": 500_000}
     assert integers.values["plain int8"]["luts"] == 11000
     assert "ovp4-int4: 9,000 COMB, 7 FF, 0 DSP, 120 MHz" in integers.measured or comb != 9000
-    json.dumps([row.document() for row in (shares, integers, floats)])
+    json.dumps([row.document() for row in (shares, blocks, integers, floats)])
 
 
 def test_layers_that_are_not_there(monkeypatch, tmp_path) -> None:

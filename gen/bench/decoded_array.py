@@ -24,6 +24,7 @@ from hw.array.decoded.geometry import DecodedArray
 from hw.array.decoded.output_array import WeightDecoder
 from hw.array.decoded.rows import DecodedRow
 from hw.formats import FORMATS
+from hw.pe.block_scale import BlockScale
 from hw.pe.decoder import Decoder
 from hw.pe.exponent_integer import OutputStationaryElement
 
@@ -93,6 +94,7 @@ class Counted:
     whole: int
     decoders: int
     borders: int
+    scalers: int = 0
 
     @property
     def share(self) -> float:
@@ -102,14 +104,17 @@ class Counted:
     @property
     def values(self) -> dict[str, float]:
         """Plain data."""
-        return {"whole": self.whole, "decoders": self.decoders, "borders": self.borders, "share": self.share}
+        return {
+            "whole": self.whole, "decoders": self.decoders, "borders": self.borders, "scalers": self.scalers, "share": self.share,
+        }  # fmt: skip
 
     @property
     def text(self) -> str:
         """For people."""
+        scalers = f", scalers {100 * self.scalers / self.whole:.1f} %" * bool(self.scalers)
         return (
             f"{self.side}×{self.side} {self.whole:,}, decoders {self.decoders:,}: {self.share:.2f} % "
-            f"(what feeds the elements of rows and columns, decoders included, {100 * self.borders / self.whole:.1f} %)"
+            f"(what feeds rows and columns, decoders included, {100 * self.borders / self.whole:.1f} %{scalers})"
         )
 
 
@@ -124,7 +129,12 @@ def counted(name: str, side: int) -> Counted:
     sides = zip((array.activations, array.weights), array.shapes, strict=True)
     decoders = sum(size(Decoder(formats=formats, shape=shape)) for formats, shape in sides)
     borders = size(DecodedRow(array=array)) + size(WeightDecoder(array=array))
-    return Counted(side, size(whole(name, side)), side * decoders, side * borders)
+    scaler = 0
+    if array.block:
+        (x_kinds, w_kinds), (x_bits, w_bits) = array.scale_kinds, array.scale_bits
+        kinds = {"x_kinds": x_kinds, "w_kinds": w_kinds, "x_bits": x_bits, "w_bits": w_bits}
+        scaler = size(BlockScale(width=array.sum_bits, **kinds))
+    return Counted(side, size(whole(name, side)), side * decoders, side * borders, side * scaler)
 
 
 def element(name: str) -> int:
@@ -137,7 +147,8 @@ def element(name: str) -> int:
 
 
 def _shares(notify: Notify) -> Row:
-    lines, values, held = [], {}, True
+    lines, held = [], True
+    values: dict[str, Any] = {}
     for name, most in ((PAIRS, SHARES["4-bit"]), (OLIVE, sum(SHARES.values()))):
         several = []
         for side in SIDES:
@@ -163,6 +174,21 @@ def _shares(notify: Notify) -> Row:
     )
 
 
+def _float_shares(notify: Notify) -> Row:
+    lines, values = [], {}
+    for name in (*(name for name, preset in ALONE.items() if preset == MX), MX):
+        found = counted(name, SIDE)
+        lines.append(f"{name}: element {element(name)}; {found.text}")
+        notify(lines[-1])
+        values[name] = found.values
+    return Row(
+        key="decoded-array",
+        what=f"the same with blocks of 16: decoders, and a scaler for each column; {' '.join(COUNTED.synthesis_options)}",
+        measured="\n".join(lines),
+        values=values,
+    )
+
+
 def rows(notify: Notify) -> list[Row]:
     """Arrays as placed, and the share of decoders."""
     integers = {
@@ -172,6 +198,7 @@ def rows(notify: Notify) -> list[Row]:
     floats = {"mxfp4": ("mxfp4", PLACED), "nvfp4": ("nvfp4", PLACED), MX: (MX, PLACED)}
     return [
         _shares(notify),
+        _float_shares(notify),
         _placed("arrays of int32 sums", integers, notify, must=f"{PAIRS} less COMB than plain int8"),
         _placed("arrays of float32 sums, blocks of 16, exact", floats, notify),
     ]
