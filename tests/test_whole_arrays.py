@@ -124,7 +124,7 @@ def test_rows_of_arrays(monkeypatch, comb, size, held) -> None:
     assert floats.held is None
     assert shares.values["ovp4-int4"]["64"]["decoders"] == 2 * 64 * size
     assert blocks.values["mx-8x8"]["scalers"] == 8 * size
-    assert shares.values["plain int8"] == {"16": 50_000, "64": 500_000}
+    assert shares.values["plain int8"] == {"8": 50_000, "16": 50_000, "64": 500_000}
     assert integers.values["plain int8"]["luts"] == 11000
     assert "ovp4-int4: 9,000 COMB, 7 FF, 0 DSP, 120 MHz" in integers.measured or comb != 9000
     json.dumps([row.document() for row in (shares, blocks, integers, floats)])

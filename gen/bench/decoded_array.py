@@ -40,7 +40,7 @@ SIDE, BYTES = 8, 8
 PLACED = Flow(dsp=False, device="85k", frequency=150)
 BLOCKS = Flow(dsp=True, device="85k", frequency=150)
 COUNTED = Flow(dsp=False, flatten=False)
-SIDES = (16, 64)
+SIDES = (SIDE, 16, 64)
 """Rows and columns of those that are counted; the paper's array is the last."""
 SHARES = {"4-bit": 2.2, "8-bit": 1.5}
 """Per cent of the paper's array that its decoders are, 22 nm."""
@@ -193,7 +193,7 @@ def rows(notify: Notify) -> list[Row]:
     """Arrays as placed, and the share of decoders."""
     integers = {
         PAIRS: (PAIRS, PLACED), f"{OLIVE}, DSPs": (OLIVE, BLOCKS), PLAIN: (PLAIN, PLACED),
-        DEQUANTISED: (DEQUANTISED, PLACED), f"{PLAIN}, DSPs": (PLAIN, BLOCKS), OLIVE: (OLIVE, PLACED),
+        DEQUANTISED: (DEQUANTISED, PLACED), OLIVE: (OLIVE, PLACED),
     }  # fmt: skip
     floats = {"mxfp4": ("mxfp4", PLACED), "nvfp4": ("nvfp4", PLACED), MX: (MX, PLACED)}
     return [
