@@ -95,6 +95,8 @@ def test_arrays_are_made_of_a_format_alone() -> None:
         assert ("scaling" in matrix.signature.members) == bool(block)
     array = decoded_array.array_of("olive-8x8", 16)
     assert (array.rows, array.columns, len(array.pairs)) == (16, 16, 30)
+    array = decoded_array.array_of("mx-8x8", 16)
+    assert (array.block, len(array.pairs)) == (32, 36)
     assert isinstance(array, DecodedArray)
     assert isinstance(use(decoded_array.whole(decoded_array.PLAIN)), PlainMatrix)
 
@@ -123,7 +125,7 @@ def test_rows_of_arrays(monkeypatch, comb, size, held) -> None:
     assert bool(shares.held and integers.held) == held
     assert floats.held is None
     assert shares.values["ovp4-int4"]["64"]["decoders"] == 2 * 64 * size
-    assert blocks.values["mx-8x8"]["scalers"] == 8 * size
+    assert blocks.values["mx-8x8"]["16"]["scalers"] == 16 * size
     assert shares.values["plain int8"] == {"8": 50_000, "16": 50_000, "64": 500_000}
     assert integers.values["plain int8"]["luts"] == 11000
     assert "ovp4-int4: 9,000 COMB, 7 FF, 0 DSP, 120 MHz" in integers.measured or comb != 9000

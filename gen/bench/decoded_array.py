@@ -40,6 +40,8 @@ SIDE, BYTES = 8, 8
 PLACED = Flow(dsp=False, device="85k", frequency=150)
 BLOCKS = Flow(dsp=True, device="85k", frequency=150)
 COUNTED = Flow(dsp=False, flatten=False)
+LONGER = 32
+"""Block of arrays of more rows."""
 SIDES = (SIDE, 16, 64)
 """Rows and columns of those that are counted; the paper's array is the last."""
 SHARES = {"4-bit": 2.2, "8-bit": 1.5}
@@ -47,10 +49,17 @@ SHARES = {"4-bit": 2.2, "8-bit": 1.5}
 
 
 def array_of(name: str, side: int = SIDE) -> DecodedArray:
-    """That of a preset, or of one format alone, with so many rows and columns."""
+    """That of a preset, or of one format alone, with so many rows and columns.
+
+    Results of more rows would not leave within a block of 16: it is 32 then, without formats whose blocks are shorter.
+    """
     found = cast(DecodedFamily, config.load(ALONE.get(name, name)).instance).array
     pairs = ((FORMATS[name],) * 2,) if name in ALONE else found.pairs
-    return replace(found, pairs=pairs, rows=side, columns=side)
+    block = found.block
+    if block and side > SIDE:
+        block = LONGER
+        pairs = tuple(pair for pair in pairs if not any(one.block % block for one in pair))
+    return replace(found, pairs=pairs, block=block, rows=side, columns=side)
 
 
 def whole(name: str, side: int = SIDE) -> wiring.Component:
@@ -132,8 +141,8 @@ def counted(name: str, side: int) -> Counted:
     scaler = 0
     if array.block:
         (x_kinds, w_kinds), (x_bits, w_bits) = array.scale_kinds, array.scale_bits
-        kinds = {"x_kinds": x_kinds, "w_kinds": w_kinds, "x_bits": x_bits, "w_bits": w_bits}
-        scaler = size(BlockScale(width=array.sum_bits, **kinds))
+        width = array.sum_bits
+        scaler = size(BlockScale(width=width, x_kinds=x_kinds, w_kinds=w_kinds, x_bits=x_bits, w_bits=w_bits))
     return Counted(side, size(whole(name, side)), side * decoders, side * borders, side * scaler)
 
 
@@ -176,14 +185,14 @@ def _shares(notify: Notify) -> Row:
 
 def _float_shares(notify: Notify) -> Row:
     lines, values = [], {}
-    for name in (*(name for name, preset in ALONE.items() if preset == MX), MX):
-        found = counted(name, SIDE)
-        lines.append(f"{name}: element {element(name)}; {found.text}")
+    for name, sides in (("nvfp4", (SIDE,)), ("mxfp4", SIDES[:2]), (MX, SIDES[:2])):
+        several = [counted(name, side) for side in sides]
+        lines.append(f"{name}: element {element(name)}; " + "; ".join(one.text for one in several))
         notify(lines[-1])
-        values[name] = found.values
+        values[name] = {str(one.side): one.values for one in several}
     return Row(
         key="decoded-array",
-        what=f"the same with blocks of 16: decoders, and a scaler for each column; {' '.join(COUNTED.synthesis_options)}",
+        what=f"the same, blocks of 16 (16×16: {LONGER}), a scaler for each column; {' '.join(COUNTED.synthesis_options)}",
         measured="\n".join(lines),
         values=values,
     )
