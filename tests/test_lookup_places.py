@@ -133,7 +133,15 @@ def test_groups_in_flight_fit():
 def test_results_land_before_a_halted_machine_rests(sizes):
     """Those of the largest arrays, whose places have results of minimums after those of scales."""
     formats = [LookupFormat(bits=4, offset=Offset.PLAIN, minimum=minimum) for minimum in (True, False)]
-    values = {"rows": 8, "columns": 128, "k": 4, "outputs": 16, "group": 128, "data_bytes": 16, "scales": "fp16"}
+    values = {
+        "rows": 8,
+        "columns": 128,
+        "k": 4,
+        "outputs": 16,
+        "group": 128,
+        "data_bytes": 16,
+        "scales": "fp16",
+    }
     array = LookupArray(**(values | sizes), variants=formats)
     late = max(array.result_latency(one) for one in formats) + array.banks + array.geometry.accumulate
     # A halt forgets what waits until tables are quantised.
