@@ -20,13 +20,11 @@ from hw.delay import delayed
 from hw.memory.float_add import FLOAT32, FloatAdder
 from hw.pe.bit_serial_fp16 import FP16
 from hw.pe.half import FRACTION, moved_up, rounded_up
-from hw.pe.lookup_times import MOST_TABLES, QUOTIENT_BITS, QuantiserTimes, checked, product_cycles
+from hw.pe.lookup_times import MOST_TABLES, QUOTIENT_BITS, K, QuantiserTimes, checked, product_cycles
 from hw.pe.row_product import RowProduct
 from hw.share import share
 from hw.timing import FLOAT_ADD
 
-K = 4
-"""Activations of a table."""
 SHORT = data.StructLayout({"fraction": FRACTION, "exponent": 8, "sign": 1})
 """The highest bits of a float32; those of an fp16 have nothing below them."""
 _SIGNIFICAND = 24
