@@ -1,0 +1,100 @@
+"""Digits of radix 4, -2 to 2, of an operand in two's complement, and what a digit makes of the other factor."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+DIGIT = data.StructLayout({"one": 1, "two": 1, "negative": 1})
+"""1 or 2 or, with neither, 0; with a minus. 0 may have a minus, too."""
+
+
+def booth(value: Value) -> list[dict[str, Value]]:
+    """Modified Booth digits of an even number of bits, lowest first; each is ready at once, without a carry."""
+    bits = Cat(Const(0, 1), value)
+    found = []
+    for place in range(0, len(value), 2):
+        below, low, high = bits[place], bits[place + 1], bits[place + 2]
+        found.append(
+            {
+                "one": low ^ below,
+                "two": (high & ~low & ~below) | (~high & low & below),
+                "negative": high,
+            }
+        )
+    return found
+
+
+def en_t(value: Value) -> list[dict[str, Value]]:
+    """EN-T digits of an even number of bits, lowest first.
+
+    Of two bits and a carry the residue modulo 4 is the digit, which 3 lacks 4 to, and in a negative operand 2 as well: that is the
+    next carry. So the digits of a negative operand are those of its magnitude with a minus, but nothing is ever negated.
+
+    Reference: HPCA 2025, section 4; ``sim.digits.en_t``.
+    """
+    negative = value[-1]
+    found = []
+    carry: Value = Const(0, 1)
+    passes: list[Value] = []
+    for place in range(0, len(value), 2):
+        low, high = value[place], value[place + 1]
+        one = low ^ carry
+        above = high ^ (low & carry)
+        found.append({"one": one, "two": above & ~one, "negative": above & (one | negative)})
+        # A carry comes of this digit, or of one below if all from there on let it pass.
+        passes = [high & (low | negative), *(high & before for before in passes)]
+        carry = Cat(passes).any()
+    return found
+
+
+def multiple(digit: dict[str, Value] | data.View, value: Value) -> tuple[Value, Value]:
+    """``digit`` times ``value`` (two's complement): a row of one bit more, also in two's complement, and a bit to be added to it."""
+    one, two, negative = digit["one"], digit["two"], digit["negative"]
+    bits = [Const(0, 1), *value, value[-1]]
+    row = [((one & here) | (two & below)) ^ negative for below, here in zip(bits, bits[1:], strict=False)]
+    return Cat(*row), negative
+
+
+class DigitEncoder(wiring.Component):
+    """EN-T digits of ``lanes`` operands, for all that multiply by them.
+
+    Parameters
+    ----------
+    lanes : int
+        1 or more.
+
+    Members
+    -------
+    values : In(ArrayLayout(signed(8), lanes))
+    digits : Out(ArrayLayout(ArrayLayout(DIGIT, 4), lanes))
+        Two cycles later, lowest first.
+
+    Reference
+    ---------
+    HPCA 2025, section 4: encoders outside of the elements.
+    """
+
+    def __init__(self, *, lanes: int) -> None:
+        if lanes < 1:
+            raise ValueError(f"lanes must be 1 or more, not {lanes!r}")
+        self._lanes = lanes
+        super().__init__(
+            {
+                "values": In(data.ArrayLayout(signed(8), lanes)),
+                "digits": Out(data.ArrayLayout(data.ArrayLayout(DIGIT, 4), lanes)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        # A reset would need gates before registers that nothing depends on.
+        values = Signal.like(self.values, reset_less=True)
+        digits = Signal.like(self.digits, reset_less=True)
+        m.d.sync += values.eq(self.values)
+        m.d.comb += self.digits.eq(digits)
+        for lane in range(self._lanes):
+            for place, digit in enumerate(en_t(values[lane])):
+                m.d.sync += [digits[lane][place][name].eq(bit) for name, bit in digit.items()]
+        return m
