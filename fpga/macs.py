@@ -5,7 +5,7 @@ Their products are made with as much care: Booth's digits and layers of full add
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -97,7 +97,8 @@ class PassingMac(wiring.Component):
 
 
 class MultiplierTree(wiring.Component):
-    """Dot product of int8 operands: as many multipliers, each with its adder, and a tree of adders behind their registers.
+    """Dot product of int8 operands: as many multipliers, each with its adder, and a tree of adders behind their
+    registers, with others after two layers.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ class MultiplierTree(wiring.Component):
     -------
     a, b : In(ArrayLayout(signed(8), products))
     result : Out(signed(15 + bits of products))
-        Three cycles later.
+        Four cycles later.
     """
 
     def __init__(self, *, products: int) -> None:
@@ -133,7 +134,16 @@ class MultiplierTree(wiring.Component):
             sums, carries = heap.rows(m)
             level.append(Signal(signed(16), name=f"product_{lane}", reset_less=True))
             m.d.sync += level[-1].eq(Cat(*sums) + Cat(*carries))
-        while len(level) > 1:
-            level = [sum(level[place : place + 2]) for place in range(0, len(level), 2)]
-        m.d.sync += self.result.eq(level[0])
+        fours = []
+        for place in range(0, self._products, 4):
+            fours.append(Signal(signed(18), name=f"sum_{place}", reset_less=True))
+            m.d.sync += fours[-1].eq(_tree(level[place : place + 4]))
+        m.d.sync += self.result.eq(_tree(fours))
         return m
+
+
+def _tree(values: list) -> Value:
+    """Their sum, by twos."""
+    while len(values) > 1:
+        values = [sum(values[place : place + 2]) for place in range(0, len(values), 2)]
+    return values[0]

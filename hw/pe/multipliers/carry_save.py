@@ -60,12 +60,12 @@ class CarrySaveMac(wiring.Component):
     ----------
     width : int
         Bits of the sum, 16 to 64.
-    a_width, b_width : int
-        Of the operands: 2, 4, 6 or 8; 2 to 8.
+    b_width : int
+        Of an operand, 2 to 8; the other has 8.
 
     Members
     -------
-    a : In(signed(a_width)), b : In(signed(b_width))
+    a : In(signed(8)), b : In(signed(b_width))
     a_next, b_next : Out
         The same, one cycle later.
     keep : In(1)
@@ -87,18 +87,16 @@ class CarrySaveMac(wiring.Component):
     HPCA 2025, OPT1.
     """
 
-    def __init__(self, *, width: int, a_width: int = 8, b_width: int = 8) -> None:
+    def __init__(self, *, width: int, b_width: int = 8) -> None:
         self._width = checked_width("width", width)
-        a_width, b_width = operator.index(a_width), operator.index(b_width)
-        if a_width not in (2, 4, 6, 8):
-            raise ValueError(f"a_width must be 2, 4, 6 or 8, not {a_width!r}")
+        b_width = operator.index(b_width)
         if not 2 <= b_width <= 8:
             raise ValueError(f"b_width must be 2 to 8, not {b_width!r}")
         super().__init__(
             {
-                "a": In(signed(a_width)),
+                "a": In(signed(8)),
                 "b": In(signed(b_width)),
-                "a_next": Out(signed(a_width)),
+                "a_next": Out(signed(8)),
                 "b_next": Out(signed(b_width)),
                 "keep": In(1),
                 "total": Out(width),

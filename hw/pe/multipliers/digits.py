@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,7 +20,7 @@ def booth(value: Value) -> list[dict[str, Value]]:
             {
                 "one": low ^ below,
                 "two": (high & ~low & ~below) | (~high & low & below),
-                "negative": high,
+                "negative": high & ~(low & below),
             }
         )
     return found
@@ -40,11 +40,19 @@ def en_t(value: Value) -> list[dict[str, Value]]:
     passes: list[Value] = []
     for place in range(0, len(value), 2):
         low, high = value[place], value[place + 1]
-        one = low ^ carry
-        above = high ^ (low & carry)
-        found.append({"one": one, "two": above & ~one, "negative": above & (one | negative)})
+        with_carry, without = high ^ low, high
+        found.append(
+            {
+                "one": low ^ carry,
+                "two": Mux(carry, with_carry & low, without & ~low),
+                "negative": Mux(carry, with_carry & (~low | negative), without & (low | negative)),
+            }
+        )
         # A carry comes of this digit, or of one below if all from there on let it pass.
-        passes = [high & (low | negative), *(high & before for before in passes)]
+        passes = [
+            high & (low | negative),
+            *((high | (low & negative)) & before for before in passes),
+        ]
         carry = Cat(passes).any()
     return found
 
@@ -52,8 +60,8 @@ def en_t(value: Value) -> list[dict[str, Value]]:
 def multiple(digit: dict[str, Value] | data.View, value: Value) -> tuple[Value, Value]:
     """``digit`` times ``value`` (two's complement): a row of one bit more, also in two's complement, and a bit to be added to it."""
     one, two, negative = digit["one"], digit["two"], digit["negative"]
-    bits = [Const(0, 1), *value, value[-1]]
-    row = [((one & here) | (two & below)) ^ negative for below, here in zip(bits, bits[1:], strict=False)]
+    bits = [negative, *(bit ^ negative for bit in (*value, value[-1]))]
+    row = [(one & here) | (two & below) for below, here in zip(bits, bits[1:], strict=False)]
     return Cat(*row), negative
 
 

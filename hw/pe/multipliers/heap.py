@@ -57,14 +57,21 @@ class _Attempt:
     def _adder(self, bits: list[_Bit], time: int) -> tuple[_Bit, _Bit]:
         """A full adder, or a half adder; of two bits and a constant one it is an exclusive nor and an or."""
         one, *others = (bit.value for bit in bits)
+        total, carry = Signal(name="total"), Signal(name="carry")
         if len(others) == 1:
-            return _Bit(one ^ others[0], time), _Bit(one & others[0], time)
-        if isinstance(one, Const):
+            made = [total.eq(one ^ others[0]), carry.eq(one & others[0])]
+        elif isinstance(one, Const):
             a, b = others
-            return _Bit(~(a ^ b), time), _Bit(a | b, time)
-        either = Signal(name="either")
-        self.statements.append(either.eq(one ^ others[0]))
-        return _Bit(either ^ others[1], time), _Bit((either & others[1]) | (one & others[0]), time)
+            made = [total.eq(~(a ^ b)), carry.eq(a | b)]
+        else:
+            either = Signal(name="either")
+            made = [
+                either.eq(one ^ others[0]),
+                total.eq(either ^ others[1]),
+                carry.eq((either & others[1]) | (one & others[0])),
+            ]
+        self.statements += made
+        return _Bit(total, time), _Bit(carry, time)
 
 
 class Heap:
