@@ -263,7 +263,7 @@ def _read(origin: str) -> dict[str, Any]:
 
 
 def _override(data: dict[str, Any], text: str) -> None:
-    """Put ``a.b=c`` into ``data``. ``c`` is TOML, or a word."""
+    """Put ``a.b=c`` into ``data``. ``c`` is TOML, or a word; ``pe.b`` is another name for ``array.b``."""
     path, equals, value = text.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key) for key in keys):
@@ -274,6 +274,8 @@ def _override(data: dict[str, Any], text: str) -> None:
         parsed = {"value": value.strip()}
     if list(parsed) != ["value"]:
         raise RequestError(f"--set {text!r}: must be KEY=VALUE with one value")
+    if keys[0] == "pe":
+        keys[0] = "array"
     table = data
     for key in keys[:-1]:
         table = table.setdefault(key, {})

@@ -118,6 +118,12 @@ def _lookup_cmos(notify: Notify) -> list[Row]:
     return lookup_cmos.rows(notify)
 
 
+def _multipliers(notify: Notify) -> list[Row]:
+    from gen.bench import multipliers
+
+    return multipliers.rows(notify)
+
+
 def _up5k(notify: Notify) -> list[Row]:
     from gen.bench import small_part
 
@@ -140,9 +146,10 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "lookup-array": _lookup_array,
     "lookup-sweep": _lookup_sweep,
     "lookup-cmos": _lookup_cmos,
+    "multipliers": _multipliers,
     "up5k": _up5k,
 }
-SLOW = ("clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "up5k")
+SLOW = ("clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "multipliers", "up5k")
 """Place and route: minutes each."""
 
 

@@ -10,6 +10,8 @@ from hw.timing import ACCUMULATE, DRAIN_ROWS
 
 Dataflow = Literal["output-stationary", "weight-stationary"]
 
+Multiplier = Literal["native", "carry_save"]
+
 
 def power_of_two_from(value: int) -> int:
     """Smallest power of two not below ``value``."""

@@ -6,14 +6,14 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 
 from hw.array.corner_turn import CornerTurn
-from hw.array.geometry import least_interval
+from hw.array.geometry import Multiplier, least_interval
 from hw.array.output_sequencer import ActivationWalk, OutputSequencer, WeightWalk
 from hw.array.output_stationary import OutputStationaryArray
 from hw.array.setup import Setup
 from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
-from hw.timing import ACCUMULATE, CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENT, SCRATCHPAD
+from hw.timing import ACCUMULATE, CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENTS, SCRATCHPAD
 
 
 class OutputStationaryCore(wiring.Component):
@@ -26,13 +26,14 @@ class OutputStationaryCore(wiring.Component):
     Timing
     ------
     Step 0 of a command's first tile is ``SYSTOLIC_SETUP`` cycles after the handshake, or as soon as the command before is
-    through; see ``OutputSequencer``. Row 0's result of a tile is at ``results`` ``SCRATCHPAD + CORNER_TURN + OUTPUT_ELEMENT + 1``
-    cycles after its last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators'
+    through; see ``OutputSequencer``. Row 0's result of a tile is at ``results`` ``SCRATCHPAD + CORNER_TURN +
+    OUTPUT_ELEMENTS[multiplier] + 1`` cycles after its last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators'
     ``finished`` of its command.
     """
 
-    def __init__(self, *, design: Design) -> None:
-        self._design = design
+    def __init__(self, *, design: Design, multiplier: Multiplier = "native") -> None:
+        self._design, self._multiplier = design, multiplier
+        self._element = OUTPUT_ELEMENTS[multiplier]
         super().__init__(core_members(design))
 
     def elaborate(self, platform):
@@ -42,7 +43,9 @@ class OutputStationaryCore(wiring.Component):
         m.submodules.setup = setup = Setup(design=design, least_interval=least_interval(rows))
         m.submodules.sequencer = sequencer = OutputSequencer(design=design)
         m.submodules.corner_turn = corner = CornerTurn(rows=rows, word_bytes=geometry.activation_bytes)
-        m.submodules.array = array = OutputStationaryArray(rows=rows, columns=geometry.columns)
+        m.submodules.array = array = OutputStationaryArray(
+            rows=rows, columns=geometry.columns, multiplier=self._multiplier
+        )
         wiring.connect(m, wiring.flipped(self.command), setup.command)
         wiring.connect(m, setup.plan, sequencer.plan)
         control = corner.control
@@ -131,7 +134,7 @@ class OutputStationaryCore(wiring.Component):
                     half.eq(command.accumulators_address[-1]),
                     accumulate.eq(command.accumulate),
                 ]
-        late = SCRATCHPAD + CORNER_TURN + OUTPUT_ELEMENT
+        late = SCRATCHPAD + CORNER_TURN + self._element
         fetched = delayed(m, Cat(first[:-1], half, accumulate), late)
         with m.If(delayed(m, sequencer.last, late)):
             m.d.sync += Cat(self.results.address, self.results.accumulate).eq(fetched)
@@ -157,7 +160,7 @@ class OutputStationaryCore(wiring.Component):
             m.d.sync += stop.eq(0)
         with m.Elif(activations[0] | weights[0] | rows[0]):
             m.d.sync += stop.eq(1)
-        drain = 1 + OUTPUT_ELEMENT + (geometry.tile_rows - 1) // DRAIN_ROWS + 1
+        drain = 1 + self._element + (geometry.tile_rows - 1) // DRAIN_ROWS + 1
         m.d.comb += [
             self.results.last.eq(delayed(m, ends, drain)),
             self.fault.eq(delayed(m, ends & so_far, drain + geometry.banks - 1 + ACCUMULATE)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -50,7 +50,12 @@ def multiply_add(m: Module, a: Value, b: Value, total: Value, carry: Value) -> t
 def accumulator(width: int) -> tuple[Signal, Signal, Value]:
     """Registers of a sum's first row, of what there is of its second, and the second as a whole."""
     total, upper = Signal(width, name="total"), Signal(width - LOWEST_CARRY, name="upper")
-    return total, upper, Cat(Signal(LOWEST_CARRY, name="nothing"), upper)
+    return total, upper, Cat(Const(0, LOWEST_CARRY), upper)
+
+
+def whole(rows: Value, width: int) -> Value:
+    """Sum of two rows that lie one above the other, the second without its ``LOWEST_CARRY`` lowest bits."""
+    return (rows[:width] + Cat(Const(0, LOWEST_CARRY), rows[width:]))[:width]
 
 
 class CarrySaveMac(wiring.Component):
