@@ -111,7 +111,7 @@ class Found:
     luts: int
     carries: int
     best: int
-    mhz: float
+    mhz: float | None
 
     @property
     def cells(self) -> int:
@@ -120,10 +120,10 @@ class Found:
 
 
 def measured(unit: Unit) -> Found:
-    """Synthesised as the published RTL was, and placed."""
+    """Synthesised as the published RTL was; placed where that was, too."""
     found = plain(unit.make())
     equal = synthesise(to_rtlil(unit.make(), name="top"), name="top", flow=FLOW)
-    placed = place(synthesise(to_rtlil(unit.make(), name="top"), name="top", flow=BEST))
+    best = synthesise(to_rtlil(unit.make(), name="top"), name="top", flow=BEST)
     return Found(
         gates=found.transistors.gates,
         flip_flops=found.transistors.flip_flops,
@@ -131,8 +131,8 @@ def measured(unit: Unit) -> Found:
         levels=found.levels,
         luts=equal.count("LUT4"),
         carries=equal.count("CCU2C"),
-        best=placed.area.luts,
-        mhz=placed.median,
+        best=best.count("LUT4") + 2 * best.count("CCU2C"),
+        mhz=place(best).median if unit.mhz is not None else None,
     )
 
 
@@ -144,7 +144,7 @@ def worse(unit: Unit, found: Found) -> list[str]:
         "LUT4 and carries": (found.cells, unit.cells),
     }
     lost = [name for name, (ours, theirs) in pairs.items() if ours > theirs]
-    return lost + (["MHz"] if unit.mhz is not None and found.mhz < unit.mhz else [])
+    return lost + (["MHz"] if unit.mhz and found.mhz and found.mhz < unit.mhz else [])
 
 
 def row(name: str, unit: Unit, found: Found) -> Row:
@@ -154,7 +154,7 @@ def row(name: str, unit: Unit, found: Found) -> Row:
         key: getattr(found, key)
         for key in ("gates", "flip_flops", "total", "levels", "luts", "carries", "best", "mhz")
     }
-    ours = f"{found.best:,} COMB and {found.mhz:.0f} MHz with -nowidelut"
+    ours = f"{found.best:,} with -nowidelut" + (f", {found.mhz:.0f} MHz" if found.mhz else "")
     return Row(
         key="multipliers",
         what=f"{name}; {PLAIN_TEXT}; {FLOW.text}",
