@@ -54,9 +54,7 @@ def test_normal_is_a_distribution():
 
 def test_cycles_per_operand():
     found = [digits.cycles_per_operand(digits.en_t)]
-    found += [
-        digits.cycles_per_operand(digits.en_t, digits.normal(sigma)) for sigma in (10, 20, 30, 40, 50)
-    ]
+    found += [digits.cycles_per_operand(digits.en_t, digits.normal(sigma)) for sigma in (10, 20, 30, 40, 50)]
     assert [round(one, 3) for one in found] == [2.924, 2.076, 2.342, 2.466, 2.559, 2.643]
 
 

@@ -306,7 +306,9 @@ def test_sparse_digits(depth, sigma):
 
 def test_packed_products_of_all_operands():
     dut = PackedMultiplier()
-    every = [(value, low, high) for value in range(-128, 128) for low in range(-8, 8) for high in range(-8, 8)]
+    every = [
+        (value, low, high) for value in range(-128, 128) for low in range(-8, 8) for high in range(-8, 8)
+    ]
     # All pairs of weights with the extremes, and all values with what is left of them by turns.
     chosen = [one for place, one in enumerate(every) if one[0] in (-128, -1, 127) or place % 29 == 0]
 

@@ -149,7 +149,17 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "multipliers": _multipliers,
     "up5k": _up5k,
 }
-SLOW = ("clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "multipliers", "up5k")
+SLOW = (
+    "clock",
+    "elements",
+    "fp16-element",
+    "lookup",
+    "lookup-array",
+    "lookup-sweep",
+    "lookup-cmos",
+    "multipliers",
+    "up5k",
+)
 """Place and route: minutes each."""
 
 

@@ -158,7 +158,9 @@ def row(name: str, unit: Unit, found: Found) -> Row:
     return Row(
         key="multipliers",
         what=f"{name}; {PLAIN_TEXT}; {FLOW.text}",
-        measured="\n".join([_text(found, found.total, found.cells), ours, *(f"worse: {one}" for one in lost)]),
+        measured="\n".join(
+            [_text(found, found.total, found.cells), ours, *(f"worse: {one}" for one in lost)]
+        ),
         must="no larger and no slower than the published RTL" if unit.published else "",
         peers=("published RTL: " if unit.published else "not the paper's: ")
         + _text(unit, unit.total, unit.cells)

@@ -62,9 +62,7 @@ class Systolic(Family):
         """The array with what feeds it."""
         from hw.array.core import systolic_core
 
-        return systolic_core(
-            design=design, dataflow=self.config.dataflow, multiplier=self.config.multiplier
-        )
+        return systolic_core(design=design, dataflow=self.config.dataflow, multiplier=self.config.multiplier)
 
     def model(self) -> ArrayModel:
         """Golden execute and cycle law."""

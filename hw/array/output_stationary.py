@@ -160,7 +160,9 @@ class OutputStationaryArray(wiring.Component):
             if size < 1:
                 raise ValueError(f"{name} must be 1 or more, not {size!r}")
         if multiplier not in get_args(Multiplier):
-            raise ValueError(f"multiplier must be one of {', '.join(get_args(Multiplier))}, not {multiplier!r}")
+            raise ValueError(
+                f"multiplier must be one of {', '.join(get_args(Multiplier))}, not {multiplier!r}"
+            )
         self._multiplier = multiplier
         super().__init__(
             {
