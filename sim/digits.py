@@ -1,4 +1,4 @@
-"""Digits of radix 4 in which multipliers take an int8 operand, and how many of them are not zero. Plain NumPy, from the definitions.
+"""Digits of radix 4 in which multipliers take an int8 operand, and how many of them are not zero. Plain NumPy.
 
 Reference: "Exploring the Performance Improvement of Tensor Processing Engines through Transformation in the Bit-weight Dimension
 of MACs", HPCA 2025, sections 2 and 4.

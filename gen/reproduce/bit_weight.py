@@ -1,6 +1,7 @@
 """Transformation in the bit-weight dimension of MACs (HPCA 2025, arXiv 2503.06342): digits, cycles and areas beside ours.
 
-Ours are transistors and levels of gates by open tools (``fpga.transistors.plain``). What of an area-efficiency gain they show is the
+Ours are transistors and levels of gates by open tools (``fpga.transistors.plain``). What of an area-efficiency gain they
+show is the
 clock, as levels on the longest path, times the area; arrays, synthesis towards a clock, and power are not here.
 """
 

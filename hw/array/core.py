@@ -18,7 +18,8 @@ def systolic_core(
     Raises
     ------
     ValueError
-        ``dataflow`` is unknown, or has no such multiplier; the design's geometry is not that of such an array, or ``accumulator_rows`` is not a power of
+        ``dataflow`` is unknown, or has no such multiplier; the design's geometry is not that of such an array, or
+        ``accumulator_rows`` is not a power of
         two, 2 or more.
     """
     geometry, accumulator_rows = design.geometry, design.accumulator_rows

@@ -27,7 +27,8 @@ class OutputStationaryCore(wiring.Component):
     ------
     Step 0 of a command's first tile is ``SYSTOLIC_SETUP`` cycles after the handshake, or as soon as the command before is
     through; see ``OutputSequencer``. Row 0's result of a tile is at ``results`` ``SCRATCHPAD + CORNER_TURN +
-    OUTPUT_ELEMENTS[multiplier] + 1`` cycles after its last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators'
+    OUTPUT_ELEMENTS[multiplier] + 1`` cycles after its last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes
+    in the cycle before the accumulators'
     ``finished`` of its command.
     """
 

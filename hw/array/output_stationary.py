@@ -145,7 +145,8 @@ class OutputStationaryArray(wiring.Component):
     Timing
     ------
     With the last operand of row 0 in cycle t, row r's result is at column c in cycle
-    ``t + r + OUTPUT_ELEMENTS[multiplier] + r // DRAIN_ROWS + 1 + c``. Operands follow each other without a gap; the last operands of two
+    ``t + r + OUTPUT_ELEMENTS[multiplier] + r // DRAIN_ROWS + 1 + c``. Operands follow each other without a gap; the last
+    operands of two
     sums must be at least ``rows + (rows - 1) // DRAIN_ROWS`` cycles apart.
 
     Raises

@@ -35,7 +35,8 @@ def add_product(heap: Heap, a: Value, b: Value) -> None:
 def multiply_add(m: Module, a: Value, b: Value, total: Value, carry: Value) -> tuple[Value, Value]:
     """``total + carry + a * b`` modulo their width, again as two rows.
 
-    Of ``carry`` and of the second row the ``LOWEST_CARRY`` lowest bits are 0. Combinational: the digits of ``a``, its multiples of
+    Of ``carry`` and of the second row the ``LOWEST_CARRY`` lowest bits are 0. Combinational: the digits of ``a``, its
+    multiples of
     ``b``, three layers of full adders, whatever the width.
     """
     width = len(total)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -29,7 +31,8 @@ def booth(value: Value) -> list[dict[str, Value]]:
 def en_t(value: Value) -> list[dict[str, Value]]:
     """EN-T digits of an even number of bits, lowest first.
 
-    Of two bits and a carry the residue modulo 4 is the digit, which 3 lacks 4 to, and in a negative operand 2 as well: that is the
+    Of two bits and a carry the residue modulo 4 is the digit, which 3 lacks 4 to, and in a negative operand 2 as well:
+    that is the
     next carry. So the digits of a negative operand are those of its magnitude with a minus, but nothing is ever negated.
 
     Reference: HPCA 2025, section 4; ``sim.digits.en_t``.
@@ -58,10 +61,10 @@ def en_t(value: Value) -> list[dict[str, Value]]:
 
 
 def multiple(digit: dict[str, Value] | data.View, value: Value) -> tuple[Value, Value]:
-    """``digit`` times ``value`` (two's complement): a row of one bit more, also in two's complement, and a bit to be added to it."""
+    """``digit`` times ``value`` (two's complement): a row of one bit more, likewise, and a bit to be added to it."""
     one, two, negative = digit["one"], digit["two"], digit["negative"]
     bits = [negative, *(bit ^ negative for bit in (*value, value[-1]))]
-    row = [(one & here) | (two & below) for below, here in zip(bits, bits[1:], strict=False)]
+    row = [(one & here) | (two & below) for below, here in pairwise(bits)]
     return Cat(*row), negative
 
 

@@ -19,7 +19,8 @@ LATENCY = 2
 class PackedMultiplier(wiring.Component):
     """Products of an int8 value with two int4 weights: one multiplication by both, twelve bits apart.
 
-    The lower product, where it is negative, takes one off the bits above it; its sign says so, and goes out beside the upper product,
+    The lower product, where it is negative, takes one off the bits above it; its sign says so, and goes out beside the
+    upper product,
     which an accumulator has a free carry for. The weights' sum needs a carry of four bits before it goes into the block.
 
     Members
@@ -29,7 +30,8 @@ class PackedMultiplier(wiring.Component):
     high_lacks : Out(1)
         Two cycles later. ``value * high`` is ``high_product + high_lacks``.
 
-    Both factors fit a block of 18 bits by 18: 17 of the weights, 8 of the value. Products of two int8 weights would need 25 of 18.
+    Both factors fit a block of 18 bits by 18: 17 of the weights, 8 of the value. Products of two int8 weights would need
+    25 of 18.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Sums of products bit weight by bit weight: digits of equal weight are summed over K first, shifted and added once after that."""
+"""Sums of products by bit weight: digits of equal weight are summed over K first, then shifted and added once."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Multiplication digit by digit, zeros left out: one digit that is not zero a cycle, of four operands in turn.
 
-Bit weight is the outer loop: of all K the lowest digits, then the next ones. So an element needs no shifter: what it has when a weight
+Bit weight is the outer loop: of all K the lowest digits, then the next ones. So an element needs no shifter: what it has
+when a weight
 is through is added to what it had before it, outside, two places further up.
 """
 
