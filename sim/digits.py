@@ -54,7 +54,7 @@ def bits(values: np.ndarray) -> np.ndarray:
 
 def magnitude_bits(values: np.ndarray) -> np.ndarray:
     """Bits of the magnitude: int [..., 8]."""
-    return abs(_checked(values))[..., None] >> np.arange(8) & 1
+    return np.abs(_checked(values))[..., None] >> np.arange(8) & 1
 
 
 CODES: dict[str, Digits] = {
