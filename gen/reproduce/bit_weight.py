@@ -56,7 +56,7 @@ def _digit_claims() -> Iterable[dict[str, Any]]:
     yield claim(
         "share of int8 operands with three Booth digits or fewer that are not zero, per cent",
         68.4,
-        round(100 * np.count_nonzero(digits.nonzero(digits.booth) <= 3) / 256, 1),
+        round(100 * int(np.count_nonzero(digits.nonzero(digits.booth) <= 3)) / 256, 1),
         "all 256 operands, each once",
     )
     for sigma, published in AVERAGES.items():
