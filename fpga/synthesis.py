@@ -166,7 +166,7 @@ def gated_adders(rtlil: str) -> str:
     """
     text = []
     for name, width, _ in _modules(rtlil, "gated_adder"):
-        last = width["addend"] - 1
+        last, carried = width["addend"] - 1, "carry" in width
         cells = _carry_chain(
             "6CCC",
             [
@@ -179,10 +179,11 @@ def gated_adders(rtlil: str) -> str:
                 }
                 for bit in range(width["sum"])
             ],
+            carry="carry" if carried else "",
         )
         text.append(
             f"module {name}(input [{width['total'] - 1}:0] total, input keep, input [{last}:0] addend, "
-            f"output [{width['sum'] - 1}:0] sum);\n{cells}endmodule\n"
+            f"{'input carry, ' * carried}output [{width['sum'] - 1}:0] sum);\n{cells}endmodule\n"
         )
     return "".join(text)
 

@@ -163,3 +163,14 @@ TERM_FOLDER = 1
 
 LOOKUP_SETUP = 5
 """EXECUTE's command handshake to the first cycle in which its first group may begin, or pause."""
+
+# Decoded operands (hw/pe/decoder.py, hw/pe/exponent_integer.py)
+
+DECODER = 1
+"""A code to its exponent and integer."""
+
+SPLIT_PAIR = 1
+"""A pair to its halves."""
+
+JOIN_HALVES = 1
+"""The sums of four elements to that of all."""

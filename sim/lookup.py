@@ -147,6 +147,40 @@ def quantised_tables(activations: np.ndarray, *, tables_per_scale: int) -> tuple
     return codes, scales
 
 
+def quantised_group_sums(
+    activations: np.ndarray, codes: np.ndarray, *, bits: int, offsets: npt.ArrayLike = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums [M, N] of a group of activations [M, K] and codes [K, N] by ``quantised_tables`` with one scale; int64.
+
+    K is a multiple of four, at most 64 as T-MAC has it. Of each plane, times 2**plane, the entries that its bits select; less
+    ``offsets`` [N] (z' of a zero point, 1 for two's complement) times the sum of the last entries, in which all is plus. Then
+    those sums [M], and float32 scales [M].
+    """
+    codes = np.asarray(codes, dtype=np.int64)
+    index = indices(codes.T, bits=bits, k=4)
+    weights, sums, totals, scales = 1 << np.arange(bits), [], [], []
+    for x in np.asarray(activations, dtype=_FLOAT):
+        tables, scale = quantised_tables(x, tables_per_scale=len(x) // 4)
+        totals.append(tables[:, -1].sum(dtype=np.int64))
+        scales.append(scale[0])
+        planes = plane_sums(tables, index).astype(np.int64)
+        sums.append(np.tensordot(weights, planes, axes=1) - np.asarray(offsets) * totals[-1])
+    return np.array(sums), np.array(totals), np.array(scales, dtype=_FLOAT)
+
+
+def quantised_results(
+    sums: np.ndarray, table_scales: np.ndarray, scales: npt.ArrayLike, *, doubled: bool
+) -> np.ndarray:
+    """float32 [M, N] of such sums, half of them if they are ``doubled``: times the tables' scales [M], rounded; times fp16
+    ``scales`` [N], rounded again; to nearest even, and +0 for any zero.
+
+    float64 holds both products. A table's scale is 0 or from 2**-24 / 127 to 2**19 / 127, so that no result is subnormal or too
+    great.
+    """
+    values = float_result(np.asarray(sums) * (0.5 if doubled else 1.0), table_scales[:, None])
+    return float_result(values, scales)
+
+
 def biases(activations: np.ndarray, *, tables_per_scale: int) -> np.ndarray:
     """float32 minus the sum of the activations under each scale, added up in the order of T-MAC's eight lanes."""
     all_minus = float_table(np.asarray(activations, dtype=_FLOAT).reshape(-1, 4))[:, 0]
@@ -250,8 +284,14 @@ def half_float_sums(
     return total
 
 
-def half_group_sums(activations: np.ndarray, codes: np.ndarray, *, bits: int) -> np.ndarray:
+def half_group_sums(
+    activations: np.ndarray, codes: np.ndarray, *, bits: int, zeros: np.ndarray | None = None
+) -> np.ndarray:
     """float16 sums [M, N] of a group of float16 activations [M, K] and codes [K, N]: from zero, each four of K after the other.
+
+    With the codes of zero points ``zeros`` [N] the total is then taken off, times 2**plane, where a zero point's bit is set, and
+    added where it is not; plane by plane, the lowest first, each product and each sum rounded. The total is the float16 sum, from
+    zero, each four of K after the other, of the entries with plus four times. Such sums are twice what weights q - z give.
 
     K is a multiple of four; activations of zero leave sums as they are.
     """
@@ -263,13 +303,24 @@ def half_group_sums(activations: np.ndarray, codes: np.ndarray, *, bits: int) ->
     for place in range(entries.shape[1]):
         recoded_codes = half_float_codes(codes[4 * place : 4 * place + 4], bits=bits)
         total = half_float_sums(entries[:, place], recoded_codes, total, bits=bits)
+    if zeros is None:
+        return total
+    with np.errstate(over="ignore", invalid="ignore"):
+        plus = np.zeros((len(x), 1), dtype=np.float16)
+        for place in range(entries.shape[1]):
+            # With minus the first and minus the others: the entry, negated.
+            plus = plus - entries[:, place, :1]
+        for plane in range(bits):
+            sign = np.where(np.asarray(zeros) >> plane & 1, -1, 1).astype(np.float16)
+            total = total + plus * np.float16(1 << plane) * sign
     return total
 
 
-def half_float_results(sums: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """float32 of float16 sums times fp16 scales (as of ``half``): exact, and +0 for any zero.
+def half_float_results(sums: np.ndarray, scales: np.ndarray, *, doubled: bool = False) -> np.ndarray:
+    """float32 of float16 sums times fp16 scales (as of ``half``): exact, and +0 for any zero; of ``doubled`` ones the half.
 
     An infinite sum counts as what its bit pattern would be with an exponent like the others, 2**16; any NaN as 1.5 times that.
     """
     patterns = np.asarray(sums, dtype=np.float16).view(np.uint16)
-    return float_result(half(np.where(patterns & 0x7FFF > 0x7C00, 0x7E00, patterns)), scales)
+    values = half(np.where(patterns & 0x7FFF > 0x7C00, 0x7E00, patterns))
+    return float_result(values / (1 + doubled), scales)

@@ -134,7 +134,7 @@ class Plan:
     _format: LookupFormat | None = None
 
     def __post_init__(self) -> None:
-        self.cycle = self.array.build
+        self.cycle = self.array.wait + self.array.build
 
     def then(self, other: Plan, *, begin: int, end: int) -> Plan:
         """This one before ``begin``, the other from ``end`` on."""
@@ -162,16 +162,9 @@ class Plan:
         """As soon as the one before it allows, and what the group waits beyond that."""
         array, format = self.array, group.format
         outputs, banks, chunks = array.outputs, array.banks, len(group.codes[0]) // array.chunk
-        scales = max(
-            array.scale_cycles(one) for one in (array.variants if format != self._format else [format])
-        )
-        if array.floats and self._format is not None:
-            scales = array.scale_cycles(self._format)
-        words = array.zero_words(format) + chunks * array.lookups(format)
-        # From last lookup to last lookup.
-        words += array.tail_words(self._format) if self._format is not None else 0
-        self.cycle += max(0, scales - words) * (self._format is not None) + group.wait
+        self.cycle += self._pause(format, chunks) + group.wait
         self._format = format
+        self._begin(group)
         zeros = by_place(group.zeros, array)
         planes = zeros[:, None, :] >> np.arange(format.bits)[None, :, None] & 1
         self._streams("zero", planes.reshape(banks, -1), array.zero_words(format))
@@ -199,6 +192,23 @@ class Plan:
             else:
                 bits = by_place(values, array)[:, :, None] >> np.arange(SCALE_BITS)[::-1] & 1
             self._streams(kind, bits.reshape(banks, -1), array.scale_words)
+
+    def _pause(self, format: LookupFormat, chunks: int) -> int:
+        """Cycles before a group of so many chunks."""
+        array = self.array
+        if self._format is None:
+            return 0
+        scales = max(
+            array.scale_cycles(one) for one in (array.variants if format != self._format else [format])
+        )
+        if array.floats:
+            scales = array.scale_cycles(self._format)
+        # From last lookup to last lookup.
+        words = array.zero_words(format) + chunks * array.lookups(format) + array.tail_words(self._format)
+        return max(0, scales - words)
+
+    def _begin(self, group: Group) -> None:
+        """What a group's first word goes with."""
 
     def _lookups(self, group: Group) -> tuple[np.ndarray, int]:
         """[plane, place, bank, chunk, lookup] of codes of so many bits."""
@@ -278,13 +288,15 @@ def run(plan: Plan, *, random, reset: tuple[int, int] | None = None) -> None:
             ctx.set(
                 matrix.build, given.get("build", {"start": 0, "bank": noise["bank"], "total": noise["top"]})
             )
+            if array.quantised:
+                ctx.set(matrix.take, given.get("take", {"first": noise["first"], "last": noise["last"]}))
             ctx.set(matrix.words, plan.words.get(cycle, any_number(random, array.banks * array.part_bits)))
             for row in range(array.rows):
                 if (cycle, row) in plan.slices:
                     since[row] = cycle
                     ctx.set(matrix.activations[row].as_value(), plan.slices[cycle, row])
                 elif cycle - since[row] == array.hold:
-                    noise_bits = array.activation_bits * array.chunk
+                    noise_bits = len(matrix.activations[row].as_value())
                     ctx.set(matrix.activations[row].as_value(), any_number(random, noise_bits))
             ctx.set(rst, int(begin <= cycle < end))
             if not begin <= cycle < end:

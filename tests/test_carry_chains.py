@@ -50,9 +50,11 @@ def test_shifted_adder(width, total, addend, shift, carry):
     assert "SAT proof finished - no model found: SUCCESS!" in said
 
 
-@pytest.mark.parametrize(("width", "addend"), [(32, 16), (30, 30), (2, 1)])
-def test_gated_adder(width, addend):
-    assert "no model found: SUCCESS!" in proved(GatedAdder(width=width, addend_width=addend))
+@pytest.mark.parametrize(
+    ("width", "addend", "carry"), [(32, 16, False), (30, 30, False), (2, 1, False), (24, 11, True)]
+)
+def test_gated_adder(width, addend, carry):
+    assert "no model found: SUCCESS!" in proved(GatedAdder(width=width, addend_width=addend, carry=carry))
 
 
 @pytest.mark.parametrize("signs", [False, True])

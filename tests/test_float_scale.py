@@ -42,10 +42,10 @@ def float16(patterns):
     return np.asarray(patterns).astype(np.uint16).view(np.float16)
 
 
-def products(unit, totals, scales):
+def products(unit, totals, scales, **more):
     """float32 patterns, one in each cycle."""
     stimulus = [
-        {"total": int(total), "scale": int(scale)} for total, scale in zip(totals, scales, strict=True)
+        {"total": int(total), "scale": int(scale)} | more for total, scale in zip(totals, scales, strict=True)
     ]
     seen = run_component(unit, [*stimulus, *[{}] * unit.latency])
     return np.array([one["result"] for one in seen[unit.latency :]], np.uint32)
@@ -61,8 +61,10 @@ def check_halves(sums, scales):
     wanted = lookup.float_result(float16(sums), float16(scales))
     magnitude = wanted.view(np.uint32) & 0x7FFFFFFF
     assert ((magnitude == 0) | (magnitude >= 1 << 23)).all()
-    got = products(HalfScale(), [wide(int(one)) for one in sums], scales)
-    np.testing.assert_array_equal(got, wanted.view(np.uint32))
+    for half in (0, 1):
+        got = products(HalfScale(), [wide(int(one)) for one in sums], scales, half=half)
+        # None is so small that its half is subnormal.
+        np.testing.assert_array_equal(got, (wanted / np.float32(1 + half)).view(np.uint32))
 
 
 def nearest(value: Fraction) -> Fraction:

@@ -32,6 +32,21 @@ def floats(*variants, **sizes):
     return small(*variants, **({"groups_per_lane": 8, "scales": "fp16"} | sizes))
 
 
+class Totals(LookupArray):
+    """Any array, its groups with totals as those of fp16 activations have them: such arrays are too large to be proved."""
+
+    def zero_words(self, format: LookupFormat) -> int:
+        return 0
+
+    def total_words(self, format: LookupFormat) -> int:
+        return self.lookups(format) if format.doubled else 0
+
+
+def totals(*variants, **sizes):
+    """``small`` with totals."""
+    return Totals(**(vars(small(*variants, **sizes))))
+
+
 def fresh_distance(array: LookupArray, before) -> int:
     """Cycles from a group's first scale, of format ``before``, to that of the next command's first group."""
     # Its last result is written when the other's first is at its accumulator: both may be in one row.
@@ -58,11 +73,12 @@ class PlannerRules(CommandRules):
         depth, rows = kept.depth_tiles, kept.row_tiles * array.rows
         full, last = depth > array.group_words, (depth - 1)[: len(depth)] % array.group_words + 1
         zeros = chosen(kept.variant, array, array.zero_words)
+        totals = chosen(kept.variant, array, array.total_words)
         own, fresh = rests(array)
         least = Array(own)[kept.variant]
 
         def pause(words, least):
-            missing = least - zeros - words * array.slices * lookups
+            missing = least - zeros - totals - words * array.slices * lookups
             return Mux(missing > 0, missing, 0)
 
         lookups = chosen(kept.variant, array, array.lookups)
@@ -75,6 +91,7 @@ class PlannerRules(CommandRules):
             Assert(plan.offset == chosen(kept.variant, array, lambda one: one.offset)),
             Assert(plan.last_plane == chosen(kept.variant, array, lambda one: one.bits) - 1),
             Assert(plan.minimum == chosen(kept.variant, array, lambda one: one.minimum)),
+            Assert(plan.total == (totals != 0)),
             Assert(plan.zero == (zeros != 0)),
             Assert(implies(plan.zero, plan.last_zero == zeros - 1)),
             # Places of a tile's rows one after another, columns after all rows.
@@ -91,7 +108,7 @@ class PlannerRules(CommandRules):
     small(W1, ASYM2), *later(small(W2, BIPOLAR2, rows=3, outputs=3, columns=3, group=64)),
     *later(array_for(variants=(W4, ASYM4, W1), columns=8, group=64)),
     small(W3, outputs=4, columns=4, data_bytes=16, rows=8), floats(W1, PLAIN2M),
-    *later(floats(ASYM2, PLAIN2M, rows=3, outputs=3, columns=3, group=64)),
+    *later(floats(ASYM2, PLAIN2M, rows=3, outputs=3, columns=3, group=64)), totals(BIPOLAR2, ASYM3, W4),
 ])  # fmt: skip
 def test_planner_keeps_the_rules(array):
     prove(PlannerRules(array), depth=LOOKUP_SETUP, reach=14)
@@ -172,34 +189,41 @@ class FrontRules(Elaboratable):
         return chosen(self._now.variant, self._array, what)
 
     def _walk(self, m: Module, given, runs) -> SimpleNamespace:
-        """Where a word is: ``part`` (zero points, lookups, scales), ``index`` in it; its lookup, activations and tile."""
+        """Where a word is: ``part`` (zero points, lookups, scales), ``index`` in it; its lookup, activations and tile.
+
+        ``total``: it is one of the lookups of totals, which ``word`` has before them.
+        """
         array, now = self._array, self._now
         part, index, slice_, plane, place = Signal(2), Signal(5), Signal(2), Signal(2), Signal(4)
-        word, row, column = Signal(4), Signal(2), Signal(2)
+        word, row, column, total = Signal(4), Signal(2), Signal(2), Signal()
         zeros = self._of(array.zero_words)
         first_part = Mux(zeros == 0, 1, 0)
         place_end = place == array.outputs - 1
         chunk_end = place_end & (plane == self._of(lambda one: one.bits - 1))
         word_end = chunk_end & (slice_ == array.slices - 1)
         in_group = word % array.group_words
-        final_chunk = (slice_ == array.slices - 1) & (
+        final_slice = (slice_ == array.slices - 1) & (
             (word == now.depth_tiles - 1) | (in_group == array.group_words - 1)
         )
+        final_chunk = Mux(self._of(array.total_words) == 0, final_slice, total)
         group_end = (part == 2) & (index == self._of(array.tail_words) - 1)
         tile_end = group_end & (word == now.depth_tiles - 1)
         with m.If(given):
             after = chosen(self._planner.plan.payload.command.variant, array, array.zero_words)
             m.d.sync += [part.eq(Mux(after == 0, 1, 0)), index.eq(0), slice_.eq(0), plane.eq(0), place.eq(0)]
-            m.d.sync += [word.eq(0), row.eq(0), column.eq(0)]
+            m.d.sync += [word.eq(0), row.eq(0), column.eq(0), total.eq(0)]
         with m.Elif(runs & (part == 1)):
             m.d.sync += [
                 place.eq(Mux(place_end, 0, place + 1)),
                 plane.eq(Mux(chunk_end, 0, plane + place_end)),
             ]
-            m.d.sync += slice_.eq(Mux(word_end, 0, slice_ + chunk_end))
             with m.If(chunk_end & final_chunk):
-                m.d.sync += part.eq(2)
-            with m.Elif(word_end):
+                m.d.sync += [part.eq(2), slice_.eq(0), total.eq(0)]
+            with m.Elif(chunk_end & final_slice):
+                m.d.sync += total.eq(1)
+            with m.Else():
+                m.d.sync += slice_.eq(Mux(word_end, 0, slice_ + chunk_end))
+            with m.If(word_end & ~final_slice):
                 m.d.sync += word.eq(word + 1)
         with m.Elif(runs):
             m.d.sync += index.eq(index + 1)
@@ -214,14 +238,14 @@ class FrontRules(Elaboratable):
         return SimpleNamespace(
             part=part, index=index, slice=slice_, plane=plane, place=place, word=word, row=row, column=column,
             chunk_end=chunk_end, final_chunk=final_chunk, group_end=group_end, tile_end=tile_end, in_group=in_group,
-            zeros=zeros, first_part=first_part, final=(row == now.row_tiles - 1) & (column == now.column_tiles - 1),
+            total=total, zeros=zeros, first_part=first_part, final=(row == now.row_tiles - 1) & (column == now.column_tiles - 1),
         )  # fmt: skip
 
     def _flags(self, m: Module, runs, at) -> None:
         """What each word is said to be."""
         dut, now, array = self._sequencer, self._now, self._array
         chunk = dut.step & (at.place == 0) & (at.plane == 0)
-        first_chunk = (at.in_group == 0) & (at.slice == 0)
+        first_chunk = (at.in_group == 0) & (at.slice == 0) & ~at.total
         fresh = (at.row == 0) & (at.column == 0)
         top = dut.step & (at.plane == self._of(lambda one: one.bits - 1))
         starts = runs & (at.part == at.first_part) & (at.index == 0) & (at.in_group == 0)
@@ -234,7 +258,8 @@ class FrontRules(Elaboratable):
             Assert(implies(dut.step, (dut.place == at.place) & (dut.plane == at.plane))),
             Assert(dut.group == (starts & implies(at.part == 1, chunk & first_chunk))),
             Assert(dut.chunk == chunk),
-            Assert(dut.word == (chunk & (at.slice == 0))),
+            Assert(dut.word == (chunk & (at.slice == 0) & ~at.total)),
+            Assert(dut.total == (dut.step & at.total)),
             Assert(implies(dut.step, dut.first_chunk == first_chunk)),
             Assert(implies(runs, dut.first_group == (at.word < array.group_words))),
             Assert(implies(runs, dut.fresh == fresh)),
@@ -255,7 +280,7 @@ class FrontRules(Elaboratable):
         # Of the group that begins or is to begin.
         left = (self._now.depth_tiles - at.word)[:5]
         words = Mux(left < array.group_words, left, array.group_words)
-        cycles = at.zeros + words * array.slices * self._of(array.lookups)
+        cycles = at.zeros + words * array.slices * self._of(array.lookups) + self._of(array.total_words)
 
         def pause(least):
             missing = (least - cycles)[:9].as_signed()
@@ -315,11 +340,20 @@ BRISK = small(W1, ASYM2, groups_per_lane=8)
 """Groups of a few cycles, which pause."""
 FLOATS = floats(W1, PLAIN2M)
 FRONT = small(W1, ASYM2, data_bytes=16)
+TOTALS, LONG_TOTALS = totals(W1, ASYM2), totals(W1, ASYM2, data_bytes=16)
+"""Words of activations of a chunk, and of two."""
 
 
 def test_words_of_a_front():
     assert FRONT.least_chunk == 2
     check(front(FRONT), depth=34)
+
+
+@pytest.mark.long
+def test_totals_of_a_front():
+    assert (TOTALS.slices, LONG_TOTALS.slices) == (1, 2)
+    check(front(TOTALS), depth=38)
+    check(front(LONG_TOTALS), depth=45)
 
 
 @pytest.mark.long
@@ -339,14 +373,14 @@ def test_words_of_a_front_for_longer(array, depth):
             "(final_word & final_row & final_columns)",
         ),
         ("self.bank ^ self._chunk_last", "self.bank ^ word_last"),
-        ("self.top & self._final_slice & group_final", "self.top & group_final"),
+        ("self._final_slice & group_final)", "group_final)"),
         ("self.top.eq(stepped & plane_final)", "self.top.eq(plane_final)"),
         ("Mux(load, after.zero, current.zero)", "current.zero"),
         *later(
             ("self._tiles(m, self.group_last & tile_final, load)", "self._tiles(m, self.group_last, load)"),
             ("self.index == last_scale", "1"),
             ("(self._chunk_last & ~code_last)", "self._chunk_last"),
-            ("self.top & self._final_slice & group_final", "self.top & self._final_slice & tile_final"),
+            ("self._final_slice & group_final)", "self._final_slice & tile_final)"),
             ("self.plane == self.current.last_plane", "self.plane == array.planes - 1"),
             ("Mux(self.step & ~code_last, slice_ + self._chunk_last, 0)", "slice_ + self._chunk_last"),
             ("(command_end | ~self.running)", "~self.running"),
@@ -359,6 +393,23 @@ def test_words_of_a_front_for_longer(array, depth):
 )
 def test_words_with_a_bug(bug):
     refute(front(FRONT, sequencer=mutant(LookupSequencer, bug)), depth=26)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ("(word_last & ~group_final)) & ~self.halt", "(word_last & ~code_last)) & ~self.halt"),
+        *later(
+            ("Mux(total, total_before,", "Mux(total, 0,"),
+            ("total_before.eq(self.total)", "total_before.eq(0)"),
+            ("self.total & self._chunk_last, word_last", "self.total, word_last"),
+            ("self._final_slice & ~self.total", "self._final_slice"),
+            ("(self.total & ~self._chunk_last)) & ~self.halt", "(self.total & ~self._chunk_last))"),
+        ),
+    ],
+)
+def test_totals_with_a_bug(bug):
+    refute(front(TOTALS, sequencer=mutant(LookupSequencer, bug)), depth=26)
 
 
 @pytest.mark.parametrize(

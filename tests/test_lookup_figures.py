@@ -143,7 +143,7 @@ def test_arrays(placed):
     said: list[str] = []
     rows = lookup_array.rows(said.append)
     assert {row.key for row in rows} == {"lookup-array"}
-    assert [row.held for row in rows] == [True, True, True, None, True]
+    assert [row.held for row in rows] == [True, True, True, None, None, None, True]
     assert rows[0].values["lut-m2n64k4"]["each"] == {"1": 16, "2": 32, "3": 48, "4": 64}
     assert rows[0].measured in said
     assert [list(one["each"].items()) for one in rows[1].values.values()] == [
@@ -152,14 +152,20 @@ def test_arrays(placed):
         [("4", 64)],
     ]
     assert rows[2].measured == "W2 37.0: lut-ternary-m2n64k4 (9,472 COMB, 7 FF, 110 MHz)"
-    assert rows[4].values["int2 alone, N128"]["each"] == {"2": 16}
+    each = {name: one["each"] for name, one in rows[4].values.items()}
+    assert (
+        each["lut-fp16-m2n64k4"]
+        == each["lut-fp16-m2n64k4, bipolar"]
+        == {"1": 128, "2": 256, "3": 384, "4": 512}
+    )
+    assert rows[6].values["int2 alone, N128"]["each"] == {"2": 16}
 
 
 @pytest.mark.parametrize(("direct", "comb", "clock", "held"), [
-    (False, 8193, 80.0, [False, False, True, None, True]),
-    (False, 8192, 79.9, [False, False, True, None, False]),
-    (True, 9473, 110.0, [True, True, False, None, True]),
-    (True, 9472, 109.9, [True, True, False, None, True]),
+    (False, 8193, 80.0, [False, False, True, None, None, None, True]),
+    (False, 8192, 79.9, [False, False, True, None, None, None, False]),
+    (True, 9473, 110.0, [True, True, False, None, None, None, True]),
+    (True, 9472, 109.9, [True, True, False, None, None, None, True]),
 ])  # fmt: skip
 def test_arrays_that_miss(placed, direct, comb, clock, held):
     placed[direct] = (comb, clock)

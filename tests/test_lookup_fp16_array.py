@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """The table-lookup array of fp16 activations against the definition, bit for bit: planes, special values, gaps, resets."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,6 +39,8 @@ def groups(random, array, count, *, chunks=0):
 
 CASES = {name: (shape, (4, 1, 2, 3)) for name, shape in SHAPES.items()}
 CASES |= {"one plane": ({}, (1,)), "two planes": ({}, (2,))}
+CASES |= {f"{name}, with offsets": (shape, ("zero3", 2, "twos2", "zero4")) for name, shape in SHAPES.items()}
+CASES |= {"doubled": ({}, ("twos4", "zero1", "plain2")), "one plane, doubled": ({}, ("twos1",))}
 
 
 @pytest.mark.parametrize(("shape", "bits"), CASES.values(), ids=CASES)
@@ -52,21 +56,24 @@ def test_groups(shape, bits):
 
 def test_the_shortest_groups():
     """Of a chunk of one plane, one after the other: sums and scales wait for their turn, and no others take their places."""
-    for outputs in (8, 16):
-        array = array_for(1, outputs=outputs, columns=2 * outputs, rows=8, data_bytes=4)
+    for outputs, formats in product((8, 16), ((1,), ("twos1",), (1, "zero1"))):
+        array = array_for(*formats, outputs=outputs, columns=2 * outputs, rows=8, data_bytes=4)
         plan, random = FloatPlan(array), np.random.default_rng(outputs)
         for group in groups(random, array, 6, chunks=1):
             plan.add(group)
         run(plan, random=random)
 
 
+ANY = st.sampled_from([f"{offset.name.lower()}{bits}" for offset in Offset for bits in (1, 2, 3, 4)])
+
+
 @settings(max_examples=6)
 @given(
     outputs=st.integers(8, 16), units=st.integers(1, 2), rows=st.integers(1, 4), seed=st.integers(0, 2**32 - 1),
-    bits=st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True), count=st.integers(1, 4),
+    formats=st.lists(ANY, min_size=1, max_size=3, unique=True), count=st.integers(1, 4),
 )  # fmt: skip
-def test_any_array(outputs, units, rows, seed, bits, count):
-    array = array_for(*bits, outputs=outputs, columns=2 * units * outputs, rows=rows)
+def test_any_array(outputs, units, rows, seed, formats, count):
+    array = array_for(*formats, outputs=outputs, columns=2 * units * outputs, rows=rows)
     plan, random = FloatPlan(array), np.random.default_rng(seed)
     for group in groups(random, array, count):
         plan.add(group)
@@ -76,7 +83,7 @@ def test_any_array(outputs, units, rows, seed, bits, count):
 @pytest.mark.parametrize("into", range(0, 120, 23))
 def test_reset(into):
     """In the middle of groups: those after it are right all the same."""
-    array = array_for(3, 2, rows=3)
+    array = array_for(3, "zero2", rows=3)
     before, after, random = FloatPlan(array), FloatPlan(array), np.random.default_rng(into)
     for plan in (before, after):
         for group in groups(random, array, 4, chunks=2):
@@ -87,7 +94,7 @@ def test_reset(into):
 
 def test_mapped():
     """The synthesised cells do what the component does, whatever the operands."""
-    array = array_for(3, 1, rows=2)
+    array = array_for(3, "twos1", rows=2)
     module, _ = synthesised(HalfColumn(array=array))
     stimulus = stimulus_of(HalfColumn(array=array), np.random.default_rng(3), 200)
     assert run_mapped(module, stimulus) == run_component(HalfColumn(array=array), stimulus)
@@ -99,8 +106,8 @@ def test_mapped():
     ({"k": 2}, "k must be 4 with fp16 activations, not 2"),
     ({"groups_per_lane": 2}, "groups_per_lane must be 1 with fp16 activations, not 2"),
     ({"outputs": 4}, r"outputs must be at least 8 with fp16 activations \(the cycles of a sum\), not 4"),
-    ({"variants": [LookupFormat(bits=2, offset=Offset.TWOS)]},
-     "weights must be bipolar or binary with fp16 activations, not TWOS"),
+    ({"variants": [LookupFormat(bits=2, offset=Offset.PLAIN, minimum=True)]},
+     r"variants must be without minimums with fp16 activations, not LookupFormat\(bits=2, .*minimum=True\)"),
 ])  # fmt: skip
 def test_refused(change, message):
     sizes = {

@@ -22,7 +22,11 @@ SHAPES = [
     {"bits": (2, 4), "columns": 16, "data_bytes": 4},
     {"bits": (1,), "columns": 16, "outputs": 16, "rows": 1},
     {"bits": (1, 3), "columns": 18, "outputs": 9, "rows": 5},
+    {"bits": (2, "twos2", "zero3"), "columns": 16, "data_bytes": 16},
+    {"bits": ("twos4", "zero2"), "columns": 8, "data_bytes": 4, "rows": 1},
+    {"bits": ("twos1",), "columns": 16, "outputs": 16, "rows": 8},
 ]
+"""Formats by name, or bipolar ones by their bits; words of activations of one chunk, two and four."""
 
 
 def shaped(bits, **sizes):
@@ -49,9 +53,10 @@ def test_shapes(shape, any_number, monkeypatch):
     assert all(after.begin < before.end for before, after in pairwise(times))
 
 
-def test_a_stop_leaves_nothing_behind(monkeypatch):
+@pytest.mark.parametrize("formats", [(2, 1), ("zero2", "twos1")])
+def test_a_stop_leaves_nothing_behind(formats, monkeypatch):
     monkeypatch.setattr(core_bench, "contents", below_two)
-    array = shaped((2, 1), columns=8, rows=2)
+    array = shaped(formats, columns=8, rows=2)
 
     def work(random):
         return command(row_tiles=2, depth_tiles=6, activations_stride=6, accumulators_address=128), command(
@@ -67,7 +72,7 @@ def test_a_stop_leaves_nothing_behind(monkeypatch):
 
 @pytest.mark.parametrize("outputs", [8, 11, 16])
 @pytest.mark.parametrize("rows", [1, 2, 8])
-@pytest.mark.parametrize("bits", [1, 4])
+@pytest.mark.parametrize("bits", [1, 4, "twos1"])
 def test_sums_wait_for_the_multiplier(outputs, rows, bits):
     """In the numbers of the geometry: no sum or scale is replaced before it is read, none is read before it is there."""
     array = array_for(bits, outputs=outputs, columns=outputs, rows=rows, data_bytes=4)

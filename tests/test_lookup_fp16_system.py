@@ -11,12 +11,25 @@ SMALL = (
 )  # fmt: skip
 
 
+WEIGHTS = ["bipolar4", "int4", "int3-asym", "bipolar1", "ternary", "binary"]
+"""Those that are halved and those that are not, one after the other."""
+
+
 @pytest.mark.parametrize("group", [32, pytest.param(128, marks=pytest.mark.long)])
 def test_programs(group):
     """Results as of both golden models and cycles as predicted: groups of every width, raw and as fp16, in several tiles.
 
     Before long groups there is never a pause.
     """
-    weights = ["bipolar4", "bipolar3", "bipolar2", "bipolar1", "binary"]
-    work = cases.each_format(weights, [(3, 37, 7), (5, 100 + group, 35)], (1, 20))
+    work = cases.each_format(WEIGHTS, [(3, 37, 7), (5, 100 + group, 35)], (1, 20))
     assert len(check("lut-fp16-m2n64k4", (*SMALL, f"array.group={group}"), work)) == len(work)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["twos", "any"])
+def test_formats_alone(name):
+    """Without bipolar weights all sums are halved; ``any``: GGUF's own, and one that has zero points."""
+    weights = {"twos": ["int2", "ternary"], "any": ["q4_0", "int3-asym", "bipolar2"]}[name]
+    work = cases.each_format(weights, [(1, 1, 1), (4, 75, 20)], (1,))
+    own = f"array.weights={weights}".replace("'", '"')
+    assert len(check("lut-fp16-m2n64k4", (*SMALL, "array.group=32", "array.rows=1", own), work)) == len(work)

@@ -30,11 +30,11 @@ def values(load, entering, matrix):
     return result * np.abs(x @ w.T).max() / 127
 
 
-def check(preset, layers, least=LEAST, tokens=TOKENS):
+def check(preset, layers, least=LEAST, tokens=TOKENS, overrides=()):
     """Signal to error in dB, by layer and format."""
     model = Llama(ModelFile(fetch.fetch("smollm2")), keep=True)
     numbers = model.tokenizer.encode(workload.PROMPT)
-    loaded = config.load(preset)
+    loaded = config.load(preset, list(overrides))
     family = loaded.instance
     todo = [(layer, weights) for layer in layers for weights in least]
     loads = [
@@ -72,6 +72,21 @@ def test_a_layer_by_lookups():
 def test_a_layer_of_gguf_as_it_is():
     """Codes, scales and minimums of the file: what is lost is lost with the activations."""
     check("lut-gguf-m2n64k4", ["blk.0.attn_k"], {"q4_1": 35}, tokens=2)
+
+
+def test_a_layer_by_quantised_tables():
+    """fp16 activations: what is lost is lost with the weights, but for four bits."""
+    least = {"int4-asym": 18, "int2-asym": 0}
+    check("lut-int8tables-m2n64k4", ["blk.0.attn_k"], least, tokens=2)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("group", "least"), [
+    (32, {"q4_0": 30, "int4": 28}), (128, {"int4": 27, "int4-asym": 28, "ternary": 3}),
+])  # fmt: skip
+def test_layers_by_fp16_lookups(group, least):
+    """Activations are the model's, in half precision."""
+    check("lut-fp16-m2n64k4", ["blk.0.attn_k"], least, tokens=2, overrides=[f"array.group={group}"])
 
 
 @pytest.mark.long

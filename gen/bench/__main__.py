@@ -124,6 +124,18 @@ def _multipliers(notify: Notify) -> list[Row]:
     return multipliers.rows(notify)
 
 
+def _decoders(notify: Notify) -> list[Row]:
+    from gen.bench import decoders
+
+    return decoders.rows(notify)
+
+
+def _exponent_integer(notify: Notify) -> list[Row]:
+    from gen.bench import exponent_integer
+
+    return exponent_integer.rows(notify)
+
+
 def _up5k(notify: Notify) -> list[Row]:
     from gen.bench import small_part
 
@@ -146,20 +158,15 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "lookup-array": _lookup_array,
     "lookup-sweep": _lookup_sweep,
     "lookup-cmos": _lookup_cmos,
+    "decoders": _decoders,
+    "exponent-integer": _exponent_integer,
     "multipliers": _multipliers,
     "up5k": _up5k,
 }
 SLOW = (
-    "clock",
-    "elements",
-    "fp16-element",
-    "lookup",
-    "lookup-array",
-    "lookup-sweep",
-    "lookup-cmos",
-    "multipliers",
-    "up5k",
-)
+    "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
+    "multipliers", "up5k",
+)  # fmt: skip
 """Place and route: minutes each."""
 
 

@@ -20,7 +20,8 @@ from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
 
 Notify = Callable[[str], None]
 
-PRESET, DIRECT, FLOATS = "lut-m2n64k4", "lut-ternary-m2n64k4", "lut-gguf-m2n64k4"
+PRESET, DIRECT, FLOATS, HALVES = "lut-m2n64k4", "lut-ternary-m2n64k4", "lut-gguf-m2n64k4", "lut-fp16-m2n64k4"
+QUANTISED = "lut-int8tables-m2n64k4"
 FLOW = Flow(dsp=False, device="85k", frequency=150)
 CLOCK = 80
 """MHz."""
@@ -110,6 +111,13 @@ def rows(notify: Notify) -> list[Row]:
     direct = figure(DIRECT, array_of(DIRECT), notify)
     single = [figure(f"{name} alone", replace(whole, variants=(one,)), notify) for name, one in ALONE.items()]
     floats = figure(FLOATS, array_of(FLOATS), notify)
+    halves = array_of(HALVES)
+    bipolar = tuple(one for one in halves.variants if not one.doubled)
+    tables = [
+        figure(HALVES, halves, notify),
+        figure(f"{HALVES}, bipolar", replace(halves, variants=bipolar), notify),
+    ]
+    quantised = figure(QUANTISED, array_of(QUANTISED), notify)
     wide = figure(f"int2 alone, N{WIDE}", replace(whole, variants=(ALONE["int2"],), columns=WIDE), notify)
     return [
         row(f"{what}, all formats", [every], held=every.holds(), **asked),
@@ -123,5 +131,7 @@ def rows(notify: Notify) -> list[Row]:
             held=direct.each[2] <= TERNARY and direct.placed.median >= TERNARY_CLOCK,
         ),
         row(f"{what}, scales of fp16, all formats", [floats]),
+        row(f"{what}, activations and scales of fp16, all formats and without totals", tables),
+        row(f"{what}, fp16 activations, tables of int8", [quantised]),
         row(f"the same with N{WIDE}", [wide], must=f"{CLOCK} MHz", held=wide.placed.median >= CLOCK),
     ]

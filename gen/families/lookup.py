@@ -15,6 +15,7 @@ from hw.array.lookup.geometry import (
     HALF_BITS,
     MOST_ROWS,
     Activations,
+    Entries,
     GroupLength,
     LookupArray,
     LookupFormat,
@@ -24,11 +25,21 @@ from hw.array.lookup.geometry import (
     Tables,
     Ternary,
 )
+from hw.array.lookup.quantised import ENTRIES
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand
 from hw.pe.element_times import SCALE_BITS
 from sim.families.contract import ArrayModel
-from sim.lookup import half_float_results, half_group_sums, indices, recoded
+from sim.lookup import (
+    half,
+    half_float_results,
+    half_group_sums,
+    indices,
+    quantised_group_sums,
+    quantised_results,
+    recoded,
+    reinterpreted,
+)
 
 KINDS = {
     **{f"int{bits}-s8": LookupFormat(bits=bits, offset=Offset.TWOS) for bits in (4, 3, 2)},
@@ -54,19 +65,20 @@ FLOAT_KINDS = {
 """The same where the scales of groups are fp16: in those of GGUF, which have their own length, and in the asymmetric ones."""
 
 
-HALF_KINDS = {name: kind for name, kind in FLOAT_KINDS.items() if kind.offset is Offset.NONE}
-"""The same with fp16 activations; the bipolar ones in groups."""
+HALF_KINDS = {name: kind for name, kind in FLOAT_KINDS.items() if not kind.minimum}
+"""The same with fp16 activations and tables, those with fp16 scales in groups."""
 
 
-def kinds(scales: Scales, group: int, activations: Activations = "int8") -> dict[str, LookupFormat]:
-    """What arrays with such scales and activations, and groups of that length, take."""
-    if activations == "fp16":
-        return HALF_KINDS
+def kinds(
+    scales: Scales, group: int, activations: Activations = "int8", tables: Entries = "exact"
+) -> dict[str, LookupFormat]:
+    """What arrays with such scales, activations and tables, and groups of that length, take."""
+    wide = HALF_KINDS if activations == "fp16" and tables == "exact" else FLOAT_KINDS
     if scales == "int8":
-        return KINDS
+        return KINDS if activations == "int8" else wide
     return {
         name: kind
-        for name, kind in FLOAT_KINDS.items()
+        for name, kind in wide.items()
         if FORMATS[name].block in (0, group) or "block" in FORMATS[name].sharings
     }
 
@@ -88,6 +100,12 @@ class LookupConfig(ArrayConfig):
         Activations,
         Field(description="of tables; fp16 makes sums of fp16, and takes k = 4 and groups_per_lane = 1"),
     ] = "int8"
+    tables: Annotated[
+        Entries,
+        Field(
+            description="entries: sums as they are, or of fp16 activations quantised to int8, with a scale for a row of a group"
+        ),
+    ] = "exact"
     ternary: Annotated[
         Ternary,
         Field(
@@ -109,24 +127,33 @@ class LookupConfig(ArrayConfig):
     @model_validator(mode="before")
     @classmethod
     def _all(cls, given: Any) -> Any:
-        """With fp16 scales ``weights`` are by default what goes with those, and with the activations."""
+        """With fp16 scales ``weights`` are by default what goes with those, with the activations, and with the tables: entries
+        made one a cycle keep narrow weights out.
+        """
         if not isinstance(given, dict) or given.get("scales") != "fp16":
             return given
         if "weights" in given or given.get("ternary") == "direct":
             return given
-        group = given.get("group", cls.model_fields["group"].default)
-        return {**given, "weights": list(kinds("fp16", group, given.get("activations", "int8")))}
+        group, activations, tables, outputs, lookups = (
+            given.get(name, cls.model_fields[name].default)
+            for name in ("group", "activations", "tables", "outputs", "groups_per_lane")
+        )
+        found = kinds("fp16", group, activations, tables)
+        if tables == "int8":
+            found = {name: kind for name, kind in found.items() if outputs * kind.bits >= ENTRIES * lookups}
+        return {**given, "weights": list(found)}
 
     @field_validator("weights")
     @classmethod
     def _known(cls, names: list[str], info: ValidationInfo) -> list[str]:
-        if not {"scales", "group", "activations", "ternary"} <= info.data.keys():
+        if not {"scales", "group", "activations", "tables", "ternary"} <= info.data.keys():
             return names
         if info.data["ternary"] == "direct" and info.data["scales"] != "int8":
             raise ValueError(
                 f"array.scales must be int8 where array.ternary is direct, not {info.data['scales']}"
             )
-        names = known(names, kinds(*(info.data[name] for name in ("scales", "group", "activations"))))
+        allowed = kinds(*(info.data[name] for name in ("scales", "group", "activations", "tables")))
+        names = known(names, allowed)
         wrong = [name for name in names if name not in DIRECT]
         if info.data["ternary"] == "direct" and wrong:
             raise ValueError(
@@ -142,9 +169,10 @@ class LookupFamily(Family):
     weight word. K is cut into chunks of ``k * groups_per_lane`` steps. The words of a group of one column tile:
 
     1. Zero points, only in formats with such. Of a unit, over as many words as needed, bit ``plane * outputs + s`` is that plane
-       of place s's.
+       of place s's. With fp16 activations there are none.
     2. Chunk by chunk, in each plane by plane, the lowest first, in each place by place, a word. Lookup j is bits ``j * k`` to
        ``(j + 1) * k - 1`` of a unit's part: its entry of the half table, and whether that is negated (``sim.lookup.recoded``).
+       With fp16 activations a chunk more in formats that take something off: in each step the code of that, inverted.
     3. Scales. Of a unit, bit ``8 * s + i`` is bit 7 - i of place s's: in the order of use. Of fp16 ones bit ``16 * s + i`` is
        bit i of place s's pattern.
     4. Minimums, only in formats with such, like scales of fp16.
@@ -171,7 +199,7 @@ class LookupFamily(Family):
         return LookupArray(
             rows=c.rows, columns=c.columns, k=c.k, groups_per_lane=c.groups_per_lane, outputs=c.outputs, group=c.group,
             variants=[(KINDS | FLOAT_KINDS)[name] for name in c.weights], data_bytes=self.data_bytes, scales=c.scales,
-            activations=c.activations, ternary=c.ternary,
+            activations=c.activations, tables=c.tables, ternary=c.ternary,
         )  # fmt: skip
 
     @property
@@ -181,8 +209,8 @@ class LookupFamily(Family):
         if c.activations == "int8":
             weights = [grouped(name, c.group) for name in c.weights]
         else:
-            each = [FORMATS[name] for name in c.weights]
-            weights = [one.grouped(c.group) if one.scale == "fp16" else one for one in each]
+            each = [grouped(name, c.group) for name in c.weights]
+            weights = [one.grouped(c.group) if one.scale == "fp16" and not one.block else one for one in each]
         return tuple(product([FORMATS[c.activations]], weights))
 
     @property
@@ -212,10 +240,13 @@ class LookupFamily(Family):
     def golden(self, x: Operand, w: Operand) -> np.ndarray:
         """int32: exact. float32: of each group, in rising order, the exact sum times its scale, rounded once to nearest even; and
         then, in formats of minimums, the sum of its activations times its minimum, the same. Zero is +0. With fp16 activations
-        the sum of a group is that of ``sim.lookup.half_group_sums``.
+        the sum of a group is that of ``sim.lookup.half_group_sums``; with tables of int8 ``quantised_group_sums`` and
+        ``quantised_results``, for minimums too.
         """
         if self.geometry.sums == "int32":
             return super().golden(x, w)
+        if self.array.quantised:
+            return self._quantised_golden(x, w)
         if self.array.halves:
             return self._half_golden(x, w)
         rows, levels, group = x.integers().astype(float), w.levels().astype(float), self.config.group
@@ -234,22 +265,48 @@ class LookupFamily(Family):
         return total
 
     def _half_golden(self, x: Operand, w: Operand) -> np.ndarray:
-        bits, group = self.array.variants[self.variant(weights=w.format.name)].bits, self.config.group
-        missing = -x.depth % self.array.k
+        taken, group = self.array.variants[self.variant(weights=w.format.name)], self.config.group
+        missing, middle = -x.depth % self.array.k, taken.middle
         rows = np.pad(x.codes, ((0, 0), (0, missing))).view(np.float16)
-        codes = np.pad(w.codes, ((0, missing), (0, 0)))
+        codes = np.pad(w.values() + middle if middle else w.codes, ((0, missing), (0, 0)))
         results = []
         for number, first in enumerate(range(0, w.depth, group)):
             part = slice(first, first + group)
-            sums = half_group_sums(rows[:, part], codes[part], bits=bits)
+            zeros = np.full(w.shape[1], middle) if w.zeros is None else w.zeros[number]
+            sums = half_group_sums(
+                rows[:, part], codes[part], bits=taken.bits, zeros=zeros if taken.doubled else None
+            )
             scale = np.ones(1) if w.float_scales is None else w.float_scales[number].astype(float)
-            results.append(half_float_results(sums, scale))
+            results.append(half_float_results(sums, scale, doubled=taken.doubled))
         return reduce(np.add, results)
+
+    def _quantised_golden(self, x: Operand, w: Operand) -> np.ndarray:
+        taken, group = self.array.variants[self.variant(weights=w.format.name)], self.config.group
+        missing, middle = -x.depth % self.array.k, 1 << taken.bits - 1
+        rows = half(np.pad(x.codes, ((0, 0), (0, missing))))
+        codes = w.values() + middle if taken.offset is Offset.TWOS else w.codes
+        # What is beside activations of zero does not count.
+        codes = np.pad(codes, ((0, missing), (0, 0)))
+        zeros = {Offset.TWOS: middle, Offset.PLAIN: 0}
+        total = np.zeros((1, 1), np.float32)
+        for number, first in enumerate(range(0, w.depth, group)):
+            part = slice(first, first + group)
+            zero = w.zeros[number] if w.zeros is not None else np.array(zeros.get(taken.offset, 0))
+            sums, totals, table_scales = quantised_group_sums(
+                rows[:, part], codes[part], bits=taken.bits,
+                offsets=reinterpreted(zero, taken.bits) if taken.doubled else 0,
+            )  # fmt: skip
+            scale = np.ones(1) if w.float_scales is None else w.float_scales[number].astype(float)
+            total = total + quantised_results(sums, table_scales, scale, doubled=taken.doubled)
+            if w.minimums is not None:
+                minimum = w.minimums[number].astype(float)
+                total = total + quantised_results(totals[:, None], table_scales, minimum, doubled=False)
+        return total
 
     def pack_activations(self, x: Operand) -> np.ndarray:
         """A byte per step of K, or two, with zeros to whole words: they leave fp16 sums as they are."""
         codes = np.pad(x.codes, ((0, 0), (0, -x.depth % self.array.word_steps)))
-        return codes.astype("<u2").view(np.uint8) if self.array.halves else codes
+        return codes.astype("<u2").view(np.uint8) if self.config.activations == "fp16" else codes
 
     def pack_weights(self, w: Operand) -> np.ndarray:
         """Group by group: zero points, weights, scales, minimums."""
@@ -260,18 +317,21 @@ class LookupFamily(Family):
         groups = ceil_div(steps, array.group)
         width = tiles * g.columns
         zeros = widened(w.zeros, groups, features, width, 0)
-        middle = 1 << taken.bits - 1 if taken.offset is Offset.TWOS else 0
+        middle = taken.middle
         codes = zeros.repeat(array.group, axis=0)[:steps] + middle
         codes[:depth, :features] = w.values() + middle if middle else w.codes
         words = self._ternary(codes - middle) if array.direct else self._lookups(codes, taken.bits)
         tails = self._tails(w, groups, width)
         parts = []
-        each = array.group // array.chunk * array.lookups(taken)
+        each, total = array.group // array.chunk * array.lookups(taken), array.total_words(taken)
+        inverted = (1 << taken.bits) - 1 - middle - zeros
+        totals = self._lookups(inverted.repeat(array.chunk, axis=0), taken.bits) if total else words[:, :0]
         for number in range(groups):
-            if taken.offset is Offset.ZERO:
+            if array.zero_words(taken):
                 planes = self._by_unit(zeros[number])[..., None] >> np.arange(taken.bits) & 1
                 parts.append(self._stream(planes.swapaxes(-1, -2)))
             parts.append(words[:, number * each : (number + 1) * each])
+            parts.append(totals[:, number * total : (number + 1) * total])
             parts += [
                 self._stream(self._by_unit(each[number])[..., None] >> order & 1) for each, order in tails
             ]

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 
 class GatedAdder(wiring.Component):
-    """``sum = (total if keep else 0) + addend``, combinational.
+    """``sum = (total if keep else 0) + addend``, combinational; with ``carry`` one more where it is set.
 
     It stays a module of its own in the generated design: the look-up tables of a carry chain have a free input for ``keep``,
     which synthesis does not find by itself (``fpga.synthesis`` puts it there); anywhere else it is what it looks like.
@@ -19,10 +19,14 @@ class GatedAdder(wiring.Component):
     ----------
     width, addend_width : int
         Bits of the sum, 2 or more, and of the addend, at most as many.
+    carry : bool
+        ``carry`` is added too.
 
     Members
     -------
     total : In(width), keep : In(1), addend : In(signed(addend_width)), sum : Out(width)
+    carry : In(1)
+        Only with the parameter.
 
     Raises
     ------
@@ -30,7 +34,7 @@ class GatedAdder(wiring.Component):
         A width that is not such an integer.
     """
 
-    def __init__(self, *, width: int, addend_width: int) -> None:
+    def __init__(self, *, width: int, addend_width: int, carry: bool = False) -> None:
         width, addend_width = operator.index(width), operator.index(addend_width)
         if width < 2:
             raise ValueError(f"width must be 2 or more, not {width!r}")
@@ -43,14 +47,16 @@ class GatedAdder(wiring.Component):
                 "addend": In(Shape(addend_width, signed=True)),
                 "sum": Out(width),
             }
+            | ({"carry": In(1)} if carry else {})
         )
+        self._carry = carry
 
     def elaborate(self, platform):
         m = Module()
         widened = Signal(signed(len(self.sum)))
         m.d.comb += [
             widened.eq(self.addend),
-            self.sum.eq(Mux(self.keep, self.total, 0) + widened),
+            self.sum.eq(Mux(self.keep, self.total, 0) + widened + (self.carry if self._carry else 0)),
         ]
         return m
 

@@ -191,6 +191,8 @@ class LookupUnit(wiring.Component):
     stored : bool
         The unit keeps its tables, two of each lookup, in distributed RAM: 16 entries where k is 4. An entry of every lookup is
         written in a cycle, so that a table must be of use for 2**(k - 1) cycles.
+    serial : bool
+        With ``stored``: an entry of one lookup is written in a cycle, not of all.
     outputs : int
         1 to 16, whose codes follow each other: so that tables are of use for longer.
     halved, scaled : bool
@@ -206,7 +208,8 @@ class LookupUnit(wiring.Component):
     bank : In(1)
         Which of the two tables, in the same cycle; like the next three only with ``stored``.
     write : In(1), address : In(k), entries : In(ArrayLayout(signed, groups_per_lane))
-        An entry of every lookup, to be read from the next cycle on; the highest bit of ``address`` is the bank.
+        An entry of every lookup, to be read from the next cycle on; the highest bit of ``address`` is the bank. With ``serial``
+        there is one ``entry``, and ``write`` has a bit for each lookup.
     total : In(signed), total_negative : In(1)
         Sum of the tables' activations, and whether it is taken off: the bit of the plane in the zero point. ``times.extra``
         cycles after ``tables``; only with ``zero_points``.
@@ -233,12 +236,14 @@ class LookupUnit(wiring.Component):
         zero_points: bool,
         width: int | None = None,
         stored: bool = False,
+        serial: bool = False,
         outputs: int = 1,
         halved: bool = False,
         scaled: bool = True,
         scale_step: int = 1,
     ) -> None:
         self._k = checked("k", k, LEAST_K, MOST_K)
+        self._serial = serial
         self._lookups = checked("groups_per_lane", groups_per_lane, 1, MOST_GROUPS)
         planes = checked("planes", planes, 1, MOST_PLANES)
         self._width = (
@@ -264,10 +269,13 @@ class LookupUnit(wiring.Component):
         if stored:
             tables = {
                 "bank": In(1),
-                "write": In(1),
+                "write": In(self._lookups if serial else 1),
                 "address": In(self._k),
-                "entries": In(data.ArrayLayout(signed(self._width), self._lookups)),
             }
+            if serial:
+                tables["entry"] = In(signed(self._width))
+            else:
+                tables["entries"] = In(data.ArrayLayout(signed(self._width), self._lookups))
         super().__init__(
             tables
             | {"codes": In(data.ArrayLayout(lookup_code(self._k), self._lookups))}
@@ -304,9 +312,9 @@ class LookupUnit(wiring.Component):
         )
         write, read = memory.write_port(), memory.read_port(domain="comb")
         m.d.comb += [
-            write.en.eq(self.write),
+            write.en.eq(self.write[place] if self._serial else self.write),
             write.addr.eq(self.address),
-            write.data.eq(self.entries[place]),
+            write.data.eq(self.entry if self._serial else self.entries[place]),
             read.addr.eq(Cat(index, self.bank)),
         ]
         return read.data

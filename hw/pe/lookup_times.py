@@ -118,6 +118,10 @@ HALF_SCALE = product_cycles(11) + 3
 """Sum and scale of a :class:`hw.pe.float_scale.HalfScale` to their float32 product."""
 FLOAT_SCALE = 1 + HALF_SCALE
 """Those of a :class:`hw.pe.float_scale.FloatScale`."""
+SINGLE_SCALE = 1 + product_cycles(24) + 3
+"""Sum of a :class:`hw.pe.float_scale.TableScale` to its product with the table's scale, when that of the weights is wanted."""
+TABLE_SCALE = SINGLE_SCALE + HALF_SCALE
+"""The same to the result."""
 
 MOST_TABLES = 16
 """That share a float32 scale."""

@@ -13,7 +13,14 @@ from hw.design import ceil_div
 from hw.pe.element_times import SCALE_BITS
 from hw.timing import LOOKUP_SETUP
 from sim.families.contract import Successive, Times, Weights
-from sim.lookup import float_result, half, half_float_results, half_group_sums
+from sim.lookup import (
+    float_result,
+    half,
+    half_float_results,
+    half_group_sums,
+    quantised_group_sums,
+    quantised_results,
+)
 
 
 class LookupLaw:
@@ -109,14 +116,18 @@ class LookupModel:
         rows_there = activations[starts[:, None] + np.arange(size)]
         halves = self._array.halves
         x = rows_there.view(np.float16) if halves else rows_there.view(np.int8).astype(np.float64)
+        if self._array.quantised:
+            x = half(rows_there.view("<u2"))
         words = self.weight_words(fields["variant"], depth_tiles)
         first = fields["weights_address"]
         content = weights.reshape(-1, g.weight_bytes)[first : first + fields["column_tiles"] * words]
         unpacker = Unpacker(self._array, self._array.variants[fields["variant"]])
         tiles = [content[tile * words : (tile + 1) * words] for tile in range(fields["column_tiles"])]
         if self._array.floats:
-            bits = self._array.variants[fields["variant"]].bits
-            added = partial(_halves, bits=bits) if halves else _floats
+            format = self._array.variants[fields["variant"]]
+            added = partial(_halves, bits=format.bits) if halves else _floats
+            if self._array.quantised:
+                added = partial(_quantised, format=format)
             return np.concatenate([added(x, unpacker.groups(one, depth_tiles)) for one in tiles], axis=-1)
         # Exact: float64 holds every sum up to a depth of 2 ** 33. What is beyond 32 bits wraps.
         sums = [x @ unpacker.tile(one, depth_tiles) for one in tiles]
@@ -132,6 +143,10 @@ class Group(NamedTuple):
     """[columns]: int64, or float64 of fp16 patterns."""
     minimums: np.ndarray | None
     """[columns], the same."""
+    zeros: np.ndarray | None = None
+    """[columns]: with fp16 activations the codes of zero points; the weights are then still q'."""
+    offsets: np.ndarray | int = 0
+    """z' [columns], or of all: what has been taken off q' before that was halved."""
 
 
 def _floats(x: np.ndarray, groups: Iterator[Group]) -> np.ndarray:
@@ -152,8 +167,25 @@ def _halves(x: np.ndarray, groups: Iterator[Group], *, bits: int) -> np.ndarray:
     for group in groups:
         rows = x[:, place : place + len(group.weights)]
         place += len(group.weights)
-        sums = half_group_sums(rows, group.weights + (1 << bits) - 1 >> 1, bits=bits)
-        results.append(half_float_results(sums, group.scales))
+        sums = half_group_sums(rows, group.weights + (1 << bits) - 1 >> 1, bits=bits, zeros=group.zeros)
+        results.append(half_float_results(sums, group.scales, doubled=group.zeros is not None))
+    return np.stack(results)
+
+
+def _quantised(x: np.ndarray, groups: Iterator[Group], *, format: LookupFormat) -> np.ndarray:
+    """The same of rows of fp16 numbers (float64) whose tables are int8; activations past the depth are zero."""
+    results, place = [], 0
+    for group in groups:
+        rows = x[:, place : place + len(group.weights)]
+        place += len(group.weights)
+        odd = (group.weights << format.doubled) + group.offsets
+        codes = odd + (1 << format.bits) - 1 >> 1
+        sums, totals, table_scales = quantised_group_sums(
+            rows, codes, bits=format.bits, offsets=group.offsets
+        )
+        results.append(quantised_results(sums, table_scales, group.scales, doubled=format.doubled))
+        if group.minimums is not None:
+            results.append(quantised_results(totals[:, None], table_scales, group.minimums, doubled=False))
     return np.stack(results)
 
 
@@ -186,18 +218,20 @@ class Unpacker:
         end = len(bits) - array.tail_words(format)
         if array.direct:
             return Group(self._ternary(bits[:end]), self._scales(bits[end:]), None)
+        if array.halves:
+            total = end - array.total_words(format)
+            zeros = self._totals(bits[total:end]) if total < end else None
+            return Group(self._places(bits[:total]), self._halves(bits[end:]), None, zeros)
         places = self._places(bits[zero_words:end])
-        if format.offset is Offset.NONE:
-            values = places
-        elif format.offset is Offset.TWOS:
-            values = (places - 1) >> 1
-        elif format.offset is Offset.PLAIN:
-            values = (places + (1 << format.bits) - 1) >> 1
-        else:
-            values = (places - self._zeros(bits[:zero_words])) >> 1
+        offsets: np.ndarray | int = {Offset.TWOS: 1, Offset.PLAIN: 1 - (1 << format.bits)}.get(
+            format.offset, 0
+        )
+        if format.offset is Offset.ZERO:
+            offsets = self._zeros(bits[:zero_words])
+        values = (places - offsets) >> format.doubled
         read = self._halves if array.floats else self._scales
         minimums = read(bits[end + words :]) if format.minimum else None
-        return Group(values, read(bits[end : end + words]), minimums)
+        return Group(values, read(bits[end : end + words]), minimums, offsets=offsets)
 
     def _ternary(self, bits: np.ndarray) -> np.ndarray:
         """Weights [steps, columns], each of the bits zero and negative; both together are zero."""
@@ -218,6 +252,11 @@ class Unpacker:
         summed = np.tensordot(1 << np.arange(planes), signs, axes=(0, 1))
         # [chunk, place, bank, table, activation] to [step, feature]
         return summed.transpose(0, 3, 4, 1, 2).reshape(-1, array.columns)
+
+    def _totals(self, bits: np.ndarray) -> np.ndarray:
+        """Codes of zero points [columns]: a bit is set where the total is negated, which is all entries of its table."""
+        negative = bits[..., -1].astype(np.int64).reshape(-1, self._array.outputs, self._array.banks)
+        return np.tensordot(1 << np.arange(len(negative)), negative, axes=(0, 0)).reshape(-1)
 
     def _stream(self, bits: np.ndarray, count: int) -> np.ndarray:
         """Each unit's first ``count`` bits [bank, count] of several words."""

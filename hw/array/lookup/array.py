@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,6 +15,15 @@ from hw.array.lookup.float_column import FloatColumn
 from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.half_column import HalfColumn, HalfControl
 from hw.array.lookup.half_tables import HalfTables, half_tables_layout
+from hw.array.lookup.quantised_column import QuantisedColumn
+from hw.array.lookup.quantised_tables import (
+    READ,
+    TAKE,
+    KeptScales,
+    QuantisedSteps,
+    QuantisedTables,
+    quantised_tables_layout,
+)
 from hw.array.lookup.tables import BUILD, Steps, Tables, slice_layout, tables_layout
 from hw.array.lookup.ternary import Half, TernaryColumn, half_layout
 from hw.delay import delayed
@@ -34,6 +43,9 @@ class LookupMatrix(wiring.Component):
         A slice of every row, skewed: row r's r cycles after row 0's. One stays for ``array.hold`` cycles.
     build : In(BUILD)
         With the first cycle of row 0's slice; nothing with ``array.direct``.
+    take : In(TAKE), build : In(READ)
+        With ``array.quantised``, instead: with an activation of row 0, as ``activations`` are one a cycle then; when tables are
+        read, from ``array.wait`` cycles after a whole group's first activation on.
     words : In(part_bits * banks)
         Of all columns at the same time.
     steering : In(steering_layout)
@@ -57,12 +69,13 @@ class LookupMatrix(wiring.Component):
         super().__init__(
             {
                 "activations": In(data.ArrayLayout(slice_layout(array), array.rows)),
-                "build": In(BUILD),
+                "build": In(READ if array.quantised else BUILD),
                 "words": In(array.part_bits * array.banks),
                 "steering": In(steering_layout(array)),
                 "valid": Out(1),
                 "results": Out(data.ArrayLayout(32, array.banks)),
             }
+            | ({"take": In(TAKE)} if array.quantised else {})
         )
 
     def elaborate(self, platform):
@@ -94,16 +107,21 @@ class LookupMatrix(wiring.Component):
     def _tables(self, m: Module, edge: Control | HalfControl, control: data.View) -> Value:
         """Entries of every row's tables; in ``control`` the sum of a row's activations of a group."""
         array = self._array
-        m.submodules.steps = steps = Steps(array=array)
+        m.submodules.steps = steps = (QuantisedSteps if array.quantised else Steps)(array=array)
         m.d.comb += [
             steps.build.eq(self.build),
             steps.sums.eq(delayed(m, self.steering.bank, array.times.extra)),
         ]
-        layout = (half_tables_layout if array.halves else tables_layout)(array)
-        tables = Signal(data.ArrayLayout(layout, array.rows))
+        kind, layout = Tables, tables_layout
+        if array.quantised:
+            kind, layout = QuantisedTables, quantised_tables_layout
+            m.d.comb += steps.take.eq(self.take)
+        elif array.halves:
+            kind, layout = HalfTables, half_tables_layout
+        tables = Signal(data.ArrayLayout(layout(array), array.rows))
         step, groups = steps.step, []
         for row in range(array.rows):
-            m.submodules[f"tables_{row}"] = one = share(HalfTables if array.halves else Tables, array=array)
+            m.submodules[f"tables_{row}"] = one = share(kind, array=array)
             m.d.comb += [
                 one.activations.eq(self.activations[row]),
                 one.step.eq(step),
@@ -116,13 +134,22 @@ class LookupMatrix(wiring.Component):
             total = Signal(minimum_sum(array))
             m.d.sync += total.eq(reduce(or_, (Value.cast(one.group) for one in groups)))
             m.d.comb += [steps.group.eq(edge.sums), control.minimum_sum.eq(total)]
+        if array.quantised:
+            m.submodules.scales = scales = KeptScales(array=array)
+            m.d.comb += [
+                scales.take.eq(self.take),
+                scales.turn.eq(edge.turn),
+                control.table_scale.eq(scales.scale),
+                *(scales.scales[row].eq(one.scale) for row, one in enumerate(groups)),
+                scales.valid.eq(Cat(one.valid for one in groups)),
+            ]
         return tables
 
     def _columns(self, m: Module, tables: Value, control: Value) -> None:
         array = self._array
         words, part = Value.cast(self.words), array.part_bits
         if array.floats:
-            kind = HalfColumn if array.halves else FloatColumn
+            kind = HalfColumn if array.halves else QuantisedColumn if array.quantised else FloatColumn
         else:
             kind = TernaryColumn if array.direct else LookupColumn
         for index in range(array.banks):

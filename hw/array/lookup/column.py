@@ -32,10 +32,11 @@ from hw.share import share
 
 def unit_arguments(array: LookupArray) -> dict[str, Any]:
     """Of the array's :class:`hw.pe.lookup.LookupUnit`."""
+    quantised = {"width": 8, "serial": True} if array.quantised else {}
     return {
         "k": array.k, "groups_per_lane": array.groups_per_lane, "planes": array.planes, "group": array.group,
         "zero_points": array.halved, "stored": True, "outputs": array.outputs, "halved": array.halved,
-        "scaled": not array.floats, "scale_step": 1 if array.floats else SCALE_STEP,
+        "scaled": not array.floats, "scale_step": 1 if array.floats else SCALE_STEP, **quantised,
     }  # fmt: skip
 
 

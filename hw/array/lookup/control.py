@@ -8,14 +8,19 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.array.lookup.geometry import HALF_BITS, MOST_ROWS, SCALE_STEP, SCALE_STEPS, LookupArray, Offset
+from hw.array.lookup.quantised import TAG_BITS, group_tables
 from hw.delay import delayed
 from hw.design import ceil_div
+from hw.memory.float_add import FLOAT32
 from hw.pe.element_times import SCALE_BITS
+from hw.pe.lookup_times import SINGLE_SCALE
 from hw.pe.scaled_sum import signed_bits
 
 SUMS = data.StructLayout({"chunk": 1, "first": 1, "keep": 1, "show": 1})
 """What a row's sum of a group's activations is told: ``chunk``: the sum of a chunk's is to be added, ``first``: as the group's
 first; ``keep``: the group's is complete; ``show``: it is wanted."""
+TURN = data.StructLayout({"first": 1, "tag": TAG_BITS})
+"""The turn of a place's sums at the multipliers, row 0's the ``first``; of which of the groups under way."""
 BLOCK_BITS = 4
 """Of the index of what is taken in a cycle, in a block of a stream."""
 BLOCK = 1 << BLOCK_BITS
@@ -38,8 +43,10 @@ def steering_layout(array: LookupArray) -> data.StructLayout:
 
     ``index`` says which of a group's words of zero points, of scales or of minimums. Of codes: ``bank`` of the tables, ``plane``,
     and ``place`` (which output of a unit); ``first`` and ``last`` of a group for that place; ``top``: the format's highest plane;
-    ``offset``. With ``array.direct`` the plane is the half of the chunk.
+    ``offset``. With ``array.direct`` the plane is the half of the chunk. With ``array.quantised`` ``tag``: which of the groups
+    under way.
     """
+    members: dict[str, ShapeLike] = {"tag": TAG_BITS} if array.quantised else {}
     return data.StructLayout(
         {
             "code": 1,
@@ -55,6 +62,7 @@ def steering_layout(array: LookupArray) -> data.StructLayout:
             "top": 1,
             "offset": Offset,
         }
+        | members
     )
 
 
@@ -85,8 +93,8 @@ def halves_layout(array: LookupArray) -> data.StructLayout:
 
 
 def minimum_sum(array: LookupArray) -> Shape:
-    """The sum of a group's activations."""
-    most = 128 * array.group
+    """The sum of a group's activations, or of its tables' last entries."""
+    most = 128 * (group_tables(array) if array.quantised else array.group)
     return signed(signed_bits(-most, most - 1))
 
 
@@ -96,7 +104,7 @@ def control_layout(array: LookupArray) -> data.StructLayout:
     ``top``: the offset of one is due in this plane. ``early``: the scale has nine bits, and so begins a cycle before others.
 
     Of float32 results, ``whole``: sums are not halved; ``minimum_sum``: the sum of a row's activations, when its result is to be
-    that times the minimum, zero in all other cycles.
+    that times the minimum, zero in all other cycles; ``table_scale``: that of the row whose sum was read two cycles before.
     """
     stream = stream_layout(array.scale_words, array.outputs * SCALE_BITS, SCALE_STEP)
     members: dict[str, ShapeLike] = {
@@ -111,6 +119,8 @@ def control_layout(array: LookupArray) -> data.StructLayout:
         members["whole" if array.floats else "early"] = 1
     if array.minimums:
         members["minimum_sum"] = minimum_sum(array)
+    if array.quantised:
+        members["table_scale"] = FLOAT32
     return data.StructLayout(members)
 
 
@@ -231,6 +241,8 @@ class Control(wiring.Component):
     control : Out(control_layout)
     sums : Out(SUMS), valid : Out(1)
         Of float32 results only; with ``sums`` for row 0's sum of activations, and ``valid`` with the results of column 0.
+    turn : Out(TURN)
+        Two cycles before row 0's sum is at its multiplier. Only with tables of int8.
 
     Timing
     ------
@@ -243,6 +255,7 @@ class Control(wiring.Component):
         super().__init__(
             {"steering": In(steering_layout(array)), "control": Out(control_layout(array))}
             | ({"sums": Out(SUMS), "valid": Out(1)} if array.floats else {})
+            | ({"turn": Out(TURN)} if array.quantised else {})
         )
 
     def elaborate(self, platform):
@@ -338,12 +351,17 @@ class Control(wiring.Component):
         m.d.comb += control.scales.eq(scales)
         # A word has so many scales, whose places follow each other.
         each = len(scales.chosen)
+        # Sums are multiplied by the scales of their tables first.
+        place, minimums = draining.place, draining.minimums
+        if array.quantised:
+            late = delayed(m, Cat(minimums, place), array.scale_wait + 1 + SINGLE_SCALE)
+            place, minimums = late[1:], late[0]
         bits = (array.scale_words - 1).bit_length()
         m.d.sync += [
             scales.write.eq(steering.scale | steering.minimum),
             scales.word.eq(_of_minimums(array, steering.index[:bits], steering.minimum)),
-            scales.chosen_word.eq(_of_minimums(array, draining.place[each:], draining.minimums)),
-            scales.chosen.eq(draining.place),
+            scales.chosen_word.eq(_of_minimums(array, place[each:], minimums)),
+            scales.chosen.eq(place),
         ]
         # The turn of row 0's sum, a cycle before it is read.
         turn = delayed(m, Cat(draining.first, draining.minimums, draining.wholes), array.scale_wait)
@@ -353,6 +371,14 @@ class Control(wiring.Component):
             control.unit.drain.eq(delayed(m, draining.place, array.scale_wait)),
             self.valid.eq(delayed(m, draining.valid, array.result_delay - array.scale_select + 1)),
         ]
+        if array.quantised:
+            tag, coming = Signal(TAG_BITS), delayed(m, steering.tag, array.scale_select - 2)
+            with m.If(draining.begin):
+                m.d.sync += tag.eq(coming)
+            m.d.comb += [
+                self.turn.first.eq(delayed(m, first, 3)),
+                self.turn.tag.eq(delayed(m, tag, array.scale_wait + 3)),
+            ]
         if array.mixed:
             m.d.comb += control.whole.eq(delayed(m, wholes, 2))
         if array.minimums:

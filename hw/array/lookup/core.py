@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 
 from hw.array.lookup.array import LookupMatrix
+from hw.array.lookup.bursts import Bursts
 from hw.array.lookup.geometry import JUDGED, LookupArray, Offset
 from hw.array.lookup.places import Places, group_layout
 from hw.array.lookup.plan import LookupPlanner
+from hw.array.lookup.quantised import TAG_BITS
 from hw.array.lookup.sequencer import LookupSequencer
 from hw.array.rows import Rows
 from hw.array.walks import ActivationWalk, WeightWalk
-from hw.delay import delayed
+from hw.delay import RingDelay, delayed
 from hw.design import Design
 from hw.interfaces import core_members
 from hw.timing import CORNER_TURN, SCRATCHPAD
@@ -52,12 +54,13 @@ class LookupCore(wiring.Component):
         design, array = self._design, self._array
         m.submodules.planner = planner = LookupPlanner(design=design, array=array)
         m.submodules.sequencer = sequencer = LookupSequencer(design=design, array=array)
+        lanes = 1 if array.quantised else array.chunk
         m.submodules.rows = rows = Rows(
             rows=array.rows,
-            slices=array.slices,
-            lanes=array.chunk,
+            slices=array.word_steps // lanes,
+            lanes=lanes,
             width=array.activation_bits,
-            skew=(0,) * array.chunk,
+            skew=(0,) * lanes,
         )
         m.submodules.matrix = matrix = LookupMatrix(array=array)
         wiring.connect(m, wiring.flipped(self.command), planner.command)
@@ -65,7 +68,7 @@ class LookupCore(wiring.Component):
         m.d.comb += [
             planner.halt.eq(self.halt),
             sequencer.halt.eq(self.halt),
-            self.step.eq(sequencer.step),
+            self.step.eq(sequencer.step & ~sequencer.total),
             self.busy.eq(planner.busy | sequencer.running),
             rows.word.eq(self.activations.data),
             matrix.activations.eq(rows.activations),
@@ -73,55 +76,100 @@ class LookupCore(wiring.Component):
             self.results.data.eq(matrix.results),
             self.results.valid.eq(matrix.valid),
         ]
+        bursts = None
+        if array.quantised:
+            m.submodules.bursts = bursts = Bursts(array=array)
+            m.d.comb += [
+                bursts.group.eq(sequencer.group),
+                bursts.tile.eq(sequencer.first_group),
+                bursts.words.eq(sequencer.current.command.depth_tiles - 1),
+                bursts.halt.eq(self.halt),
+            ]
         past = [
-            self._activations(m, sequencer, rows, matrix.build),
-            self._weights(m, sequencer, matrix.steering),
+            self._activations(m, sequencer, rows, matrix, bursts),
+            self._weights(m, sequencer, matrix.steering, bursts),
         ]
         self._groups(m, sequencer, past)
         return m
 
-    def _activations(self, m: Module, sequencer: LookupSequencer, rows: Rows, build):
+    def _later(self, m: Module, name: str, value: Value, cycles: int) -> Value:
+        """Some cycles later; where tables are quantised these are many, and a halt forgets what is on its way."""
+        if not self._array.quantised:
+            return delayed(m, value, cycles)
+        m.submodules[name] = ring = RingDelay(width=len(value), cycles=cycles)
+        m.d.comb += [ring.i.eq(value), ring.clear.eq(self.halt)]
+        return ring.o
+
+    def _activations(
+        self, m: Module, sequencer: LookupSequencer, rows: Rows, matrix: LookupMatrix, bursts: Bursts | None
+    ):
         """Reads activations. Returned: past the end."""
         words, current = self._design.activation_words, sequencer.current
         m.submodules.activation_walk = walk = ActivationWalk(
             words=words, tile_stride_bits=len(current.tile_stride)
         )
-        later = delayed(
-            m,
-            Cat(sequencer.chunk, sequencer.word, sequencer.bank, current.offset != Offset.NONE),
-            TO_ROWS,
-        )
-        chunk, word = later[0], later[1]
+        due, tile = sequencer.word, sequencer.first_chunk & sequencer.first_group
+        if bursts is None:
+            total = sequencer.total if self._array.halves else current.offset != Offset.NONE
+            told = Cat(sequencer.chunk, sequencer.word, sequencer.bank, total, sequencer.first_chunk)
+            later = delayed(m, told, TO_ROWS)
+            chunk, word = later[0], later[1]
+            build = matrix.build
+            m.d.comb += [
+                rows.load.eq(word),
+                rows.slice.eq(chunk & ~word),
+                Cat(build.start, build.bank, build.total, build.first).eq(
+                    delayed(m, Cat(chunk, later[2:]), CORNER_TURN)
+                ),
+            ]
+        else:
+            due, tile = bursts.word, sequencer.group & sequencer.first_group
+            self._bursts(m, sequencer, rows, matrix, bursts)
         m.d.comb += [
-            walk.word.eq(sequencer.word),
-            walk.tile.eq(sequencer.first_chunk & sequencer.first_group),
+            walk.word.eq(due),
+            walk.tile.eq(tile),
             walk.fresh.eq(sequencer.fresh),
             walk.again.eq(sequencer.again),
             walk.base.eq(current.command.activations_address),
             walk.stride.eq(current.command.activations_stride),
             walk.tile_stride.eq(current.tile_stride),
             self.activations.address.eq(walk.address),
-            rows.load.eq(word),
-            rows.slice.eq(chunk & ~word),
-            Cat(build.start, build.bank, build.total).eq(delayed(m, Cat(chunk, later[2:]), CORNER_TURN)),
         ]
         left, past = Signal(range(self._array.rows + 1)), Signal()
-        m.d.sync += left.eq(Mux(sequencer.word, self._array.rows, left - (left != 0)))
+        m.d.sync += left.eq(Mux(due, self._array.rows, left - (left != 0)))
         m.d.comb += past.eq((left != 0) & (walk.address >= words))
         return past
 
-    def _weights(self, m: Module, sequencer: LookupSequencer, steering):
+    def _bursts(
+        self, m: Module, sequencer: LookupSequencer, rows: Rows, matrix: LookupMatrix, bursts: Bursts
+    ) -> None:
+        """Activations of a group at once, and when its tables are read."""
+        taken = delayed(m, Cat(bursts.word, bursts.take), TO_ROWS)
+        m.d.comb += [
+            rows.load.eq(taken[0]),
+            rows.slice.eq(taken[1] & ~taken[0]),
+            matrix.take.as_value().eq(delayed(m, taken[1:], CORNER_TURN)),
+        ]
+        read = Cat(
+            sequencer.chunk, sequencer.bank, sequencer.current.offset != Offset.NONE, sequencer.first_chunk, bursts.tag
+        )  # fmt: skip
+        build = matrix.build
+        m.d.comb += Cat(build.start, build.bank, build.total, build.first, build.tag).eq(
+            self._later(m, "reads", read, TO_ROWS + CORNER_TURN + self._array.wait)
+        )
+
+    def _weights(self, m: Module, sequencer: LookupSequencer, steering, bursts: Bursts | None):
         """Reads weights, and tells the array what each word is. Returned: past the end."""
         words, current, array = self._design.weight_words, sequencer.current, self._array
         m.submodules.weight_walk = walk = WeightWalk(words=words)
-        late = CORNER_TURN + array.build
+        late = CORNER_TURN + array.wait + array.build
         m.d.comb += [
             walk.tile.eq(sequencer.group & sequencer.first_group),
             walk.fresh.eq(sequencer.fresh),
             walk.again.eq(sequencer.again),
             walk.read.eq(delayed(m, sequencer.zero | sequencer.step | sequencer.scale, 1)),
             walk.base.eq(current.command.weights_address),
-            self.weights.address.eq(delayed(m, walk.address, late)),
+            self.weights.address.eq(self._later(m, "addresses", walk.address, late)),
         ]
         first = sequencer.step & sequencer.first_chunk & (sequencer.plane == 0)
         index, minimum = sequencer.index, Signal()
@@ -133,22 +181,19 @@ class LookupCore(wiring.Component):
             ]
         now = Cat(
             sequencer.zero, sequencer.step, sequencer.scale & ~minimum, index, sequencer.bank, sequencer.plane, sequencer.place,
-            first, current.offset, minimum,
+            first, current.offset, minimum, *([bursts.tag] if bursts else []),
         )  # fmt: skip
         places = (
             steering.zero, steering.code, steering.scale, steering.index, steering.bank, steering.plane, steering.place,
-            steering.first, steering.offset, steering.minimum,
+            steering.first, steering.offset, steering.minimum, *([steering.tag] if bursts else []),
         )  # fmt: skip
-        to_array, at = delayed(m, now, 1 + late + SCRATCHPAD), 0
-        for signal, source in zip(
-            places,
-            (1, 1, 1, len(index), 1, len(sequencer.plane), len(sequencer.place), 1, 2, 1),
-            strict=True,
-        ):
+        to_array, at = self._later(m, "steering", now, 1 + late + SCRATCHPAD), 0
+        widths = (1, 1, 1, len(index), 1, len(sequencer.plane), len(sequencer.place), 1, 2, 1)
+        for signal, source in zip(places, (*widths, *([TAG_BITS] if bursts else [])), strict=True):
             m.d.comb += signal.eq(to_array[at : at + source])
             at += source
         m.d.comb += Cat(steering.top, steering.last).eq(
-            delayed(m, Cat(sequencer.top, sequencer.last), late + SCRATCHPAD)
+            self._later(m, "ends", Cat(sequencer.top, sequencer.last), late + SCRATCHPAD)
         )
         past = Signal()
         m.d.comb += past.eq(walk.read & (walk.address >= words))
@@ -195,8 +240,11 @@ class LookupCore(wiring.Component):
             places.put.eq(put),
             places.group.eq(ended),
             places.group.fault.eq(found & ended.ends),
-            places.due.eq(delayed(m, sequencer.scale & (sequencer.index == 0), array.scales_to_result - 1)),
+            places.due.eq(
+                self._later(m, "due", sequencer.scale & (sequencer.index == 0), array.scales_to_result - 1)
+            ),
             places.valid.eq(self.results.valid),
+            places.clear.eq(self.halt if array.quantised else 0),
             self.results.address.eq(places.address),
             self.results.accumulate.eq(places.accumulate),
             self.results.last.eq(places.last),

@@ -16,6 +16,8 @@ Scales = Literal["int8", "fp16"]
 """Type of groups' scales: whole numbers 0 to 255, and results of int32; or half precision, and results of float32."""
 Activations = Literal["int8", "fp16"]
 """What tables are made of: int8, their sums exact; or fp16, whose sums are, too."""
+Entries = Literal["exact", "int8"]
+"""Entries of tables: sums of activations, or these quantised."""
 
 
 class Offset(enum.IntEnum):
@@ -44,6 +46,11 @@ class LookupFormat:
     def passes(self) -> int:
         """Results of a group for each accumulator."""
         return 1 + self.minimum
+
+    @property
+    def middle(self) -> int:
+        """What makes codes of two's complement unsigned; their zero point."""
+        return 1 << self.bits - 1 if self.offset is Offset.TWOS else 0
 
     @property
     def doubled(self) -> bool:

@@ -8,13 +8,25 @@ from dataclasses import dataclass
 from typing import get_args
 
 from hw.array.geometry import power_of_two_from
-from hw.array.lookup.formats import Activations, LookupFormat, Lookups, Offset, Scales, Tables, Ternary
+from hw.array.lookup import quantised
+from hw.array.lookup.checks import check_halves, check_ternary, check_variants
+from hw.array.lookup.formats import (
+    Activations,
+    Entries,
+    LookupFormat,
+    Lookups,
+    Offset,
+    Scales,
+    Tables,
+    Ternary,
+)
 from hw.design import Geometry, ceil_div
 from hw.pe.element_times import SCALE_BITS, GroupLength
 from hw.pe.lookup_times import (
     FLOAT_BUILDER,
     FLOAT_SCALE,
     HALF_SCALE,
+    TABLE_SCALE,
     FloatTimes,
     PlaneTimes,
     builder_cycles,
@@ -28,7 +40,6 @@ MOST_ROWS = 8
 SCALE_STEP = 2
 """Bits of a scale in a cycle."""
 SCALE_STEPS = SCALE_BITS // SCALE_STEP
-MOST_ARRAY_PLANES = 4
 DRAIN = HALF_SCALE + 3
 """Cycles from the read of an fp16 sum to its result."""
 JUDGED = 2
@@ -64,8 +75,10 @@ class LookupArray:
     scales : str
         One of ``Scales``.
     activations : str
-        One of ``Activations``; fp16 takes tables of 4, one lookup of a unit per cycle, 8 outputs or more, fp16 scales, and
-        weights with nothing taken off.
+        One of ``Activations``; fp16 takes tables of 4, one lookup per cycle, 8 outputs or more, fp16 scales, and no minimums,
+        unless tables are of int8.
+    tables : str
+        One of ``Entries``; int8 takes fp16 activations and what ``hw.array.lookup.quantised`` says.
 
     Raises
     ------
@@ -86,6 +99,7 @@ class LookupArray:
     ternary: Ternary = "planes"
     scales: Scales = "int8"
     activations: Activations = "int8"
+    tables: Entries = "exact"
 
     def __post_init__(self) -> None:
         for name, least, most in (("rows", 1, MOST_ROWS), ("columns", 1, 128), ("outputs", 2, 16)):
@@ -101,20 +115,19 @@ class LookupArray:
             value = operator.index(getattr(self, name))
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}")
-        if self.scales not in get_args(Scales):
-            raise ValueError(f"scales must be one of {', '.join(get_args(Scales))}, not {self.scales!r}")
-        if self.activations not in get_args(Activations):
-            raise ValueError(
-                f"activations must be one of {', '.join(get_args(Activations))}, not {self.activations!r}"
-            )
+        for name, allowed in (("scales", get_args(Scales)), ("activations", get_args(Activations))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
         if self.columns % self.outputs:
             raise ValueError(
                 f"outputs must divide columns, not be {self.outputs} with {self.columns} columns"
             )
-        self._check_variants()
-        self._check_ternary()
+        object.__setattr__(self, "variants", tuple(self.variants))
+        check_variants(self)
+        check_ternary(self)
+        quantised.check(self)
         if self.halves:
-            self._check_halves()
+            check_halves(self)
         elif self.part_bits < self.scale_bits:
             raise ValueError(
                 f"groups_per_lane must be at least {self.scale_bits // self.k} with tables of {self.k}"
@@ -136,59 +149,25 @@ class LookupArray:
                 f"entries, and the narrowest weights {self.least_planes} planes), not {self.outputs}"
             )
 
-    def _check_ternary(self) -> None:
-        if self.ternary not in get_args(Ternary):
-            raise ValueError(f"ternary must be one of {', '.join(get_args(Ternary))}, not {self.ternary!r}")
-        if self.direct and self.floats:
-            raise ValueError(f"scales must be int8 where ternary is direct, not {self.scales}")
-        wrong = [one for one in self.variants if one != LookupFormat(bits=2, offset=Offset.TWOS)]
-        if self.direct and wrong:
-            raise ValueError(
-                f"variants must be two's complement of 2 bits where ternary is direct, not {wrong[0]}"
-            )
-
     @property
     def direct(self) -> bool:
         """Whether weights are ternary and there are no tables."""
         return self.ternary == "direct"
 
-    def _check_variants(self) -> None:
-        if not self.variants:
-            raise ValueError(f"variants must be at least one, not {self.variants!r}")
-        object.__setattr__(self, "variants", tuple(self.variants))
-        for one in self.variants:
-            if not 1 <= one.bits <= MOST_ARRAY_PLANES:
-                raise ValueError(f"bits of a weight must be 1 to {MOST_ARRAY_PLANES}, not {one.bits!r}")
-            if (one.minimum or one.offset is Offset.PLAIN) and not self.floats:
-                raise ValueError(f"scales must be fp16 for {one}, not {self.scales}")
-            if one.minimum and not one.doubled:
-                raise ValueError(f"offset must be TWOS, ZERO or PLAIN with minimums, not {one.offset.name}")
-
-    def _check_halves(self) -> None:
-        """That all else allows fp16 activations."""
-        for name, wanted in (("scales", "fp16"), ("k", 4), ("groups_per_lane", 1)):
-            if getattr(self, name) != wanted:
-                raise ValueError(f"{name} must be {wanted} with fp16 activations, not {getattr(self, name)}")
-        least = FloatTimes().interval
-        if self.outputs < least:
-            raise ValueError(
-                f"outputs must be at least {least} with fp16 activations (the cycles of a sum), not {self.outputs}"
-            )
-        for one in self.variants:
-            if one.offset is not Offset.NONE or one.minimum:
-                raise ValueError(
-                    f"weights must be bipolar or binary with fp16 activations, not {one.offset.name}"
-                )
-
     @property
     def halves(self) -> bool:
         """Activations, entries of tables and sums of a group are fp16."""
-        return self.activations == "fp16"
+        return self.activations == "fp16" and not self.quantised
+
+    @property
+    def quantised(self) -> bool:
+        """Entries of tables of fp16 activations are int8, with a float32 scale for each row of a group."""
+        return self.tables == "int8"
 
     @property
     def activation_bits(self) -> int:
         """Of an activation."""
-        return HALF_BITS if self.halves else 8
+        return HALF_BITS if self.activations == "fp16" else 8
 
     @property
     def floats(self) -> bool:
@@ -272,9 +251,12 @@ class LookupArray:
 
     def zero_words(self, format: LookupFormat) -> int:
         """Words of weights that a group's zero points take."""
-        if format.offset is not Offset.ZERO:
-            return 0
-        return ceil_div(self.outputs * format.bits, self.part_bits)
+        some = format.offset is Offset.ZERO and not self.halves
+        return ceil_div(self.outputs * format.bits, self.part_bits) if some else 0
+
+    def total_words(self, format: LookupFormat) -> int:
+        """Lookups behind a group's others, of the sum of its activations; with fp16 ones alone."""
+        return self.lookups(format) if self.halves and format.doubled else 0
 
     def lookups(self, format: LookupFormat) -> int:
         """Lookups of a unit for a chunk of all its outputs; each is a cycle and a word of weights."""
@@ -282,7 +264,8 @@ class LookupArray:
 
     def group_cycles(self, format: LookupFormat, words: int) -> int:
         """Words of weights of a group that has so many words of activations; cycles too, but for a pause."""
-        return self.zero_words(format) + words * self.slices * self.lookups(format) + self.tail_words(format)
+        ends = self.zero_words(format) + self.total_words(format) + self.tail_words(format)
+        return words * self.slices * self.lookups(format) + ends
 
     def spacing(self, format: LookupFormat) -> int:
         """Cycles from a place's results to the next one's; those of its rows come one after another.
@@ -317,18 +300,21 @@ class LookupArray:
         That one has the same format and its results the same order; but for a ``fresh`` command's first group.
         """
         least = max(self.scale_cycles(format), self.keep if self.halves else 0)
+        apart = 0
+        if self.quantised:
+            least, apart = max(least, quantised.turn(self)), quantised.apart(self, words)
         if fresh:
             # From lookups to lookups, whatever is behind those; and any row of accumulators may be the next one's first.
-            apart = self.geometry.accumulate + self.rows
+            behind = self.geometry.accumulate + self.rows
             least = max(
                 least,
                 max(
-                    max(self.scale_cycles(one), self.last_place(one) + apart) - self.tail_words(one)
+                    max(self.scale_cycles(one), self.last_place(one) + behind) - self.tail_words(one)
                     for one in self.variants
                 )
                 + self.tail_words(format),
             )
-        return max(0, least - self.group_cycles(format, words))
+        return max(apart, least - self.group_cycles(format, words))
 
     @property
     def offsets(self) -> frozenset[Offset]:
@@ -360,12 +346,16 @@ class LookupArray:
     @property
     def build(self) -> int:
         """Fewest cycles from the first of a slice of activations to its first code."""
+        if self.quantised:
+            return quantised.build(self)
         builder = FLOAT_BUILDER if self.halves else builder_cycles(self.k)
         return 0 if self.direct else builder + self.entries - 1
 
     @property
     def hold(self) -> int:
         """Cycles that a slice of activations must stay: for the entries of its tables, or for its codes."""
+        if self.quantised:
+            return 1
         return self.least_chunk if self.direct else self.entries
 
     @property
@@ -398,7 +388,7 @@ class LookupArray:
         """
         if self.halves:
             return self.outputs + ceil_div(HALF_BITS, self.part_bits) + DRAIN
-        return self.scale_select + self.scale_wait + 2 + FLOAT_SCALE
+        return self.scale_select + self.scale_wait + 2 + (TABLE_SCALE if self.quantised else FLOAT_SCALE)
 
     @property
     def drain(self) -> int:
@@ -408,14 +398,18 @@ class LookupArray:
     @property
     def keep(self) -> int:
         """From there to that of the next group, at least: fp16 sums are to be read before others take their places."""
-        written = 1 + FloatTimes().result
-        last = self.outputs - 1
+        written, last = 1 + FloatTimes().result, self.outputs - 1
         return self.drain + last * self.spacing(self.variants[0]) - (written + last)
 
     @property
     def _code_delay(self) -> int:
         """From a code's cycle in the sequencer to that of its steering, as late as its tables: by way of the rows."""
-        return 1 + CORNER_TURN + self.build + SCRATCHPAD
+        return 1 + CORNER_TURN + self.wait + self.build + SCRATCHPAD
+
+    @property
+    def wait(self) -> int:
+        """Cycles from a chunk's turn until its tables are made: those of a whole group are quantised together."""
+        return quantised.wait(self) if self.quantised else 0
 
     @property
     def scales_to_result(self) -> int:

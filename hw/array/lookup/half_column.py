@@ -11,7 +11,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.array.lookup.control import Draining, steering_layout
-from hw.array.lookup.geometry import DRAIN, HALF_BITS, LookupArray
+from hw.array.lookup.geometry import DRAIN, HALF_BITS, LookupArray, Offset
 from hw.array.lookup.half_tables import half_tables_layout
 from hw.delay import delayed
 from hw.pe.float_lookup import FloatLookupUnit
@@ -30,14 +30,16 @@ def half_control_layout(array: LookupArray) -> data.StructLayout:
 
     ``unit``: members of a :class:`hw.pe.float_lookup.FloatLookupUnit`, each when that takes it; ``complete``: the sum of the
     cycle before was the group's; ``drain``, ``show``: which complete sum is read, and whether it counts. ``scale``: the word
-    in the column's register is the last of a scale, of the place ``scaled``.
+    in the column's register is the last of a scale, of the place ``scaled``. ``whole``: the sum that is read is not halved, as
+    others are.
     """
     places = range(array.outputs)
     unit: dict[str, int | range] = {"bank": 1, "place": places, "first": 1, "add": 1, "sum_place": places}
     unit |= {"complete": 1, "drain": places, "show": 1}
     if array.planes > 1:
         unit["plane"] = range(array.planes)
-    return data.StructLayout({"unit": data.StructLayout(unit), "scale": 1, "scaled": places})
+    whole: dict[str, int] = {"whole": 1} if array.mixed else {}
+    return data.StructLayout({"unit": data.StructLayout(unit), "scale": 1, "scaled": places} | whole)
 
 
 class HalfControl(wiring.Component):
@@ -88,8 +90,12 @@ class HalfControl(wiring.Component):
         array, steering, unit = self._array, self.steering, self.control.unit
         m.submodules.draining = draining = Draining(array=array)
         ends = steering.code & steering.last & (steering.place == 0)
+        if array.mixed:
+            m.d.comb += self.control.whole.eq(draining.wholes)
         m.d.comb += [
-            draining.begin.eq(delayed(m, ends, array.drain - 1)),
+            Cat(draining.begin, draining.whole).eq(
+                delayed(m, Cat(ends, steering.offset == Offset.NONE), array.drain - 1)
+            ),
             unit.drain.eq(draining.place),
             unit.show.eq(draining.first),
             self.valid.eq(delayed(m, draining.valid, DRAIN)),
@@ -206,8 +212,11 @@ class HalfColumn(wiring.Component):
                 total.fraction.eq(Cat(Const(0, FRACTION - 1), wrong)),
                 total.sign.eq(sum_.sign & ~wrong),
             ]
-        result = product.result
-        m.d.comb += [product.total.eq(total), Value.cast(product.scale).eq(scale)]
+        result, array = product.result, self._array
+        half = ~delayed(m, self.control.whole, 2) if array.mixed else Const(array.halved)
+        m.d.comb += [
+            product.total.eq(total), Value.cast(product.scale).eq(scale), product.half.eq(half)
+        ]  # fmt: skip
         m.d.sync += [
             self.result.eq(result),
             self.result[-1].eq(result[-1] & result[_FIELD:-1].any()),

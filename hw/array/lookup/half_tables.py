@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,8 +10,8 @@ from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.tables import slice_layout, step_layout
 from hw.delay import delayed
 from hw.pe.float_lookup import FloatTableBuilder
-from hw.pe.half import HALF
-from hw.pe.lookup_times import FLOAT_BUILDER
+from hw.pe.half import HALF, HalfAdder
+from hw.pe.lookup_times import FLOAT_BUILDER, HALF_ADD
 from hw.share import share
 
 
@@ -35,7 +35,8 @@ class HalfTables(wiring.Component):
 
     Timing
     ------
-    Entries come ``hw.pe.lookup_times.FLOAT_BUILDER`` cycles after ``step``.
+    Entries come ``hw.pe.lookup_times.FLOAT_BUILDER`` cycles after ``step``. A slice's first is the sum of its activations: it is
+    added to the total before the first of the next slice, ``HALF_ADD`` + 2 cycles later or more.
     """
 
     def __init__(self, *, array: LookupArray) -> None:
@@ -60,7 +61,22 @@ class HalfTables(wiring.Component):
             builder.index.eq(step.index),
             tables.write.eq(delayed(m, step.write, FLOAT_BUILDER)),
             tables.address.eq(delayed(m, Cat(~step.index, step.bank), FLOAT_BUILDER)),
-            tables.entry.eq(builder.entry),
-            tables.entry.sign.eq(~builder.entry.sign),
+        ]
+        entry = Signal(HALF)
+        m.d.comb += [
+            entry.eq(builder.entry),
+            entry.sign.eq(~builder.entry.sign),
+            tables.entry.eq(self._totalled(m, entry) if self._array.halved else entry),
         ]
         return m
+
+    def _totalled(self, m: Module, entry: Signal) -> Value:
+        """In place of a total's entries the total: from zero, what each slice's first entry was added to."""
+        step, total = self.step, Signal(HALF, reset_less=True)
+        m.submodules.adder = adder = share(HalfAdder)
+        m.d.comb += [adder.a.eq(total), adder.b.eq(entry)]
+        with m.If(delayed(m, step.write & ~step.index.any() & ~step.total, FLOAT_BUILDER + HALF_ADD)):
+            m.d.sync += total.eq(adder.sum)
+        with m.If(delayed(m, step.first, FLOAT_BUILDER - 1)):
+            m.d.sync += total.eq(0)
+        return Mux(delayed(m, step.total, FLOAT_BUILDER), total.as_value(), entry.as_value())

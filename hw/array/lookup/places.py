@@ -42,6 +42,8 @@ class Places(wiring.Component):
         The oldest group's first result comes in the next cycle.
     valid : In(1)
         A result comes.
+    clear : In(1)
+        Forget all groups.
     address : Out(row + 1), accumulate : Out(1)
         Its row.
     last, fault : Out(1)
@@ -56,6 +58,7 @@ class Places(wiring.Component):
                 "group": In(self._layout),
                 "due": In(1),
                 "valid": In(1),
+                "clear": In(1),
                 "address": Out(row + 1),
                 "accumulate": Out(1),
                 "last": Out(1),
@@ -76,6 +79,7 @@ class Places(wiring.Component):
             ring.i.valid.eq(self.put),
             ring.i.payload.eq(self.group),
             ring.o.ready.eq(self.due),
+            ring.clear.eq(self.clear),
             wraps.eq(cycle == (max(slow, quick) if array.floats else Mux(current.more, slow, quick)) - 1),
             final.eq(last_place & (row == array.rows - 1)),
             self.address.eq(Cat(here, current.half)),

@@ -19,8 +19,8 @@ def plan(design: Design, array: LookupArray) -> data.StructLayout:
     ``words_left``, ``rows_left``, ``columns_left``: where counters start that are below zero with the last of their kind: two
     less than the counts. ``pause``, ``last_pause``: of the groups before the last of a tile, and of that one; ``first_pause``: of
     its first; ``fresh_pause``: of the command's first. ``offset``, ``last_plane``: of the weights' format. ``minimum``: its
-    groups end with words of minimums. ``zero``, ``last_zero``: they begin with words of zero points, and the number of the last
-    of them.
+    groups end with words of minimums. ``total``: they have one more chunk of lookups. ``zero``, ``last_zero``: they begin with
+    words of zero points, and the number of the last of them.
 
     ``stride``: rows of accumulators from a place of a unit to the next; ``span``: from the first to the last; ``skip``: from the
     last row tile to the first of the next columns. ``too_many``: not even one tile's places fit into half of the accumulators.
@@ -38,6 +38,7 @@ def plan(design: Design, array: LookupArray) -> data.StructLayout:
             "offset": Offset,
             "last_plane": range(array.planes),
             "minimum": 1,
+            "total": 1,
             "zero": 1,
             "last_zero": range(max(1, *(array.zero_words(one) for one in array.variants))),
             "stride": row,
@@ -84,6 +85,7 @@ class LookupPlanner(Planner):
             planned.offset.eq(Array(one.offset for one in formats)[command.variant]),
             planned.last_plane.eq(Array(one.bits - 1 for one in formats)[command.variant]),
             planned.minimum.eq(Array(one.minimum for one in formats)[command.variant]),
+            planned.total.eq(Array(array.total_words(one) > 0 for one in formats)[command.variant]),
             planned.zero.eq(Array(array.zero_words(one) > 0 for one in formats)[command.variant]),
             planned.last_zero.eq(
                 Array(max(0, array.zero_words(one) - 1) for one in formats)[command.variant]

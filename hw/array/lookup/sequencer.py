@@ -18,7 +18,8 @@ class LookupSequencer(Sequencer):
     """Counts words of weights, chunks and groups of a tile, and the tiles of a command; one follows the other without a gap.
 
     A group is, after its pause: words of zero points, if its format has any; for each chunk, for each plane, for each place a
-    word of lookups; words of scales, and of minimums. A chunk takes two cycles or more.
+    word of lookups, and the same of totals, if its format has any; words of scales, and of minimums. A chunk takes two cycles or
+    more.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ class LookupSequencer(Sequencer):
         scales and then minimums.
     place, plane, bank : Out
         Of lookups; ``bank`` changes from chunk to chunk.
+    total : Out(1)
+        The lookup is one of totals, a chunk without activations of its own.
     chunk, word, group : Out(1)
         The first lookup of a chunk, of a word of activations; the first word of a group.
     first_chunk, first_group, fresh, again : Out(1)
@@ -60,7 +63,7 @@ class LookupSequencer(Sequencer):
         array: Any = self._array
         flags = (
             "running", "zero", "step", "scale", "bank", "chunk", "word", "group", "first_chunk", "first_group", "fresh", "again",
-            "top", "last", "group_last", "ends",
+            "top", "last", "group_last", "ends", "total",
         )  # fmt: skip
         shape = plan(self._design, array)
         most = max(max(array.zero_words(one), array.tail_words(one)) for one in array.variants)
@@ -84,9 +87,10 @@ class LookupSequencer(Sequencer):
         word_last = self._lookups(m, code_last)
         words = array.scale_words
         last_scale = Mux(self.current.minimum, 2 * words - 1, words - 1)
+        total, total_before = self.current.total, Signal()
         m.d.comb += [
-            code_last.eq(word_last & group_final),
-            self.last.eq(self.top & self._final_slice & group_final),
+            code_last.eq(Mux(total, self.total & self._chunk_last, word_last & group_final)),
+            self.last.eq(self.top & Mux(total, total_before, self._final_slice & group_final)),
             self.group_last.eq(self.scale & (self.index == last_scale)),
             command_end.eq(self.group_last & command_final),
             self.ends.eq(command_end),
@@ -102,11 +106,15 @@ class LookupSequencer(Sequencer):
             command_final.eq(group_final & ((final_word & final_row & final_columns) | self.stop)),
             self.zero.eq(((enters & zero) | (self.zero & ~zero_last)) & ~self.halt),
             self.step.eq((codes | (self.step & ~code_last)) & ~self.halt),
+            self.total.eq(
+                ((total & word_last & group_final) | (self.total & ~self._chunk_last)) & ~self.halt
+            ),
+            total_before.eq(self.total),
             self.scale.eq((code_last | (self.scale & ~self.group_last)) & ~self.halt),
             self.index.eq(Mux((self.zero & ~zero_last) | (self.scale & ~self.group_last), self.index + 1, 0)),
             self.group.eq(enters & ~self.halt),
             self.chunk.eq((codes | (self._chunk_last & ~code_last)) & ~self.halt),
-            self.word.eq((codes | (word_last & ~code_last)) & ~self.halt),
+            self.word.eq((codes | (word_last & ~group_final)) & ~self.halt),
             self.bank.eq(self.bank ^ self._chunk_last),
         ]
         with m.If(enters):
@@ -137,7 +145,7 @@ class LookupSequencer(Sequencer):
             self.plane.eq(Mux(self.step & ~self._chunk_last, self.plane + place_last, 0)),
             slice_.eq(Mux(self.step & ~code_last, slice_ + self._chunk_last, 0)),
         ]
-        return self._chunk_last & self._final_slice
+        return self._chunk_last & self._final_slice & ~self.total
 
     def _follow_group(self, m: Module, goes_on, command_end, load):
         """The next group of the command, or the next command; after a pause.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, ShapeLike, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,13 +16,21 @@ from hw.pe.plane_sum import SignedTree
 from hw.pe.scaled_sum import signed_bits
 from hw.share import share
 
-BUILD = data.StructLayout({"start": 1, "bank": 1, "total": 1})
-"""With the first cycle of a slice: into which of a unit's two tables, and whether the sum of its activations is wanted."""
+BUILD = data.StructLayout({"start": 1, "bank": 1, "total": 1, "first": 1})
+"""With the first cycle of a slice: into which of a unit's two tables, and whether the sum of its activations is wanted.
+
+With fp16 activations ``total`` is in place of a slice: all entries are the sum of those since the last ``first``."""
 
 
 def slice_layout(array: LookupArray) -> data.ArrayLayout:
-    """Activations of a chunk."""
-    return data.ArrayLayout(array.activation_bits, array.chunk)
+    """Activations of a chunk; one where they are quantised."""
+    return data.ArrayLayout(array.activation_bits, 1 if array.quantised else array.chunk)
+
+
+def chunk_sum(array: LookupArray) -> Shape:
+    """The sum of a chunk's activations, or of its tables' last entries."""
+    most = 128 * (array.groups_per_lane if array.quantised else array.chunk)
+    return signed(signed_bits(-most, most - 1))
 
 
 def tables_layout(array: LookupArray) -> data.StructLayout:
@@ -33,18 +41,18 @@ def tables_layout(array: LookupArray) -> data.StructLayout:
         "entries": data.ArrayLayout(signed(entry_bits(array.k)), array.groups_per_lane),
     }
     if array.halved:
-        most = 128 * array.chunk
-        members["total"] = signed(signed_bits(-most, most - 1))
+        members["total"] = chunk_sum(array)
     return data.StructLayout(members)
 
 
 def step_layout(array: LookupArray) -> data.StructLayout:
-    """What a row's tables are told in a cycle: an entry to write, or ``ends``, the last; ``sums``: which bank is looked up.
+    """What a row's tables are told in a cycle: an entry to write, or ``ends``, the last; ``first``: the first of a group;
+    ``sums``: which bank is looked up.
 
     With minimums also what the sum of a group's activations is told, ``group``.
     """
     members: dict[str, ShapeLike] = {"write": 1, "index": array.k - 1, "bank": 1}
-    members |= {"ends": 1, "total": 1, "sums": 1} | ({"group": SUMS} if array.minimums else {})
+    members |= {"ends": 1, "total": 1, "sums": 1, "first": 1} | ({"group": SUMS} if array.minimums else {})
     return data.StructLayout(members)
 
 
@@ -78,6 +86,7 @@ class Steps(wiring.Component):
             step.bank.eq(Mux(build.start, build.bank, kept.bank)),
             step.total.eq(Mux(build.start, build.total, kept.total)),
             step.ends.eq(index.all()),
+            step.first.eq(build.start & build.first),
             step.sums.eq(self.sums),
         ]
         if self._array.minimums:
@@ -155,19 +164,20 @@ class Tables(wiring.Component):
         m.d.sync += chosen.eq(Mux(step.sums, kept[1], kept[0]))
         m.d.comb += self.tables.total.eq(chosen)
         if array.minimums:
-            self._group(m, step.group, chosen)
+            m.d.comb += self.group.eq(group_sum(m, array, step.group, chosen))
 
-    def _group(self, m: Module, told: data.View, chunk: Signal) -> None:
-        shape = minimum_sum(self._array)
-        total, complete, shown = (Signal(shape, name=name) for name in ("group", "complete", "shown"))
-        m.submodules.add = add = GatedAdder(width=len(total), addend_width=len(chunk))
-        m.d.comb += [
-            add.total.eq(total), add.keep.eq(~told.first), add.addend.eq(chunk), self.group.eq(shown)
-        ]  # fmt: skip
-        m.d.sync += shown.eq(0)
-        with m.If(told.chunk):
-            m.d.sync += total.eq(add.sum)
-        with m.If(told.keep):
-            m.d.sync += complete.eq(total)
-        with m.If(told.show):
-            m.d.sync += shown.eq(complete)
+
+def group_sum(m: Module, array: LookupArray, told: data.View, chunk: Signal) -> Signal:
+    """Adds up the sums of a group's chunks, as ``SUMS`` tell. Returned: the group's when it is wanted, or zero."""
+    shape = minimum_sum(array)
+    total, complete, shown = (Signal(shape, name=name) for name in ("group", "complete", "shown"))
+    m.submodules.add = add = GatedAdder(width=len(total), addend_width=len(chunk))
+    m.d.comb += [add.total.eq(total), add.keep.eq(~told.first), add.addend.eq(chunk)]
+    m.d.sync += shown.eq(0)
+    with m.If(told.chunk):
+        m.d.sync += total.eq(add.sum)
+    with m.If(told.keep):
+        m.d.sync += complete.eq(total)
+    with m.If(told.show):
+        m.d.sync += shown.eq(complete)
+    return shown
