@@ -137,7 +137,8 @@ class Config(Section):
     @property
     def digest(self) -> str:
         """SHA-256 of what makes the hardware, as hexadecimal digits; name and summary do not."""
-        content = self.model_dump(exclude={"name", "summary"})
+        content = self.model_dump(exclude={"name", "summary", "array"})
+        content["array"] = self.array.identity()
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def design(self) -> Design:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -17,6 +17,8 @@ from sim.families.contract import ArrayModel
 
 class SystolicConfig(ArrayConfig):
     """``[array]`` of the family ``systolic``."""
+
+    added: ClassVar[tuple[str, ...]] = ("multiplier",)
 
     rows: Annotated[int, Field(ge=1, le=64, description="rows of processing elements")] = 8
     columns: Annotated[int, Field(ge=1, le=64, description="columns of processing elements")] = 8
