@@ -9,7 +9,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 DIGIT = data.StructLayout({"one": 1, "two": 1, "negative": 1})
-"""1 or 2 or, with neither, 0; with a minus. 0 may have a minus, too."""
+"""1 or 2 or, with neither, 0; with a minus. 0 has none."""
+
+HALF = 4
+"""Bits of an operand below the carry in its middle."""
 
 
 def booth(value: Value) -> list[dict[str, Value]]:
@@ -28,19 +31,27 @@ def booth(value: Value) -> list[dict[str, Value]]:
     return found
 
 
-def en_t(value: Value) -> list[dict[str, Value]]:
-    """EN-T digits of an even number of bits, lowest first.
+def en_t(
+    value: Value, negative: Value, carry: Value | None = None
+) -> tuple[list[dict[str, Value]], Value]:
+    """EN-T digits of an even number of bits, lowest first, and the carry out of them.
 
-    Of two bits and a carry the residue modulo 4 is the digit, which 3 lacks 4 to, and in a negative operand 2 as well:
-    that is the
-    next carry. So the digits of a negative operand are those of its magnitude with a minus, but nothing is ever negated.
+    Of two bits and a carry the residue modulo 4 is the digit, which 3 lacks 4 to, and in a negative operand 2 as well: that
+    is the next carry. So the digits of a negative operand are those of its magnitude with a minus, but nothing is ever negated.
+
+    Parameters
+    ----------
+    value : Value
+        The operand, or some of its bits from an even place on.
+    negative : Value
+        The operand's sign.
+    carry : Value, optional
+        Out of the digits below.
 
     Reference: HPCA 2025, section 4; ``sim.digits.en_t``.
     """
-    negative = value[-1]
     found = []
-    carry: Value = Const(0, 1)
-    passes: list[Value] = []
+    carry = Const(0, 1) if carry is None else carry
     for place in range(0, len(value), 2):
         low, high = value[place], value[place + 1]
         with_carry, without = high ^ low, high
@@ -51,13 +62,8 @@ def en_t(value: Value) -> list[dict[str, Value]]:
                 "negative": Mux(carry, with_carry & (~low | negative), without & (low | negative)),
             }
         )
-        # A carry comes of this digit, or of one below if all from there on let it pass.
-        passes = [
-            high & (low | negative),
-            *((high | (low & negative)) & before for before in passes),
-        ]
-        carry = Cat(passes).any()
-    return found
+        carry = (high & (low | negative)) | ((high | (low & negative)) & carry)
+    return found, carry
 
 
 def multiple(digit: dict[str, Value] | data.View, value: Value) -> tuple[Value, Value]:
@@ -105,7 +111,13 @@ class DigitEncoder(wiring.Component):
         digits = Signal.like(self.digits, reset_less=True)
         m.d.sync += values.eq(self.values)
         m.d.comb += self.digits.eq(digits)
-        for lane in range(self._lanes):
-            for place, digit in enumerate(en_t(values[lane])):
+        for lane, value in enumerate(values):
+            # A carry through all digits is too long for a cycle: the one in the middle is made before the first register.
+            middle = Signal(name=f"middle_{lane}", reset_less=True)
+            given = self.values[lane]
+            m.d.sync += middle.eq(en_t(given[:HALF], given[-1])[1])
+            lower, _ = en_t(value[:HALF], value[-1])
+            upper, _ = en_t(value[HALF:], value[-1], middle)
+            for place, digit in enumerate(lower + upper):
                 m.d.sync += [digits[lane][place][name].eq(bit) for name, bit in digit.items()]
         return m
