@@ -67,14 +67,12 @@ def _digit_claims() -> Iterable[dict[str, Any]]:
             bool(abs(found - published) < 0.02),
             f"published {published:.2f} of a sample, ours {found:.3f} exactly",
         )
-    for sigma, published in AVERAGES.items():
-        cycles = digits.cycles_per_operand(digits.en_t, digits.normal(sigma))
-        yield claim(
-            f"cycles of an operand are the digits that are not zero, to 2 %, normal with sigma {sigma}",
-            True,
-            bool(cycles <= 1.02 * published),
-            f"{published:.2f} published, {cycles:.3f} with the cycle that each group of four zeros takes in the published RTL",
-        )
+    yield untested(
+        f"cycles of an operand at a digit a cycle, normal with sigma {', '.join(map(str, SIGMAS))}",
+        None,
+        ", ".join(f"{digits.cycles_per_operand(digits.en_t, digits.normal(sigma)):.2f}" for sigma in SIGMAS),
+        "cycles are not published, only digits; in the published RTL four zeros take a cycle, too",
+    )
     yield untested(
         "EN-T and Booth digits of a normal operand",
         "2.22, 2.41",

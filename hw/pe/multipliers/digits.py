@@ -31,9 +31,7 @@ def booth(value: Value) -> list[dict[str, Value]]:
     return found
 
 
-def en_t(
-    value: Value, negative: Value, carry: Value | None = None
-) -> tuple[list[dict[str, Value]], Value]:
+def en_t(value: Value, negative: Value, carry: Value | None = None) -> tuple[list[dict[str, Value]], Value]:
     """EN-T digits of an even number of bits, lowest first, and the carry out of them.
 
     Of two bits and a carry the residue modulo 4 is the digit, which 3 lacks 4 to, and in a negative operand 2 as well: that
