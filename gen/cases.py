@@ -24,6 +24,23 @@ _ONE_OF_A_KIND = ("int8-s8", "int6-s8", "int5-s8", "int4", "fp4-mixed-s8", "fp3-
 """A format of bit-serial arrays for each number of bits, the selectors of both floats among them."""
 _LOOKUPS = ("int4-s8", "int4-asym-s8", "int3-asym-s8", "int2-s8", "ternary", "bipolar3-s8", "binary-s8")
 """Formats of table-lookup arrays: each number of planes, with each offset."""
+_PAIRS = (
+    ("ovp4-int4", "ovp4-int4"),
+    ("ovp4-flint4", "ovp4-int4"),
+    ("int8", "ovp4-flint4"),
+    ("int4", "int8"),
+    ("int8", "ternary"),
+)
+"""Formats of arrays of decoded operands without blocks: slots of 4 and 8 bits, with each other and with their like."""
+_SCALED_PAIRS = (
+    ("mxfp4", "mxfp4"),
+    ("mxfp8-e4m3", "mxfp4"),
+    ("nvfp4", "nvfp4"),
+    ("mxfp4", "mxfp6-e2m3"),
+    ("mxfp6-e3m2", "mxfp8-e4m3"),
+    ("int8", "mxint8"),
+)
+"""The same with blocks: scales of one, two and no slots."""
 _SMALL = (
     "memory.activations_kib=1",
     "memory.weights_kib=1",
@@ -34,7 +51,10 @@ _SMALL = (
 
 @dataclass(frozen=True)
 class Case:
-    """One GEMM in one memory; ``seed`` is that of its operands, ``weights`` the format of W, the array's first without a name."""
+    """One GEMM in one memory; ``seed`` is that of its operands.
+
+    ``weights`` and ``activations`` are the formats of W and X, of those that the array has the first without a name.
+    """
 
     sizes: tuple[int, int, int]
     mode: OutputMode = OutputMode.RAW
@@ -44,6 +64,7 @@ class Case:
     base: int = 0
     stall: float = 0.0
     weights: str | None = None
+    activations: str | None = None
 
 
 def memory(latency: int, interval: int = 1, outstanding: int = 8) -> MemoryTiming:
@@ -84,6 +105,27 @@ def each_format(
             weights=name,
         )
         for i, name in enumerate(weights)
+        for j, shape in enumerate(shapes)
+    ]
+
+
+def each_pair(
+    pairs: Sequence[tuple[str, str]],
+    shapes: Sequence[tuple[int, int, int]],
+    latencies: Sequence[int] = (1, 20, 100),
+) -> list[Case]:
+    """Each shape in each pair of formats, activations first; latencies, and raw and requantised, by turns."""
+    modes = (RAW, REQUANTISED)
+    return [
+        Case(
+            shape,
+            modes[(i + j) % 2],
+            memory(latencies[(i + j) % len(latencies)]),
+            seed=100 * i + j,
+            weights=weights,
+            activations=activations,
+        )
+        for i, (activations, weights) in enumerate(pairs)
         for j, shape in enumerate(shapes)
     ]
 
@@ -162,6 +204,16 @@ SYSTEMS: Systems = {
         "lut-up5k",
         (),
         each_format(("int2-asym-s8", "int2-s8", "ternary", "binary-s8"), [(1, 1, 1), (3, 100, 19)]),
+    ),
+    "8x8 of OliVe's pairs and integers, 64-bit bus": (
+        "olive-8x8",
+        (),
+        each_pair(_PAIRS, [(1, 1, 1), (9, 131, 17), (1, 384, 33)]),
+    ),
+    "8x8 of MX and NVFP4, 64-bit bus": (
+        "mx-8x8",
+        (),
+        each_pair(_SCALED_PAIRS, [(1, 1, 1), (9, 131, 17), (1, 384, 33)]),
     ),
 }
 """Preset, overrides and cases by name: all families, both dataflows, odd sizes, buses of 32 to 512 bits."""
@@ -253,8 +305,61 @@ MORE_SYSTEMS: Systems = {
         ),
         each_format(("int4-asym-s8", "int3", "bipolar2-s8", "ternary-s8"), [(1, 1, 1), (7, 165, 20)]),
     ),
+    "3x5 of OliVe's pairs and integers, 8-bit ones among them, 32-bit bus, small": (
+        "olive-8x8",
+        (
+            "array.rows=3",
+            "array.columns=5",
+            'array.activations=["ovp8-int8-e2m5", "ovp4-int4", "int3"]',
+            'array.weights=["ovp8-int8-e2m5", "ovp4-flint4", "fp6-e3m2"]',
+            "bus.data_width=32",
+            "bus.burst_beats=16",
+            "bus.outstanding=1",
+            *_SMALL,
+        ),
+        each_pair(
+            (
+                ("ovp8-int8-e2m5", "ovp8-int8-e2m5"),
+                ("ovp4-int4", "ovp8-int8-e2m5"),
+                ("ovp8-int8-e2m5", "ovp4-flint4"),
+                ("int3", "fp6-e3m2"),
+            ),
+            [(1, 1, 1), (7, 99, 11), (1, 50, 19)],
+        ),
+    ),
+    "5x6 of E5M2 and MXFP4, blocks of 32, 128-bit bus": (
+        "mx-8x8",
+        (
+            "array.rows=5",
+            "array.columns=6",
+            "array.block=32",
+            'array.activations=["mxfp8-e5m2", "mxfp4"]',
+            'array.weights=["mxfp8-e5m2", "mxfp4"]',
+            "bus.data_width=128",
+        ),
+        each_pair(
+            (("mxfp8-e5m2", "mxfp8-e5m2"), ("mxfp4", "mxfp8-e5m2"), ("mxfp4", "mxfp4")),
+            [(1, 1, 1), (7, 165, 20), (1, 96, 33)],
+        ),
+    ),
+    "3x4 of fp16 scales and whole ones, 32-bit bus, small": (
+        "mx-8x8",
+        (
+            "array.rows=3",
+            "array.columns=4",
+            'array.activations=["int8", "nvfp4", "q8_0"]',
+            'array.weights=["q4_0", "q8_0", "int4-s8"]',
+            "bus.data_width=32",
+            "bus.outstanding=1",
+            *_SMALL,
+        ),
+        each_pair(
+            (("int8", "q4_0"), ("q8_0", "q8_0"), ("nvfp4", "int4-s8"), ("q8_0", "q4_0")),
+            [(1, 1, 1), (5, 100, 9), (1, 64, 19)],
+        ),
+    ),
 }
-"""Further ones of the bit-serial and the table-lookup arrays: other sizes, groups, roundings and buses."""
+"""Further ones: other sizes, groups, roundings, formats and buses."""
 
 _LAYERS = ((64, 576, 576), (1, 576, 1536))
 FULL_SIZE: dict[str, list[Case]] = {
@@ -265,6 +370,14 @@ FULL_SIZE: dict[str, list[Case]] = {
     "bitmod-int8-8x8": [
         *each_format(["fp4-mixed-s8"] * 3, _LAYERS),
         Case((64, 576, 1536), RAW, memory(20), weights="fp4-mixed-s8"),
+    ],
+    "olive-8x8": [
+        *each_pair([("ovp4-int4", "ovp4-int4"), ("int8", "ovp4-flint4"), ("int4", "ternary")], _LAYERS),
+        Case((64, 576, 1536), RAW, memory(20)),
+    ],
+    "mx-8x8": [
+        *each_pair([("mxfp4", "mxfp4"), ("mxfp8-e4m3", "mxfp4"), ("nvfp4", "nvfp4")], _LAYERS),
+        Case((64, 576, 1536), RAW, memory(20), weights="mxfp8-e4m3", activations="mxfp8-e4m3"),
     ],
     "lut-m2n64k4": [
         *each_format(["int2-s8", "int4-s8", "ternary-s8"], _LAYERS),
@@ -296,7 +409,7 @@ class Prepared:
 def prepare(config: Config, case: Case) -> Prepared:
     """Compile ``case`` for ``config`` and make its memory image."""
     family = config.instance
-    formats = family.pairs[family.variant(weights=case.weights)]
+    formats = family.pairs[family.variant(case.activations, case.weights)]
     load = workload.random(case.sizes, case.mode.name.lower(), case.seed, formats, family)
     program = compile_gemm(
         config.design(),

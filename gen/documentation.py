@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from gen import config
+from gen.decoded_documentation import PARTS as DECODED_PARTS
 from gen.families.bit_serial import KINDS, BitSerialConfig, BitSerialFamily
 from gen.families.contract import ArrayConfig
+from gen.families.decoded import DecodedConfig
 from gen.families.lookup import LookupConfig
 from gen.lookup_documentation import PARTS as LOOKUP_PARTS
 from gen.markdown import table
@@ -213,12 +215,12 @@ def _group_cycles() -> str:
     return table(("a group of 128", *(f"`{name}`" for name, _ in arrays)), rows)
 
 
-def _array_keys(of: type[ArrayConfig]) -> str:
+def _array_keys(of: type[ArrayConfig], default: str = "all of them") -> str:
     properties = of.model_json_schema()["properties"]
     rows = (
         (
             f"`array.{name}`",
-            "all of them" if part["type"] == "array" else f"`{part['default']}`",
+            default if part["type"] == "array" else f"`{part['default']}`",
             "formats of the table above" if part["type"] == "array" else config.allowed(part),
             part["description"],
         )
@@ -242,6 +244,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "array_keys": lambda: _array_keys(BitSerialConfig),
     **LOOKUP_PARTS,
     "lookup_keys": lambda: _array_keys(LookupConfig),
+    **DECODED_PARTS,
+    "decoded_keys": lambda: _array_keys(DecodedConfig, "those of the block"),
 }
 """What can be generated, by name."""
 DOCUMENTS = {
@@ -249,6 +253,7 @@ DOCUMENTS = {
     "formats.md": ("formats",),
     "bit_serial.md": ("terms", "weight_formats", "words", "depths", "group_cycles", "array_keys"),
     "lookup.md": (*LOOKUP_PARTS, "lookup_keys"),
+    "decoded.md": (*DECODED_PARTS, "decoded_keys"),
 }
 """The parts of each document."""
 

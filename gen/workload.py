@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 
 from gen.compiler.compile import MOST_SIZE
+from gen.compiler.program import BIASES
 from gen.errors import RequestError
 from gen.families.contract import Family
 from hw.control.isa import OutputMode
 from hw.design import ceil_div
-from hw.formats import FORMATS, INT8, Format, Operand
+from hw.formats import FORMATS, INT8, Format, Operand, PairFormat, scales
 from sim import golden
-from sim.quantise import quantise
+from sim.quantise import Quantised, quantise
 
 MODES = ("raw", "requantised")
+E4M3_NAN = 127
+"""The code of E4M3 above all those of positive numbers."""
 LARGEST_BYTES = 1 << 28
 """Most bytes of all operands and results together: what a simulation can be given in good time."""
 
@@ -133,7 +136,7 @@ def random(
     x = _random(generator, formats[0], (m, k), 1)
     w = _random(generator, formats[1], (k, n), 0)
     # About the standard deviation of a result.
-    powers = [np.mean(np.square(_summed(operand))) for operand in (x, w)]
+    powers = [np.mean(np.square(_summed(operand, family))) for operand in (x, w)]
     floats = family is not None and family.geometry.sums == "float32"
     spread = 1.0 if floats else max(math.sqrt(k * powers[0] * powers[1]), 1.0)
     multiplier, shift = golden.dyadics(generator.uniform(40, 80, n) / spread)
@@ -155,38 +158,75 @@ def _of_floats(load: Workload, generator: np.random.Generator) -> Workload:
     """``load`` with bias and multiplier of floats: results from the least fp16 to those beyond the greatest."""
     n = load.sizes[2]
     spread = math.sqrt(float(np.mean(np.square(load.sums(), dtype=float)))) or 1.0
-    scales = generator.choice([-1, 1], n) * 2.0 ** generator.uniform(-26, 18, n)
+    spread = max(spread, BIASES[0])
+    factors = generator.choice([-1, 1], n) * 2.0 ** generator.uniform(-26, 18, n)
+    bias = (spread * generator.uniform(-1, 1, n)).astype(np.float32)
     return replace(
         load,
-        bias=(spread * generator.uniform(-1, 1, n)).astype(np.float32),
-        multiplier=golden.short(scales / spread),
+        bias=np.where(np.abs(bias) < BIASES[0], np.float32(0), bias),
+        multiplier=golden.short(factors / spread),
     )
 
 
 def _random(
     generator: np.random.Generator, format: Format, shape: tuple[int, int], depth_axis: int
 ) -> Operand:
-    """Any code that stands for a number; one scale in 17 is 0. Half precision is drawn otherwise (see ``_halves``)."""
+    """Any code that stands for a number, or any pair of such; one scale in 17 is 0, if there is a 0.
+
+    Half precision is drawn otherwise (see ``_halves``), and powers of two (see ``_exponents``).
+    """
     if format.rule == "cast":
         return Operand(format=format, codes=_halves(generator, format, shape), depth_axis=depth_axis)
     codes = _any_code(generator, format, shape)
+    if isinstance(format, PairFormat):
+        codes = _with_outliers(generator, format, codes, depth_axis)
     blocks = list(shape)
     blocks[depth_axis] = ceil_div(shape[depth_axis], format.block) if format.block else 1
-    scales = selectors = zeros = float_scales = minimums = None
+    whole = selectors = zeros = float_scales = minimums = None
     if format.scale == "fp16" and format.block:
         float_scales = _halves(generator, FORMATS["fp16"], tuple(blocks)).view(np.float16)
         if format.offset == "minimum":
             minimums = _halves(generator, FORMATS["fp16"], tuple(blocks)).view(np.float16)
+    if format.scale == "e8m0" and format.block:
+        float_scales = np.exp2(_exponents(generator, tuple(blocks)))
+    if format.scale == "e4m3" and format.block:
+        float_scales = scales.decode("e4m3", generator.integers(0, E4M3_NAN, blocks))
+        float_scales *= generator.random(blocks) >= 1 / 17
     if format.scale == "int8":
-        scales = generator.integers(0, 256, blocks) * (generator.random(blocks) >= 1 / 17)
+        whole = generator.integers(0, 256, blocks) * (generator.random(blocks) >= 1 / 17)
     if len(format.tables) > 1:
         selectors = generator.integers(0, len(format.tables), blocks, dtype=np.uint8)
     if format.offset == "zero" and format.block:
         zeros = generator.integers(0, 1 << format.bits, blocks)
     return Operand(
-        format=format, codes=codes, depth_axis=depth_axis, scales=scales, selectors=selectors, zeros=zeros,
+        format=format, codes=codes, depth_axis=depth_axis, scales=whole, selectors=selectors, zeros=zeros,
         float_scales=float_scales, minimums=minimums,
     )  # fmt: skip
+
+
+def _with_outliers(
+    generator: np.random.Generator, format: PairFormat, codes: np.ndarray, depth_axis: int
+) -> np.ndarray:
+    """``codes`` with any outlier in one pair of four; which of the two is its victim is chance."""
+    codes = np.moveaxis(codes, depth_axis, -1).copy()
+    pairs = codes[..., : codes.shape[-1] // 2 * 2].reshape(*codes.shape[:-1], -1, 2)
+    shape = pairs.shape[:-1]
+    numbers = np.array([code for code, value in enumerate(format.outliers) if value is not None])
+    outliers = np.stack(
+        [numbers[generator.integers(0, len(numbers), shape)], np.full(shape, format.identifier)], -1
+    )
+    outliers = np.where(generator.random(shape)[..., None] < 1 / 2, outliers, outliers[..., ::-1])
+    pairs = np.where(generator.random(shape)[..., None] < 1 / 4, outliers, pairs)
+    codes[..., : codes.shape[-1] // 2 * 2] = pairs.reshape(*codes.shape[:-1], -1)
+    return np.ascontiguousarray(np.moveaxis(codes, -1, depth_axis))
+
+
+def _exponents(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Of E8M0: rows by chance of moderate ones, of such and one in eight that is any, or of any."""
+    moderate = generator.integers(-8, 9, shape)
+    wide = generator.random(shape) < generator.choice([0, 1 / 8, 1], (shape[0], 1))
+    bias = scales.E8M0_BIAS
+    return np.where(wide, generator.integers(-bias, bias + 1, shape), moderate).astype(np.float64)
 
 
 def _any_code(generator: np.random.Generator, format: Format, shape: tuple[int, ...]) -> np.ndarray:
@@ -208,10 +248,16 @@ def _halves(generator: np.random.Generator, format: Format, shape: tuple[int, ..
     return np.where(generator.random(shape) < 1 / 17, codes & 0x8000, codes)
 
 
-def _summed(operand: Operand) -> np.ndarray:
-    """float64: what enters the sums. Integers, exact up to 2**53; the values of a format without a scale, or with fp16 ones."""
-    unit = 1.0 if operand.format.scale else 2.0**operand.format.unit
-    return operand.numbers() * unit
+def _unit(format: Format, family: Family | None) -> float:
+    """What a 1 in the sums is worth, as far as that is due to an operand of ``format``."""
+    if family is not None:
+        return 2.0 ** family.sum_unit(format)
+    return 2.0**format.unit if format.scale else 1.0
+
+
+def _summed(operand: Operand, family: Family | None) -> np.ndarray:
+    """float64: what enters the sums. Integers, exact up to 2**53, or what the family makes of them."""
+    return operand.numbers() * (2.0**operand.format.unit / _unit(operand.format, family))
 
 
 def of_layer(
@@ -252,16 +298,20 @@ def of_layer(
                 f"--tokens {tokens}: must be an integer from 1 to {len(numbers)}, the prompt's tokens"
             )
         entering = llama.entering(layer, numbers)[-tokens:]
-        w, w_scales = _weights(llama, layer, formats[1])
+        w, w_scales = _weights(llama, layer, formats[1], family)
     except ModelFileError as error:
         raise RequestError(f"--model {model!r}: {path} must be a model that can be read ({error})") from None
-    x, x_scales = _quantised(entering, formats[0], 1, one_scale=mode != "raw")
+    x, x_scales = _quantised(entering, formats[0], 1, family, one_scale=mode != "raw")
+    if mode != "raw" and x_scales.size > 1:
+        raise RequestError(
+            f"--mode {mode!r}: must be raw with activations in {formats[0].name}, which have a scale in each row"
+        )
     floats = family is not None and family.geometry.sums == "float32"
     if x.format.scale and not floats:
         check_width(layer, x, w)
     scales = np.ones(w.shape[1])
     if mode != "raw" and not floats:
-        largest = float(np.abs(_summed(x) @ _summed(w) * (x_scales * w_scales)).max()) or 1.0
+        largest = float(np.abs(_summed(x, family) @ _summed(w, family) * (x_scales * w_scales)).max()) or 1.0
         scales = x_scales * w_scales * 127 / largest
         # What is smaller has no multiplier, and leaves 0 of any sum of 32 bits.
         scales = np.where(scales < 2.0**-33, 0.0, scales)
@@ -285,16 +335,23 @@ def of_layer(
 
 
 def _quantised(
-    matrix: np.ndarray, format: Format, depth_axis: int, *, one_scale: bool = False
+    matrix: np.ndarray, format: Format, depth_axis: int, family: Family | None, *, one_scale: bool = False
 ) -> tuple[Operand, np.ndarray]:
-    """The operand whose rows are those of ``matrix``, and the scale of each, or the only one: 1 for a format without any."""
-    result = quantise(matrix, format.shared_by("tensor") if one_scale and format.scale else format)
+    """The operand whose rows are those of ``matrix``, and the scale of each, or the only one, that is left for its sums."""
+    result = quantise(matrix, format.shared_by("tensor") if one_scale and format.shared == "row" else format)
     # Who shares the scale does not matter to an array: it knows the format by its codes.
     operand = replace(result.operand(depth_axis=depth_axis), format=format)
-    return operand, result.row_scales if format.scale else np.ones(1)
+    return operand, _left(result, format, family)
 
 
-def _weights(llama: Any, layer: str, format: Format) -> tuple[Operand, np.ndarray]:
+def _left(result: Quantised, format: Format, family: Family | None) -> np.ndarray:
+    """What sums are still to be multiplied by, for each row or for all; 1 for a format without a scale."""
+    if not format.scale:
+        return np.ones(1)
+    return result.row_scales * (_unit(format, family) / 2.0**format.unit)
+
+
+def _weights(llama: Any, layer: str, format: Format, family: Family | None) -> tuple[Operand, np.ndarray]:
     """W of a layer, and the scale of each feature.
 
     Raises ``ModelFileError`` for blocks whose numbers are not finite.
@@ -304,12 +361,12 @@ def _weights(llama: Any, layer: str, format: Format) -> tuple[Operand, np.ndarra
 
     matrix, name = llama.weights(layer).T, f"{layer}.weight"
     if not llama.file.stores(name, format):
-        return _quantised(matrix, format, 0)
+        return _quantised(matrix, format, 0, family)
     try:
         blocks = from_blocks(format, llama.file.raw(name), matrix.shape, name=f"tensor {name}")
     except ValueError as error:
         raise ModelFileError(str(error)) from None
-    return blocks.operand(depth_axis=0), blocks.row_scales
+    return blocks.operand(depth_axis=0), _left(blocks, format, family)
 
 
 def check_width(layer: str, x: Operand, w: Operand) -> None:

@@ -174,3 +174,14 @@ SPLIT_PAIR = 1
 
 JOIN_HALVES = 1
 """The sums of four elements to that of all."""
+
+# Arrays of decoded operands (hw/array/decoded)
+
+DECODED_SETUP = SYSTOLIC_SETUP + 1
+"""``SYSTOLIC_SETUP`` of arrays of decoded operands: the steps of a tile are worked out first."""
+
+SLOT_DECODER = 1 + DECODER
+"""A byte of a stream to what its slot decodes to: choice of the slot, decoder."""
+
+DECODED_TURN = CORNER_TURN + SLOT_DECODER
+"""``CORNER_TURN`` of arrays of decoded operands: an activation word from its scratchpad to its first pair at row 0."""

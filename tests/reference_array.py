@@ -169,13 +169,13 @@ class Reference(Family):
     def model(self) -> Model:
         return Model(self.geometry)
 
-    def pack_activations(self, x: Operand) -> np.ndarray:
+    def pack_activations(self, x: Operand, variant: int | None = None) -> np.ndarray:
         if x.format is not NIBBLES:
             return x.codes.astype(x.codes.dtype.newbyteorder("<")).view(np.uint8)
         codes = np.pad(x.codes, ((0, 0), (0, x.depth % 2)))
         return codes[:, ::2] | codes[:, 1::2] << 4
 
-    def pack_weights(self, w: Operand) -> np.ndarray:
+    def pack_weights(self, w: Operand, variant: int | None = None) -> np.ndarray:
         g = self.geometry
         words = []
         zeros = np.array([w.format.encode(np.array(0), table) for table in range(len(w.format.tables))])

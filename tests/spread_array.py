@@ -130,7 +130,7 @@ class Spread(Systolic):
     def model(self) -> SpreadModel:
         return SpreadModel(self.inner.geometry, self.config.dataflow, self.config.spread)
 
-    def pack_weights(self, w: Operand) -> np.ndarray:
+    def pack_weights(self, w: Operand, variant: int | None = None) -> np.ndarray:
         g, steps = self.geometry, ceil_div(w.depth, self.geometry.tile_depth) * self.geometry.tile_depth
         size = ceil_div(w.shape[1], g.columns) * g.spread * steps * g.weight_bytes
         words = self.inner.pack_weights(w)

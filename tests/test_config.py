@@ -75,7 +75,7 @@ def test_all_mistakes_at_once():
             "memory.activations_kib = 1: must be at least 8, "
             "for two of the array's tiles: 128 words of 64 bytes",
         ),
-        (["family='lut'"], 'family = "lut": must be one of bit-serial, lookup, systolic'),
+        (["family='lut'"], 'family = "lut": must be one of bit-serial, decoded, lookup, systolic'),
         (
             ["memory=3"],
             "memory = 3: must be a table of activations_kib, weights_kib, accumulators, parameters",

@@ -230,3 +230,11 @@ def test_elements_say_where_they_lose(monkeypatch):
         "INT8 at as many lanes (199.0 to 100.0)", "INT8 at as many products (199.0 to 100.0)",
     ]  # fmt: skip
     assert "no less than parallel, FP4, FP3: FP4 at as many lanes (100.2 to 100.0)" in rows[1].measured
+
+
+@pytest.mark.parametrize("preset", simulation.DECODED)
+def test_products_of_decoded_operands(preset):
+    """Of steps without scales; those of scales are one in nine or seventeen of all."""
+    row = simulation.product_rate(preset)
+    assert row.held
+    assert all(0.95 <= use["of_steps"] < 1 for use in row.values.values())

@@ -232,7 +232,7 @@ def test_operands_with_half_precision_scales_that_cannot_be() -> None:
     codes, halves = np.zeros((40, 2), np.uint8), np.ones((2, 2), np.float16)
     q4_0 = {"format": find("q4_0"), "codes": codes, "depth_axis": 0}
     q4_1 = q4_0 | {"format": find("q4_1"), "float_scales": halves}
-    alone = "float_scales must be given for a format of blocks with fp16 scales alone, "
+    alone = "float_scales must be given for a format of blocks with scales of fp16, e8m0, e4m3 alone, "
     with pytest.raises(ValueError, match=f"{alone}q4_0 has 32, 'fp16' and ''"):
         Operand(**q4_0)
     with pytest.raises(ValueError, match=f"{alone}int8 has 0, 'fp16' and ''"):
@@ -256,11 +256,53 @@ def test_operands_with_half_precision_scales_that_cannot_be() -> None:
         Operand(**q4_0, float_scales=halves * np.float16(np.nan))
 
 
+@pytest.mark.parametrize("depth_axis", [0, 1])
+@pytest.mark.parametrize("name", ["mxfp4", "mxfp8-e5m2", "mxint8", "bfp5", "nvfp4", "nvint4", "if4"])
+def test_operands_with_powers_of_two_and_e4m3_for_scales(name: str, depth_axis: int) -> None:
+    """As those with half precision; scales are float64."""
+    matrix = np.random.default_rng(4).standard_t(3, (6, 300))
+    matrix[1], matrix[2, :128] = 0, 0
+    quantised = quantise(matrix, name)
+    operand = quantised.operand(depth_axis=depth_axis)
+    numbers = operand.numbers() if depth_axis else operand.numbers().T
+    assert (operand.scales, operand.float_scales.dtype) == (None, np.float64)
+    assert np.array_equal(numbers * quantised.row_scales[:, None], quantised.values())
+    part = operand.part((128, 299), (1, 4)).numbers()
+    assert np.array_equal(part if depth_axis else part.T, numbers[1:4, 128:299])
+    with pytest.raises(ValueError, match="blocks must be whole numbers for integers, not e"):
+        operand.integers()
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "message"),
+    [
+        ("mxfp4", 3.0, "scales must be numbers of e8m0, not 3.0"),
+        ("mxfp4", 0.0, "scales must be numbers of e8m0, not 0.0"),
+        ("mxfp4", -1.0, "scales must be numbers of e8m0, not -1.0"),
+        ("mxfp4", 2.0**128, "scales must be numbers of e8m0, not 3.4"),
+        ("mxfp4", np.nan, "float_scales must be finite, not nan"),
+        ("nvfp4", 17.0, "scales must be numbers of e4m3, not 17.0"),
+        ("nvfp4", 512.0, "scales must be numbers of e4m3, not 512.0"),
+        ("nvfp4", -1.0, "scales must be numbers of e4m3, not -1.0"),
+    ],
+)
+def test_scales_that_their_type_has_not(name: str, scale: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Operand(
+            format=find(name),
+            codes=np.zeros((16, 1), np.uint8),
+            depth_axis=0,
+            float_scales=np.full((1, 1), scale),
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mxfp4", "blocks of mxfp4 must be turned into integers by an array family that takes them"),
-        ("nvfp4", "blocks of nvfp4 must be turned into integers by an array family"),
+        (
+            "binary:g32",
+            "blocks of binary:g32 must have scales of int8, fp16, e8m0, e4m3 for an operand, not fp32",
+        ),
         (
             "int4-asym:row",
             "offset of int4-asym:row must be none for an operand, or one of blocks, not 'zero'",

@@ -42,7 +42,7 @@ def test_all_columns_can_be_read(formats) -> None:
 @pytest.mark.parametrize(
     ("name", "families"),
     [
-        ("int8", "bit-serial, lookup, systolic"), ("int8:g64", "none yet"), ("fp6-e3m2", "none yet"),
+        ("int8", "bit-serial, decoded, lookup, systolic"), ("int8:g64", "none yet"), ("fp6-e3m2", "decoded"),
         ("fp4-mixed", "bit-serial (as fp4-mixed-s8)"), ("fp4-mixed-s8", "bit-serial"), ("fp4-mixed:g64", "none yet"),
     ],
 )  # fmt: skip
@@ -52,7 +52,7 @@ def test_who_takes_a_format(formats, name, families) -> None:
 
 @pytest.mark.parametrize("name", ["int8:g64", "int8:row", "int8:tensor"])
 def test_a_family_takes_formats_as_they_are(name) -> None:
-    assert describe(find("int8"))["families"] == ["bit-serial", "lookup", "systolic"]
+    assert describe(find("int8"))["families"] == ["bit-serial", "decoded", "lookup", "systolic"]
     assert describe(find(name))["families"] == []
 
 

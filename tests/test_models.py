@@ -334,7 +334,9 @@ def test_blocks_that_are_not_finite_are_refused(real, monkeypatch):
 def test_blocks_whose_scales_are_no_whole_numbers_are_refused(real):
     del real
     pair = (formats.INT8, formats.find("mxfp4"))
-    with pytest.raises(ValueError, match="blocks of mxfp4 must be turned into integers by an array family"):
+    with pytest.raises(
+        ValueError, match="scales of blocks must be whole numbers for integers, not e8m0 as in mxfp4"
+    ):
         workload.of_layer("smollm2", "blk.0.attn_q", 1, "raw", formats=pair)
 
 

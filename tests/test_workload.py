@@ -139,8 +139,44 @@ def test_codes_without_a_number_are_not_drawn() -> None:
 
 
 def test_blocks_with_other_scales_are_refused() -> None:
-    with pytest.raises(ValueError, match="scales must be given for a format with blocks alone, mxfp4 has 32"):
-        workload.random((2, 64, 2), "raw", 1, (INT8, find("mxfp4")))
+    with pytest.raises(
+        ValueError, match="scales must be given for a format with blocks alone, binary:g32 has 32"
+    ):
+        workload.random((2, 64, 2), "raw", 1, (INT8, find("binary:g32")))
+
+
+def test_pairs_are_drawn() -> None:
+    """Every normal value and every outlier, these beside a victim on either side; an odd last element is normal."""
+    format = find("ovp4-int4")
+    for axis, load in enumerate(
+        workload.random((300, 41, 300), "raw", seed, (format, format)) for seed in (1, 2)
+    ):
+        operand = (load.x, load.w)[axis]
+        values = operand.values() if axis == 0 else operand.values().T
+        assert set(values[:, :-1].reshape(-1)) == {
+            *range(-7, 8),
+            *(v for v in format.outliers if v is not None),
+        }
+        assert set(values[:, -1]) == set(range(-7, 8))
+        outlier = np.abs(values) > 7
+        assert 0.1 < outlier.mean() < 0.15
+        assert outlier[:, 0:40:2].any()
+        assert outlier[:, 1:40:2].any()
+
+
+@pytest.mark.parametrize(("weights", "least", "most"), [("mxfp4", -127, 127), ("nvfp4", -9, 8)])
+def test_scales_of_other_types_are_drawn(weights: str, least: int, most: int) -> None:
+    """Numbers of E8M0, moderate and of every size; of E4M3 any, and zeros."""
+    family = config.load("mx-8x8").instance
+    load = workload.random((2, 3200, 40), "requantised", 2, (find("mxfp8-e4m3"), find(weights)), family)
+    drawn = load.w.float_scales
+    assert drawn is not None
+    exponents = np.frexp(drawn[drawn != 0])[1] - 1
+    assert (exponents.min(), exponents.max()) == (least, most)
+    assert float(np.mean(np.abs(exponents) <= 8)) > 0.2
+    zeros = float(np.mean(drawn == 0))
+    assert zeros == 0 if weights == "mxfp4" else 0.03 < zeros < 0.1
+    assert load.golden().dtype == np.float16
 
 
 def widest(name: str, depth: int) -> Operand:

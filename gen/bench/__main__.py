@@ -32,6 +32,7 @@ def _utilisation(notify: Notify) -> list[Row]:
         simulation.term_rate(simulation.BIT_SERIAL, simulation.SIMULATED, notify),
         simulation.term_rate(simulation.BIT_SERIAL_FLOAT, (), notify),
         *(simulation.term_rate(simulation.LOOKUP, (), notify, sizes) for sizes in simulation.LOOKUP_LAYERS),
+        *(simulation.product_rate(preset) for preset in simulation.DECODED),
     ]
 
 

@@ -15,6 +15,7 @@ from gen.bench.figures import Row
 from gen.cases import Case, Prepared, memory
 from gen.compiler import compile_gemm
 from gen.config import Config
+from gen.families.decoded import DecodedFamily
 from gen.generate import Generated, generate
 from sim import bare, simulate
 from sim.cycles.program import predict
@@ -37,6 +38,12 @@ LOOKUPS = ("binary-s8", "int2-s8", "int3-s8", "int4-s8")
 LOOKUP_SIMULATED = ("int2-s8", "int4-s8")
 LOOKUP_LAYERS = (LARGE, (256, 576, 1536), (64, 1536, 576))
 """K of 576 is four groups of 128 and half a one; of 1536, twelve."""
+OLIVE, MX = "olive-8x8", "mx-8x8"
+DECODED = {
+    OLIVE: (("ovp4-int4", "ovp4-int4"), ("int8", "ovp4-int4"), ("int8", "int8")),
+    MX: (("mxfp4", "mxfp4"), ("mxfp8-e4m3", "mxfp4"), ("mxfp8-e4m3", "mxfp8-e4m3"), ("nvfp4", "nvfp4")),
+}
+"""Activations and weights of arrays of decoded operands."""
 LEAST = 0.95
 
 
@@ -186,6 +193,35 @@ def term_rate(
         must=f"{LEAST:.0%} in each format",
         held=min(shares.values()) >= LEAST,
         values={name: asdict(use) for name, use in uses.items()},
+    )
+
+
+def product_rate(preset: str, sizes: tuple[int, int, int] = LARGE) -> Row:
+    """Products of those possible from start to end, of decoded operands, and of those while no scales come."""
+    loaded = _loaded(preset)
+    design, family = loaded.design(), loaded.instance
+    if not isinstance(family, DecodedFamily):
+        raise TypeError(f"preset must be of the family {DecodedFamily.name}, not {preset!r}")
+    array = family.array
+    uses, most = {}, {}
+    for formats in DECODED[preset]:
+        variant, name = family.variant(*formats), " x ".join(formats)
+        program = compile_gemm(design, family, *sizes, formats=formats)
+        found = predict(design, family.model().law(), program.instructions, memory(LATENCY))
+        share = math.prod(sizes) / (family.model().multiplications(variant) * found.cycles)
+        most[name] = max(array.block, 1) / array.block_steps(variant)
+        uses[name] = {"cycles": found.cycles, "products": share, "of_steps": share / most[name]}
+    each = ", ".join(
+        f"{name} {use['products']:.2%}" + f" ({use['of_steps']:.2%} of {most[name]:.1%})" * (most[name] < 1)
+        for name, use in uses.items()
+    )
+    return Row(
+        key="utilisation",
+        what=f"products a cycle of one in each element: {_sizes(sizes)} (M×K×N), {preset}, latency {LATENCY}",
+        measured=f"{each}; all by the cycle model, which is exact",
+        must=f"{LEAST:.0%} of the steps without scales, in each format",
+        held=min(use["of_steps"] for use in uses.values()) >= LEAST,
+        values=uses,
     )
 
 

@@ -115,11 +115,12 @@ class Program:
         _operand("w", w, weights, (gemm.K, gemm.N), 0)
         memory = np.full(self.memory.end - self.base, GUARD, np.uint8)
         self._put(memory, "program", np.frombuffer(self.binary, np.uint8))
-        self._put(memory, "activations", self.family.pack_activations(x).reshape(-1))
+        self._put(memory, "activations", self.family.pack_activations(x, gemm.variant).reshape(-1))
         self._put(memory, "output", np.full(self.regions["output"][1], UNWRITTEN, np.uint8))
         columns = self.family.geometry.columns
         for ((c0, c1), (k0, k1)), (address, size) in self.blocks.items():
-            words = self.family.pack_weights(w.part((k0, k1), (c0 * columns, c1 * columns)))
+            part = w.part((k0, k1), (c0 * columns, c1 * columns))
+            words = self.family.pack_weights(part, gemm.variant)
             block = memory[address - self.base :][:size]
             block[: words.size] = words
             block[words.size :] = 0

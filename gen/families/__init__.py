@@ -8,6 +8,7 @@ from gen.families.contract import Family
 
 FAMILIES = {
     "bit-serial": "gen.families.bit_serial:BitSerialFamily",
+    "decoded": "gen.families.decoded:DecodedFamily",
     "lookup": "gen.families.lookup:LookupFamily",
     "systolic": "gen.families.systolic:Systolic",
 }

@@ -131,14 +131,14 @@ class BitSerialFamily(Family):
         c, taken = self.config, self.array.variants[self.variant(weights=w.format.name)]
         return gemm(x, w, lanes=c.lanes, group=c.group, floating=taken.floating, rounding=c.rounding)
 
-    def pack_activations(self, x: Operand) -> np.ndarray:
+    def pack_activations(self, x: Operand, variant: int | None = None) -> np.ndarray:
         """A byte per step of K; or two, with zeros to whole words, since no fp16 activation is without effect on the rounding."""
         codes = x.codes
         if self.config.activations == "fp16":
             codes = np.pad(codes, ((0, 0), (0, -x.depth % self.array.word_steps))).astype("<u2")
         return np.ascontiguousarray(codes).view(np.uint8)
 
-    def pack_weights(self, w: Operand) -> np.ndarray:
+    def pack_weights(self, w: Operand, variant: int | None = None) -> np.ndarray:
         """Group by group: scales, then weights in their order, masks among them; zeros to whole tiles."""
         array, g = self.array, self.geometry
         taken = array.variants[self.variant(weights=w.format.name)]

@@ -155,6 +155,13 @@ class Family(ABC):
             raise NotImplementedError(f"family {self.name} must say what its {self.geometry.sums} sums are")
         return golden.gemm(x.integers(), w.integers())
 
+    def sum_unit(self, format: Format) -> int:
+        """Logarithm to base 2 of what a 1 in the sums is worth, as far as that is due to an operand of ``format``.
+
+        Its unit, since sums count units; 0 for a format without a scale, whose values are what is added.
+        """
+        return format.unit if format.scale else 0
+
     def settings(self, variant: int) -> tuple[tuple[int, int], ...]:
         """Settings that programs of ``variant`` need, with their values (unsigned, 32 bits): CONFIGUREs before all EXECUTEs.
 
@@ -167,12 +174,15 @@ class Family(ABC):
         """A GEMM may be cut along K at multiples of this: where tile, activation word and block of shared scale all end."""
 
     @abstractmethod
-    def pack_activations(self, x: Operand) -> np.ndarray:
-        """The rows of X as they lie in memory: uint8 [M, ``model().activation_bytes(variant, K)``]."""
+    def pack_activations(self, x: Operand, variant: int | None = None) -> np.ndarray:
+        """The rows of X as they lie in memory: uint8 [M, ``model().activation_bytes(variant, K)``].
+
+        ``variant`` is that of the EXECUTEs; None stands for any that has the operand's format, where it makes no difference.
+        """
 
     @abstractmethod
-    def pack_weights(self, w: Operand) -> np.ndarray:
-        """The weight words (uint8, in the order in which the array takes them) of a part of W.
+    def pack_weights(self, w: Operand, variant: int | None = None) -> np.ndarray:
+        """The weight words (uint8, in the order in which the array takes them) of a part of W; ``variant`` as above.
 
         The part's first row and column lie on edges of tile and granule; what is missing to whole tiles is filled with
         zero weights. The words of column tile 0 come first, over the part's whole depth, then tile 1's.

@@ -139,8 +139,14 @@ class LookupConfig(ArrayConfig):
             for name in ("group", "activations", "tables", "outputs", "groups_per_lane")
         )
         found = kinds("fp16", group, activations, tables)
-        if tables == "int8":
-            found = {name: kind for name, kind in found.items() if outputs * kind.bits >= ENTRIES * lookups}
+        if tables == "int8" and isinstance(outputs, int) and isinstance(lookups, int):
+            # Where none is wide enough, the widest stay: the array refuses them by what is missing.
+            widest = max(kind.bits for kind in found.values())
+            found = {
+                name: kind
+                for name, kind in found.items()
+                if kind.bits == widest or outputs * kind.bits >= ENTRIES * lookups
+            }
         return {**given, "weights": list(found)}
 
     @field_validator("weights")
@@ -303,12 +309,12 @@ class LookupFamily(Family):
                 total = total + quantised_results(totals[:, None], table_scales, minimum, doubled=False)
         return total
 
-    def pack_activations(self, x: Operand) -> np.ndarray:
+    def pack_activations(self, x: Operand, variant: int | None = None) -> np.ndarray:
         """A byte per step of K, or two, with zeros to whole words: they leave fp16 sums as they are."""
         codes = np.pad(x.codes, ((0, 0), (0, -x.depth % self.array.word_steps)))
         return codes.astype("<u2").view(np.uint8) if self.config.activations == "fp16" else codes
 
-    def pack_weights(self, w: Operand) -> np.ndarray:
+    def pack_weights(self, w: Operand, variant: int | None = None) -> np.ndarray:
         """Group by group: zero points, weights, scales, minimums."""
         array, g = self.array, self.geometry
         taken = array.variants[self.variant(weights=w.format.name)]

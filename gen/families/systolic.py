@@ -78,11 +78,11 @@ class Systolic(Family):
         """Whole activation words and depth tiles."""
         return math.lcm(self.geometry.activation_bytes, self.geometry.tile_depth)
 
-    def pack_activations(self, x: Operand) -> np.ndarray:
+    def pack_activations(self, x: Operand, variant: int | None = None) -> np.ndarray:
         """A byte per step of K."""
         return x.codes
 
-    def pack_weights(self, w: Operand) -> np.ndarray:
+    def pack_weights(self, w: Operand, variant: int | None = None) -> np.ndarray:
         """One word per step of K, in rising order; zeros to whole tiles."""
         g = self.geometry
         depth, features = w.shape

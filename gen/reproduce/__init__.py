@@ -10,6 +10,7 @@ PAPERS = {
     "bit-weight": "gen.reproduce.bit_weight",
     "bitmod": "gen.reproduce.bitmod",
     "lut-tensor-core": "gen.reproduce.lut_tensor_core",
+    "olive": "gen.reproduce.olive",
 }
 """Where each paper's module is; imported when it is asked for."""
 

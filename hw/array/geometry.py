@@ -9,6 +9,8 @@ from hw.design import Geometry
 from hw.timing import ACCUMULATE, DRAIN_ROWS
 
 Dataflow = Literal["output-stationary", "weight-stationary"]
+TURN = 4
+"""Cycles by which an output-stationary tile knows its end before it has come."""
 
 Multiplier = Literal["native", "carry_save"]
 

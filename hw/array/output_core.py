@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 
 from hw.array.corner_turn import CornerTurn
@@ -13,7 +13,7 @@ from hw.array.setup import Setup
 from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
-from hw.timing import ACCUMULATE, CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENTS, SCRATCHPAD
+from hw.timing import CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENTS, SCRATCHPAD
 
 
 class OutputStationaryCore(wiring.Component):
@@ -32,9 +32,19 @@ class OutputStationaryCore(wiring.Component):
     ``finished`` of its command.
     """
 
-    def __init__(self, *, design: Design, multiplier: Multiplier = "native") -> None:
-        self._design, self._multiplier = design, multiplier
-        self._element = OUTPUT_ELEMENTS[multiplier]
+    turn = CORNER_TURN
+
+    def __init__(
+        self,
+        *,
+        design: Design,
+        multiplier: Multiplier = "native",
+        element: int | None = None,
+        long_words: bool = False,
+    ) -> None:
+        # ``element``: cycles from operands at row 0 to the result that may go up; words as in ``OutputSequencer``.
+        self._design, self._multiplier, self._long_words = design, multiplier, long_words
+        self._element = OUTPUT_ELEMENTS[multiplier] if element is None else element
         super().__init__(core_members(design))
 
     def elaborate(self, platform):
@@ -79,8 +89,8 @@ class OutputStationaryCore(wiring.Component):
             self.results.valid.eq(array.valid),
         ]
         past_activations = self._activations(m, sequencer)
-        past_weights = self._weights(m, sequencer)
-        past_rows = self._addresses(m, sequencer)
+        past_weights = self._weights(m, sequencer, sequencer.step)
+        past_rows = self._addresses(m, sequencer, sequencer.last)
         self._end(m, corner.control_last, past_activations, past_weights, past_rows, stop)
         return m
 
@@ -88,9 +98,11 @@ class OutputStationaryCore(wiring.Component):
         """Reads activations; past the end: at once, and in step with the last row."""
         words, geometry = self._design.activation_words, self._design.geometry
         m.submodules.activation_walk = walk = ActivationWalk(
-            words=words, word_bytes=geometry.activation_bytes
+            words=words, word_bytes=geometry.activation_bytes, long_words=self._long_words
         )
         current = sequencer.current.command
+        if self._long_words:
+            m.d.comb += walk.long.eq(sequencer.current.long)
         m.d.comb += [
             walk.begin.eq(sequencer.begin),
             walk.again.eq(sequencer.again),
@@ -107,23 +119,28 @@ class OutputStationaryCore(wiring.Component):
         reads_last_row = delayed(m, sequencer.read, 1) & (index == geometry.tile_rows - 1)
         return past, delayed(m, so_far & reads_last_row, SCRATCHPAD + 1)
 
-    def _weights(self, m: Module, sequencer: OutputSequencer):
-        """Reads weights, as much later as the activations' way to the array is longer."""
+    def _weights(
+        self, m: Module, sequencer: OutputSequencer, step: Value, *, late: int = CORNER_TURN, wait: int = 0
+    ):
+        """Reads weights, the next word after each ``step``, as much later as the activations' way to the array is longer.
+
+        What is past the end is known ``wait`` cycles later than one for each row after the first.
+        """
         words = self._design.weight_words
         m.submodules.weight_walk = walk = WeightWalk(words=words)
         tile = Cat(sequencer.begin, sequencer.fresh, sequencer.again)
         m.d.comb += [
-            Cat(walk.begin, walk.fresh, walk.again).eq(delayed(m, tile, CORNER_TURN - 1)),
-            walk.step.eq(delayed(m, sequencer.step, CORNER_TURN)),
+            Cat(walk.begin, walk.fresh, walk.again).eq(delayed(m, tile, late - 1)),
+            walk.step.eq(delayed(m, step, late)),
             walk.base.eq(sequencer.current.command.weights_address),
             self.weights.address.eq(walk.address),
         ]
         past = Signal()
         m.d.sync += past.eq(walk.step & (walk.address >= words))
-        return past, delayed(m, past, self._design.geometry.tile_rows - 1)
+        return past, delayed(m, past, wait + self._design.geometry.tile_rows - 1)
 
-    def _addresses(self, m: Module, sequencer: OutputSequencer):
-        """Accumulator rows of a tile follow each other; so do tiles."""
+    def _addresses(self, m: Module, sequencer: OutputSequencer, last: Value, further: Value | None = None):
+        """Accumulator rows of a tile follow each other; so do tiles. ``further``: the sum that ends with ``last`` is added."""
         rows, half_rows = self._design.geometry.tile_rows, self._design.accumulator_rows // 2
         command = sequencer.current.command
         half, accumulate, first = Signal(), Signal(), Signal(range(2 * half_rows))
@@ -135,9 +152,10 @@ class OutputStationaryCore(wiring.Component):
                     half.eq(command.accumulators_address[-1]),
                     accumulate.eq(command.accumulate),
                 ]
-        late = SCRATCHPAD + CORNER_TURN + self._element
-        fetched = delayed(m, Cat(first[:-1], half, accumulate), late)
-        with m.If(delayed(m, sequencer.last, late)):
+        late = SCRATCHPAD + self.turn + self._element
+        adds = accumulate if further is None else accumulate | further
+        fetched = delayed(m, Cat(first[:-1], half, adds), late)
+        with m.If(delayed(m, last, late)):
             m.d.sync += Cat(self.results.address, self.results.accumulate).eq(fetched)
         with m.Elif(self.results.valid):
             m.d.sync += self.results.address[:-1].eq(self.results.address[:-1] + 1)
@@ -161,8 +179,8 @@ class OutputStationaryCore(wiring.Component):
             m.d.sync += stop.eq(0)
         with m.Elif(activations[0] | weights[0] | rows[0]):
             m.d.sync += stop.eq(1)
-        drain = 1 + self._element + (geometry.tile_rows - 1) // DRAIN_ROWS + 1
+        drain = self.turn - 2 + self._element + (geometry.tile_rows - 1) // DRAIN_ROWS + 1
         m.d.comb += [
             self.results.last.eq(delayed(m, ends, drain)),
-            self.fault.eq(delayed(m, ends & so_far, drain + geometry.banks - 1 + ACCUMULATE)),
+            self.fault.eq(delayed(m, ends & so_far, drain + geometry.banks - 1 + geometry.accumulate)),
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
@@ -22,13 +22,19 @@ class OutputSequencer(wiring.Component):
     Parameters
     ----------
     design : Design
+    least : int
+        Fewest cycles between the last steps of tiles; ``least_interval`` if it is not given.
+    settle : int
+        The same before the first step of a command whose tiles are ``short``, from the last before it; ``least`` if not given.
+    depth_bits : int, long_words : bool
+        As of ``Setup``.
 
     Members
     -------
     plan : In(stream of ``plan``), soon : In(1)
         Of ``Setup``.
     stop : In(1)
-        End the command at an end of a word of activations, ``least_interval`` steps or more into a tile, or with the next tile.
+        End the command at an end of a word of activations, ``least`` steps or more into a tile, or with the next tile.
     halt : In(1)
         Stop at once. A sum so far is let out: ``last`` without an operand, in the next cycle.
     current : Out(plan)
@@ -44,20 +50,31 @@ class OutputSequencer(wiring.Component):
 
     Timing
     ------
-    Tile follows tile after the interval that its plan says, ``least_interval`` cycles or more. A command of ``short`` tiles
-    begins ``least_interval`` cycles after the last step before it, at the earliest. The first step of a command is 2 cycles
+    Tile follows tile after the interval that its plan says, ``least`` cycles or more. A command of ``short`` tiles
+    begins ``settle`` cycles after the last step before it, at the earliest. The first step of a command is 2 cycles
     after ``plan`` is taken.
     """
 
-    def __init__(self, *, design: Design) -> None:
-        self._design = design
+    def __init__(
+        self,
+        *,
+        design: Design,
+        least: int | None = None,
+        settle: int | None = None,
+        depth_bits: int = DEPTH_BITS,
+        long_words: bool = False,
+    ) -> None:
+        self._design, self._depth_bits, self._long_words = design, depth_bits, long_words
+        self._least = least_interval(design.geometry.tile_rows) if least is None else least
+        self._settle = self._least if settle is None else settle
+        planned = plan(design, depth_bits=depth_bits, long_words=long_words)
         super().__init__(
             {
-                "plan": In(stream.Signature(plan(design))),
+                "plan": In(stream.Signature(planned)),
                 "soon": In(1),
                 "stop": In(1),
                 "halt": In(1),
-                "current": Out(plan(design)),
+                "current": Out(planned),
                 "running": Out(1),
                 "begin": Out(1),
                 "fresh": Out(1),
@@ -66,26 +83,26 @@ class OutputSequencer(wiring.Component):
                 "last": Out(1),
                 "ends": Out(1),
                 "read": Out(1),
-                "index": Out(exact_log2(design.geometry.activation_bytes)),
+                "index": Out(exact_log2(design.geometry.activation_bytes) + long_words),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        rows, word_bytes = self._design.geometry.tile_rows, self._design.geometry.activation_bytes
+        rows = self._design.geometry.tile_rows
         turn, cut, final_tile, idle = Signal(), Signal(), Signal(), Signal()
         self._follow(m, turn, final_tile, idle)
         turned = self._count(m, turn, cut, idle)
         self._tiles(m, turn, cut, final_tile)
-        least = least_interval(rows)
+        least, long = self._least, self.current.long if self._long_words else None
         word, goes_on, dropped, stops = Signal(), Signal(), Signal(), Signal()
         early = Signal(range(-1, least), init=-1)
-        past_depth = Signal(DEPTH_BITS + 1)
+        past_depth = Signal(self._depth_bits + 1)
         m.d.comb += [
             self.last.eq((self.step & past_depth[-1]) | dropped),
             self.ends.eq(self.last & (final_tile | dropped)),
             goes_on.eq(self.step & ~past_depth[-1]),
-            self.read.eq(word & (self.index < rows) if rows < word_bytes else word),
+            self.read.eq(word & (self.index < rows) if rows < 1 << len(self.index) else word),
         ]
         m.d.sync += [
             self.index.eq(self.index + 1),
@@ -93,13 +110,15 @@ class OutputSequencer(wiring.Component):
             past_depth.eq(past_depth - 1),
             early.eq(early - ~early[-1]),
             # The rows' words of this turn have been read two steps later.
-            stops.eq(self.stop & (self.index == word_bytes - 4)),
+            stops.eq(self.stop & before_end(self.index, 4, long=long)),
             # Results of the tile before have left then, and what comes after this one is not settled yet.
             cut.eq(goes_on & stops & early[-1] & ~turned),
             dropped.eq(self.halt & goes_on),
         ]
-        with m.If(self.index == word_bytes - 1):
+        with m.If(before_end(self.index, 1, long=long)):
             m.d.sync += word.eq(goes_on)
+            if self._long_words:
+                m.d.sync += self.index.eq(0)
         with m.If(cut):
             m.d.sync += past_depth.eq(-1)
         with m.If(self.begin):
@@ -113,7 +132,7 @@ class OutputSequencer(wiring.Component):
         """After the tile the next one of its command, or the next command as soon as it is there."""
         vacant, more, load, final, settled = Signal(init=1), Signal(), Signal(), Signal(), Signal()
         # A sum's results must have left before those of the next one come; within a command the interval sees to that.
-        least = least_interval(self._design.geometry.tile_rows)
+        least = self._settle
         settling = Signal(range(-least, least), init=-1)
         vacates, loads = Signal(), Signal()
         m.d.comb += [
@@ -143,7 +162,7 @@ class OutputSequencer(wiring.Component):
 
         Returned: it is ``turn`` or has been, while there is a tile.
         """
-        left, turned = Signal(DEPTH_BITS + 1, init=-1), Signal(init=1)
+        left, turned = Signal(self._depth_bits + 1, init=-1), Signal(init=1)
         m.d.comb += turn.eq(left[-1] & ~turned)
         m.d.sync += [left.eq(left - 1), turned.eq(left[-1] | idle)]
         with m.If(cut):
@@ -172,6 +191,19 @@ class OutputSequencer(wiring.Component):
             m.d.sync += stopped.eq(1)
 
 
+def before_end(index: Value, steps: int, *, long: Value | None = None) -> Value:
+    """So many steps, this one included, before the end of a word of activations; only if ``long`` it takes all of ``index``.
+
+    ``long`` is None where all words do.
+    """
+    most = 1 << len(index)
+    return (
+        index == most - steps
+        if long is None
+        else Mux(long, index == most - steps, index == most // 2 - steps)
+    )
+
+
 class ActivationWalk(wiring.Component):
     """Address of each activation word that an output-stationary core reads: words of a tile's rows in turn, then their next.
 
@@ -180,27 +212,29 @@ class ActivationWalk(wiring.Component):
     begin, again, read, index : In
         Of ``OutputSequencer``.
     base : In, stride : In(16)
-        Of the command.
+        Of the command. ``long``: its words last twice as many steps; not there without ``long_words``.
     address : Out
         Of the word that ``read`` reads, a register, wide enough to pass the end of the scratchpad once.
     """
 
-    def __init__(self, *, words: int, word_bytes: int) -> None:
-        self._word_bytes = word_bytes
+    def __init__(self, *, words: int, word_bytes: int, long_words: bool = False) -> None:
+        self._long_words = long_words
         super().__init__(
             {
                 "begin": In(1),
                 "again": In(1),
                 "read": In(1),
-                "index": In(exact_log2(word_bytes)),
+                "index": In(exact_log2(word_bytes) + long_words),
                 "base": In(ceil_log2(words)),
                 "stride": In(16),
                 "address": Out(max(16, ceil_log2(words)) + 1),
+                **({"long": In(1)} if long_words else {}),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
+        turns = before_end(self.index, 2, long=self.long if self._long_words else None)
         row_0, next_of_row_0, next_tile = (Signal.like(self.address) for _ in range(3))
         first, target, onward = (Signal.like(self.address) for _ in range(3))
         first_words, last_row = Signal(), Signal()
@@ -210,7 +244,7 @@ class ActivationWalk(wiring.Component):
             target.eq(Mux(self.begin, first, next_of_row_0)),
         ]
         m.d.sync += [
-            last_row.eq(~self.begin & (self.index == self._word_bytes - 2)),
+            last_row.eq(~self.begin & turns),
             next_of_row_0.eq(row_0 + 1),
             self.address.eq(onward),
         ]

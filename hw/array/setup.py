@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
+from hw.array.geometry import TURN
 from hw.design import Design
 from hw.interfaces import execute_command
 from hw.timing import SYSTOLIC_SETUP
 
 DEPTH_BITS = 24
 COUNT_BITS = 16
-TURN = 4
-"""Cycles by which an output-stationary tile knows its end before it has come."""
 
 
-def plan(design: Design) -> data.StructLayout:
-    """A command and its derived numbers.
+def plan(design: Design, *, depth_bits: int = DEPTH_BITS, long_words: bool = False) -> data.StructLayout:
+    """A command and its derived numbers; steps of a tile have ``depth_bits``.
 
     ``..._left``: what a counter starts from that is below zero with the last of its kind; two less than the count
     (``passes_left``, of rows: three).
     ``turn_left``: the same for the tile's interval, ``TURN`` less. ``short``: the tiles have fewer steps than the least interval.
+    ``long``: a word of activations lasts twice as many steps as it has bytes; not there without ``long_words``.
     """
     return data.StructLayout(
         {
@@ -30,9 +30,10 @@ def plan(design: Design) -> data.StructLayout:
             "rows_left": COUNT_BITS + 1,
             "passes_left": COUNT_BITS + 1,
             "columns_left": COUNT_BITS + 1,
-            "depth_left": DEPTH_BITS + 1,
-            "turn_left": DEPTH_BITS + 1,
+            "depth_left": depth_bits + 1,
+            "turn_left": depth_bits + 1,
             "short": 1,
+            **({"long": 1} if long_words else {}),
         }
     )
 
@@ -45,6 +46,10 @@ class Setup(wiring.Component):
     design : Design
     least_interval : int
         Shortest interval of tiles in the output-stationary array; the weight-stationary one leaves ``turn_left`` unused.
+    depth_bits : int
+        Of the steps of a tile.
+    long_words : bool
+        Whether words of activations may last twice as many steps as they have bytes.
 
     Members
     -------
@@ -59,17 +64,28 @@ class Setup(wiring.Component):
 
     Timing
     ------
-    ``plan`` is valid ``SYSTOLIC_SETUP - 2`` cycles after ``command`` was taken, its ``short`` two cycles before. The next command
+    ``plan`` is valid ``cycles - 2`` cycles after ``command`` was taken, its ``short`` two cycles before. The next command
     can be taken in the cycle after ``plan`` was.
     """
 
-    def __init__(self, *, design: Design, least_interval: int = 1) -> None:
+    cycles = SYSTOLIC_SETUP
+
+    def __init__(
+        self,
+        *,
+        design: Design,
+        least_interval: int = 1,
+        depth_bits: int = DEPTH_BITS,
+        long_words: bool = False,
+    ) -> None:
         self._design, self._least_interval = design, least_interval
+        self._depth_bits, self._long_words = depth_bits, long_words
+        planned = plan(design, depth_bits=depth_bits, long_words=long_words)
         super().__init__(
             {
                 "command": In(stream.Signature(execute_command(design))),
                 "halt": In(1),
-                "plan": Out(stream.Signature(plan(design))),
+                "plan": Out(stream.Signature(planned)),
                 "soon": Out(1),
                 "busy": Out(1),
             }
@@ -79,19 +95,23 @@ class Setup(wiring.Component):
         m = Module()
         geometry, planned = self._design.geometry, self.plan.payload
         command = planned.command
-        stages = Signal(SYSTOLIC_SETUP - 3)
+        stages = Signal(self.cycles - 3)
+        steps = self._steps(m, command)
         # A tile takes its steps of K, or all words of its rows, whichever is longer: rows of the last word come one a step.
         word_bits = exact_log2(geometry.activation_bytes)
         row_last, least = geometry.tile_rows - 1, self._least_interval - 1
-        depth_last, interval_last, longest = (Signal(DEPTH_BITS) for _ in range(3))
+        depth_last, interval_last, longest = (Signal(self._depth_bits) for _ in range(3))
         part = depth_last[:word_bits]
+        early = part < row_last
+        if self._long_words:
+            early = early & ~(planned.long & depth_last[word_bits])
         # Tiles that are not short last as long as the least anyway; those that are fit in a few bits.
         few = longest[: ceil_log2(least + 1 + (1 << word_bits))]
         m.d.comb += [
             # One row has its words at once, and no interval is shorter than one; unsigned numbers are never below 0.
             longest.eq(
                 Cat(
-                    Mux(part < row_last, Const(row_last, word_bits), part) if row_last else part,
+                    Mux(early, Const(row_last, word_bits), part) if row_last else part,
                     depth_last[word_bits:],
                 )
             ),
@@ -103,9 +123,9 @@ class Setup(wiring.Component):
             planned.rows_left.eq(command.row_tiles - 2),
             planned.passes_left.eq(command.row_tiles - 3),
             planned.columns_left.eq(command.column_tiles - 2),
-            planned.depth_left.eq(command.depth_tiles - 2),
-            planned.short.eq(command.depth_tiles <= least),
-            depth_last.eq(command.depth_tiles - 1),
+            planned.depth_left.eq(steps - 2),
+            planned.short.eq(self._short(steps)),
+            depth_last.eq(steps - 1),
             interval_last.eq(Mux(planned.short & (few < least), least, longest) if least else longest),
             planned.turn_left.eq(interval_last - (TURN - 1)),
         ]
@@ -118,3 +138,11 @@ class Setup(wiring.Component):
         with m.If(self.halt):
             m.d.sync += [stages.eq(0), self.plan.valid.eq(0), self.busy.eq(0)]
         return m
+
+    def _steps(self, m: Module, command: data.View) -> Value:
+        """Of a tile, in the cycle after ``command``'s, and as many more as ``cycles`` has."""
+        return command.depth_tiles
+
+    def _short(self, steps: Value) -> Value:
+        """Whether a tile of so many steps must wait, as the first of its command, for the results of the one before it."""
+        return steps <= self._least_interval - 1

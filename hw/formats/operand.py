@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hw.design import ceil_div
+from hw.formats import scales as scale_types
 from hw.formats.format import Format
 
 Span = tuple[int, int]
 """First and one past the last."""
+FLOAT_SCALES = {"fp16": np.float16, "e8m0": np.float64, "e4m3": np.float64}
+"""Types of block scales that are no whole numbers, and of the arrays that hold them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,16 +30,18 @@ class Operand:
     scales : array of int64, optional
         What each block of ``format.block`` steps of K is multiplied by, the last block perhaps a short one. The shape of
         ``codes`` with blocks instead of steps. Must be given for a format with blocks, and only for one, unless their scales are
-        of the type ``fp16``. Those of the type ``int8`` are 0 to 255.
+        of a type out of ``FLOAT_SCALES``. Those of the type ``int8`` are 0 to 255.
     selectors : array of uint8, optional
         The table of each block, in the shape of ``scales``; of each row of X or feature of W where the format has no blocks.
         Must be given for a format with several tables, and only for one.
     zeros : array of int64, optional
         The zero point of each block, 0 to 2**bits - 1, in the shape of ``scales``. Must be given for a format of blocks with
         zero points, and only for one.
-    float_scales, minimums : arrays of float16, optional
-        Of a format whose type of scale is ``fp16`` the scale of each block, and in one of minimums what is added to its elements;
-        finite, in the shape that ``scales`` would have. Must be given for such formats, and only for them.
+    float_scales : array of float16 or float64, optional
+        The scale of each block of a format whose type of scale is one of ``FLOAT_SCALES``, which has the array's type: a finite
+        number of that type, in the shape that ``scales`` would have. Must be given for such formats, and only for them.
+    minimums : array of float16, optional
+        What is added to the elements of each block, in formats of minimums with scales of fp16, and only in them; finite.
 
     Raises
     ------
@@ -91,21 +96,28 @@ class Operand:
             self.values()
 
     def _check_floats(self) -> None:
-        """That there are fp16 scales and minimums where the format has them, all finite."""
-        format, halves = self.format, bool(self.format.block) and self.format.scale == "fp16"
+        """That there are scales of floating point and minimums where the format has them, all numbers of their types."""
+        format = self.format
+        floats = bool(format.block) and format.scale in FLOAT_SCALES
         has = f"{format.name} has {format.block}, {format.scale!r} and {format.offset!r}"
-        if (self.float_scales is None) == halves:
+        if (self.float_scales is None) == floats:
+            kinds = ", ".join(FLOAT_SCALES)
             raise ValueError(
-                f"float_scales must be given for a format of blocks with fp16 scales alone, {has}"
+                f"float_scales must be given for a format of blocks with scales of {kinds} alone, {has}"
             )
-        if (self.minimums is None) == (halves and format.offset == "minimum"):
+        if (self.minimums is None) == (floats and format.scale == "fp16" and format.offset == "minimum"):
             raise ValueError(
                 f"minimums must be given for a format of blocks with fp16 scales and minimums alone, {has}"
             )
-        for what, each in (("float_scales", self.float_scales), ("minimums", self.minimums)):
-            self._check_blocks(what, each, np.float16, None)
+        kind = FLOAT_SCALES.get(format.scale, np.float16)
+        for what, each, dtype in (
+            ("float_scales", self.float_scales, kind), ("minimums", self.minimums, np.float16),
+        ):  # fmt: skip
+            self._check_blocks(what, each, dtype, None)
             if each is not None and not np.isfinite(each).all():
                 raise ValueError(f"{what} must be finite, not {each[~np.isfinite(each)][0]}")
+        if self.float_scales is not None and kind is np.float64:
+            scale_types.encode(format.scale, self.float_scales)
 
     def _check_blocks(self, what: str, each: np.ndarray | None, dtype: type, limit: int | None) -> None:
         """That ``each``, if there, has a number of that type for each block, from 0 to below ``limit`` if there is one."""
@@ -184,11 +196,11 @@ class Operand:
     def integers(self) -> np.ndarray:
         """The exact values (int64), zero points and scales of blocks included.
 
-        Raises ``ValueError`` where the scales of blocks are fp16: see ``levels`` and ``numbers``.
+        Raises ``ValueError`` where the scales of blocks are no whole numbers: see ``levels`` and ``numbers``.
         """
         if self.float_scales is not None:
             raise ValueError(
-                f"scales of blocks must be whole numbers for integers, not fp16 as in {self.format.name}"
+                f"scales of blocks must be whole numbers for integers, not {self.format.scale} as in {self.format.name}"
             )
         return self.levels() if self.scales is None else self.levels() * self._spread(self.scales)
 
@@ -197,7 +209,7 @@ class Operand:
         return self.values() if self.zeros is None else self.values() - self._spread(self.zeros)
 
     def numbers(self) -> np.ndarray:
-        """float64: ``integers``, or the levels times fp16 scales, exact in 53 bits, to which a minimum is added, rounded once."""
+        """float64: ``integers``, or the levels times their ``float_scales``, exact, to which a minimum is added, rounded once."""
         if self.float_scales is None:
             return self.integers().astype(np.float64)
         scaled = self.levels() * self._spread(self.float_scales).astype(np.float64)

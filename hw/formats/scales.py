@@ -53,7 +53,7 @@ def encode(kind: str, scales: np.ndarray) -> np.ndarray:
         raise ValueError(f"scale must be fp16, fp32, e8m0, e4m3 or int8, not {kind!r}")
     wrong = np.flatnonzero(decode(kind, codes).reshape(-1) != scales.reshape(-1))
     if wrong.size:
-        raise ValueError(f"scales must be numbers of {kind}, not {scales.reshape(-1)[wrong[0]]!r}")
+        raise ValueError(f"scales must be numbers of {kind}, not {float(scales.reshape(-1)[wrong[0]])!r}")
     return codes
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hw.formats import Format, Operand
+from hw.formats.operand import FLOAT_SCALES
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,16 +53,15 @@ class Quantised:
     def operand(self, *, depth_axis: int) -> Operand:
         """The codes as an array takes them: X [M, K] with ``depth_axis`` 1, W [K, N] with 0. ``row_scales`` are left out.
 
-        Raises ``ValueError`` for a format whose blocks have scales that are neither whole numbers nor fp16, or with zero points
-        or minima of rows.
+        Raises ``ValueError`` for a format whose blocks have scales of fp32, or with zero points or minima of rows.
         """
-        format, halves = self.format, bool(self.format.block) and self.format.scale == "fp16"
-        if format.block and not halves and format.scale != "int8":
+        format, floats = self.format, bool(self.format.block) and self.format.scale in FLOAT_SCALES
+        if format.block and not floats and format.scale != "int8":
             raise ValueError(
-                f"blocks of {format.name} must be turned into integers by an array family that takes them"
+                f"blocks of {format.name} must have scales of int8, {', '.join(FLOAT_SCALES)} for an operand, not {format.scale}"
             )
         zeros = format.offset == "zero" and bool(format.block)
-        minimums = format.offset == "minimum" and halves
+        minimums = format.offset == "minimum" and floats
         if format.offset and not zeros and not minimums:
             raise ValueError(
                 f"offset of {format.name} must be none for an operand, or one of blocks, not {format.offset!r}"
@@ -73,16 +73,17 @@ class Quantised:
         def of_blocks(each: np.ndarray) -> np.ndarray:
             return turned(np.broadcast_to(each, (self.shape[0], each.shape[1])))
 
-        scales = of_blocks(self.scales).astype(np.float16 if halves else np.int64) if format.block else None
+        kind = FLOAT_SCALES[format.scale] if floats else np.int64
+        scales = of_blocks(self.scales).astype(kind) if format.block else None
         offsets = None if self.offsets is None else of_blocks(self.offsets)
         return Operand(
             format=format,
             codes=turned(self.codes),
             depth_axis=depth_axis,
-            scales=None if halves else scales,
+            scales=None if floats else scales,
             selectors=None if self.selectors is None else of_blocks(self.selectors),
             zeros=offsets.astype(np.int64) if zeros and offsets is not None else None,
-            float_scales=scales if halves else None,
+            float_scales=scales if floats else None,
             minimums=offsets.astype(np.float16) if minimums and offsets is not None else None,
         )
 

@@ -1,0 +1,28 @@
+"""The core of an array of decoded operands, by dataflow."""
+
+from __future__ import annotations
+
+from amaranth.lib import wiring
+
+from hw.array.decoded.geometry import DecodedArray
+from hw.array.decoded.output_core import DecodedOutputCore
+from hw.design import Design
+
+
+def decoded_core(*, design: Design, array: DecodedArray) -> wiring.Component:
+    """The core of ``array``, with the members of ``core_members``.
+
+    Raises
+    ------
+    ValueError
+        The array is weight-stationary: there is no core for that yet. The design's geometry is not the array's, or
+        ``accumulator_rows`` is not a power of two, 2 or more.
+    """
+    if array.stationary_weights:
+        raise ValueError(f"dataflow must be output-stationary with decoded operands, not {array.dataflow}")
+    if design.geometry != array.geometry:
+        raise ValueError(f"geometry must be {array.geometry}, not {design.geometry}")
+    rows = design.accumulator_rows
+    if rows < 2 or rows & (rows - 1):
+        raise ValueError(f"accumulator_rows must be a power of two, 2 or more, not {rows!r}")
+    return DecodedOutputCore(design=design, array=array)

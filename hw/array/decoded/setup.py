@@ -1,0 +1,75 @@
+"""The way into an output-stationary core of decoded operands."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Const, Module, Signal, Value
+from amaranth.lib import data
+from amaranth.utils import exact_log2
+
+from hw.array.decoded.geometry import DecodedArray, slot_bits
+from hw.array.setup import DEPTH_BITS, Setup
+from hw.design import Design
+from hw.timing import DECODED_SETUP
+
+
+def by_variant(variant: Value, values: list[int]) -> Value:
+    """``values[variant]``, each wide enough for the largest."""
+    bits = max(1, *(one.bit_length() for one in values))
+    if len(set(values)) == 1:
+        return Const(values[0], bits)
+    return Const(
+        sum(one << bits * place for place, one in enumerate(values)), bits * len(values)
+    ).word_select(variant[: (len(values) - 1).bit_length()], bits)
+
+
+def long_words(array: DecodedArray) -> bool:
+    """Whether some activations have slots of 4 bits: their words last twice as many steps as they have bytes."""
+    return any(slot_bits(one) == 4 for one in array.activations)
+
+
+def depth_bits(array: DecodedArray) -> int:
+    """Of the steps of a tile."""
+    longest = max(map(array.block_steps, range(len(array.pairs))))
+    return DEPTH_BITS + (longest - 1).bit_length()
+
+
+class DecodedSetup(Setup):
+    """A ``Setup`` whose tiles are so many blocks, and whose words of activations have slots of two widths.
+
+    Parameters
+    ----------
+    design : Design
+    array : DecodedArray
+    """
+
+    cycles = DECODED_SETUP
+
+    def __init__(self, *, design: Design, array: DecodedArray) -> None:
+        super().__init__(
+            design=design,
+            # Results of blocks keep apart by themselves, but for those of two commands.
+            least_interval=1 if array.block else array.least_interval,
+            depth_bits=depth_bits(array),
+            long_words=long_words(array),
+        )
+        self._array = array
+
+    def _steps(self, m: Module, command: data.View) -> Value:
+        array, variants = self._array, range(len(self._array.pairs))
+        if long_words(array):
+            words = [int(slot_bits(x) == 4) for x, _ in array.pairs]
+            m.d.sync += self.plan.payload.long.eq(by_variant(command.variant, words))
+        steps = Signal(self._depth_bits)
+        if not array.block:
+            m.d.sync += steps.eq(command.depth_tiles)
+            return steps
+        # Slots of scales are none or a power of two.
+        scales = [array.scale_slots(variant) for variant in variants]
+        shift = by_variant(command.variant, [exact_log2(one or 1) for one in scales])
+        some = by_variant(command.variant, [int(one > 0) for one in scales])
+        blocks = command.depth_tiles << exact_log2(array.block)
+        m.d.sync += steps.eq(blocks + ((command.depth_tiles << shift) & some.replicate(len(steps))))
+        return steps
+
+    def _short(self, steps: Value) -> Value:
+        return Const(int(self._array.command_gap > 0)) if self._array.block else super()._short(steps)

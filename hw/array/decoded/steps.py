@@ -1,0 +1,132 @@
+"""What each step of an output-stationary core of decoded operands does with its two slots."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Shape, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from hw.array.decoded.geometry import DecodedArray, scale_type, slot_bits
+from hw.array.decoded.output_array import column_control, scaling
+from hw.array.decoded.rows import row_control
+from hw.array.decoded.setup import by_variant, long_words
+from hw.pe.block_scale import UNIT_BITS
+
+
+class Steps(wiring.Component):
+    """Tells codes from scales, and which format they have.
+
+    Parameters
+    ----------
+    array : DecodedArray
+    variants : Shape
+        Of ``variant``.
+
+    Members
+    -------
+    variant : In
+        Of the command, from the cycle of ``begin`` on.
+    begin, step, last, ends, read, index : In
+        Of ``OutputSequencer``.
+    row : Out(row_control), column : Out(column_control)
+        Of this step; ``last`` of each block, if there are blocks.
+    further : Out(1)
+        A block of the tile was before this one.
+    scaling : Out(scaling)
+        Of the block that ends with this step, if there are blocks.
+    whole : Out(1)
+        The step is the last with its word of weights.
+    """
+
+    def __init__(self, *, array: DecodedArray, variants: Shape) -> None:
+        self._array = array
+        word_bits = exact_log2(array.geometry.activation_bytes)
+        super().__init__(
+            {
+                "variant": In(variants),
+                "begin": In(1),
+                "step": In(1),
+                "last": In(1),
+                "ends": In(1),
+                "read": In(1),
+                "index": In(word_bits + long_words(array)),
+                "row": Out(row_control(array)),
+                "column": Out(column_control(array)),
+                "further": Out(1),
+                "whole": Out(1),
+                **({"scaling": Out(scaling(array))} if array.block else {}),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        array = self._array
+        odd, narrow = self.index[0], {}
+        sides = ((self.row, array.activations, 0), (self.column, array.weights, 1))
+        for control, formats, side in sides:
+            kept = [pair[side] for pair in array.pairs]
+            narrow[side] = self._of_variant(m, [int(slot_bits(one) == 4) for one in kept])
+            m.d.comb += control.odd.eq(odd)
+            for name, value in (
+                ("format", self._of_variant(m, [formats.index(one) for one in kept])),
+                ("narrow", narrow[side]),
+            ):
+                if name in control.shape().members:
+                    m.d.comb += control[name].eq(value)
+        byte = self.index
+        if long_words(array):
+            byte = Mux(narrow[0], self.index[1:], self.index[:-1])
+        last = self._blocks(m) if array.block else self.last
+        m.d.comb += [
+            self.row.load.eq(self.read & (self.index == 0)),
+            self.row.index.eq(byte),
+            self.row.last.eq(last),
+            self.row.ends.eq(self.ends),
+            self.column.last.eq(last),
+            self.whole.eq(self.step & (~narrow[1] | odd | self.last)),
+        ]
+        if not array.block:
+            m.d.comb += self.row.valid.eq(self.step)
+        return m
+
+    def _of_variant(self, m: Module, values: list[int]) -> Value:
+        """What is so for the variant: a register, from a tile's first step on."""
+        value = by_variant(self.variant, values)
+        register = Signal(len(value), name="of_variant")
+        m.d.sync += register.eq(value)
+        return register
+
+    def _blocks(self, m: Module) -> Value:
+        """Counts the slots of a block; the last of one, or of a sum that is cut short."""
+        array, variants = self._array, range(len(self._array.pairs))
+        code_bits = exact_log2(array.block)
+        slot, last = Signal(code_bits + 1), Signal()
+        end = self._of_variant(m, [array.block_steps(variant) - 1 for variant in variants])
+        m.d.comb += [
+            last.eq((self.step & (slot == end)) | self.last),
+            self.row.valid.eq(self.step & ~slot[-1]),
+        ]
+        with m.If(self.step):
+            m.d.sync += slot.eq(slot + 1)
+        with m.If(last):
+            m.d.sync += [slot.eq(0), self.further.eq(1)]
+        with m.If(self.begin):
+            m.d.sync += [slot.eq(0), self.further.eq(0)]
+        for control, side in ((self.row, 0), (self.column, 1)):
+            if "scale" in control.shape().members:
+                own = self._of_variant(m, [array.own_scale_slots(variant)[side] for variant in variants])
+                m.d.comb += control.scale.eq(self.step & slot[-1] & (slot[:3] < own))
+        x_kinds, w_kinds = array.scale_kinds
+        units = [(x.unit + w.unit + array.dropped) % (1 << UNIT_BITS) for x, w in array.pairs]
+        m.d.comb += [
+            self.scaling.load.eq(last),
+            self.scaling.x_kind.eq(
+                self._of_variant(m, [x_kinds.index(scale_type(x)) for x, _ in array.pairs])
+            ),
+            self.scaling.w_kind.eq(
+                self._of_variant(m, [w_kinds.index(scale_type(w)) for _, w in array.pairs])
+            ),
+            self.scaling.unit.eq(self._of_variant(m, units)),
+        ]
+        return last

@@ -1,0 +1,56 @@
+"""Cycle laws of the arrays of decoded operands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hw.array.decoded.geometry import DecodedArray
+from hw.timing import DECODED_SETUP, DECODED_TURN, SCRATCHPAD
+from sim.families.contract import Times, Weights
+
+
+class DecodedOutputLaw:
+    """Times of successive EXECUTEs of an output-stationary core that starts in cycle 0."""
+
+    def __init__(self, array: DecodedArray):
+        self._array = array
+        self._start = self._end = 0
+        self._last_step = -array.least_interval
+
+    def interval(self, variant: int, depth_tiles: int) -> int:
+        """Cycles from a tile to the next: its steps, the reading of its rows' words, or the leaving of its results."""
+        array = self._array
+        before = array.word_steps(variant) * (array.activation_words(variant, depth_tiles) - 1)
+        longest = max(array.steps(variant, depth_tiles), before + array.rows)
+        return longest if array.block else max(longest, array.least_interval)
+
+    def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
+        """``fields`` is valid at the core from cycle ``visible`` on."""
+        array, depth_tiles = self._array, fields["depth_tiles"]
+        steps = array.steps(fields["variant"], depth_tiles)
+        tiles = fields["row_tiles"] * fields["column_tiles"]
+        taken = max(visible, self._start - 1)
+        self._start = max(taken + DECODED_SETUP, self._end)
+        if array.block:
+            self._start = max(self._start, self._last_step + 1 + array.command_gap)
+        elif steps < array.least_interval:
+            self._start = max(self._start, self._last_step + array.least_interval)
+        interval = self.interval(fields["variant"], depth_tiles)
+        self._end = self._start + tiles * interval
+        self._last_step = self._end - interval + steps - 1
+        # At the element, at the top of its column, and the rows below it.
+        last_result = self._last_step + SCRATCHPAD + DECODED_TURN + array.element_latency + array.drain
+        return Times(
+            taken=taken,
+            begin=taken + 1,
+            end=self._end,
+            finished=last_result + array.geometry.banks + array.geometry.accumulate,
+            steps=tiles * steps,
+        )
+
+
+def law(array: DecodedArray) -> DecodedOutputLaw:
+    """The cycle law of a core that has just been reset; ``ValueError`` where there is none."""
+    if array.stationary_weights:
+        raise ValueError(f"dataflow must be output-stationary with decoded operands, not {array.dataflow}")
+    return DecodedOutputLaw(array)

@@ -1,0 +1,104 @@
+"""Sizes and streams of arrays of decoded operands, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from decoded_bench import OUTPUT, WEIGHT, array_for, design_for
+
+from hw.array.decoded.core import decoded_core
+from hw.formats import FORMATS
+from sim.families.decoded_law import law
+
+
+def test_streams():
+    """int4 lasts twice as long in a word as int8; a step is a slot of both."""
+    array = array_for(("int4", "int8"), ("ovp4-int4", "int8"), rows=8, columns=8, data_bytes=8)
+    assert [array.word_steps(v) for v in range(4)] == [16, 16, 8, 8]
+    assert [array.weight_words(v, 7) for v in range(4)] == [4, 7, 4, 7]
+    assert [array.activation_words(v, 17) for v in range(4)] == [2, 2, 3, 3]
+    assert [array.depth_granule(v) for v in range(4)] == [16, 16, 8, 8]
+    assert (array.sum_bits, array.geometry.tile_depth, array.geometry.sums) == (32, 1, "int32")
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "block", "slots"),
+    [
+        ("mxfp4", "mxfp4", 32, 2),
+        ("mxfp4", "mxfp8-e4m3", 32, 2),
+        ("mxfp8-e4m3", "mxfp8-e4m3", 32, 1),
+        ("int8", "int8", 16, 0),
+        ("int8", "int4", 16, 0),
+        ("q8_0", "q4_0", 32, 4),
+        ("q8_0", "q8_0", 32, 2),
+        ("nvfp4", "bfp8", 16, 2),
+    ],
+)
+def test_slots_of_scales(x, w, block, slots):
+    array = array_for((x,), (w,), block=block)
+    assert array.scale_slots(0) == slots
+    assert array.steps(0, 3) == 3 * (block + slots)
+    steps = array.depth_granule(0) // block * (block + slots)
+    assert steps % array.word_steps(0) == 0
+    assert steps % array.weight_slots(0) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": 65}, "rows must be 1 to 64, not 65"),
+        ({"columns": 0}, "columns must be 1 to 64, not 0"),
+        ({"data_bytes": 2}, "data_bytes must be one of 4, 8, 16, 32, 64, not 2"),
+        ({"block": 8}, "block must be one of 0, 16, 32, 64, 128, not 8"),
+        ({"dataflow": "both"}, "dataflow must be one of .*, not 'both'"),
+        ({"accumulator": "wide"}, "accumulator must be one of exact, aligned, not 'wide'"),
+        ({"accumulator": "aligned"}, "accumulator must be exact without blocks, not aligned"),
+        ({"pairs": ()}, "pairs must be 1 to 256, not 0"),
+        ({"dataflow": WEIGHT, "rows": 6}, "rows must be a power of two, 2 or more, .*, not 6"),
+        ({"dataflow": WEIGHT, "block": 16}, "dataflow must be output-stationary with blocks"),
+        ({"rows": 13, "block": 16}, "rows must be fewer with blocks of 16 steps .*17 cycles.*, not 13"),
+    ],
+    ids=str,
+)
+def test_sizes_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        array_for(("int8",), ("int4",), **changes)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "changes", "message"),
+    [
+        ("fp16", "int4", {}, "bits of fp16 must be 1 to 8, not 16"),
+        ("int8", "if4", {"block": 16}, "formats must have one table, not 2 as if4"),
+        ("int8", "q4_1", {"block": 32}, "formats must have no offset, not minimum as q4_1"),
+        ("int8", "mxfp4", {}, "block must be 32 or a divisor for mxfp4, not 0"),
+        ("int8", "nvfp4", {"block": 32}, "block must divide the block of nvfp4, 16, not be 32"),
+        ("ovp8-int8", "ovp8-int8", {}, "products must be of up to 32 bits, not 47 of ovp8-int8 x ovp8-int8"),
+        ("mxfp8-e4m3", "q4_0", {"block": 32}, r"results must be multiples of 2\*\*-126, not of 2\*\*-127"),
+    ],
+)
+def test_formats_refused(x, w, changes, message):
+    with pytest.raises(ValueError, match=message):
+        array_for((x,), (w,), **changes)
+
+
+def test_aligned_pairs_lose_alike():
+    with pytest.raises(ValueError, match=r"pairs must all lose 33 bits .*, not 0 as mxfp4 x mxfp4"):
+        array_for(
+            (), (), block=32, accumulator="aligned",
+            pairs=[(FORMATS[name], FORMATS[name]) for name in ("mxfp8-e5m2", "mxfp4")],
+        )  # fmt: skip
+
+
+def test_cores_refused():
+    array = array_for(("int8",), ("int4",), dataflow=WEIGHT)
+    with pytest.raises(ValueError, match="dataflow must be output-stationary with decoded operands"):
+        decoded_core(design=design_for(array), array=array)
+    with pytest.raises(ValueError, match="dataflow must be output-stationary with decoded operands"):
+        law(array)
+    other = array_for(("int8",), ("int4",), dataflow=OUTPUT)
+    with pytest.raises(ValueError, match="geometry must be"):
+        decoded_core(design=design_for(array), array=other)
+    with pytest.raises(ValueError, match="accumulator_rows must be a power of two, 2 or more, not 96"):
+        decoded_core(design=replace(design_for(other), accumulator_rows=96), array=other)

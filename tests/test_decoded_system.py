@@ -1,0 +1,65 @@
+"""Layers of a real model in formats decoded at the borders: bit for bit, to the cycle, and near the layer in floats."""
+
+import numpy as np
+import pytest
+
+from gen import config, run, workload
+from gen.models import fetch
+from gen.models.file import ModelFile
+from gen.models.llama import Llama
+from gen.options import Options
+from sim.quantise import quantise
+
+OLIVE, MX = "olive-8x8", "mx-8x8"
+LEAST = {
+    OLIVE: {("ovp4-int4", "ovp4-int4"): 17, ("ovp4-flint4", "ovp4-flint4"): 17, ("int8", "ovp4-int4"): 19},
+    MX: {
+        ("mxfp4", "mxfp4"): 17,
+        ("mxfp6-e2m3", "mxfp6-e2m3"): 29,
+        ("mxfp8-e4m3", "mxfp8-e4m3"): 29,
+        ("nvfp4", "nvfp4"): 22,
+        ("mxfp8-e4m3", "mxfp4"): 20,
+    },
+}
+"""dB between a layer's results and their error, by activations and weights."""
+
+
+def values(load, entering, matrix):
+    """What the results stand for: those of int8 share a scale that makes the largest 127."""
+    result = load.golden().astype(np.float64)
+    if load.floats:
+        return result
+    x = quantise(entering, load.x.format.shared_by("tensor")).values()
+    w = quantise(matrix.T, load.w.format).values()
+    return result * np.abs(x @ w.T).max() / 127
+
+
+def check(preset, layer, pairs, tokens):
+    """Simulated, predicted, and near enough to floats."""
+    model = Llama(ModelFile(fetch.fetch("smollm2")), keep=True)
+    loaded = config.load(preset)
+    family = loaded.instance
+    loads = [
+        workload.of_layer(
+            "smollm2", layer, tokens, "requantised", formats=family.pairs[family.variant(*names)], family=family
+        )
+        for names in pairs
+    ]  # fmt: skip
+    entering = model.entering(layer, model.tokenizer.encode(workload.PROMPT))[-tokens:]
+    matrix = model.weights(layer)
+    wanted = entering @ matrix
+    for names, load, document in zip(pairs, loads, run.run(loaded, loads, Options()), strict=True):
+        assert document["pass"], (names, document)
+        assert document["cycles"]["measured"] == document["cycles"]["predicted"]
+        error = values(load, entering, matrix) - wanted
+        ratio = 20 * np.log10(np.linalg.norm(wanted) / np.linalg.norm(error))
+        print(preset, layer, names, f"{ratio:.2f} dB")
+        assert ratio > LEAST[preset][names]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("layer", ["blk.0.attn_q", "blk.0.ffn_down"])
+@pytest.mark.parametrize("preset", LEAST)
+def test_layers(preset, layer):
+    """Activations and weights of 4 to 8 bits."""
+    check(preset, layer, list(LEAST[preset]), 8)
