@@ -119,6 +119,12 @@ def _lookup_cmos(notify: Notify) -> list[Row]:
     return lookup_cmos.rows(notify)
 
 
+def _multipliers(notify: Notify) -> list[Row]:
+    from gen.bench import multipliers
+
+    return multipliers.rows(notify)
+
+
 def _decoders(notify: Notify) -> list[Row]:
     from gen.bench import decoders
 
@@ -155,11 +161,12 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "lookup-cmos": _lookup_cmos,
     "decoders": _decoders,
     "exponent-integer": _exponent_integer,
+    "multipliers": _multipliers,
     "up5k": _up5k,
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
-    "up5k",
+    "multipliers", "up5k",
 )  # fmt: skip
 """Place and route: minutes each."""
 
