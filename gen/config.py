@@ -137,7 +137,8 @@ class Config(Section):
     @property
     def digest(self) -> str:
         """SHA-256 of what makes the hardware, as hexadecimal digits; name and summary do not."""
-        content = self.model_dump(exclude={"name", "summary"})
+        content = self.model_dump(exclude={"name", "summary", "array"})
+        content["array"] = self.array.identity()
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def design(self) -> Design:
@@ -263,7 +264,7 @@ def _read(origin: str) -> dict[str, Any]:
 
 
 def _override(data: dict[str, Any], text: str) -> None:
-    """Put ``a.b=c`` into ``data``. ``c`` is TOML, or a word."""
+    """Put ``a.b=c`` into ``data``. ``c`` is TOML, or a word; ``pe.b`` is another name for ``array.b``."""
     path, equals, value = text.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key) for key in keys):
@@ -274,6 +275,8 @@ def _override(data: dict[str, Any], text: str) -> None:
         parsed = {"value": value.strip()}
     if list(parsed) != ["value"]:
         raise RequestError(f"--set {text!r}: must be KEY=VALUE with one value")
+    if keys[0] == "pe":
+        keys[0] = "array"
     table = data
     for key in keys[:-1]:
         table = table.setdefault(key, {})

@@ -114,6 +114,12 @@ SELECT = 1
 OUTPUT_ELEMENT = 5
 """Operands at an output-stationary element to its result, when they are its last: operands, product (two), sum, result."""
 
+OUTPUT_CARRY_SAVE = 4
+"""The same of an element that keeps sum and carry: operands, sum, result, and at the column's top the addition of both."""
+
+OUTPUT_ELEMENTS = {"native": OUTPUT_ELEMENT, "carry_save": OUTPUT_CARRY_SAVE}
+"""By the key `array.multiplier`."""
+
 WEIGHT_ELEMENT = 5
 """An activation at a weight-stationary element to the partial sum below it: activation, multiplier's register, product (two
 registers), sum."""

@@ -31,6 +31,7 @@ TEXT = (documentation.DOCS / "architecture.md").read_text()
 FORMATS = (documentation.DOCS / "formats.md").read_text()
 BIT_SERIAL = (documentation.DOCS / "bit_serial.md").read_text()
 LOOKUP = (documentation.DOCS / "lookup.md").read_text()
+MULTIPLIERS = (documentation.DOCS / "multipliers.md").read_text()
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -69,7 +70,7 @@ def test_text_without_its_parts_is_refused():
 
 
 def test_files_that_are_named_exist():
-    both = TEXT + FORMATS + BIT_SERIAL + LOOKUP
+    both = TEXT + FORMATS + BIT_SERIAL + LOOKUP + MULTIPLIERS
     named = set(re.findall(r"`((?:hw|gen|sim|tb|fpga|tests|docs)/[\w/.]*)`", both))
     named |= set(re.findall(r"\]\(([^)#:]+)\)", both))
     assert named

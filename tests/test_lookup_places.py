@@ -13,6 +13,7 @@ from lookup_core_bench import ASYM4, BIPOLAR2, W1, W2, W4, array_for
 from hw.array.lookup.core import JUDGED
 from hw.array.lookup.geometry import LookupArray, LookupFormat, Lookups, Offset
 from hw.array.lookup.places import IN_FLIGHT, Places
+from hw.control.run import SETTLING
 from hw.design import ceil_div
 
 ROW = 6
@@ -121,3 +122,27 @@ def test_groups_in_flight_fit():
         number += 1
     assert number > 700
     assert most <= IN_FLIGHT
+
+
+@pytest.mark.parametrize("sizes", [
+    {"groups_per_lane": 32},
+    {"groups_per_lane": 4},
+    {"groups_per_lane": 8, "activations": "fp16", "tables": "int8", "group": 64},
+    {"groups_per_lane": 4, "activations": "fp16", "tables": "int8", "group": 32},
+])  # fmt: skip
+def test_results_land_before_a_halted_machine_rests(sizes):
+    """Those of the largest arrays, whose places have results of minimums after those of scales."""
+    formats = [LookupFormat(bits=4, offset=Offset.PLAIN, minimum=minimum) for minimum in (True, False)]
+    values = {
+        "rows": 8,
+        "columns": 128,
+        "k": 4,
+        "outputs": 16,
+        "group": 128,
+        "data_bytes": 16,
+        "scales": "fp16",
+    }
+    array = LookupArray(**(values | sizes), variants=formats)
+    late = max(array.result_latency(one) for one in formats) + array.banks + array.geometry.accumulate
+    # A halt forgets what waits until tables are quantised.
+    assert late - array.wait <= SETTLING

@@ -53,3 +53,14 @@ def test_names():
 def test_refused(overrides, message):
     with pytest.raises(RequestError, match=message):
         config.load(PRESET, list(overrides)).design()
+
+
+@pytest.mark.parametrize(("overrides", "message"), [
+    (("array.groups_per_lane=8", "array.outputs=8"), "outputs must be at least 16 with tables of int8 .* 4 planes"),
+    (("array.outputs=abc",), 'array.outputs = "abc": must be an integer from 2 to 16'),
+    (("array.outputs=0",), "array.outputs = 0: must be an integer from 2 to 16$"),
+    (("array.groups_per_lane=abc",), 'array.groups_per_lane = "abc": must be one of'),
+])  # fmt: skip
+def test_says_what_is_wrong_where_no_weights_are_given(overrides, message):
+    with pytest.raises(RequestError, match=message):
+        config.load(PRESET, overrides)

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from core_bench import check_core, check_halts
 from lookup_core_bench import command, core_of, design_for
 from lookup_quantised_bench import array_for
+from systolic_bench import run
 from test_lookup_core import work_of
+from test_systolic_model import contents
 
 from sim.families.lookup import LookupModel
 
@@ -52,3 +55,41 @@ def test_a_stop_leaves_nothing_behind():
             design_for(array), core_of(array), LookupModel(array),
             work=work, halts=range(1, 700, 171), by_reset=by_reset, settle=256, patience=2000,
         )  # fmt: skip
+
+
+PAST = [
+    {"activations_address": 127, "depth_tiles": 2, "activations_stride": 0},
+    {"weights_address": 1023},
+    {"row_tiles": 20},
+    {"weights_address": 1020, "row_tiles": 65535, "column_tiles": 65535, "depth_tiles": 1 << 23},
+]
+
+
+@pytest.mark.long
+def test_past_the_end():
+    """Of activations, weights and accumulators; commands that are far too long are cut short, and those beside them unharmed."""
+    array = shaped(("twos2", "plain2m"), columns=16, rows=2, group=32)
+    design, depth = design_for(array), array.group_words + 1
+    activations, weights = contents(design, 1)
+    good, commands, faults = [], [], []
+    for number, past in enumerate(PAST):
+        fields = {"variant": number % 2, "depth_tiles": depth, "activations_stride": depth}
+        wrong = command(**(fields | past))
+        good.append(
+            command(
+                **fields,
+                weights_address=7 * number,
+                accumulators_address=2 * number * array.rows * array.outputs,
+            )
+        )
+        faults += [len(commands), len(commands) + 1]
+        commands += [wrong, wrong, good[-1]]
+    seen = run(design, core_of(array), activations, weights, commands, [0] * len(commands), patience=40000)
+    assert seen.faults == [seen.finished[index] - 1 for index in faults]
+    results = LookupModel(array).execute(vars(good[-1]), activations, weights)
+    total = results[0]
+    for each in results[1:]:
+        total = total + each
+    expected = np.concatenate(np.split(total, array.outputs, axis=1))
+    first = good[-1].accumulators_address
+    np.testing.assert_array_equal(seen.accumulators[first : first + len(expected)], expected.view(np.int32))

@@ -235,7 +235,10 @@ def test_the_exit_status_is_that_of_the_claims(gatemill, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["bitmd"], "gatemill: paper must be one of bitmod, lut-tensor-core, not 'bitmd'\n"),
+        (
+            ["bitmd"],
+            "gatemill: paper must be one of bit-weight, bitmod, lut-tensor-core, olive, not 'bitmd'\n",
+        ),
         (["bitmod", "-o", "x.png"], "gatemill: --output '.png': must be one of .svg\n"),
     ],
 )

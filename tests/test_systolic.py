@@ -15,7 +15,7 @@ from hw.array.geometry import systolic_geometry
 from hw.array.output_stationary import OutputStationaryArray
 from hw.array.weight_stationary import WeightStationaryArray
 from hw.pe.systolic import WeightStationaryElement
-from hw.timing import DRAIN_ROWS, OUTPUT_ELEMENT, WEIGHT_ELEMENT
+from hw.timing import DRAIN_ROWS, OUTPUT_ELEMENTS, WEIGHT_ELEMENT
 from sim.families.systolic import SystolicModel
 
 OUTPUT, WEIGHT = "output-stationary", "weight-stationary"
@@ -57,6 +57,8 @@ def test_geometry_refuses(change, error, message):
 def test_components_refuse():
     with pytest.raises(ValueError, match=r"rows must be 1 .*, not 0"):
         OutputStationaryArray(rows=0, columns=1)
+    with pytest.raises(ValueError, match=r"multiplier must be one of native, carry_save, not 'dsp'"):
+        OutputStationaryArray(rows=1, columns=1, multiplier="dsp")
     with pytest.raises(ValueError, match=r"columns must be 1 .*, not 0"):
         WeightStationaryArray(rows=1, columns=0)
     with pytest.raises(ValueError, match="sum_width must be 16 to 32, not 33"):
@@ -66,6 +68,9 @@ def test_components_refuse():
     design = design_for(rows=2, columns=2, data_bytes=4, dataflow=OUTPUT)
     with pytest.raises(ValueError, match="geometry must be"):
         systolic_core(design=design, dataflow=WEIGHT)
+    weights = design_for(rows=2, columns=2, data_bytes=4, dataflow=WEIGHT)
+    with pytest.raises(ValueError, match="multiplier must be native when dataflow is weight-stationary, not"):
+        systolic_core(design=weights, dataflow=WEIGHT, multiplier="carry_save")
     with pytest.raises(ValueError, match="accumulator_rows must be a power of two, 2 or more, not 96"):
         systolic_core(design=replace(design, accumulator_rows=96), dataflow=OUTPUT)
 
@@ -75,16 +80,17 @@ def operands(rows, columns, depth):
     return random.integers(-128, 128, (rows, depth)), random.integers(-128, 128, (depth, columns))
 
 
+@pytest.mark.parametrize("multiplier", list(OUTPUT_ELEMENTS))
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 3), (4, 4), (7, 2)])
-def test_output_stationary_array(rows, columns):
+def test_output_stationary_array(rows, columns, multiplier):
     """Two products of matrices, the second as close behind the first as results allow; every result in its cycle."""
-    dut = OutputStationaryArray(rows=rows, columns=columns)
+    dut = OutputStationaryArray(rows=rows, columns=columns, multiplier=multiplier)
     depth = rows + (rows - 1) // DRAIN_ROWS + 1
     pairs = [operands(rows, columns, depth), operands(rows, columns, depth + 1)]
     x, w = np.hstack([p[0] for p in pairs]), np.vstack([p[1] for p in pairs])
     ends = [depth - 1, 2 * depth]
     due = {
-        end + r + OUTPUT_ELEMENT + r // DRAIN_ROWS + 1: (x_i[r] @ w_i) & 0xFFFFFFFF
+        end + r + OUTPUT_ELEMENTS[multiplier] + r // DRAIN_ROWS + 1: (x_i[r] @ w_i) & 0xFFFFFFFF
         for end, (x_i, w_i) in zip(ends, pairs, strict=True)
         for r in range(rows)
     }

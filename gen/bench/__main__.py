@@ -119,6 +119,12 @@ def _lookup_cmos(notify: Notify) -> list[Row]:
     return lookup_cmos.rows(notify)
 
 
+def _multipliers(notify: Notify) -> list[Row]:
+    from gen.bench import multipliers
+
+    return multipliers.rows(notify)
+
+
 def _decoders(notify: Notify) -> list[Row]:
     from gen.bench import decoders
 
@@ -169,11 +175,12 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "exponent-integer": _exponent_integer,
     "decoded-array": _decoded_array,
     "decoded-layers": _decoded_layers,
+    "multipliers": _multipliers,
     "up5k": _up5k,
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
-    "decoded-array", "up5k",
+    "decoded-array", "multipliers", "up5k",
 )  # fmt: skip
 """Place and route: minutes each."""
 

@@ -22,6 +22,18 @@ class ArrayConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    added: ClassVar[tuple[str, ...]] = ()
+    """Keys that came after others were in use: at its default such a key is not of a configuration's digest."""
+
+    def identity(self) -> dict[str, Any]:
+        """What the digest is of."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in self.model_dump().items()
+            if name not in self.added or value != fields[name].default
+        }
+
 
 class Family(ABC):
     """One array of a family: the ``[array]`` keys of a configuration, and the width of the bus it hangs on.

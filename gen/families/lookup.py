@@ -139,8 +139,14 @@ class LookupConfig(ArrayConfig):
             for name in ("group", "activations", "tables", "outputs", "groups_per_lane")
         )
         found = kinds("fp16", group, activations, tables)
-        if tables == "int8":
-            found = {name: kind for name, kind in found.items() if outputs * kind.bits >= ENTRIES * lookups}
+        if tables == "int8" and isinstance(outputs, int) and isinstance(lookups, int):
+            # Where none is wide enough, the widest stay: the array refuses them by what is missing.
+            widest = max(kind.bits for kind in found.values())
+            found = {
+                name: kind
+                for name, kind in found.items()
+                if kind.bits == widest or outputs * kind.bits >= ENTRIES * lookups
+            }
         return {**given, "weights": list(found)}
 
     @field_validator("weights")

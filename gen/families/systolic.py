@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from gen.families.contract import ArrayConfig, Family
-from hw.array.geometry import Dataflow, systolic_geometry
+from hw.array.geometry import Dataflow, Multiplier, systolic_geometry
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import INT8, Operand
 from sim.families.contract import ArrayModel
@@ -18,11 +18,22 @@ from sim.families.contract import ArrayModel
 class SystolicConfig(ArrayConfig):
     """``[array]`` of the family ``systolic``."""
 
+    added: ClassVar[tuple[str, ...]] = ("multiplier",)
+
     rows: Annotated[int, Field(ge=1, le=64, description="rows of processing elements")] = 8
     columns: Annotated[int, Field(ge=1, le=64, description="columns of processing elements")] = 8
     dataflow: Annotated[Dataflow, Field(description="which operand stays in the elements")] = (
         "output-stationary"
     )
+    multiplier: Annotated[Multiplier, Field(description="how elements multiply and add")] = "native"
+
+    @model_validator(mode="after")
+    def _native(self) -> SystolicConfig:
+        if self.dataflow == "weight-stationary" and self.multiplier != "native":
+            raise ValueError(
+                f"multiplier must be native with weight-stationary dataflow, not {self.multiplier}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _power_of_two(self) -> SystolicConfig:
@@ -53,13 +64,15 @@ class Systolic(Family):
         """The array with what feeds it."""
         from hw.array.core import systolic_core
 
-        return systolic_core(design=design, dataflow=self.config.dataflow)
+        return systolic_core(design=design, dataflow=self.config.dataflow, multiplier=self.config.multiplier)
 
     def model(self) -> ArrayModel:
         """Golden execute and cycle law."""
         from sim.families.systolic import SystolicModel
 
-        return SystolicModel(geometry=self.geometry, dataflow=self.config.dataflow)
+        return SystolicModel(
+            geometry=self.geometry, dataflow=self.config.dataflow, multiplier=self.config.multiplier
+        )
 
     def depth_granule(self, variant: int) -> int:
         """Whole activation words and depth tiles."""

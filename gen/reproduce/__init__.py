@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 PAPERS = {
+    "bit-weight": "gen.reproduce.bit_weight",
     "bitmod": "gen.reproduce.bitmod",
     "lut-tensor-core": "gen.reproduce.lut_tensor_core",
     "olive": "gen.reproduce.olive",

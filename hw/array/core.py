@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from amaranth.lib import wiring
 
-from hw.array.geometry import Dataflow, systolic_geometry
+from hw.array.geometry import Dataflow, Multiplier, systolic_geometry
 from hw.array.output_core import OutputStationaryCore
 from hw.array.weight_core import WeightStationaryCore
 from hw.design import Design
 
 
-def systolic_core(*, design: Design, dataflow: Dataflow) -> wiring.Component:
+def systolic_core(
+    *, design: Design, dataflow: Dataflow, multiplier: Multiplier = "native"
+) -> wiring.Component:
     """The core of ``dataflow``, "output-stationary" or "weight-stationary", with the members of ``core_members``.
 
     Raises
     ------
     ValueError
-        ``dataflow`` is unknown, the design's geometry is not that of such an array, or ``accumulator_rows`` is not a power of
+        ``dataflow`` is unknown, or has no such multiplier; the design's geometry is not that of such an array, or
+        ``accumulator_rows`` is not a power of
         two, 2 or more.
     """
     geometry, accumulator_rows = design.geometry, design.accumulator_rows
@@ -28,5 +31,8 @@ def systolic_core(*, design: Design, dataflow: Dataflow) -> wiring.Component:
         raise ValueError(f"geometry must be {expected}, not {geometry}")
     if accumulator_rows < 2 or accumulator_rows & (accumulator_rows - 1):
         raise ValueError(f"accumulator_rows must be a power of two, 2 or more, not {accumulator_rows!r}")
-    kind = WeightStationaryCore if dataflow == "weight-stationary" else OutputStationaryCore
-    return kind(design=design)
+    if dataflow == "output-stationary":
+        return OutputStationaryCore(design=design, multiplier=multiplier)
+    if multiplier != "native":
+        raise ValueError(f"multiplier must be native when dataflow is {dataflow}, not {multiplier!r}")
+    return WeightStationaryCore(design=design)

@@ -12,6 +12,8 @@ Dataflow = Literal["output-stationary", "weight-stationary"]
 TURN = 4
 """Cycles by which an output-stationary tile knows its end before it has come."""
 
+Multiplier = Literal["native", "carry_save"]
+
 
 def power_of_two_from(value: int) -> int:
     """Smallest power of two not below ``value``."""

@@ -6,14 +6,14 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 
 from hw.array.corner_turn import CornerTurn
-from hw.array.geometry import least_interval
+from hw.array.geometry import Multiplier, least_interval
 from hw.array.output_sequencer import ActivationWalk, OutputSequencer, WeightWalk
 from hw.array.output_stationary import OutputStationaryArray
 from hw.array.setup import Setup
 from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
-from hw.timing import CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENT, SCRATCHPAD
+from hw.timing import CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENTS, SCRATCHPAD
 
 
 class OutputStationaryCore(wiring.Component):
@@ -26,16 +26,25 @@ class OutputStationaryCore(wiring.Component):
     Timing
     ------
     Step 0 of a command's first tile is ``SYSTOLIC_SETUP`` cycles after the handshake, or as soon as the command before is
-    through; see ``OutputSequencer``. Row 0's result of a tile is at ``results`` ``SCRATCHPAD + CORNER_TURN + OUTPUT_ELEMENT + 1``
-    cycles after its last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators'
+    through; see ``OutputSequencer``. Row 0's result of a tile is at ``results`` ``SCRATCHPAD + CORNER_TURN +
+    OUTPUT_ELEMENTS[multiplier] + 1`` cycles after its last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes
+    in the cycle before the accumulators'
     ``finished`` of its command.
     """
 
     turn = CORNER_TURN
 
-    def __init__(self, *, design: Design, element: int = OUTPUT_ELEMENT, long_words: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        design: Design,
+        multiplier: Multiplier = "native",
+        element: int | None = None,
+        long_words: bool = False,
+    ) -> None:
         # ``element``: cycles from operands at row 0 to the result that may go up; words as in ``OutputSequencer``.
-        self._design, self._element, self._long_words = design, element, long_words
+        self._design, self._multiplier, self._long_words = design, multiplier, long_words
+        self._element = OUTPUT_ELEMENTS[multiplier] if element is None else element
         super().__init__(core_members(design))
 
     def elaborate(self, platform):
@@ -45,7 +54,9 @@ class OutputStationaryCore(wiring.Component):
         m.submodules.setup = setup = Setup(design=design, least_interval=least_interval(rows))
         m.submodules.sequencer = sequencer = OutputSequencer(design=design)
         m.submodules.corner_turn = corner = CornerTurn(rows=rows, word_bytes=geometry.activation_bytes)
-        m.submodules.array = array = OutputStationaryArray(rows=rows, columns=geometry.columns)
+        m.submodules.array = array = OutputStationaryArray(
+            rows=rows, columns=geometry.columns, multiplier=self._multiplier
+        )
         wiring.connect(m, wiring.flipped(self.command), setup.command)
         wiring.connect(m, setup.plan, sequencer.plan)
         control = corner.control

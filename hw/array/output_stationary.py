@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import operator
+from typing import get_args
 
 from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.array.geometry import Multiplier
 from hw.delay import delayed
-from hw.pe.systolic import OutputStationaryElement
+from hw.pe.multipliers.carry_save import LOWEST_CARRY, whole
+from hw.pe.systolic import CarrySaveOutputElement, OutputStationaryElement
 from hw.share import share
 from hw.timing import DRAIN_ROWS
 
@@ -59,6 +62,8 @@ class Drain(wiring.Component):
 class OutputStationaryColumn(wiring.Component):
     """One column: ``rows`` elements and their drains. An array is columns side by side, elaborated once.
 
+    Elements that keep sum and carry have one adder, above the drain.
+
     Members
     -------
     activations : In(ArrayLayout(signed(8), rows)), last : In(rows)
@@ -72,8 +77,8 @@ class OutputStationaryColumn(wiring.Component):
     As column 0 of :class:`OutputStationaryArray`.
     """
 
-    def __init__(self, *, rows: int) -> None:
-        self._rows = rows
+    def __init__(self, *, rows: int, multiplier: Multiplier) -> None:
+        self._rows, self._multiplier = rows, multiplier
         operands = data.ArrayLayout(signed(8), rows)
         super().__init__(
             {
@@ -89,12 +94,18 @@ class OutputStationaryColumn(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.drain = results = share(Drain, rows=self._rows, width=32)
+        kept = self._multiplier == "carry_save"
+        width = 2 * 32 - LOWEST_CARRY if kept else 32
+        m.submodules.drain = results = share(Drain, rows=self._rows, width=width)
         m.submodules.drain_valid = valids = share(Drain, rows=self._rows, width=1)
-        m.d.comb += [self.result.eq(results.top), self.valid.eq(valids.top)]
+        if kept:
+            m.d.sync += [self.result.eq(whole(results.top, 32)), self.valid.eq(valids.top)]
+        else:
+            m.d.comb += [self.result.eq(results.top), self.valid.eq(valids.top)]
+        kind = CarrySaveOutputElement if kept else OutputStationaryElement
         above = self.weight
         for row in range(self._rows):
-            m.submodules[f"element_{row}"] = element = share(OutputStationaryElement)
+            m.submodules[f"element_{row}"] = element = share(kind)
             m.d.comb += [
                 element.activation.eq(self.activations[row]),
                 element.last.eq(self.last[row]),
@@ -115,6 +126,8 @@ class OutputStationaryArray(wiring.Component):
     ----------
     rows, columns : int
         1 or more.
+    multiplier : str
+        "native" or "carry_save".
 
     Members
     -------
@@ -132,20 +145,26 @@ class OutputStationaryArray(wiring.Component):
     Timing
     ------
     With the last operand of row 0 in cycle t, row r's result is at column c in cycle
-    ``t + r + OUTPUT_ELEMENT + r // DRAIN_ROWS + 1 + c``. Operands follow each other without a gap; the last operands of two
+    ``t + r + OUTPUT_ELEMENTS[multiplier] + r // DRAIN_ROWS + 1 + c``. Operands follow each other without a gap; the last
+    operands of two
     sums must be at least ``rows + (rows - 1) // DRAIN_ROWS`` cycles apart.
 
     Raises
     ------
     TypeError, ValueError
-        ``rows`` or ``columns`` is not an integer of 1 or more.
+        ``rows`` or ``columns`` is not an integer of 1 or more; ``multiplier`` is unknown.
     """
 
-    def __init__(self, *, rows: int, columns: int) -> None:
+    def __init__(self, *, rows: int, columns: int, multiplier: Multiplier = "native") -> None:
         self._rows, self._columns = operator.index(rows), operator.index(columns)
         for name, size in (("rows", self._rows), ("columns", self._columns)):
             if size < 1:
                 raise ValueError(f"{name} must be 1 or more, not {size!r}")
+        if multiplier not in get_args(Multiplier):
+            raise ValueError(
+                f"multiplier must be one of {', '.join(get_args(Multiplier))}, not {multiplier!r}"
+            )
+        self._multiplier = multiplier
         super().__init__(
             {
                 "activations": In(data.ArrayLayout(signed(8), rows)),
@@ -161,7 +180,9 @@ class OutputStationaryArray(wiring.Component):
         activations, last = self.activations, self.last
         weights = Value.cast(self.weights)
         for index in range(self._columns):
-            m.submodules[f"column_{index}"] = column = share(OutputStationaryColumn, rows=self._rows)
+            m.submodules[f"column_{index}"] = column = share(
+                OutputStationaryColumn, rows=self._rows, multiplier=self._multiplier
+            )
             m.d.comb += [
                 column.activations.eq(activations),
                 column.last.eq(last),

@@ -19,8 +19,8 @@ def fault_report() -> data.StructLayout:
     return data.StructLayout({"valid": 1, "code": 4, "queue": 2, "index": INDEX_BITS})
 
 
-SETTLING = 256
-"""Cycles of quiet (a power of two) after which a halted machine is at rest: results under way in an array of 64 × 64 have
+SETTLING = 512
+"""Cycles of quiet (a power of two) after which a halted machine is at rest: results under way in the largest array have
 landed."""
 
 

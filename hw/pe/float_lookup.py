@@ -18,12 +18,10 @@ from hw.pe.accumulate import SignedAdder
 from hw.pe.bit_serial_fp16 import FP16
 from hw.pe.half import FRACTION, HALF, INFINITE, HalfAdder, moved_up, rounded_up
 from hw.pe.lookup import lookup_code
-from hw.pe.lookup_times import FLOAT_BUILDER, MOST_OUTPUTS, MOST_PLANES, FloatTimes, checked
+from hw.pe.lookup_times import FLOAT_BUILDER, MOST_OUTPUTS, MOST_PLANES, FloatTimes, K, checked
 from hw.pe.plane_sum import SignedTree
 from hw.share import share
 
-K = 4
-"""Activations of a table."""
 _FIXED = 41
 """Bits of an activation in units of 2**-24, infinity taken for a number."""
 _SUM = _FIXED + 2

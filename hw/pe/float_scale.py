@@ -1,7 +1,8 @@
 """Sums times their scales in fp16, as float32: of integers, rounded once to nearest even, and of fp16 sums, exact; and integers
 times the float32 scale of quantised tables and then that in fp16, rounded both times.
 
-``sim.lookup.float_result`` defines them. Results are zero or normal and multiples of 2**-49, as sums of float32 demand.
+``sim.lookup.float_result`` defines them. Results are zero or normal and multiples of 2**-49, or of 2**-79 where tables have
+scales; sums of float32 demand no more.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class HalfScale(wiring.Component):
     Members
     -------
     total : In(HALF), scale : In(FP16)
-        Finite. An infinite or NaN scale is taken for a number, and so is a sum: one of 2**17 or more.
+        Finite. An infinite or NaN scale is taken for a number, and so is a sum: one of 2**16 or more.
     half : In(1)
         With both: the half is wanted.
     result : Out(32)

@@ -10,6 +10,8 @@ from hw.timing import FLOAT_ADD
 
 LEAST_K, MOST_K = 2, 6
 """Activations of a table."""
+K = 4
+"""Those of a table of fp16 activations."""
 MOST_GROUPS = 32
 """Lookups that are summed before an accumulator."""
 MOST_PLANES = 8

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.pe.accumulate import GatedAdder
 from hw.pe.multiplier import RegisteredMultiplier
+from hw.pe.multipliers.carry_save import LOWEST_CARRY, CarrySaveMac
 from hw.share import share
 
 
@@ -74,6 +75,56 @@ class OutputStationaryElement(wiring.Component):
             total.eq(adder.sum),
             self.valid.eq(~keep),
             self.result.eq(Mux(keep, 0, total)),
+        ]
+        return m
+
+
+class CarrySaveOutputElement(wiring.Component):
+    """:class:`OutputStationaryElement` whose sum is two rows of bits, which are added elsewhere: no adder carries here.
+
+    Members
+    -------
+    activation, weight, last, activation_next, weight_next, last_next, valid
+        As there.
+    result : Out(32 + 29)
+        The sum's first row, and above it what there is of the second (``hw.pe.multipliers.carry_save.whole``); zero when there is
+        none.
+
+    Timing
+    ------
+    ``result`` comes ``hw.timing.OUTPUT_CARRY_SAVE - 1`` cycles after the last pair. One pair per cycle without a gap.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "activation": In(signed(8)),
+                "weight": In(signed(8)),
+                "last": In(1),
+                "activation_next": Out(signed(8)),
+                "weight_next": Out(signed(8)),
+                "last_next": Out(1),
+                "result": Out(2 * 32 - LOWEST_CARRY),
+                "valid": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.mac = mac = CarrySaveMac(width=32)
+        keep = Signal(init=1)
+        m.d.comb += [
+            mac.a.eq(self.weight),
+            mac.b.eq(self.activation),
+            mac.keep.eq(keep),
+            self.weight_next.eq(mac.a_next),
+            self.activation_next.eq(mac.b_next),
+        ]
+        m.d.sync += [
+            self.last_next.eq(self.last),
+            keep.eq(~self.last_next),
+            self.valid.eq(~keep),
+            self.result.eq(Mux(keep, 0, Cat(mac.total, mac.carry[LOWEST_CARRY:]))),
         ]
         return m
 

@@ -1,8 +1,8 @@
 """int8 tables of fp16 activations, with a float32 scale for the tables of a group: ``sim.lookup.quantised_tables``, bit for bit.
 
 Sums, quotients and products are rounded to float32 as T-MAC's are. None of them is subnormal: sums of fp16 are multiples of
-2**-24, rounded or not, a scale is at least 2**-24 / 127 > 2**-31 and below 2**12, its inverse lies within 2**-12 and 2**31, and
-an entry times that is 0 or at least 2**-36. Nor does an entry saturate: three roundings make it at most 1 + 2**-21 times the sum
+2**-24, rounded or not, a scale is at least 2**-24 / 127 > 2**-31 and below 2**13, its inverse lies within 2**-13 and 2**31, and
+an entry times that is 0 or at least 2**-37. Nor does an entry saturate: three roundings make it at most 1 + 2**-21 times the sum
 that the scale is of, and two more the product, below 127.5.
 
 Reference: T-MAC, Wei et al., EuroSys 2025, and microsoft/T-MAC, ``lut_ctor.cc``; LUT Tensor Core, Mo et al., ISCA 2025,
@@ -20,13 +20,11 @@ from hw.delay import delayed
 from hw.memory.float_add import FLOAT32, FloatAdder
 from hw.pe.bit_serial_fp16 import FP16
 from hw.pe.half import FRACTION, moved_up, rounded_up
-from hw.pe.lookup_times import MOST_TABLES, QUOTIENT_BITS, QuantiserTimes, checked, product_cycles
+from hw.pe.lookup_times import MOST_TABLES, QUOTIENT_BITS, K, QuantiserTimes, checked, product_cycles
 from hw.pe.row_product import RowProduct
 from hw.share import share
 from hw.timing import FLOAT_ADD
 
-K = 4
-"""Activations of a table."""
 SHORT = data.StructLayout({"fraction": FRACTION, "exponent": 8, "sign": 1})
 """The highest bits of a float32; those of an fp16 have nothing below them."""
 _SIGNIFICAND = 24
@@ -56,7 +54,7 @@ class ScaleDivider(wiring.Component):
     Members
     -------
     most : In(32), start : In(1)
-        Zero or from 2**-24 to 2**18; ``start`` not before the last inverse is there.
+        Zero or from 2**-24 to 2**19; ``start`` not before the last inverse is there.
     scale, inverse : Out(32), scale_done, inverse_done : Out(1)
         High in the cycle in which they are there for the first time.
 
@@ -224,7 +222,8 @@ class TableQuantiser(wiring.Component):
     Members
     -------
     activation : In(FP16), write : In(1), write_bank : In(1), write_table : In(range(max(tables, 2))), place : In(2)
-        A finite activation of a table: four in four cycles one after the other; tables begin a multiple of four cycles apart.
+        An activation of a table, infinities and NaN taken for numbers: four in four cycles one after the other; tables begin a
+        multiple of four cycles apart.
     first, last : In(1)
         With each write of the first and the last table of a group.
     scale : Out(32), valid : Out(1)

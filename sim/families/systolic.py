@@ -12,7 +12,7 @@ from hw.timing import (
     ACCUMULATE,
     CORNER_TURN,
     DRAIN_ROWS,
-    OUTPUT_ELEMENT,
+    OUTPUT_ELEMENTS,
     SCRATCHPAD,
     SELECT,
     SYSTOLIC_SETUP,
@@ -22,10 +22,17 @@ from sim.families.contract import Times, Weights
 
 
 class OutputStationaryLaw:
-    """Times of successive EXECUTEs of an output-stationary core that starts in cycle 0."""
+    """Times of successive EXECUTEs of an output-stationary core that starts in cycle 0.
 
-    def __init__(self, geometry: Geometry):
-        self._geometry = geometry
+    Parameters
+    ----------
+    geometry : Geometry
+    element : int
+        Cycles from an element's last operands to its result: ``hw.timing.OUTPUT_ELEMENTS``.
+    """
+
+    def __init__(self, geometry: Geometry, element: int = OUTPUT_ELEMENTS["native"]):
+        self._geometry, self._element = geometry, element
         self._least = least_interval(geometry.tile_rows)
         self._start = self._end = 0
         self._last_step = -self._least
@@ -49,7 +56,7 @@ class OutputStationaryLaw:
             self._last_step
             + SCRATCHPAD
             + CORNER_TURN
-            + OUTPUT_ELEMENT
+            + self._element
             + 1
             + rows
             - 1
@@ -93,10 +100,7 @@ class WeightStationaryLaw:
         )
 
 
-LAWS: dict[str, type[OutputStationaryLaw] | type[WeightStationaryLaw]] = {
-    "output-stationary": OutputStationaryLaw,
-    "weight-stationary": WeightStationaryLaw,
-}
+DATAFLOWS = ("output-stationary", "weight-stationary")
 
 
 class SystolicModel:
@@ -106,12 +110,15 @@ class SystolicModel:
     ----------
     geometry : Geometry
     dataflow : str
+    multiplier : str
+        Of an output-stationary array: sums are the same, and come as late as ``hw.timing.OUTPUT_ELEMENTS`` says.
     """
 
-    def __init__(self, *, geometry: Geometry, dataflow: str):
-        if dataflow not in LAWS:
-            raise ValueError(f"dataflow must be one of {', '.join(LAWS)}, not {dataflow!r}")
-        self._geometry, self._law = geometry, LAWS[dataflow]
+    def __init__(self, *, geometry: Geometry, dataflow: str, multiplier: str = "native"):
+        if dataflow not in DATAFLOWS:
+            raise ValueError(f"dataflow must be one of {', '.join(DATAFLOWS)}, not {dataflow!r}")
+        self._geometry, self._dataflow = geometry, dataflow
+        self._element = OUTPUT_ELEMENTS[multiplier]
 
     def activation_bytes(self, variant: int, steps: int) -> int:
         """A byte per step."""
@@ -132,7 +139,9 @@ class SystolicModel:
 
     def law(self) -> OutputStationaryLaw | WeightStationaryLaw:
         """The cycle law of a core that has just been reset; ask it for one EXECUTE after the other."""
-        return self._law(self._geometry)
+        if self._dataflow == "weight-stationary":
+            return WeightStationaryLaw(self._geometry)
+        return OutputStationaryLaw(self._geometry, self._element)
 
     def execute(
         self,

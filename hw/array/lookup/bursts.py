@@ -9,8 +9,9 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from hw.array.bit_serial.plan import DEPTH_BITS
 from hw.array.lookup.geometry import LookupArray
-from hw.array.lookup.quantised import TAG_BITS, K
+from hw.array.lookup.quantised import TAG_BITS
 from hw.array.lookup.quantised_tables import TAKE
+from hw.pe.lookup_times import K
 
 
 class Bursts(wiring.Component):

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, get_args
 
 from hw.array.lookup.formats import Entries
 from hw.design import ceil_div
-from hw.pe.lookup_times import MOST_TABLES, SINGLE_SCALE, QuantiserTimes
+from hw.pe.lookup_times import MOST_TABLES, SINGLE_SCALE, K, QuantiserTimes
 
 if TYPE_CHECKING:
     from hw.array.lookup.geometry import LookupArray
 
-K = 4
-"""Activations of a table."""
 ENTRIES = 1 << K - 1
 """Of a half table."""
 TAG_BITS = 2

@@ -13,11 +13,11 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from hw.array.lookup.control import SUMS, TURN, minimum_sum
 from hw.array.lookup.geometry import LookupArray
-from hw.array.lookup.quantised import GROUPS_KEPT, TAG_BITS, K, group_tables
+from hw.array.lookup.quantised import GROUPS_KEPT, TAG_BITS, group_tables
 from hw.array.lookup.tables import chunk_sum, group_sum, slice_layout
 from hw.delay import RingDelay, delayed
 from hw.memory.float_add import FLOAT32
-from hw.pe.lookup_times import QuantiserTimes
+from hw.pe.lookup_times import K, QuantiserTimes
 from hw.pe.table_quantiser import TableQuantiser
 from hw.share import share
 

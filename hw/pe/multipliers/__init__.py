@@ -1,0 +1,1 @@
+"""Multipliers and accumulators of integers made otherwise than by ``*`` and ``+``."""
