@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from gen import config
+from gen.decoded_pictures import decoded_array, decoded_codes, decoded_element
 from gen.drawing import Drawing, bits
 from gen.families.bit_serial import BitSerialFamily
 from gen.lookup_pictures import lookup_array, lookup_timing, lookup_unit
@@ -190,5 +191,8 @@ PICTURES = {
     "lookup_unit.svg": lookup_unit,
     "lookup_array.svg": lookup_array,
     "lookup_timing.svg": lookup_timing,
+    "decoded_array.svg": decoded_array,
+    "decoded_element.svg": decoded_element,
+    "decoded_codes.svg": decoded_codes,
 }
 """By file in the documents."""

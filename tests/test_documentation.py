@@ -12,14 +12,16 @@ from documents import check_options, rows, shown
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from gen import config, documentation, pictures, workload
+from gen import config, decoded_pictures, documentation, pictures, workload
 from gen.errors import RequestError
 from gen.families.bit_serial import KINDS, BitSerialConfig
 from gen.generate import generate
+from gen.rtlil import to_rtlil
 from hw import timing
 from hw.control import isa, registers
 from hw.formats import FORMATS as KNOWN
 from hw.formats import INT8, Operand
+from hw.pe.exponent_integer import OutputStationaryElement
 from hw.pe.weight_format import WeightFormat
 from sim import bit_serial
 from sim.quantise import RULES
@@ -203,6 +205,36 @@ def test_widths_of_the_picture_are_those_of_the_hardware():
         assert re.search(rf"reg (?:signed )?\[{int(label.split()[0]) - 1}:0\] {register}\b", verilog), (
             register
         )
+
+
+def test_widths_of_the_decoded_element_are_those_of_the_hardware():
+    """Of the RTL: the multiplier's product, the shifted one, the sum."""
+    array = config.load("olive-8x8").instance.array
+    x, w = array.shapes
+    rtlil = to_rtlil(OutputStationaryElement(activation=x, weight=w, sum_width=array.sum_bits), name="top")
+    size = decoded_pictures.widths(array)
+    for signal, name in (
+        ("signed \\\\product", "multiplied"),
+        ("signed \\\\product", "product"),
+        (r"\\result", "sum"),
+    ):
+        assert re.search(rf"wire width {size[name]} (?:output \d+ +)?{signal}$", rtlil, re.MULTILINE), name
+    texts = [text.text for text in picture("decoded_element.svg").iter(f"{SVG}text")]
+    for label in ("16 bits", "28 bits", "32 bits", "by 0 to 12", "e: 3 bits", "i: 8 bits", "0 to 12"):
+        assert label in texts, label
+    texts = [text.text for text in picture("decoded_array.svg").iter(f"{SVG}text")]
+    for label in (
+        "decoder 7",
+        "accumulators 7",
+        "row 7, column 7",
+        "5 formats",
+        "6 formats",
+        "e 3, i 8 bits",
+    ):
+        assert label in texts, label
+    texts = [text.text for text in picture("decoded_codes.svg").iter(f"{SVG}text")]
+    for label in ("96", "-96", "victim", "none", "e 4", "i -6"):
+        assert label in texts, label
 
 
 @pytest.mark.parametrize("name", pictures.PICTURES)

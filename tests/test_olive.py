@@ -7,6 +7,7 @@ import json
 import pytest
 
 from fpga.synthesis import Flow
+from gen.bench import decoded_array
 from gen.bench.decoders import luts
 from gen.reproduce import olive
 from hw.formats import FORMATS
@@ -25,6 +26,12 @@ def test_rows(gatemill) -> None:
     assert rows["8-bit products by four 4-bit elements: exact"]["ours"] == 65536
     assert rows["4-bit decoders of a 64×64 array: per cent of it, at most"]["ours"] == 0.23
     assert rows["8-bit decoders of a 64×64 array: per cent of it, at most"]["ours"] == 0.27
+    whole = [
+        rows[f"decoders of a whole {n}×{n} array for ovp4-int4: per cent of it, at most"]["ours"]
+        for n in (16, 64)
+    ]
+    assert whole == [0.81, 0.2]
+    assert rows["a whole array for ovp4-int4 against one of int8"]["ours"] == "16×16 0.59, 64×64 0.58"
     assert rows["its areas add up: 4-bit decoders, per cent"]["holds"]
     speeds = ("one token, 8×16 elements", "64 tokens, 8×8 elements")
     ours = [rows[f"speed over int8 (on a GPU): {what}"]["ours"] for what in speeds]
@@ -53,6 +60,16 @@ def test_areas_are_those_of_synthesis() -> None:
 
     assert element("ovp4-int4") == olive.ELEMENT_LUTS
     assert {name: element(name) for name in olive.INTEGER_LUTS} == olive.INTEGER_LUTS
+
+
+@pytest.mark.long
+def test_whole_arrays_are_those_of_synthesis() -> None:
+    """The largest of int8 takes a minute, and is of the same modules."""
+    found = {side: decoded_array.counted(decoded_array.PAIRS, side) for side in olive.WHOLE}
+    assert {side: one.whole for side, one in found.items()} == olive.WHOLE
+    for side, one in found.items():
+        assert one.decoders == 2 * side * olive.DECODER_LUTS["4-bit"]
+    assert decoded_array.size(decoded_array.whole(decoded_array.PLAIN, 16)) == olive.WHOLE_INT8[16]
 
 
 @pytest.mark.long

@@ -137,6 +137,18 @@ def _exponent_integer(notify: Notify) -> list[Row]:
     return exponent_integer.rows(notify)
 
 
+def _decoded_array(notify: Notify) -> list[Row]:
+    from gen.bench import decoded_array
+
+    return decoded_array.rows(notify)
+
+
+def _decoded_layers(notify: Notify) -> list[Row]:
+    from gen.bench import decoded_layers
+
+    return decoded_layers.rows(notify)
+
+
 def _up5k(notify: Notify) -> list[Row]:
     from gen.bench import small_part
 
@@ -161,12 +173,14 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "lookup-cmos": _lookup_cmos,
     "decoders": _decoders,
     "exponent-integer": _exponent_integer,
+    "decoded-array": _decoded_array,
+    "decoded-layers": _decoded_layers,
     "multipliers": _multipliers,
     "up5k": _up5k,
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
-    "multipliers", "up5k",
+    "decoded-array", "multipliers", "up5k",
 )  # fmt: skip
 """Place and route: minutes each."""
 

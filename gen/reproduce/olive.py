@@ -36,6 +36,9 @@ DECODER_LUTS = {"4-bit": 9, "8-bit": 21}
 """Measured, LUT4: a code a cycle of ``ovp4-int4``, of ``ovp8-int8-e2m5``."""
 ELEMENT_LUTS, INTEGER_LUTS = 120, {"int4": 75, "int8": 220}
 """Measured, LUT4 and two for each CCU2C: an element for pairs of ``ovp4-int4``, and plain ones, with sums of 32 bits."""
+WHOLE, WHOLE_INT8 = {16: 35_616, SIDE: 566_400}, {16: 60_640, SIDE: 973_696}
+"""Measured, LUT4 and two for each CCU2C, by rows and columns: arrays for ``ovp4-int4`` alone, and of int8, with all that feeds
+them and takes results up."""
 
 PAIRS = {
     "BERT-base": (99.12, 0.84, 0.04),
@@ -156,12 +159,20 @@ def _area_claims() -> Iterable[dict[str, Any]]:
         BYTE_LUTS,
         "one made for sizing; the paper has none",
     )
+    for side, size in WHOLE.items():
+        decoders = 2 * side * DECODER_LUTS["4-bit"]
+        yield _at_most(
+            f"decoders of a whole {side}×{side} array for ovp4-int4: per cent of it, at most",
+            SHARES["4-bit"],
+            round(100 * decoders / size, 2),
+            f"LUT4 of an ECP5, two for each CCU2C, words, skew and results included: {decoders:,} of {size:,}",
+        )
+    ratios = {side: WHOLE[side] / WHOLE_INT8[side] for side in WHOLE}
     yield untested(
-        "the whole array's decoders, LUT4 after place and route",
-        None,
-        None,
-        "not measured yet: arrays of olive-8x8, 8×8 and 16×16",
-    )
+        "a whole array for ovp4-int4 against one of int8", None,
+        ", ".join(f"{side}×{side} {ratio:.2f}" for side, ratio in ratios.items()),
+        "LUT4 of an ECP5, no DSPs; a product in each element and cycle",
+    )  # fmt: skip
     yield untested(
         "an element for pairs against one of int8", None, f"{ELEMENT_LUTS / INTEGER_LUTS['int8']:.2f}",
         f"LUT4 of an ECP5; against one of int4 {ELEMENT_LUTS / INTEGER_LUTS['int4']:.2f}",
