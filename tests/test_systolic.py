@@ -218,10 +218,14 @@ def test_address_past_the_end(dataflow, past, position):
     np.testing.assert_array_equal(seen.accumulators[96 : 96 + len(expected)], expected)
 
 
-@pytest.mark.parametrize("past", [{"activations_address": 255}, {"weights_address": 253}], ids=str)
+@pytest.mark.parametrize(
+    "past",
+    [{"activations_address": 255}, *({"weights_address": address} for address in (253, 254, 255))],
+    ids=str,
+)
 @pytest.mark.parametrize("dataflow", [OUTPUT, WEIGHT])
 def test_a_command_before_a_fault_is_whole(dataflow, past):
-    """A command that is cut short right behind a good one neither overtakes its results nor cuts it."""
+    """A command that is cut short right behind a good one neither overtakes its results, nor cuts it, nor passes for it."""
     design = design_for(rows=8, columns=2, data_bytes=8, dataflow=dataflow)
     activations, weights = contents(design, 1)
     good = command(depth_tiles=16, row_tiles=4, activations_stride=2)

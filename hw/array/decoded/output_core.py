@@ -88,8 +88,7 @@ class DecodedOutputCore(OutputStationaryCore):
         if decoded.scale_bits[0]:
             m.d.comb += array.scales.eq(rows.scales)
         past_activations = self._activations(m, sequencer)
-        # In step with the last row: a command may follow another without a gap, and its second word be past the end.
-        past_weights = self._weights(m, sequencer, steps.whole, late=late, wait=SCRATCHPAD + 1 - late)
+        past_weights = self._weights(m, sequencer, steps.whole, late=late)
         past_rows = self._addresses(m, sequencer, steps.row.last, steps.further)
         self._end(m, rows.control_last, past_activations, past_weights, past_rows, stop)
         return m
