@@ -32,10 +32,11 @@ def random_commands(array, design, count, seed):
     for _ in range(count):
         variant = int(random.integers(len(array.pairs)))
         column_tiles = int(random.integers(1, 3))
-        depth_tiles = int(random.integers(1, 40 if g.tile_depth == 1 else 5))
+        depth_tiles = int(random.integers(1, 5 if array.block else 40 // g.tile_depth + 3))
         while column_tiles * array.weight_words(variant, depth_tiles) > design.weight_words:
             depth_tiles -= 1
-        row_tiles = int(random.integers(1, 1 + max(1, min(4, half // g.tile_rows // column_tiles))))
+        most = 12 if array.stationary_weights else 4
+        row_tiles = int(random.integers(1, 1 + max(1, min(most, half // g.tile_rows // column_tiles))))
         words = array.activation_words(variant, depth_tiles)
         stride = int(random.integers(0, 5))
         room = design.activation_words - words - (row_tiles * g.tile_rows - 1) * stride
