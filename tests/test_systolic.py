@@ -160,7 +160,7 @@ def test_no_gap_within_and_across_commands(dataflow, fields):
 @pytest.mark.parametrize("dataflow", [OUTPUT, WEIGHT])
 @pytest.mark.parametrize("past", [0, 250])
 def test_halt(dataflow, since, past):
-    """Whenever halted, the core stops at once; nothing of what it dropped is left in a command after that, which comes at once."""
+    """Whenever halted, the core stops at once; nothing of what it dropped is left in a command that comes right after."""
     design = design_for(rows=4, columns=3, data_bytes=4, dataflow=dataflow)
     activations, weights = contents(design, since)
     long = command(row_tiles=4, column_tiles=3, depth_tiles=9, activations_stride=3, weights_address=past)

@@ -87,9 +87,7 @@ class Setup(wiring.Component):
     ) -> None:
         self._design, self._least_interval = design, least_interval
         self._depth_bits, self._long_words = depth_bits, long_words
-        planned = plan(
-            design, depth_bits=depth_bits, long_words=long_words, paired_weights=paired_weights
-        )
+        planned = plan(design, depth_bits=depth_bits, long_words=long_words, paired_weights=paired_weights)
         super().__init__(
             {
                 "command": In(stream.Signature(execute_command(design))),

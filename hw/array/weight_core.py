@@ -29,14 +29,16 @@ class WeightStationaryCore(wiring.Component):
     accumulators' ``finished`` of its command.
     """
 
-    def __init__(self, *, design: Design, before: int = SCRATCHPAD + SELECT, element: int = WEIGHT_ELEMENT) -> None:
+    def __init__(
+        self, *, design: Design, before: int = SCRATCHPAD + SELECT, element: int = WEIGHT_ELEMENT
+    ) -> None:
         # Cycles from a step to its activations at row 0, and from those to the partial sum below.
         self._design, self._before, self._element = design, before, element
         super().__init__(core_members(design))
 
     def elaborate(self, platform):
         m = Module()
-        design, geometry = self._design, self._design.geometry
+        geometry = self._design.geometry
         m.submodules.setup = setup = self._setup()
         m.submodules.sequencer = sequencer = self._sequencer(setup)
         m.submodules.array = array = self._array()

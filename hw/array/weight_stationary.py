@@ -13,6 +13,8 @@ from hw.delay import delayed
 from hw.pe.systolic import WeightStationaryElement
 from hw.share import share
 
+INT8 = signed(8)
+
 
 def sum_width(rows: int) -> int:
     """Bits of a sum of ``rows`` products of int8: (-128)**2 of each row, and a sign."""
@@ -41,8 +43,8 @@ class WeightStationaryColumn(wiring.Component):
         self,
         *,
         rows: int,
-        activation: ShapeLike = signed(8),
-        weight: ShapeLike = signed(8),
+        activation: ShapeLike = INT8,
+        weight: ShapeLike = INT8,
         width: int | None = None,
     ) -> None:
         self._rows = rows
@@ -119,8 +121,8 @@ class WeightStationaryArray(wiring.Component):
         *,
         rows: int,
         columns: int,
-        activation: ShapeLike = signed(8),
-        weight: ShapeLike = signed(8),
+        activation: ShapeLike = INT8,
+        weight: ShapeLike = INT8,
     ) -> None:
         self._rows, self._columns = operator.index(rows), operator.index(columns)
         for name, size in (("rows", self._rows), ("columns", self._columns)):

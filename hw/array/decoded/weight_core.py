@@ -16,7 +16,6 @@ from hw.array.weight_sequencer import WeightSequencer
 from hw.array.weight_stationary import WeightStationaryArray
 from hw.delay import delayed
 from hw.design import Design
-from hw.formats.format import Format
 from hw.share import share
 from hw.timing import SCRATCHPAD
 
