@@ -293,11 +293,3 @@ def test_mistakes(preset, overrides, end):
     (line,) = mistakes(preset, *overrides)
     assert line.startswith("array")
     assert line.endswith(end)
-
-
-def test_weights_that_stay_cannot_be_generated() -> None:
-    loaded = config.load(OLIVE, [STATIONARY])
-    with pytest.raises(
-        RequestError, match="dataflow must be output-stationary to be generated with family decoded"
-    ):
-        loaded.instance.core(loaded.design())

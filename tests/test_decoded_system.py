@@ -1,13 +1,17 @@
-"""Layers of a real model in formats decoded at the borders: bit for bit, to the cycle, and near the layer in floats."""
+"""Layers of a real model in formats decoded at the borders: bit for bit, to the cycle, and near the layer in floats; weights
+that stay."""
 
 import numpy as np
 import pytest
+from systems import check as check_system
 
 from gen import config, run, workload
+from gen.cases import Case
 from gen.models import fetch
 from gen.models.file import ModelFile
 from gen.models.llama import Llama
 from gen.options import Options
+from hw.control.isa import OutputMode
 from sim.quantise import quantise
 
 OLIVE, MX = "olive-8x8", "mx-8x8"
@@ -63,3 +67,30 @@ def check(preset, layer, pairs, tokens):
 def test_layers(preset, layer):
     """Activations and weights of 4 to 8 bits."""
     check(preset, layer, list(LEAST[preset]), 8)
+
+
+SMALL = (
+    "array.rows=4",
+    "array.columns=5",
+    "bus.data_width=128",
+    "memory.activations_kib=1",
+    "memory.weights_kib=1",
+)
+EIGHT = (
+    'array.activations=["ovp8-int8-e2m5", "ovp4-int4", "int3"]',
+    'array.weights=["ovp8-int8-e2m5", "ternary"]',
+)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("overrides", [(), (*SMALL, *EIGHT)], ids=["8x8", "4x5"])
+def test_weights_that_stay(overrides):
+    """Weight-stationary: slots of 4 and 8 bits, raw and requantised, sizes that end within tiles and words."""
+    overrides = ('array.dataflow="weight-stationary"', *overrides)
+    pairs = config.load(OLIVE, overrides).instance.pairs
+    sizes = [(1, 1, 1), (9, 131, 17), (20, 48, 33)]
+    cases = [
+        Case(sizes[number % 3], OutputMode(number % 2), seed=number, activations=x.name, weights=w.name)
+        for number, (x, w) in enumerate(pairs)
+    ]
+    assert len(check_system(OLIVE, overrides, cases)) == len(pairs)

@@ -166,20 +166,20 @@ def test_no_gap_within_and_across_commands(dataflow, fields):
 @pytest.mark.parametrize("dataflow", [OUTPUT, WEIGHT])
 @pytest.mark.parametrize("past", [0, 250])
 def test_halt(dataflow, since, past):
-    """Whenever halted, the core stops at once; nothing of what it dropped is left in a command after that."""
+    """Whenever halted, the core stops at once; nothing of what it dropped is left in a command that comes right after."""
     design = design_for(rows=4, columns=3, data_bytes=4, dataflow=dataflow)
     activations, weights = contents(design, since)
     long = command(row_tiles=4, column_tiles=3, depth_tiles=9, activations_stride=3, weights_address=past)
     after = command(row_tiles=2, column_tiles=2, depth_tiles=3, activations_stride=3, accumulators_address=64)
     halt = range(since, since + 40)
-    seen = run(design, dataflow, activations, weights, [long, long, after], [0, 0, halt.stop + 5], halt=halt)
+    seen = run(design, dataflow, activations, weights, [long, long, after], [0, 0, halt.stop], halt=halt)
     assert all(cycle <= since or cycle > halt.stop for cycle in [*seen.steps, *seen.busy])
-    assert seen.taken[-1] == halt.stop + 5
+    model = SystolicModel(geometry=design.geometry, dataflow=dataflow)
+    time = model.law().execute(halt.stop, vars(after))
+    assert seen.taken[-1] == time.taken == halt.stop
     assert not [cycle for cycle in seen.faults if cycle > halt.stop]
-    assert len([cycle for cycle in seen.finished if cycle > halt.stop]) == 1
-    expected = SystolicModel(geometry=design.geometry, dataflow=dataflow).execute(
-        vars(after), activations, weights
-    )
+    assert [cycle for cycle in seen.finished if cycle > halt.stop] == [time.finished]
+    expected = model.execute(vars(after), activations, weights)
     rows = len(expected)
     for n in range(2):
         np.testing.assert_array_equal(
@@ -224,10 +224,14 @@ def test_address_past_the_end(dataflow, past, position):
     np.testing.assert_array_equal(seen.accumulators[96 : 96 + len(expected)], expected)
 
 
-@pytest.mark.parametrize("past", [{"activations_address": 255}, {"weights_address": 253}], ids=str)
+@pytest.mark.parametrize(
+    "past",
+    [{"activations_address": 255}, *({"weights_address": address} for address in (253, 254, 255))],
+    ids=str,
+)
 @pytest.mark.parametrize("dataflow", [OUTPUT, WEIGHT])
 def test_a_command_before_a_fault_is_whole(dataflow, past):
-    """A command that is cut short right behind a good one neither overtakes its results nor cuts it."""
+    """A command that is cut short right behind a good one neither overtakes its results, nor cuts it, nor passes for it."""
     design = design_for(rows=8, columns=2, data_bytes=8, dataflow=dataflow)
     activations, weights = contents(design, 1)
     good = command(depth_tiles=16, row_tiles=4, activations_stride=2)

@@ -119,14 +119,12 @@ class OutputStationaryCore(wiring.Component):
         reads_last_row = delayed(m, sequencer.read, 1) & (index == geometry.tile_rows - 1)
         return past, delayed(m, so_far & reads_last_row, SCRATCHPAD + 1)
 
-    def _weights(
-        self, m: Module, sequencer: OutputSequencer, step: Value, *, late: int = CORNER_TURN, wait: int = 0
-    ):
+    def _weights(self, m: Module, sequencer: OutputSequencer, step: Value, *, late: int = CORNER_TURN):
         """Reads weights, the next word after each ``step``, as much later as the activations' way to the array is longer.
 
-        What is past the end is known ``wait`` cycles later than one for each row after the first.
+        Past the end: at once, and in step with the last row, because a command may follow another without a gap.
         """
-        words = self._design.weight_words
+        words, rows = self._design.weight_words, self._design.geometry.tile_rows
         m.submodules.weight_walk = walk = WeightWalk(words=words)
         tile = Cat(sequencer.begin, sequencer.fresh, sequencer.again)
         m.d.comb += [
@@ -137,7 +135,7 @@ class OutputStationaryCore(wiring.Component):
         ]
         past = Signal()
         m.d.sync += past.eq(walk.step & (walk.address >= words))
-        return past, delayed(m, past, wait + self._design.geometry.tile_rows - 1)
+        return past, delayed(m, past, SCRATCHPAD + 1 - late + rows - 1)
 
     def _addresses(self, m: Module, sequencer: OutputSequencer, last: Value, further: Value | None = None):
         """Accumulator rows of a tile follow each other; so do tiles. ``further``: the sum that ends with ``last`` is added."""

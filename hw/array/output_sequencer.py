@@ -36,7 +36,7 @@ class OutputSequencer(wiring.Component):
     stop : In(1)
         End the command at an end of a word of activations, ``least`` steps or more into a tile, or with the next tile.
     halt : In(1)
-        Stop at once. A sum so far is let out: ``last`` without an operand, in the next cycle.
+        Stop at once. A sum so far is let out: ``last`` without an operand, in the next cycle, a step as to ``settle``.
     current : Out(plan)
         The command under way, from the cycle of its first ``begin`` on.
     running : Out(1)
@@ -154,7 +154,7 @@ class OutputSequencer(wiring.Component):
         ]
         with m.If(load):
             m.d.sync += self.current.eq(self.plan.payload)
-        with m.If(self.step | self.halt):
+        with m.If(self.step | self.last):
             m.d.sync += settling.eq(least - TURN - 1)
 
     def _count(self, m: Module, turn: Signal, cut: Signal, idle: Signal):

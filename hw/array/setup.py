@@ -16,13 +16,16 @@ DEPTH_BITS = 24
 COUNT_BITS = 16
 
 
-def plan(design: Design, *, depth_bits: int = DEPTH_BITS, long_words: bool = False) -> data.StructLayout:
+def plan(
+    design: Design, *, depth_bits: int = DEPTH_BITS, long_words: bool = False, paired_weights: bool = False
+) -> data.StructLayout:
     """A command and its derived numbers; steps of a tile have ``depth_bits``.
 
     ``..._left``: what a counter starts from that is below zero with the last of its kind; two less than the count
     (``passes_left``, of rows: three).
     ``turn_left``: the same for the tile's interval, ``TURN`` less. ``short``: the tiles have fewer steps than the least interval.
     ``long``: a word of activations lasts twice as many steps as it has bytes; not there without ``long_words``.
+    ``paired``: a word of weights has those of two steps; not there without ``paired_weights``.
     """
     return data.StructLayout(
         {
@@ -34,6 +37,7 @@ def plan(design: Design, *, depth_bits: int = DEPTH_BITS, long_words: bool = Fal
             "turn_left": depth_bits + 1,
             "short": 1,
             **({"long": 1} if long_words else {}),
+            **({"paired": 1} if paired_weights else {}),
         }
     )
 
@@ -50,6 +54,8 @@ class Setup(wiring.Component):
         Of the steps of a tile.
     long_words : bool
         Whether words of activations may last twice as many steps as they have bytes.
+    paired_weights : bool
+        Whether words of weights may have those of two steps.
 
     Members
     -------
@@ -77,10 +83,11 @@ class Setup(wiring.Component):
         least_interval: int = 1,
         depth_bits: int = DEPTH_BITS,
         long_words: bool = False,
+        paired_weights: bool = False,
     ) -> None:
         self._design, self._least_interval = design, least_interval
         self._depth_bits, self._long_words = depth_bits, long_words
-        planned = plan(design, depth_bits=depth_bits, long_words=long_words)
+        planned = plan(design, depth_bits=depth_bits, long_words=long_words, paired_weights=paired_weights)
         super().__init__(
             {
                 "command": In(stream.Signature(execute_command(design))),

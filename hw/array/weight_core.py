@@ -29,27 +29,24 @@ class WeightStationaryCore(wiring.Component):
     accumulators' ``finished`` of its command.
     """
 
-    def __init__(self, *, design: Design) -> None:
-        self._design = design
+    def __init__(
+        self, *, design: Design, before: int = SCRATCHPAD + SELECT, element: int = WEIGHT_ELEMENT
+    ) -> None:
+        # Cycles from a step to its activations at row 0, and from those to the partial sum below.
+        self._design, self._before, self._element = design, before, element
         super().__init__(core_members(design))
 
     def elaborate(self, platform):
         m = Module()
-        design, geometry = self._design, self._design.geometry
-        rows = geometry.tile_depth
-        m.submodules.setup = setup = Setup(design=design)
-        m.submodules.sequencer = sequencer = WeightSequencer(design=design)
-        m.submodules.array = array = WeightStationaryArray(rows=rows, columns=geometry.columns)
+        geometry = self._design.geometry
+        m.submodules.setup = setup = self._setup()
+        m.submodules.sequencer = sequencer = self._sequencer(setup)
+        m.submodules.array = array = self._array()
         wiring.connect(m, wiring.flipped(self.command), setup.command)
         wiring.connect(m, setup.plan, sequencer.plan)
+        self._operands(m, sequencer, array)
         stop, wrong = Signal(), self._faults(m, sequencer)
-        parts = data.View(
-            data.ArrayLayout(8 * rows, geometry.activation_bytes // rows), self.activations.data
-        )
-        chosen = Signal(data.ArrayLayout(8, rows), reset_less=True)
-        part = delayed(m, sequencer.step.part, SCRATCHPAD)
-        m.d.sync += chosen.eq(parts[part] if len(part) else parts[0])
-        late = SCRATCHPAD + SELECT + rows - 1 + WEIGHT_ELEMENT
+        late = self._before + geometry.tile_depth - 1 + self._element
         step = sequencer.step
         place = Cat(step.running, sequencer.ends, step.accumulate, step.row[:-1], step.half)
         m.d.comb += [
@@ -58,12 +55,8 @@ class WeightStationaryCore(wiring.Component):
             sequencer.halt.eq(self.halt),
             self.busy.eq(setup.busy | sequencer.waiting | sequencer.step.running),
             self.step.eq(sequencer.step.running),
-            self.activations.address.eq(sequencer.step.activations),
             self.weights.address.eq(sequencer.weight_address),
-            array.activations.eq(chosen),
-            array.weights.eq(self.weights.data[: 8 * geometry.columns]),
-            array.capture.eq(delayed(m, sequencer.weight_first, SCRATCHPAD)),
-            array.swap.eq(delayed(m, sequencer.step.first, SCRATCHPAD + SELECT - 1)),
+            array.swap.eq(delayed(m, sequencer.step.first, self._before - 1)),
             Cat(self.results.valid, self.results.last, self.results.accumulate, self.results.address).eq(
                 delayed(m, place, late)
             ),
@@ -79,6 +72,33 @@ class WeightStationaryCore(wiring.Component):
             m.d.sync += stop.eq(1)
         m.d.comb += self.fault.eq(delayed(m, fault, late - 1 + geometry.banks - 1 + ACCUMULATE))
         return m
+
+    def _setup(self) -> Setup:
+        return Setup(design=self._design)
+
+    def _sequencer(self, setup: Setup) -> WeightSequencer:
+        return WeightSequencer(design=self._design)
+
+    def _array(self) -> WeightStationaryArray:
+        geometry = self._design.geometry
+        return WeightStationaryArray(rows=geometry.tile_depth, columns=geometry.columns)
+
+    def _operands(self, m: Module, sequencer: WeightSequencer, array: WeightStationaryArray) -> None:
+        """From both scratchpads to the array."""
+        geometry = self._design.geometry
+        rows = geometry.tile_depth
+        parts = data.View(
+            data.ArrayLayout(8 * rows, geometry.activation_bytes // rows), self.activations.data
+        )
+        chosen = Signal(data.ArrayLayout(8, rows), reset_less=True)
+        part = delayed(m, sequencer.step.part, SCRATCHPAD)
+        m.d.sync += chosen.eq(parts[part] if len(part) else parts[0])
+        m.d.comb += [
+            self.activations.address.eq(sequencer.step.activations),
+            array.activations.eq(chosen),
+            array.weights.eq(self.weights.data[: 8 * geometry.columns]),
+            array.capture.eq(delayed(m, sequencer.weight_first, SCRATCHPAD)),
+        ]
 
     def _faults(self, m: Module, sequencer: WeightSequencer):
         """Something past its end, in step with the activations, a cycle after them.

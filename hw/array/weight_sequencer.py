@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from hw.array.setup import plan
 from hw.design import Design
+from hw.interfaces import execute_command
 from hw.timing import ACCUMULATE
 
 
@@ -25,6 +26,8 @@ class WeightPhase(wiring.Component):
         Activations begin with the weights that are there.
     cut : In(1)
         Drop the weights.
+    paired : In(1)
+        Each word is read twice, for two rows. ``odd``: for the second. Not there without ``paired_weights``.
     soon : Out(1)
         All are read in the next cycle at the latest.
     first : Out(1)
@@ -33,8 +36,8 @@ class WeightPhase(wiring.Component):
         Of the weight word; a register, one bit wider than an address.
     """
 
-    def __init__(self, *, rows: int, words: int) -> None:
-        self._rows = rows
+    def __init__(self, *, rows: int, words: int, paired_weights: bool = False) -> None:
+        self._rows, self._paired_weights = rows, paired_weights
         width = ceil_log2(words)
         super().__init__(
             {
@@ -47,6 +50,7 @@ class WeightPhase(wiring.Component):
                 "first": Out(1),
                 "reading": Out(1),
                 "address": Out(width + 1),
+                **({"paired": In(1), "odd": Out(1)} if paired_weights else {}),
             }
         )
 
@@ -55,7 +59,10 @@ class WeightPhase(wiring.Component):
         held = Signal()
         # Below zero from the last word but one on.
         left = Signal(range(-3, max(1, self._rows)), init=-1)
-        begin = self.take | self.more
+        begin, whole = self.take | self.more, self.reading
+        if self._paired_weights:
+            m.d.sync += self.odd.eq(self.reading & ~self.odd & ~begin)
+            whole = self.reading & (self.odd | ~self.paired)
         m.d.comb += self.soon.eq(held & left[-1])
         m.d.sync += [
             self.first.eq(begin),
@@ -68,22 +75,23 @@ class WeightPhase(wiring.Component):
             m.d.sync += left.eq(left - 1)
         with m.If(self.take):
             m.d.sync += self.address.eq(self.base)
-        with m.Elif(self.reading):
+        with m.Elif(whole):
             m.d.sync += self.address.eq(self.address + 1)
         return m
 
 
-def tile(design: Design) -> data.StructLayout:
+def tile(design: Design, *, long_words: bool = False) -> data.StructLayout:
     """A tile of a command: where it reads and adds up, and its place among the tiles.
 
-    ``activations`` is wide enough to pass the end of the scratchpad once; ``part`` is the part of its words. ``row`` is the
+    ``activations`` is wide enough to pass the end of the scratchpad once; ``part`` is the part of its words, of which long ones
+    have twice as many. ``row`` is the
     accumulator row within its half, one bit wider. ``adds``: it is the first of a command that accumulates.
     """
     geometry = design.geometry
     return data.StructLayout(
         {
             "activations": max(16, ceil_log2(design.activation_words)) + 1,
-            "part": exact_log2(geometry.activation_bytes // geometry.tile_depth),
+            "part": exact_log2(geometry.activation_bytes // geometry.tile_depth) + long_words,
             "row": ceil_log2(design.accumulator_rows),
             "adds": 1,
             "depth_first": 1,
@@ -107,15 +115,15 @@ class Tiles(wiring.Component):
     tile : Out(tile)
     """
 
-    def __init__(self, *, design: Design) -> None:
-        self._design = design
+    def __init__(self, *, design: Design, planned: data.StructLayout) -> None:
+        self._design, self._long_words = design, "long" in planned.members
         super().__init__(
             {
-                "plan": In(plan(design)),
+                "plan": In(planned),
                 "take": In(1),
                 "more": In(1),
-                "current": Out(plan(design)),
-                "tile": Out(tile(design)),
+                "current": Out(planned),
+                "tile": Out(tile(design, long_words=self._long_words)),
             }
         )
 
@@ -124,6 +132,9 @@ class Tiles(wiring.Component):
         current, here, planned = self.current, self.tile, self.plan
         depth_left, columns_left = Signal.like(planned.depth_left), Signal.like(planned.columns_left)
         parts = self._design.geometry.activation_bytes // self._design.geometry.tile_depth
+        last_part = here.part == parts - 1
+        if self._long_words:
+            last_part = Mux(current.long, here.part == 2 * parts - 1, last_part)
         m.d.comb += [here.depth_last.eq(depth_left[-1]), here.column_last.eq(columns_left[-1])]
         with m.If(self.more):
             m.d.sync += [
@@ -132,8 +143,10 @@ class Tiles(wiring.Component):
                 here.part.eq(here.part + 1),
                 depth_left.eq(depth_left - 1),
             ]
-            with m.If(here.part == parts - 1):
+            with m.If(last_part):
                 m.d.sync += here.activations.eq(here.activations + 1)
+                if self._long_words:
+                    m.d.sync += here.part.eq(0)
             with m.If(here.depth_last):
                 m.d.sync += [
                     here.row.eq(here.row + current.command.row_tiles),
@@ -157,12 +170,13 @@ class Tiles(wiring.Component):
         return m
 
 
-def step(design: Design) -> data.StructLayout:
+def step(design: Design, *, long_words: bool = False, variants: bool = False) -> data.StructLayout:
     """A step of the activations, if ``running``: what it reads (see ``tile``) and where its results go.
 
-    ``first`` and ``last`` are those of a tile, ``command_last`` that of a command which is not cut short.
+    ``first`` and ``last`` are those of a tile, ``command_last`` that of a command which is not cut short. ``variant``: of the
+    command; not there without ``variants``.
     """
-    of_tile = tile(design)
+    of_tile = tile(design, long_words=long_words)
     return data.StructLayout(
         {
             "running": 1,
@@ -172,6 +186,7 @@ def step(design: Design) -> data.StructLayout:
             **{name: of_tile[name].shape for name in ("activations", "part", "row")},
             "half": 1,
             "accumulate": 1,
+            **({"variant": execute_command(design)["variant"].shape} if variants else {}),
         }
     )
 
@@ -193,15 +208,16 @@ class ActivationPhase(wiring.Component):
         There is no step after the next cycle's, unless ``go``.
     """
 
-    def __init__(self, *, design: Design) -> None:
+    def __init__(self, *, design: Design, planned: data.StructLayout, variants: bool) -> None:
+        self._variants, long_words = variants, "long" in planned.members
         super().__init__(
             {
                 "go": In(1),
                 "stop": In(1),
                 "halt": In(1),
-                "current": In(plan(design)),
-                "tile": In(tile(design)),
-                "step": Out(step(design)),
+                "current": In(planned),
+                "tile": In(tile(design, long_words=long_words)),
+                "step": Out(step(design, long_words=long_words, variants=variants)),
                 "free": Out(1),
             }
         )
@@ -228,6 +244,8 @@ class ActivationPhase(wiring.Component):
                 step.half.eq(command.accumulators_address[-1]),
                 step.accumulate.eq(command.accumulate | ~self.tile.depth_first),
             ]
+            if self._variants:
+                m.d.sync += step.variant.eq(command.variant)
         with m.Else():
             m.d.sync += [
                 left.eq(left - ~left[-1]),
@@ -243,6 +261,14 @@ class ActivationPhase(wiring.Component):
 class WeightSequencer(wiring.Component):
     """Both phases: weights of tile i from the first activations of tile i - 1 on, activations when all its weights are there.
 
+    Parameters
+    ----------
+    design : Design
+    planned : StructLayout
+        Of ``Setup``'s ``plan``; ``plan(design)`` if it is not given.
+    variants : bool
+        Whether steps have their command's ``variant``.
+
     Members
     -------
     plan : In(stream of ``plan``)
@@ -251,7 +277,10 @@ class WeightSequencer(wiring.Component):
     halt : In(1)
         Stop at once.
     weight_reading, weight_first, weight_address : Out
-        A weight word is read; it is a tile's first; which. Of ``WeightPhase``.
+        A weight word is read; it is a tile's first; which. Of ``WeightPhase``, as is ``weight_odd``, which is there if the plan
+        has ``paired``.
+    weight_variant : Out
+        Of the command whose weights are read; not there without ``variants``.
     waiting : Out(1)
         A tile's weights are there or on their way, and its activations have not begun.
     step : Out(step(design))
@@ -266,12 +295,17 @@ class WeightSequencer(wiring.Component):
     ``ACCUMULATE`` cycles more than the row tiles. S is as early as the T of the tile before.
     """
 
-    def __init__(self, *, design: Design) -> None:
-        self._design = design
+    def __init__(
+        self, *, design: Design, planned: data.StructLayout | None = None, variants: bool = False
+    ) -> None:
+        self._design, self._variants = design, variants
+        self._planned = planned = plan(design) if planned is None else planned
+        self._paired_weights = "paired" in planned.members
         words = design.weight_words
+        variant = execute_command(design)["variant"].shape
         super().__init__(
             {
-                "plan": In(stream.Signature(plan(design))),
+                "plan": In(stream.Signature(planned)),
                 "stop": In(1),
                 "halt": In(1),
                 "ends": Out(1),
@@ -280,7 +314,9 @@ class WeightSequencer(wiring.Component):
                 "weight_reading": Out(1),
                 "weight_first": Out(1),
                 "weight_address": Out(ceil_log2(words) + 1),
-                "step": Out(step(design)),
+                "step": Out(step(design, long_words="long" in planned.members, variants=variants)),
+                **({"weight_odd": Out(1)} if self._paired_weights else {}),
+                **({"weight_variant": Out(variant)} if variants else {}),
             }
         )
 
@@ -288,10 +324,19 @@ class WeightSequencer(wiring.Component):
         m = Module()
         design = self._design
         m.submodules.weight_phase = weights = WeightPhase(
-            rows=design.geometry.tile_depth, words=design.weight_words
+            rows=design.geometry.tile_depth, words=design.weight_words, paired_weights=self._paired_weights
         )
-        m.submodules.tiles = tiles = Tiles(design=design)
-        m.submodules.activation_phase = phase = ActivationPhase(design=design)
+        m.submodules.tiles = tiles = Tiles(design=design, planned=self._planned)
+        m.submodules.activation_phase = phase = ActivationPhase(
+            design=design, planned=self._planned, variants=self._variants
+        )
+        if self._paired_weights:
+            m.d.comb += [
+                weights.paired.eq(tiles.current.paired),
+                self.weight_odd.eq(weights.odd),
+            ]
+        if self._variants:
+            m.d.comb += self.weight_variant.eq(tiles.current.command.variant)
         steps = phase.step
         go, more, take, tile_last, step_last = (Signal() for _ in range(5))
         goes, takes, vacates, vacant = Signal(), Signal(), Signal(), Signal(init=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Module, ShapeLike, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -12,6 +12,8 @@ from amaranth.utils import ceil_log2
 from hw.delay import delayed
 from hw.pe.systolic import WeightStationaryElement
 from hw.share import share
+
+INT8 = signed(8)
 
 
 def sum_width(rows: int) -> int:
@@ -37,16 +39,23 @@ class WeightStationaryColumn(wiring.Component):
     As column 0 of :class:`WeightStationaryArray`.
     """
 
-    def __init__(self, *, rows: int) -> None:
+    def __init__(
+        self,
+        *,
+        rows: int,
+        activation: ShapeLike = INT8,
+        weight: ShapeLike = INT8,
+        width: int | None = None,
+    ) -> None:
         self._rows = rows
-        self._width = sum_width(rows)
-        operands = data.ArrayLayout(signed(8), rows)
+        self._width = sum_width(rows) if width is None else width
+        operands = data.ArrayLayout(activation, rows)
         super().__init__(
             {
                 "activations": In(operands),
                 "capture": In(rows),
                 "swap": In(rows),
-                "weight": In(signed(8)),
+                "weight": In(weight),
                 "activations_next": Out(operands),
                 "capture_next": Out(rows),
                 "swap_next": Out(rows),
@@ -58,7 +67,7 @@ class WeightStationaryColumn(wiring.Component):
         m = Module()
         weight, partial = self.weight, 0
         for row in range(self._rows):
-            m.submodules[f"element_{row}"] = element = share(WeightStationaryElement, sum_width=self._width)
+            m.submodules[f"element_{row}"] = element = self._element()
             m.d.comb += [
                 element.activation.eq(self.activations[row]),
                 element.capture.eq(self.capture[row]),
@@ -73,6 +82,9 @@ class WeightStationaryColumn(wiring.Component):
         m.d.comb += self.result.eq(partial)
         return m
 
+    def _element(self):
+        return share(WeightStationaryElement, sum_width=self._width)
+
 
 class WeightStationaryArray(wiring.Component):
     """``rows`` × ``columns`` elements and the skew of both operands.
@@ -81,17 +93,19 @@ class WeightStationaryArray(wiring.Component):
     ----------
     rows, columns : int
         1 to 64 each.
+    activation, weight : ShapeLike
+        Of operands; int8 if they are not given.
 
     Members
     -------
-    weights : In(ArrayLayout(signed(8), columns))
+    weights : In(ArrayLayout(weight, columns))
         A row of weights; row r of a tile comes r cycles after ``capture``.
     capture : In(1)
         Row 0 of the next tile's weights is at ``weights``.
     swap : In(1)
         From the activations of the next cycle on, the captured weights are held. ``rows`` cycles after ``capture`` at the
         earliest; the next ``capture`` in the cycle of the ``swap`` at the earliest.
-    activations : In(ArrayLayout(signed(8), rows))
+    activations : In(ArrayLayout(activation, rows))
         A value per row, all of the same row of X.
     results : Out(ArrayLayout(32, columns))
         Its sums, ``rows - 1 + WEIGHT_ELEMENT`` cycles later in column 0, and c cycles after that in column c.
@@ -102,17 +116,24 @@ class WeightStationaryArray(wiring.Component):
         ``rows`` or ``columns`` is not an integer of 1 to 64.
     """
 
-    def __init__(self, *, rows: int, columns: int) -> None:
+    def __init__(
+        self,
+        *,
+        rows: int,
+        columns: int,
+        activation: ShapeLike = INT8,
+        weight: ShapeLike = INT8,
+    ) -> None:
         self._rows, self._columns = operator.index(rows), operator.index(columns)
         for name, size in (("rows", self._rows), ("columns", self._columns)):
             if not 1 <= size <= 64:
                 raise ValueError(f"{name} must be 1 to 64, not {size!r}")
         super().__init__(
             {
-                "weights": In(data.ArrayLayout(signed(8), columns)),
+                "weights": In(data.ArrayLayout(weight, columns)),
                 "capture": In(1),
                 "swap": In(1),
-                "activations": In(data.ArrayLayout(signed(8), rows)),
+                "activations": In(data.ArrayLayout(activation, rows)),
                 "results": Out(data.ArrayLayout(32, columns)),
             }
         )
@@ -126,25 +147,30 @@ class WeightStationaryArray(wiring.Component):
             _skewed(m, self.swap, self._rows, 1),
         )
         weights = Value.cast(self.weights)
+        bits = len(weights) // self._columns
         for index in range(self._columns):
-            m.submodules[f"column_{index}"] = column = share(WeightStationaryColumn, rows=self._rows)
+            m.submodules[f"column_{index}"] = column = self._column()
             m.d.comb += [
                 column.activations.eq(left[0]),
                 column.capture.eq(left[1]),
                 column.swap.eq(left[2]),
-                column.weight.eq(weights[:8]),
+                column.weight.eq(weights[:bits]),
                 self.results[index].eq(column.result),
             ]
             left = (column.activations_next, column.capture_next, column.swap_next)
             # The weights of the columns that follow, a cycle later for each.
-            weights = delayed(m, weights[8:], 1)
+            weights = delayed(m, weights[bits:], 1)
         return m
+
+    def _column(self):
+        return share(WeightStationaryColumn, rows=self._rows)
 
     def _skewed_activations(self, m: Module) -> Value:
         rest, skewed = Value.cast(self.activations), []
+        bits = len(rest) // self._rows
         for _ in range(self._rows):
-            skewed.append(rest[:8])
-            rest = delayed(m, rest[8:], 1)
+            skewed.append(rest[:bits])
+            rest = delayed(m, rest[bits:], 1)
         return Cat(skewed)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from hw.array.decoded.geometry import DecodedArray
 from hw.timing import DECODED_SETUP, DECODED_TURN, SCRATCHPAD
-from sim.families.contract import Times, Weights
+from sim.families.contract import CycleLaw, Times, Weights
+from sim.families.systolic import WeightStationaryLaw
 
 
 class DecodedOutputLaw:
@@ -49,8 +50,9 @@ class DecodedOutputLaw:
         )
 
 
-def law(array: DecodedArray) -> DecodedOutputLaw:
-    """The cycle law of a core that has just been reset; ``ValueError`` where there is none."""
-    if array.stationary_weights:
-        raise ValueError(f"dataflow must be output-stationary with decoded operands, not {array.dataflow}")
-    return DecodedOutputLaw(array)
+def law(array: DecodedArray) -> CycleLaw:
+    """The cycle law of a core that has just been reset."""
+    if not array.stationary_weights:
+        return DecodedOutputLaw(array)
+    way = array.select_latency + array.element_latency
+    return WeightStationaryLaw(array.geometry, setup=DECODED_SETUP, way=way)

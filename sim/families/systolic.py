@@ -72,10 +72,19 @@ class OutputStationaryLaw:
 
 
 class WeightStationaryLaw:
-    """Times of successive EXECUTEs of a weight-stationary core that starts in cycle 0."""
+    """Times of successive EXECUTEs of a weight-stationary core that starts in cycle 0.
 
-    def __init__(self, geometry: Geometry):
-        self._geometry = geometry
+    ``setup``: handshake to the first weights; ``way``: a step to its activations at row 0, and to the partial sum below.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        *,
+        setup: int = SYSTOLIC_SETUP,
+        way: int = SCRATCHPAD + SELECT + WEIGHT_ELEMENT,
+    ):
+        self._geometry, self._setup, self._way = geometry, setup, way
         self._start = 0
         self._last_tile, self._row_tiles = -(1 << 62), 0
 
@@ -84,13 +93,13 @@ class WeightStationaryLaw:
         rows, row_tiles = self._geometry.tile_depth, fields["row_tiles"]
         tiles = fields["column_tiles"] * fields["depth_tiles"]
         taken = max(visible, self._start)
-        self._start = max(taken + SYSTOLIC_SETUP, self._last_tile)
+        self._start = max(taken + self._setup, self._last_tile)
         apart = self._row_tiles + ACCUMULATE if fields["accumulate"] else max(self._row_tiles, ACCUMULATE + 1)
         first_tile = max(self._start + max(rows, 2), self._last_tile + apart)
         self._last_tile = first_tile + (tiles - 1) * max(rows, row_tiles, ACCUMULATE + 1)
         self._row_tiles = row_tiles
         end = self._last_tile + row_tiles
-        last_result = end - 1 + SCRATCHPAD + SELECT + rows - 1 + WEIGHT_ELEMENT
+        last_result = end - 1 + self._way + rows - 1
         return Times(
             taken=taken,
             begin=taken + 1,

@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 
 from hw.array.decoded.geometry import DecodedArray
 from hw.array.decoded.output_core import DecodedOutputCore
+from hw.array.decoded.weight_core import DecodedWeightCore
 from hw.design import Design
 
 
@@ -15,14 +16,12 @@ def decoded_core(*, design: Design, array: DecodedArray) -> wiring.Component:
     Raises
     ------
     ValueError
-        The array is weight-stationary: there is no core for that yet. The design's geometry is not the array's, or
-        ``accumulator_rows`` is not a power of two, 2 or more.
+        The design's geometry is not the array's, or ``accumulator_rows`` is not a power of two, 2 or more.
     """
-    if array.stationary_weights:
-        raise ValueError(f"dataflow must be output-stationary with decoded operands, not {array.dataflow}")
     if design.geometry != array.geometry:
         raise ValueError(f"geometry must be {array.geometry}, not {design.geometry}")
     rows = design.accumulator_rows
     if rows < 2 or rows & (rows - 1):
         raise ValueError(f"accumulator_rows must be a power of two, 2 or more, not {rows!r}")
-    return DecodedOutputCore(design=design, array=array)
+    kind = DecodedWeightCore if array.stationary_weights else DecodedOutputCore
+    return kind(design=design, array=array)

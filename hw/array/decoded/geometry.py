@@ -11,11 +11,12 @@ from typing import Literal, get_args
 from hw.array.geometry import TURN, Dataflow, least_interval, power_of_two_from
 from hw.design import Geometry, ceil_div
 from hw.formats.format import SCALES, Format
+from hw.formats.olive import PairFormat
 from hw.formats.pairs import Accumulator as PairAccumulator
 from hw.formats.pairs import PairShape, sum_bits
 from hw.pe.block_scale_times import E8M0_LEAST, E8M0_MOST, block_scale_latency
-from hw.pe.exponent_integer_times import output_latency
-from hw.timing import ACCUMULATE, DRAIN_ROWS
+from hw.pe.exponent_integer_times import output_latency, weight_latency
+from hw.timing import ACCUMULATE, DRAIN_ROWS, SCRATCHPAD, SELECT, SLOT_DECODER
 
 Accumulator = Literal["exact", "aligned"]
 BLOCKS = (0, 16, 32, 64, 128)
@@ -192,7 +193,9 @@ class DecodedArray:
 
     @property
     def sum_bits(self) -> int:
-        """Of an element's sum."""
+        """Of an element's sum; 32 where it wraps."""
+        if self.stationary_weights:
+            return min(32, max(sum_bits(x, w, self.rows) for x, w in self.pairs))
         if not self.block:
             return 32
         return max(sum_bits(x, w, self.block, dropped=self.dropped) for x, w in self.pairs)
@@ -230,8 +233,22 @@ class DecodedArray:
 
     @property
     def element_latency(self) -> int:
-        """Operands at an output-stationary element to its result, but for the way to the top of its column."""
+        """Operands at an output-stationary element to its result, but for the way to the top of its column; an activation at a
+        weight-stationary one to the partial sum below.
+        """
+        if self.stationary_weights:
+            return weight_latency(*self.shapes)
         return output_latency(*self.shapes) + self.scale_latency
+
+    @property
+    def weights_ahead(self) -> int:
+        """Cycles by which bytes of weights come before their slots are decoded: the byte after may be a neighbour's."""
+        return int(any(isinstance(one, PairFormat) and slot_bits(one) == 8 for one in self.weights))
+
+    @property
+    def select_latency(self) -> int:
+        """A step of a weight-stationary array to its activations at row 0: no sooner than the weights can be there."""
+        return SCRATCHPAD + SELECT + SLOT_DECODER + self.weights_ahead
 
     def scale_slots(self, variant: int) -> int:
         """Slots behind the codes of each block, in both streams: as many as the longer scale takes, even with slots of 4 bits."""

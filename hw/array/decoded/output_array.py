@@ -16,11 +16,6 @@ from hw.pe.exponent_integer import OutputStationaryElement
 from hw.share import share
 
 
-def ahead(array: DecodedArray) -> int:
-    """Cycles by which bytes of weights come before their slots are decoded: the byte after may be a neighbour's."""
-    return int(beside(array.weights))
-
-
 def column_control(array: DecodedArray) -> data.StructLayout:
     """What column 0 does with a byte of weights; every other column does the same a cycle later.
 
@@ -58,7 +53,7 @@ class WeightDecoder(wiring.Component):
 
     Timing
     ------
-    ``weight`` comes ``ahead(array) + SLOT_DECODER`` cycles after ``byte``.
+    ``weight`` comes ``array.weights_ahead + SLOT_DECODER`` cycles after ``byte``.
     """
 
     def __init__(self, *, array: DecodedArray) -> None:
@@ -216,7 +211,7 @@ class DecodedOutputArray(wiring.Component):
     activations : In, last : In(rows)
         Decoded, and already skewed: row r's operand r cycles after row 0's. Zero when there is none.
     weights : In(ArrayLayout(8, columns))
-        Bytes of all columns at the same time, ``ahead(array) + SLOT_DECODER`` cycles before the activation of row 0.
+        Bytes of all columns at the same time, ``array.weights_ahead + SLOT_DECODER`` cycles before the activation of row 0.
     control : In(column_control)
         Of column 0, with ``weights``.
     scaling : In(scaling), scales : In

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
 
 from hw.array.decoded.geometry import DecodedArray
-from hw.array.decoded.output_array import DecodedOutputArray, ahead
+from hw.array.decoded.output_array import DecodedOutputArray
 from hw.array.decoded.rows import DecodedRows
 from hw.array.decoded.setup import DecodedSetup, depth_bits, long_words
 from hw.array.decoded.steps import Steps
@@ -60,7 +60,7 @@ class DecodedOutputCore(OutputStationaryCore):
         wiring.connect(m, setup.plan, sequencer.plan)
         m.submodules.steps = steps = Steps(array=decoded, variants=sequencer.current.command.variant.shape())
         stop = Signal()
-        late = CORNER_TURN - ahead(decoded)
+        late = CORNER_TURN - decoded.weights_ahead
         m.d.comb += [
             setup.halt.eq(self.halt),
             sequencer.soon.eq(setup.soon),
@@ -88,8 +88,7 @@ class DecodedOutputCore(OutputStationaryCore):
         if decoded.scale_bits[0]:
             m.d.comb += array.scales.eq(rows.scales)
         past_activations = self._activations(m, sequencer)
-        # In step with the last row: a command may follow another without a gap, and its second word be past the end.
-        past_weights = self._weights(m, sequencer, steps.whole, late=late, wait=SCRATCHPAD + 1 - late)
+        past_weights = self._weights(m, sequencer, steps.whole, late=late)
         past_rows = self._addresses(m, sequencer, steps.row.last, steps.further)
         self._end(m, rows.control_last, past_activations, past_weights, past_rows, stop)
         return m

@@ -22,9 +22,23 @@ def by_variant(variant: Value, values: list[int]) -> Value:
     ).word_select(variant[: (len(values) - 1).bit_length()], bits)
 
 
+def of_variant(m: Module, variant: Value, values: list[int]) -> Signal:
+    """``values[variant]``, a register."""
+    value = by_variant(variant, values)
+    register = Signal(len(value), name="of_variant")
+    m.d.sync += register.eq(value)
+    return register
+
+
 def long_words(array: DecodedArray) -> bool:
     """Whether some activations have slots of 4 bits: their words last twice as many steps as they have bytes."""
     return any(slot_bits(one) == 4 for one in array.activations)
+
+
+def paired_weights(array: DecodedArray) -> bool:
+    """Whether weights that stay come in pairs: words of slots of 4 bits are read for two rows, neighbours of 8 bits meet."""
+    narrow = any(slot_bits(one) == 4 for one in array.weights)
+    return array.stationary_weights and (narrow or array.weights_ahead > 0)
 
 
 def depth_bits(array: DecodedArray) -> int:
@@ -34,7 +48,7 @@ def depth_bits(array: DecodedArray) -> int:
 
 
 class DecodedSetup(Setup):
-    """A ``Setup`` whose tiles are so many blocks, and whose words of activations have slots of two widths.
+    """A ``Setup`` whose tiles are so many blocks, and whose words have slots of two widths.
 
     Parameters
     ----------
@@ -48,17 +62,19 @@ class DecodedSetup(Setup):
         super().__init__(
             design=design,
             # Results of blocks keep apart by themselves, but for those of two commands.
-            least_interval=1 if array.block else array.least_interval,
+            least_interval=1 if array.block or array.stationary_weights else array.least_interval,
             depth_bits=depth_bits(array),
             long_words=long_words(array),
+            paired_weights=paired_weights(array),
         )
         self._array = array
 
     def _steps(self, m: Module, command: data.View) -> Value:
         array, variants = self._array, range(len(self._array.pairs))
-        if long_words(array):
-            words = [int(slot_bits(x) == 4) for x, _ in array.pairs]
-            m.d.sync += self.plan.payload.long.eq(by_variant(command.variant, words))
+        for name, some, side in (("long", long_words(array), 0), ("paired", paired_weights(array), 1)):
+            if some:
+                words = [int(slot_bits(pair[side]) == 4) for pair in array.pairs]
+                m.d.sync += self.plan.payload[name].eq(by_variant(command.variant, words))
         steps = Signal(self._depth_bits)
         if not array.block:
             m.d.sync += steps.eq(command.depth_tiles)

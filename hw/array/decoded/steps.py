@@ -10,7 +10,7 @@ from amaranth.utils import exact_log2
 from hw.array.decoded.geometry import DecodedArray, scale_type, slot_bits
 from hw.array.decoded.output_array import column_control, scaling
 from hw.array.decoded.rows import row_control
-from hw.array.decoded.setup import by_variant, long_words
+from hw.array.decoded.setup import long_words, of_variant
 from hw.pe.block_scale import UNIT_BITS
 
 
@@ -92,10 +92,7 @@ class Steps(wiring.Component):
 
     def _of_variant(self, m: Module, values: list[int]) -> Value:
         """What is so for the variant: a register, from a tile's first step on."""
-        value = by_variant(self.variant, values)
-        register = Signal(len(value), name="of_variant")
-        m.d.sync += register.eq(value)
-        return register
+        return of_variant(m, self.variant, values)
 
     def _blocks(self, m: Module) -> Value:
         """Counts the slots of a block; the last of one, or of a sum that is cut short."""
