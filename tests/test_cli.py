@@ -278,7 +278,11 @@ def test_generate_is_deterministic_and_tells_all(tmp_path):
     ("arguments", "exact"),
     [
         (["--gemm", "5x9x7"], True),
-        (["--gemm", "5x9x7", "--mode", "requantised", "--latency", "3", "--seed", "11"], True),
+        pytest.param(
+            ["--gemm", "5x9x7", "--mode", "requantised", "--latency", "3", "--seed", "11"],
+            True,
+            marks=pytest.mark.long,
+        ),
         (["--gemm", "3x8x6", "--stall", "0.4"], False),
     ],
 )

@@ -172,14 +172,22 @@ TABLES = {
 FAR = MemoryTiming(read_latency=100, write_latency=80, interval=3, outstanding=2)
 
 
+@pytest.mark.parametrize("far", [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize("table", TABLES)
-def test_wrong_programs(table):
-    near = TABLES[table]
-    far = {name + ", far": replace(case, timing=FAR) for name, case in near.items()}
-    run_each_before_a_right_one(near | far)
+def test_wrong_programs(table, far):
+    cases = TABLES[table]
+    if far:
+        cases = {name + ", far": replace(case, timing=FAR) for name, case in cases.items()}
+    run_each_before_a_right_one(cases)
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param(name, marks=pytest.mark.long) if name in ("malformed", "program") else name
+        for name in TABLES
+    ],
+)
 def test_wrong_programs_with_the_smallest_control(table):
     run_each_before_a_right_one(TABLES[table], (*SMALL, "control.prefetch=1", "control.queue_depth=0"))
 

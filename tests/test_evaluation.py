@@ -250,6 +250,7 @@ def test_formats_are_listed(gatemill) -> None:
     assert {"name", "bits", "bits_per_weight", "block", "scale", "families"} <= set(rows[0])
     assert next(row for row in rows if row["name"] == "int8")["families"] == [
         "bit-serial",
+        "decoded",
         "lookup",
         "systolic",
     ]

@@ -273,6 +273,7 @@ def front(*variants, most, **kinds):
 TILES = {"row_tiles": 2, "column_tiles": 2, "depth_tiles": 5}
 
 
+@pytest.mark.long
 def test_groups_of_a_front():
     check(front(INT4, FP3, most=TILES), depth=30)
 

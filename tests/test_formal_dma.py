@@ -310,6 +310,7 @@ def test_rows_stay_inside(d):
     prove(RowsInside(d), depth=5, reach=11)
 
 
+@pytest.mark.long
 def test_rows_are_those_of_the_command():
     check(RowsExact(ODD), depth=9)
 

@@ -302,7 +302,7 @@ def test_the_register_with_a_bug(bug):
     refute(WordExact(8, mutant(WordRegister, bug)), depth=8)
 
 
-@pytest.mark.parametrize("data_bytes", [8, 32, 64])
+@pytest.mark.parametrize("data_bytes", [32, *(pytest.param(one, marks=pytest.mark.long) for one in (8, 64))])
 def test_fetch_stays_inside(data_bytes):
     prove(FetchInside(data_bytes, fetch()), depth=5, reach=20)
 

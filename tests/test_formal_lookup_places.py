@@ -61,6 +61,7 @@ class PlacesRules(Elaboratable):
             dut.put.eq(ends[0] | ends[1]),
             dut.due.eq(due),
             dut.valid.eq(0),
+            dut.clear.eq(0),
             Assume(implies(scales, apart >= least)),
             Assume(implies(dut.put, dut.group.more == ends[1])),
             # Nothing is lost.

@@ -54,6 +54,7 @@ def test_groups(shape, bits):
     run(plan, random=random)
 
 
+@pytest.mark.long
 def test_the_shortest_groups():
     """Of a chunk of one plane, one after the other: sums and scales wait for their turn, and no others take their places."""
     for outputs, formats in product((8, 16), ((1,), ("twos1",), (1, "zero1"))):

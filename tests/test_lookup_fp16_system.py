@@ -15,7 +15,8 @@ WEIGHTS = ["bipolar4", "int4", "int3-asym", "bipolar1", "ternary", "binary"]
 """Those that are halved and those that are not, one after the other."""
 
 
-@pytest.mark.parametrize("group", [32, pytest.param(128, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("group", [32, 128])
 def test_programs(group):
     """Results as of both golden models and cycles as predicted: groups of every width, raw and as fp16, in several tiles.
 

@@ -29,7 +29,9 @@ def shaped(formats, **sizes):
     return array_for(*formats, **sizes)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape", [*(pytest.param(one, marks=pytest.mark.long) for one in SHAPES[:3]), SHAPES[3]]
+)
 def test_shapes(shape):
     """Activations of all patterns."""
     array = shaped(**shape)
@@ -40,6 +42,7 @@ def test_shapes(shape):
     assert all(after.begin < before.end for before, after in pairwise(times))
 
 
+@pytest.mark.long
 def test_a_stop_leaves_nothing_behind():
     """Neither a halt nor a reset, during which results of hundreds of cycles are on their way."""
     array = shaped(("twos2", "plain2m"), columns=16, rows=2)

@@ -21,13 +21,14 @@ SIZES = [(1, 1, 1), (9, 160, 7), (33, 40, 17)]
         pytest.param(
             ("control.queue_depth=1", "control.prefetch=1", "bus.data_width=256"), marks=pytest.mark.long
         ),
-        (*LEAN, *SMALL, "bus.outstanding=1"),
+        pytest.param((*LEAN, *SMALL, "bus.outstanding=1"), marks=pytest.mark.long),
     ],
 )
 def test_results_and_cycles(overrides):
     assert len(check("systolic-4x4", overrides, grid(SIZES, (1, 20)))) == 6
 
 
+@pytest.mark.long
 def test_the_smallest_accelerator_in_each_format():
     names = [weights.name for _, weights in config.load("bitserial-up5k").instance.pairs]
     cases = [Case((4, 64, 8), weights=name, seed=seed) for seed, name in enumerate(names)]

@@ -68,6 +68,7 @@ def test_programs_are_sound(array):
     assert several
 
 
+@pytest.mark.long
 def test_a_tile_that_crosses_its_half_is_refused_by_both():
     """It would fit if the features of a tile had a bank each."""
     array = "output-stationary, 2 features to a bank"

@@ -5,8 +5,16 @@ from systems import check
 
 from gen.cases import FULL_SIZE, MORE_SYSTEMS, RAW, REQUANTISED, SYSTEMS, Case, memory
 
+LONGER = (
+    "16x16 WS, 128-bit bus", "2x3 bit-serial, groups of 32, 32-bit bus, small", "5x8 OS, 512-bit bus, 64-bit addresses",
+    "2x3 OS, 32-bit bus, small", "1x16 by lookups, groups of 64, 32-bit bus, least control", "4x4 OS, 32-bit bus",
+)  # fmt: skip
+"""Systems like others of these."""
 
-@pytest.mark.parametrize("name", SYSTEMS)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in LONGER else name for name in SYSTEMS]
+)
 def test_results_and_cycles(name):
     preset, overrides, cases = SYSTEMS[name]
     assert sum(len(cases) for _, _, cases in SYSTEMS.values()) >= 60

@@ -107,10 +107,14 @@ def run(seed: int, preset: str) -> None:
     ("preset", "seed"),
     [
         ("systolic-4x4", 0),
-        ("bitmod-int8-8x8", 0),
         *(
             pytest.param(*one, marks=pytest.mark.long)
-            for one in (("systolic-4x4", 1), ("systolic-4x4", 2), ("bitmod-fp16-4x4", 0))
+            for one in (
+                ("systolic-4x4", 1),
+                ("systolic-4x4", 2),
+                ("bitmod-int8-8x8", 0),
+                ("bitmod-fp16-4x4", 0),
+            )
         ),
     ],
 )

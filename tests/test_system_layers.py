@@ -59,7 +59,7 @@ def check(preset, layers, least=LEAST, tokens=TOKENS, overrides=()):
 
 
 @pytest.mark.parametrize(
-    "preset", ["bitmod-int8-8x8", pytest.param("bitmod-fp16-4x4", marks=pytest.mark.long)]
+    "preset", [pytest.param(name, marks=pytest.mark.long) for name in ("bitmod-int8-8x8", "bitmod-fp16-4x4")]
 )
 def test_a_layer(preset):
     check(preset, ["blk.0.attn_k"])
@@ -69,11 +69,13 @@ def test_a_layer_by_lookups():
     check(LOOKUP, ["blk.0.attn_k"], dict(zip(LOOKUPS, (25, 9, 4), strict=True)))
 
 
+@pytest.mark.long
 def test_a_layer_of_gguf_as_it_is():
     """Codes, scales and minimums of the file: what is lost is lost with the activations."""
     check("lut-gguf-m2n64k4", ["blk.0.attn_k"], {"q4_1": 35}, tokens=2)
 
 
+@pytest.mark.long
 def test_a_layer_by_quantised_tables():
     """fp16 activations: what is lost is lost with the weights, but for four bits."""
     least = {"int4-asym": 18, "int2-asym": 0}

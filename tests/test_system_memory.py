@@ -14,7 +14,7 @@ NAMES = ("4x4 OS, 32-bit bus", "4x4 WS, 128-bit bus, small")
 ODD = (("activations", 3), ("parameters", 5), ("output", 7))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [NAMES[0], pytest.param(NAMES[1], marks=pytest.mark.long)])
 def test_random_back_pressure(name):
     preset, overrides, _ = SYSTEMS[name]
     shapes = ((1, 1, 1), (6, 21, 13), (9, 40, 5))

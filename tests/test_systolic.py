@@ -80,8 +80,11 @@ def operands(rows, columns, depth):
     return random.integers(-128, 128, (rows, depth)), random.integers(-128, 128, (depth, columns))
 
 
-@pytest.mark.parametrize("multiplier", list(OUTPUT_ELEMENTS))
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 3), (4, 4), (7, 2)])
+@pytest.mark.parametrize(("rows", "columns", "multiplier"), [
+    *((*size, "native") for size in ((1, 1), (2, 3), (4, 4), (7, 2))),
+    (1, 1, "carry_save"),
+    *(pytest.param(*size, "carry_save", marks=pytest.mark.long) for size in ((2, 3), (4, 4), (7, 2))),
+])  # fmt: skip
 def test_output_stationary_array(rows, columns, multiplier):
     """Two products of matrices, the second as close behind the first as results allow; every result in its cycle."""
     dut = OutputStationaryArray(rows=rows, columns=columns, multiplier=multiplier)

@@ -142,7 +142,7 @@ def test_shapes(shape):
 
 
 @pytest.mark.parametrize("accumulate", [0, 1])
-@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("rows", [1, pytest.param(4, marks=pytest.mark.long)])
 def test_carry_save(rows, accumulate):
     """Sums are the same, and come a cycle earlier than with a multiplier that has registers inside."""
     design = design_for(rows=rows, columns=3, data_bytes=4, dataflow=OUTPUT)

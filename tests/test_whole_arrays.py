@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Whole arrays that are measured: what they compute, and the rows of figures."""
 
 from __future__ import annotations
