@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from gen.commands import demo, formats, generate, models, presets, quantize, reproduce, show, simulate
+from gen.commands import board, demo, formats, generate, models, presets, quantize, reproduce, show, simulate
 from gen.errors import RequestError
 
 app = typer.Typer(
@@ -33,6 +33,8 @@ app.command("formats")(formats.formats)
 app.command("quantize")(quantize.quantize)
 app.command("reproduce")(reproduce.reproduce)
 app.add_typer(models.app, name="models")
+app.command("run")(board.run)
+app.command("selftest")(board.selftest)
 app.command("demo")(demo.demo)
 
 
@@ -78,10 +80,12 @@ def _interrupt_again(unraisable: Any) -> None:
 
 def _fail(error: RuntimeError) -> int:
     """A tool is missing or failed, or a simulation did not end well; anything else is a defect of ours."""
+    from fpga.host.accelerator import DeviceError
+    from fpga.host.link import LinkError
     from sim.simulate import SimulationError
     from sim.tools import ToolError
 
-    if not isinstance(error, ToolError | SimulationError):
+    if not isinstance(error, ToolError | SimulationError | DeviceError | LinkError):
         raise error
     print(f"gatemill: {error}", file=sys.stderr)
     return 2 if isinstance(error, ToolError) else 1

@@ -16,6 +16,7 @@ from gen.families.contract import Family
 from hw.control.isa import OutputMode
 from hw.design import ceil_div
 from hw.formats import FORMATS, INT8, Format, Operand, PairFormat, scales
+from hw.formats.operand import Span
 from sim import golden
 from sim.quantise import Quantised, quantise
 
@@ -92,6 +93,24 @@ class Workload:
             return golden.rescaled(self.sums(), self.bias, self.multiplier)
         return golden.requantised(self.sums(), self.bias, self.multiplier, self.shift)
 
+    @property
+    def result_type(self) -> np.dtype:
+        """Of what comes out."""
+        raw, requantised = ("f4", "f2") if self.floats else ("i4", "i1")
+        return np.dtype(raw if self.mode is OutputMode.RAW else requantised)
+
+    def part(self, rows: Span, features: Span) -> Workload:
+        """Some of its rows and features: a workload of its own, whose results are that part of the results."""
+        whole = (0, self.x.depth)
+        return replace(
+            self,
+            x=self.x.part(whole, rows),
+            w=self.w.part(whole, features),
+            bias=self.bias[slice(*features)],
+            multiplier=self.multiplier[slice(*features)],
+            shift=self.shift[slice(*features)],
+        )
+
     def describe(self) -> dict[str, Any]:
         """The workload as plain data."""
         m, k, n = self.sizes
@@ -117,6 +136,22 @@ def parse_gemm(text: str) -> tuple[int, int, int]:
     if (total := m * k + k * n + 4 * m * n) > LARGEST_BYTES:
         raise RequestError(f"--gemm {text!r}: operands must be at most {LARGEST_BYTES} bytes, not {total}")
     return m, k, n
+
+
+def of_operands(x: Operand, w: Operand, family: Family) -> Workload:
+    """X [M, K] · W [K, N] as they are; out come the sums."""
+    n = w.shape[1]
+    return Workload(
+        title=f"GEMM, {x.shape[0]} x {x.depth} x {n}",
+        layer=None,
+        x=x,
+        w=w,
+        mode=OutputMode.RAW,
+        bias=np.zeros(n, np.int32),
+        multiplier=np.zeros(n, np.uint32),
+        shift=np.zeros(n, np.uint8),
+        family=family,
+    )
 
 
 def random(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gen.commands import workloads
 from gen.commands.common import (
     ActivationsOption,
     ConfigArgument,
@@ -22,29 +23,18 @@ from gen.commands.common import (
 from gen.errors import RequestError
 
 if TYPE_CHECKING:
-    from gen.families import Family
     from gen.options import Options
-    from gen.workload import Workload
-    from hw.formats import Format
 
 
 def simulate(
     config: ConfigArgument,
     *,
-    gemm: Annotated[str | None, typer.Option(metavar="MxKxN", help="A random GEMM of these sizes.")] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="A fetched model; wants --layer.")
-    ] = None,
-    layer: Annotated[
-        str | None, typer.Option(metavar="LAYER", help="One of its layers: blk.0.attn_q.")
-    ] = None,
-    tokens: Annotated[
-        int, typer.Option(metavar="T", help="The last T tokens of the prompt: rows of the GEMM.")
-    ] = 8,
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="What the model reads.")] = None,
-    mode: Annotated[
-        str, typer.Option(metavar="MODE", help="raw (int32, float32) or requantised (int8, fp16).")
-    ] = "raw",
+    gemm: workloads.GemmOption = None,
+    model: workloads.ModelOption = None,
+    layer: workloads.LayerOption = None,
+    tokens: workloads.TokensOption = 8,
+    prompt: workloads.PromptOption = None,
+    mode: workloads.ModeOption = "raw",
     activations: ActivationsOption = None,
     weights: WeightsOption = None,
     simulator: Annotated[str, typer.Option(metavar="NAME", help="verilator or icarus.")] = "verilator",
@@ -67,17 +57,14 @@ def simulate(
         simulator=simulator, memory=memory, latency=latency, stall=stall, seed=seed, waves=waves
     )
     choice("--mode", mode, ("raw", "requantised"))
-    if (gemm is None) == (model is None):
-        raise RequestError("--gemm, --model: exactly one of them must be given")
-    if (model is None) != (layer is None):
-        raise RequestError("--layer: must be given with --model, and only then")
+    workloads.check(gemm, model, layer)
     from gen import config as configuration
     from gen import report
 
     loaded = configuration.load(config, overrides or [])
     family = loaded.instance
     formats = family.pairs[family.variant(activations, weights)]
-    workload = _workload(
+    workload = workloads.make(
         gemm,
         model=model,
         layer=layer,
@@ -123,25 +110,4 @@ def _options(
         stall=stall,
         seed=integer("--seed", seed, 0, (1 << 32) - 1),
         waves=waves,
-    )
-
-
-def _workload(
-    gemm: str | None,
-    *,
-    model: str | None,
-    layer: str | None,
-    tokens: int,
-    prompt: str | None,
-    mode: str,
-    seed: int,
-    formats: tuple[Format, Format],
-    family: Family,
-) -> Workload:
-    from gen import workload
-
-    if gemm is not None:
-        return workload.random(workload.parse_gemm(gemm), mode, seed, formats, family)
-    return workload.of_layer(
-        model or "", layer or "", tokens, mode, prompt or workload.PROMPT, formats, family
     )

@@ -1,0 +1,160 @@
+"""The host's end of the link: words of the board's address space over the bytes of LiteX's UARTBone.
+
+A command is ``[command][words][word address, 4 bytes][data, 4 bytes each]``, all big-endian; a read is answered with its data,
+a write with nothing. What is lost on the way is found by a time-out (reads) or a checksum (uploads: ``fpga.host.accelerator``).
+
+Reference: LiteX, ``litex/tools/remote/comm_uart.py`` and ``litex/soc/cores/uart.py``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import serial
+
+WRITE, READ = 1, 2
+BURST = 255
+"""Most words of a command."""
+AHEAD = 4
+"""Reads that are asked for before the first one is answered, so that a slow USB bridge costs its delay once."""
+TRIES = 3
+"""Times that a read is asked for."""
+QUIET = 0.25
+"""Seconds of silence after which the device has surely forgotten half a command (it does so after 0.1)."""
+
+Progress = Callable[[int, int], None]
+"""Told bytes done, and in all."""
+
+
+class LinkError(RuntimeError):
+    """The device does not answer, or the line is gone."""
+
+
+def _no_progress(done: int, total: int) -> None:
+    """Of transfers that nobody watches."""
+
+
+class Link:
+    """Reads and writes words through a serial port.
+
+    Parameters
+    ----------
+    port : serial.SerialBase
+        What ``serial.serial_for_url`` gives; its ``timeout`` is how long an answer may keep silent.
+    name : str
+        What messages call it.
+    """
+
+    def __init__(self, port: serial.SerialBase, *, name: str) -> None:
+        self._port = port
+        self._name = name
+
+    @classmethod
+    def open(cls, url: str, *, baud: int = 1_000_000, timeout: float = 2.0) -> Link:
+        """The link at ``url``: a device (``/dev/ttyUSB0``, ``COM3``, a pty) or ``socket://host:port``.
+
+        Raises ``LinkError`` when it cannot be opened.
+        """
+        try:
+            port = serial.serial_for_url(
+                url, baudrate=baud, timeout=timeout, write_timeout=max(timeout, 10.0)
+            )
+        except (serial.SerialException, ValueError, OSError) as error:
+            raise LinkError(f"--url {url!r}: must be a port that can be opened ({error})") from None
+        return cls(port, name=url)
+
+    def close(self) -> None:
+        """Give the port back."""
+        self._port.close()
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def write(self, address: int, words: np.ndarray, progress: Progress = _no_progress) -> None:
+        """Write ``words`` (uint32) to byte address ``address`` and on; one write to the port for each command."""
+        _check(address, len(words))
+        for first in range(0, len(words), BURST):
+            part = words[first : first + BURST]
+            self._send(_head(WRITE, len(part), address + 4 * first) + part.astype(">u4").tobytes(), 4 * first)
+            progress(4 * (first + len(part)), 4 * len(words))
+
+    def read(self, address: int, count: int, progress: Progress = _no_progress) -> np.ndarray:
+        """``count`` words (uint32) from byte address ``address`` on.
+
+        An answer that does not come is asked for again, after a silence that lets the device start afresh; so registers
+        whose reading changes something must not be read through this (there are none).
+        """
+        _check(address, count)
+        parts: list[np.ndarray] = []
+        done = tries = 0
+        while done < count:
+            sizes = [
+                min(BURST, count - first) for first in range(done, min(count, done + AHEAD * BURST), BURST)
+            ]
+            heads = [_head(READ, size, address + 4 * (done + i * BURST)) for i, size in enumerate(sizes)]
+            self._send(b"".join(heads), 4 * done)
+            data = self._receive(4 * sum(sizes), 4 * done)
+            if len(data) < 4 * sum(sizes):
+                tries += 1
+                if tries == TRIES:
+                    raise LinkError(
+                        f"{self._name}: no answer to a read of {address + 4 * done:#010x} after {TRIES} tries "
+                        f"({len(data)} of {4 * sum(sizes)} bytes came): is the board on and flashed, the rate right?"
+                    )
+                self.resynchronise()
+                continue
+            tries = 0
+            parts.append(np.frombuffer(data, ">u4").astype(np.uint32))
+            done += sum(sizes)
+            progress(4 * done, 4 * count)
+        return np.concatenate(parts) if parts else np.zeros(0, np.uint32)
+
+    def write_word(self, address: int, value: int) -> None:
+        """Write one word."""
+        self.write(address, np.array([value], np.uint32))
+
+    def read_word(self, address: int) -> int:
+        """Read one word."""
+        return int(self.read(address, 1)[0])
+
+    def resynchronise(self) -> None:
+        """Keep silent until the device has forgotten a command that it got half of, and forget what it has sent."""
+        time.sleep(QUIET)
+        try:
+            self._port.reset_input_buffer()
+        except (serial.SerialException, OSError) as error:
+            raise self._gone(error, 0) from None
+
+    def _send(self, data: bytes, done: int) -> None:
+        try:
+            sent = self._port.write(data)
+            if sent is not None and sent != len(data):
+                raise LinkError(f"{self._name}: took {sent} of {len(data)} bytes at byte {done}")
+        except (serial.SerialException, OSError) as error:
+            raise self._gone(error, done) from None
+
+    def _receive(self, count: int, done: int) -> bytes:
+        try:
+            return bytes(self._port.read(count))
+        except (serial.SerialException, OSError, TypeError) as error:
+            # pyserial reads from a closed descriptor (TypeError) when the device goes away in the middle.
+            raise self._gone(error, done) from None
+
+    def _gone(self, error: Exception, done: int) -> LinkError:
+        return LinkError(
+            f"{self._name}: the line is gone after {done} bytes ({error}): plug it in and try again"
+        )
+
+
+def _check(address: int, count: int) -> None:
+    if address % 4 or not 0 <= address <= (1 << 32) - 4 * count:
+        raise ValueError(f"address must be a multiple of 4 with {count} words below 2**32, not {address!r}")
+
+
+def _head(command: int, count: int, address: int) -> bytes:
+    return bytes([command, count]) + (address // 4).to_bytes(4, "big")

@@ -1,0 +1,104 @@
+"""Workloads and a self-test on a board, compared with the golden model: one document of plain data for each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fpga.host.accelerator import Accelerator, DeviceError, Notice
+from gen import workload
+from gen.compiler import DoesNotFit
+from gen.run import mismatch
+from gen.workload import Workload
+
+SELFTEST_SEED = 1
+
+
+def describe(accelerator: Accelerator) -> dict[str, Any]:
+    """The board, as it tells of itself."""
+    identity = accelerator.identity
+    return {
+        "digest": identity.digest,
+        "clock_hz": identity.clock_hz,
+        "memory_bytes": identity.memory_bytes,
+        "baud": identity.baud,
+    }
+
+
+def run(accelerator: Accelerator, load: Workload, notice: Notice) -> dict[str, Any]:
+    """Compute ``load`` on the board, in parts if need be, and compare every bit."""
+    begun = time.monotonic()
+    got, runs = accelerator.workload(load, notice)
+    seconds = time.monotonic() - begun
+    wrong = mismatch(got, load.golden())
+    cycles = sum(one.counters["cycles"] for one in runs)
+    m, k, n = load.sizes
+    on_board = cycles / accelerator.identity.clock_hz
+    return {
+        "pass": wrong is None,
+        "configuration": accelerator.config.name,
+        "workload": load.describe(),
+        "board": describe(accelerator),
+        "programs": len(runs),
+        "cycles": cycles,
+        "board_seconds": on_board,
+        "gops": 2 * m * k * n / on_board / 1e9 if cycles else 0.0,
+        "mismatch": wrong,
+        "seconds": round(seconds, 3),
+    }
+
+
+def selftest(accelerator: Accelerator, notice: Notice) -> dict[str, Any]:
+    """Memory, checksums, registers and a GEMM in each pair of formats: rows of what, held and detail."""
+    begun = time.monotonic()
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("memory, random bytes", partial(_memory, accelerator, notice, 0)),
+        ("memory, the same inverted", partial(_memory, accelerator, notice, 0xFF)),
+    ]
+    for x, w in accelerator.config.instance.pairs:
+        checks.append((f"GEMM, {x.name} by {w.name}", partial(_gemm, accelerator, x, w, notice)))
+    rows = []
+    for place, (what, check) in enumerate(checks):
+        notice(what, place, len(checks))
+        try:
+            rows.append({"what": what, "held": True, "detail": check()})
+        except (DeviceError, DoesNotFit) as error:
+            rows.append({"what": what, "held": False, "detail": str(error)})
+    return {
+        "pass": all(row["held"] for row in rows),
+        "configuration": accelerator.config.name,
+        "board": describe(accelerator),
+        "checks": rows,
+        "seconds": round(time.monotonic() - begun, 3),
+    }
+
+
+def _memory(accelerator: Accelerator, notice: Notice, mask: int) -> str:
+    """Every byte of the memory is written, and read back. Sized by the link: what it carries in about ten seconds."""
+    size = min(accelerator.identity.memory_bytes, accelerator.identity.baud // 4 * 4)
+    data = np.random.default_rng(SELFTEST_SEED).integers(0, 256, size, dtype=np.uint8) ^ np.uint8(mask)
+    begun = time.monotonic()
+    accelerator.write(0, data, notice)
+    written = time.monotonic()
+    got = accelerator.read(0, size, notice)
+    read = time.monotonic()
+    wrong = np.flatnonzero(got != data)
+    if wrong.size:
+        raise DeviceError(f"byte {wrong[0]:#x} must be {data[wrong[0]]:#x}, not {got[wrong[0]]:#x}")
+    rates = [size / max(seconds, 1e-9) / 1e3 for seconds in (written - begun, read - written)]
+    return f"{size} bytes, {rates[0]:.0f} kB/s there, {rates[1]:.0f} kB/s back"
+
+
+def _gemm(accelerator: Accelerator, x: Any, w: Any, notice: Notice) -> str:
+    geometry = accelerator.config.instance.geometry
+    family = accelerator.config.instance
+    sizes = (min(geometry.tile_rows + 1, 9), 32, geometry.columns + 1)
+    load = workload.random(sizes, "raw", SELFTEST_SEED, (x, w), family)
+    document = run(accelerator, load, notice)
+    if not document["pass"]:
+        raise DeviceError(f"{load.title}: {document['mismatch']}")
+    return f"{document['cycles']} cycles"

@@ -1,0 +1,121 @@
+"""``gatemill run CONFIG`` and ``gatemill selftest CONFIG``: a board, real or virtual, against the golden model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gen.commands import workloads
+from gen.commands.common import (
+    ActivationsOption,
+    ConfigArgument,
+    JsonOption,
+    SetOption,
+    WeightsOption,
+    choice,
+    emit,
+    integer,
+    transfer_bar,
+)
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+UrlOption = Annotated[
+    str, typer.Option("--url", metavar="URL", help="/dev/ttyUSB0, COM3, a pty, socket://host:port.")
+]
+BaudOption = Annotated[int, typer.Option("--baud", metavar="N", help="Bits a second of the link.")]
+BAUD = 1_000_000
+
+
+def run(
+    config: ConfigArgument,
+    *,
+    url: UrlOption,
+    baud: BaudOption = BAUD,
+    gemm: workloads.GemmOption = None,
+    model: workloads.ModelOption = None,
+    layer: workloads.LayerOption = None,
+    tokens: workloads.TokensOption = 8,
+    prompt: workloads.PromptOption = None,
+    mode: workloads.ModeOption = "raw",
+    activations: ActivationsOption = None,
+    weights: WeightsOption = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of random operands.")] = 0,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a GEMM or a layer on a board; compare it bit for bit with the golden model."""
+    choice("--mode", mode, ("raw", "requantised"))
+    integer("--baud", baud, 300, 20_000_000)
+    integer("--seed", seed, 0, (1 << 32) - 1)
+    workloads.check(gemm, model, layer)
+    from fpga.host import runs
+    from fpga.host.accelerator import Accelerator
+    from gen import config as configuration
+
+    loaded = configuration.load(config, overrides or [])
+    family = loaded.instance
+    load = workloads.make(
+        gemm,
+        model=model,
+        layer=layer,
+        tokens=tokens,
+        prompt=prompt,
+        mode=mode,
+        seed=seed,
+        formats=family.pairs[family.variant(activations, weights)],
+        family=family,
+    )
+    with transfer_bar() as notice, Accelerator.open(url, config=loaded, baud=baud) as accelerator:
+        document = runs.run(accelerator, load, notice)
+    emit(document, as_json=as_json, render=lambda: _run_table(document))
+    if not document["pass"]:
+        raise typer.Exit(1)
+
+
+def selftest(
+    config: ConfigArgument,
+    *,
+    url: UrlOption,
+    baud: BaudOption = BAUD,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Test the memory of a board and a small GEMM in every pair of formats."""
+    integer("--baud", baud, 300, 20_000_000)
+    from fpga.host import runs
+    from fpga.host.accelerator import Accelerator
+    from gen import config as configuration
+
+    loaded = configuration.load(config, overrides or [])
+    with transfer_bar() as notice, Accelerator.open(url, config=loaded, baud=baud) as accelerator:
+        document = runs.selftest(accelerator, notice)
+    emit(document, as_json=as_json, render=lambda: _checks_table(document))
+    if not document["pass"]:
+        raise typer.Exit(1)
+
+
+def _run_table(document: dict[str, Any]) -> RenderableType:
+    from gen.report import table
+
+    held = "equal to the golden model, every bit" if document["pass"] else f"differs: {document['mismatch']}"
+    clock = document["board"]["clock_hz"]
+    rows = [
+        ("result", held),
+        ("programs", str(document["programs"])),
+        ("cycles", f"{document['cycles']:,}"),
+        (f"at {clock / 1e6:g} MHz", f"{1e3 * document['board_seconds']:.3f} ms, {document['gops']:.3f} GOPS"),
+        ("with the link", f"{document['seconds']:.2f} s"),
+    ]
+    return table(
+        ["what", "value"], rows, title=f"{document['configuration']}: {document['workload']['title']}"
+    )
+
+
+def _checks_table(document: dict[str, Any]) -> RenderableType:
+    from gen.report import table
+
+    rows = [(row["what"], "held" if row["held"] else "FAILED", row["detail"]) for row in document["checks"]]
+    return table(["what", "held", "detail"], rows, title=f"{document['configuration']}: self-test")
