@@ -1,0 +1,123 @@
+"""A virtual board from end to end: pty and TCP, the host's class, the commands, and LiteX' own client."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from litex.tools.remote.comm_uart import CommUART
+
+from fpga.host.accelerator import Accelerator, DeviceError
+from fpga.host.virtual import VirtualBoard
+from fpga.soc import registers as board_registers
+from fpga.soc import virtual
+from gen import config, workload
+from gen.compiler import compile_gemm
+from hw.control import registers
+from sim.tools import ToolError
+
+SMALL = ["memory.activations_kib=1", "memory.weights_kib=1", "memory.accumulators=64"]
+CONFIG = config.load("systolic-4x4", SMALL)
+MEMORY = 1 << 14
+
+
+@pytest.fixture(scope="module")
+def program():
+    return virtual.program(CONFIG, memory_bytes=MEMORY, clock_hz=25_000_000, baud=1_000_000)
+
+
+@pytest.fixture(scope="module")
+def board(program):
+    with VirtualBoard(program) as running:
+        yield running
+
+
+def test_gemms(board):
+    rng = np.random.default_rng(3)
+    with Accelerator.open(board.url, config=CONFIG) as device:
+        for m, k, n in ((1, 1, 1), (5, 24, 6), (9, 40, 11)):
+            x, w = (rng.integers(-128, 128, shape).astype(np.int8) for shape in ((m, k), (k, n)))
+            assert np.array_equal(device.gemm(x, w), x.astype(np.int32) @ w.astype(np.int32))
+
+
+def test_a_gemm_in_parts(board):
+    load = workload.random((20, 100, 90), "raw", 5)
+    with Accelerator.open(board.url, config=CONFIG) as device:
+        got, runs = device.workload(load)
+    assert np.array_equal(got, load.golden())
+    assert len(runs) > 1
+
+
+def test_the_board_tells_of_itself(board):
+    with Accelerator.open(board.url, config=CONFIG) as device:
+        assert (device.identity.memory_bytes, device.identity.clock_hz) == (MEMORY, 25_000_000)
+    with pytest.raises(DeviceError, match="configuration must be"):
+        Accelerator.open(board.url, config=config.load("systolic-4x4"))
+
+
+def test_commands(board, gatemill):
+    sets = [part for one in SMALL for part in ("--set", one)]
+    status, out, err = gatemill(
+        "run", "systolic-4x4", *sets, "--url", board.url, "--gemm", "5x24x6", "--json"
+    )
+    assert status == 0, err
+    document = json.loads(out)
+    assert document["pass"] is True
+    assert document["cycles"] > 24
+    status, out, err = gatemill("selftest", "systolic-4x4", *sets, "--url", board.url)
+    assert status == 0, err
+    assert "GEMM, int8 by int8" in out
+
+
+def test_tcp_and_one_client_after_the_other(program):
+    x = np.ones((2, 8), np.int8)
+    with VirtualBoard(program, port=0) as running:
+        for _ in range(2):
+            with Accelerator.open(running.url, config=CONFIG) as device:
+                assert np.array_equal(device.gemm(x, x.T.copy()), np.full((2, 2), 8))
+        port = int(running.url.rpartition(":")[2])
+        with pytest.raises(ToolError, match="must be a port that is free"), VirtualBoard(program, port=port):
+            pass
+
+
+def test_a_name_for_the_pty(program, tmp_path):
+    name = tmp_path / "board"
+    with VirtualBoard(program, name=name) as running:
+        assert name.readlink() == type(name)(running.url)
+        with pytest.raises(ToolError, match="must be a name that is free"), VirtualBoard(program, name=name):
+            pass
+        with Accelerator.open(str(name), config=CONFIG) as device:
+            assert device.identity.memory_bytes == MEMORY
+    assert not name.is_symlink()
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_the_client_of_litex(program, tcp):
+    """LiteX' own driver writes, runs and reads a GEMM; of ours it knows the addresses alone."""
+    load = workload.random((3, 16, 5), "raw", 2)
+    made = compile_gemm(CONFIG.design(), CONFIG.instance, 3, 16, 5)
+    image = made.image(load.x, load.w).tobytes()
+    words = np.frombuffer(image + bytes(-len(image) % 4), "<u4").tolist()
+    with VirtualBoard(program, port=0 if tcp else None) as running:
+        client = CommUART(running.url)
+        try:
+            assert client.read(board_registers.address("magic")) == board_registers.MAGIC
+            client.write(made.base, words)
+            for name, value in made.registers.items():
+                register = registers.BY_NAME.get(name) or registers.BY_NAME[f"{name}_low"]
+                client.write(board_registers.ACCELERATOR_BASE + register.offset, value)
+            client.write(board_registers.ACCELERATOR_BASE + registers.BY_NAME["control"].offset, 1)
+            status = board_registers.ACCELERATOR_BASE + registers.BY_NAME["status"].offset
+            while client.read(status) & 1 << registers.STATUS_BUSY:
+                pass
+            assert client.read(status) == 1 << registers.STATUS_DONE
+            start, size = made.regions["output"]
+            first = start // 4 * 4
+            got = client.read(first, (start + size - first + 3) // 4)
+        finally:
+            client.close()
+    memory = np.zeros(made.memory.end - made.base, np.uint8)
+    data = np.array(got, "<u4").view(np.uint8)
+    memory[first - made.base : first - made.base + data.size] = data
+    assert np.array_equal(made.read_output(memory), load.golden())
