@@ -1,4 +1,4 @@
-"""A whole board: accelerator, memory, registers, link. ``System`` has a UART; ``ByteSystem`` has streams of bytes in its place."""
+"""A whole board: accelerator, memory, registers, link. ``System`` has a UART, ``ByteSystem`` streams of bytes in its place."""
 
 from __future__ import annotations
 
