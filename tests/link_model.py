@@ -44,7 +44,11 @@ class Board(Words):
 
     def __init__(self, size: int, **shown: int):
         super().__init__(size)
-        self.registers = {"magic": registers.MAGIC, "version": registers.VERSION, "memory_bytes": size} | shown
+        self.registers = {
+            "magic": registers.MAGIC,
+            "version": registers.VERSION,
+            "memory_bytes": size,
+        } | shown
         self.errors = 0
 
     def elsewhere(self, address: int, value: int | None) -> int:

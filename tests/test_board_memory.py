@@ -95,7 +95,9 @@ def run(dut, master, *, limit=4000, alongside=None):
 
 
 def block(size, beats=64, outstanding=4):
-    return Memory(storage=BlockStorage(beats=beats, data_bytes=size), address_width=32, outstanding=outstanding)
+    return Memory(
+        storage=BlockStorage(beats=beats, data_bytes=size), address_width=32, outstanding=outstanding
+    )
 
 
 def predicted_reads(timing, bursts):
@@ -139,7 +141,9 @@ def test_cycles_are_those_of_the_model(size, outstanding):
     run(dut, master)
     accepted, ends = predicted_reads(dut.timing, reads)
     assert (master.accepted["ar"], master.ends) == (accepted, ends)
-    beats = [last - beats + 1 + i for last, (_, _, beats) in zip(ends, reads, strict=True) for i in range(beats)]
+    beats = [
+        last - beats + 1 + i for last, (_, _, beats) in zip(ends, reads, strict=True) for i in range(beats)
+    ]
     assert [cycle for cycle, _, _ in master.beats] == beats
     accepted, answers = predicted_writes(dut.timing, writes)
     assert (master.accepted["aw"], [cycle for cycle, _ in master.answers]) == (accepted, answers)
@@ -225,7 +229,11 @@ def test_the_host_reads_and_writes_words(size):
 @pytest.mark.parametrize("storage", ["block", "spram"])
 def test_host_and_master_at_the_same_time(storage):
     """The host reads one half of the memory while the master writes and reads the other; nothing is lost."""
-    ram = BlockStorage(beats=64, data_bytes=8) if storage == "block" else SpramStorage(data_bytes=8, modelled=True)
+    ram = (
+        BlockStorage(beats=64, data_bytes=8)
+        if storage == "block"
+        else SpramStorage(data_bytes=8, modelled=True)
+    )
     dut = Memory(storage=ram, address_width=32)
     writes = [*bursts(7, 20, 32), (0, 0, 32)]
     reads = [(300 + cycle, 0, 32) for cycle in range(0, 60, 20)]

@@ -41,7 +41,7 @@ LIMIT = 300
 
 
 @cache
-def board(width=32):
+def board(width):
     """A configuration, and the program of the board around it."""
     loaded = config.load("systolic-4x4", [*SMALL, f"bus.data_width={width}"])
     return loaded, virtual.program(loaded, memory_bytes=MEMORY, clock_hz=CLOCK, baud=BAUD)
@@ -136,7 +136,14 @@ def test_gemm_in_the_predicted_cycles(width):
     loaded, program = board(width)
     cases = [Case((5, 9, 6)), Case((3, 70, 11), OutputMode.REQUANTISED, seed=2)]
     with Client(program) as client:
-        identity = [registers.MAGIC, registers.VERSION, *registers.digest_words(loaded.digest), CLOCK, MEMORY, BAUD]
+        identity = [
+            registers.MAGIC,
+            registers.VERSION,
+            *registers.digest_words(loaded.digest),
+            CLOCK,
+            MEMORY,
+            BAUD,
+        ]
         assert client.read(registers.BOARD_BASE, 13).tolist() == identity
         for case in cases:
             ready = prepare(loaded, case)
@@ -153,7 +160,7 @@ def test_gemm_in_the_predicted_cycles(width):
 
 
 def test_checksum_registers_and_reset():
-    _, program = board()
+    _, program = board(32)
     data = np.frombuffer(random.Random(2).randbytes(MEMORY), "<u4")
     with Client(program) as client:
         client.write(0, data)
@@ -186,7 +193,7 @@ def test_checksum_registers_and_reset():
 
 
 def test_checksum_can_be_stopped_and_begun_anew():
-    _, program = board()
+    _, program = board(32)
     with Client(program) as client:
         client.put("crc_length", MEMORY)
         client.send(command(WRITE, registers.address("crc_control"), words=[1]) * 3)
@@ -196,7 +203,7 @@ def test_checksum_can_be_stopped_and_begun_anew():
 
 
 def test_silence_forgets_half_a_command():
-    _, program = board()
+    _, program = board(32)
     with Client(program) as client:
         assert client.shown("magic") == registers.MAGIC
         client.send(command(WRITE, 0, words=[1, 2, 3])[:-5])
@@ -236,7 +243,7 @@ def biased(generator, number):
 
 def flood(data, *, size=MEMORY):
     """Send ``data`` and what brings the link back: answers and memory are those of the model."""
-    loaded, program = board()
+    loaded, program = board(32)
     words = Board(size, clock_hz=CLOCK, baud=BAUD)
     words.registers |= {f"digest{i}": word for i, word in enumerate(registers.digest_words(loaded.digest))}
     model = LinkModel(words)
@@ -281,7 +288,7 @@ def test_random_bytes(number):
 @pytest.mark.long
 def test_random_bytes_at_the_accelerator():
     """Starts, resets and programs of garbage: whatever happens, the link answers."""
-    _, program = board()
+    _, program = board(32)
     generator = random.Random(4)
     with Client(program) as client:
         for _ in range(300):
@@ -294,7 +301,7 @@ def test_random_bytes_at_the_accelerator():
             assert client.shown("magic") == registers.MAGIC
         client.put("reset", 1)
         client.put("link_errors", 0)
-        loaded, _ = board()
+        loaded, _ = board(32)
         ready = prepare(loaded, Case((5, 9, 6)))
         memory, _ = client.run(ready)
         np.testing.assert_array_equal(ready.program.read_output(memory), ready.load.golden())

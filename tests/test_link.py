@@ -24,7 +24,11 @@ SIZE = 32
 def run(data, *, offers=(True,), takes=(True,), delays=(0,), settle=20):
     """Feed ``data``, of which None is a silence; a model behind it. The model's words, what was sent, flags by name."""
     dut = Link()
-    words, sent, flags = Words(SIZE), bytearray(), dict.fromkeys(("unknown", "forgotten", "unmapped", "refused"), 0)
+    words, sent, flags = (
+        Words(SIZE),
+        bytearray(),
+        dict.fromkeys(("unknown", "forgotten", "unmapped", "refused"), 0),
+    )
     items = list(data)
 
     def serve(asked):
@@ -171,7 +175,11 @@ class _Line(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.receiver, m.submodules.link, m.submodules.transmitter = self.receiver, self.link, self.transmitter
+        m.submodules.receiver, m.submodules.link, m.submodules.transmitter = (
+            self.receiver,
+            self.link,
+            self.transmitter,
+        )
         wiring.connect(m, self.receiver.o, self.link.i)
         wiring.connect(m, self.link.o, self.transmitter.i)
         return m
