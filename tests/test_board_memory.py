@@ -292,7 +292,7 @@ def test_parameters():
         BlockStorage(beats=1, data_bytes=4)
     with pytest.raises(ValueError, match="data_bytes must be one of 4, 8, 16, 32, 64, not 3"):
         BlockStorage(beats=4, data_bytes=3)
-    with pytest.raises(ValueError, match="rams must be 2 or 4 and .* not 2 and 8"):
+    with pytest.raises(ValueError, match=r"rams must be 2 or 4 and .* not 2 and 8"):
         SpramStorage(data_bytes=8, rams=2)
     with pytest.raises(TypeError):
         BlockStorage(beats=4.0, data_bytes=4)

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A whole board: accelerator, memory, registers, link. ``System`` has a UART, ``ByteSystem`` streams of bytes in its place."""
 
 from __future__ import annotations
