@@ -9,8 +9,8 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.sim import Simulator
 
-from fpga.soc.memory import SLVERR, Memory
-from fpga.soc.storage import LATENCY, SPRAM_WORDS, BlockStorage, SpramStorage
+from fpga.soc.memory import HOST_LATENCY, SLVERR, Memory
+from fpga.soc.storage import SPRAM_WORDS, BlockStorage, SpramStorage
 from sim.cycles.memory import ReadMemory, WriteMemory
 from tests.formal import later
 
@@ -201,7 +201,7 @@ async def access(ctx, dut, address, value=None):
     await ctx.tick().until(dut.bus.request.ready)
     ctx.set(dut.bus.request.valid, 0)
     ctx.set(dut.bus.response.ready, 1)
-    await ctx.tick().repeat(LATENCY)
+    await ctx.tick().repeat(HOST_LATENCY - 1)
     assert ctx.get(dut.bus.response.valid)
     answer = ctx.get(dut.bus.response.payload)
     await ctx.tick()
@@ -244,17 +244,17 @@ def test_host_and_master_at_the_same_time(storage):
         request, response = dut.bus.request, dut.bus.response
         ctx.set(response.ready, 1)
         asking = cycle % 3 != 1
-        word = 64 + len(asked) % 64
+        word = 64 + len(asked) % 32
         ctx.set(request.valid, asking)
-        ctx.set(request.payload, {"address": word, "write": len(asked) < 64, "data": word * 0x10001})
+        ctx.set(request.payload, {"address": word, "write": len(asked) < 32, "data": word * 0x10001})
         if ctx.get(response.valid):
             seen.append(ctx.get(response.payload.data))
         if asking and ctx.get(request.ready):
             asked.append(word)
 
     run(dut, master, alongside=host)
-    assert len(seen) > 80
-    assert seen == [0] * 64 + [word * 0x10001 for word in asked[64 : len(seen)]]
+    assert len(seen) > 60
+    assert seen == [0] * 32 + [word * 0x10001 for word in asked[32 : len(seen)]]
     wanted = [data for _ in reads for _, data in sorted(master.contents.items())]
     assert set(master.contents) == set(range(32))
     assert [data for _, data, _ in master.beats] == wanted
