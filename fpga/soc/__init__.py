@@ -1,0 +1,1 @@
+"""The system on a board around an accelerator: link to the host, memory, board registers."""

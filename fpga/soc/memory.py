@@ -1,0 +1,257 @@
+"""The memory behind an accelerator's AXI4 port, which the host reaches as well."""
+
+from __future__ import annotations
+
+import operator
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from fpga.soc.bus import word_bus
+from fpga.soc.storage import LATENCY, BlockStorage, SpramStorage
+from hw.delay import delayed
+from hw.interfaces import axi_address
+from hw.stream.fifo import Fifo
+from sim.cycles.memory import MemoryTiming
+
+OKAY, SLVERR = 0, 2
+
+Storage = BlockStorage | SpramStorage
+
+
+def axi_pins(*, data_bytes: int, address_width: int) -> dict:
+    """The slave's AXI4 pins by the names that follow the prefix; the other pins of a master are not looked at."""
+    width = 8 * data_bytes
+    address = {"addr": In(address_width), "len": In(8), "valid": In(1), "ready": Out(1)}
+    return {
+        **{f"aw{name}": port for name, port in address.items()},
+        "wdata": In(width), "wstrb": In(data_bytes), "wlast": In(1), "wvalid": In(1), "wready": Out(1),
+        "bresp": Out(2), "bvalid": Out(1), "bready": In(1),
+        **{f"ar{name}": port for name, port in address.items()},
+        "rdata": Out(width), "rresp": Out(2), "rlast": Out(1), "rvalid": Out(1), "rready": In(1),
+    }  # fmt: skip
+
+
+def _place(beats: int) -> data.StructLayout:
+    """Where a burst goes on: ``index`` of a beat, unless that is ``beyond`` what the index can say; beats - 1 that are left."""
+    return data.StructLayout({"index": ceil_log2(beats), "beyond": 1, "length": 8})
+
+
+class _Bursts(wiring.Component):
+    """Accepted addresses, and the beats of the oldest one after the other.
+
+    ``step`` (In) takes the beat at ``index`` (Out), which is ``inside`` the memory or not, and ``last`` of its burst or not.
+    """
+
+    def __init__(self, *, beats: int, data_bytes: int, address_width: int, depth: int) -> None:
+        self._beats, self._shift, self._depth = beats, ceil_log2(data_bytes), depth
+        super().__init__(
+            {
+                "i": In(stream.Signature(axi_address(address_width))),
+                "valid": Out(1),
+                "index": Out(ceil_log2(beats)),
+                "inside": Out(1),
+                "last": Out(1),
+                "step": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        del platform
+        m = Module()
+        shape = _place(self._beats)
+        m.submodules.waiting = waiting = Fifo(shape=shape, depth=self._depth)
+        given = self.i.payload.address[self._shift :]
+        width = len(waiting.i.payload.index)
+        m.d.comb += [
+            waiting.i.valid.eq(self.i.valid),
+            self.i.ready.eq(waiting.i.ready),
+            waiting.i.payload.index.eq(given[:width]),
+            waiting.i.payload.beyond.eq(given[width:].any()),
+            waiting.i.payload.length.eq(self.i.payload.length),
+        ]
+        begun, rest, now = Signal(), Signal(shape), Signal(shape)
+        m.d.comb += [
+            now.eq(Mux(begun, rest, waiting.o.payload)),
+            self.valid.eq(waiting.o.valid),
+            self.index.eq(now.index),
+            self.inside.eq(~now.beyond & (now.index < self._beats)),
+            self.last.eq(now.length == 0),
+            waiting.o.ready.eq(self.step & self.last),
+        ]
+        with m.If(self.step):
+            m.d.sync += [
+                begun.eq(~self.last),
+                rest.index.eq(now.index + 1),
+                rest.beyond.eq(~self.inside | (now.index == self._beats - 1)),
+                rest.length.eq(now.length - 1),
+            ]
+        return m
+
+
+class Memory(wiring.Component):
+    """An AXI4 slave and a target of the word bus on one storage.
+
+    Parameters
+    ----------
+    storage : BlockStorage or SpramStorage
+    address_width : int
+        Bits of an AXI address.
+    outstanding : int
+        Reads, and as many writes, that are taken before they are answered; 1 or more.
+
+    Members
+    -------
+    bus : In(``word_bus``), for the host; addresses of words
+    s_axi_* : the pins of ``axi_pins``. Bursts are INCR, as wide as the bus. RREADY must be high always, as the accelerator's is
+
+    Timing
+    ------
+    On the AXI4 port just that of ``timing`` as ``sim.cycles.memory`` has it, while the host does nothing. An access
+    of the host goes before, and takes one cycle from both reads and writes; its answer comes ``LATENCY + 1`` cycles after
+    it was taken. A storage with one port writes before it reads, and each beat written delays what is read by a cycle.
+    Addresses beyond the memory answer SLVERR: such a beat writes nothing, and is read as anything.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A parameter is not as above.
+    """
+
+    def __init__(self, *, storage: Storage, address_width: int, outstanding: int = 4) -> None:
+        self._storage = storage
+        self._address_width, self._outstanding = operator.index(address_width), operator.index(outstanding)
+        if not 32 <= self._address_width <= 64:
+            raise ValueError(f"address_width must be 32 to 64, not {address_width!r}")
+        if self._outstanding < 1:
+            raise ValueError(f"outstanding must be 1 or more, not {outstanding!r}")
+        pins = axi_pins(data_bytes=storage.data_bytes, address_width=self._address_width)
+        super().__init__({"bus": In(word_bus()), **{f"s_axi_{name}": port for name, port in pins.items()}})
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._storage.beats * self._storage.data_bytes
+
+    @property
+    def timing(self) -> MemoryTiming:
+        """The AXI4 port's timing, for the cycle model; where ``single_port``, as long as nothing is read while it writes."""
+        return MemoryTiming(
+            read_latency=1 + LATENCY, write_latency=1, interval=1, outstanding=self._outstanding
+        )
+
+    @property
+    def single_port(self) -> bool:
+        """Whether a beat that is written keeps another from being read."""
+        return self._storage.single_port
+
+    def elaborate(self, platform):
+        del platform
+        m = Module()
+        m.submodules.storage = storage = self._storage
+        host = Signal()
+        bursts = {}
+        for name in ("ar", "aw"):
+            m.submodules[name] = bursts[name] = _Bursts(
+                beats=storage.beats,
+                data_bytes=storage.data_bytes,
+                address_width=self._address_width,
+                depth=self._outstanding,
+            )
+        self._writes(m, bursts["aw"], host)
+        busy = host
+        if storage.single_port:
+            busy = host | (self.s_axi_wvalid & self.s_axi_wready)
+        self._reads(m, bursts["ar"], busy)
+        self._host(m, host)
+        return m
+
+    def _addresses(self, m: Module, name: str, bursts: _Bursts, ended) -> None:
+        """Take an address while fewer than ``outstanding`` are without an end."""
+        pin = {part: getattr(self, f"s_axi_{name}{part}") for part in ("addr", "len", "valid", "ready")}
+        open_ = Signal(range(self._outstanding + 1), name=f"{name}_open")
+        m.d.comb += [
+            pin["ready"].eq(open_ != self._outstanding),
+            bursts.i.valid.eq(pin["valid"] & pin["ready"]),
+            bursts.i.payload.address.eq(pin["addr"]),
+            bursts.i.payload.length.eq(pin["len"]),
+        ]
+        m.d.sync += open_.eq(open_ + bursts.i.valid - ended)
+
+    def _reads(self, m: Module, bursts: _Bursts, busy) -> None:
+        storage = self._storage
+        step = Signal(name="read_step")
+        self._addresses(m, "ar", bursts, self.s_axi_rvalid & self.s_axi_rlast)
+        m.d.comb += [
+            step.eq(bursts.valid & ~busy),
+            bursts.step.eq(step),
+            self.s_axi_rvalid.eq(delayed(m, step, LATENCY)),
+            self.s_axi_rlast.eq(delayed(m, bursts.last, LATENCY)),
+            self.s_axi_rresp.eq(Mux(delayed(m, bursts.inside, LATENCY), OKAY, SLVERR)),
+            self.s_axi_rdata.eq(storage.read_data),
+            storage.read_enable.eq(step),
+            storage.read_address.eq(bursts.index),
+        ]
+
+    def _writes(self, m: Module, bursts: _Bursts, busy) -> None:
+        storage = self._storage
+        m.submodules.answers = answers = Fifo(shape=1, depth=self._outstanding)
+        step, failed = Signal(name="write_step"), Signal()
+        self._addresses(m, "aw", bursts, self.s_axi_bvalid & self.s_axi_bready)
+        m.d.comb += [
+            self.s_axi_wready.eq(bursts.valid & ~busy),
+            step.eq(self.s_axi_wready & self.s_axi_wvalid),
+            bursts.step.eq(step),
+            storage.write_address.eq(bursts.index),
+            storage.write_data.eq(self.s_axi_wdata),
+            answers.i.valid.eq(step & bursts.last),
+            answers.i.payload.eq(failed | ~bursts.inside),
+            self.s_axi_bvalid.eq(answers.o.valid),
+            self.s_axi_bresp.eq(Mux(answers.o.payload, SLVERR, OKAY)),
+            answers.o.ready.eq(self.s_axi_bready),
+        ]
+        with m.If(step & bursts.inside):
+            m.d.comb += storage.write_enable.eq(self.s_axi_wstrb)
+        with m.If(step):
+            m.d.sync += failed.eq(answers.i.payload & ~bursts.last)
+
+    def _host(self, m: Module, host: Signal) -> None:
+        """``host``: this cycle is the host's."""
+        storage, (request, response) = self._storage, (self.bus.request, self.bus.response)
+        lanes = ceil_log2(storage.data_bytes // 4)
+        index, lane = request.payload.address[lanes:], Signal(max(1, lanes))
+        inside, wrote = Signal(), Signal()
+        under_way, came = Signal(), Signal()
+        m.d.comb += [
+            request.ready.eq(~under_way & ~response.valid),
+            host.eq(request.valid & request.ready & (index < storage.beats)),
+        ]
+        with m.If(host):
+            m.d.comb += [
+                storage.read_enable.eq(~request.payload.write),
+                storage.read_address.eq(index),
+                storage.write_address.eq(index),
+                storage.write_data.eq(request.payload.data.replicate(storage.data_bytes // 4)),
+                storage.write_enable.eq(0),
+            ]
+            with m.If(request.payload.write):
+                m.d.comb += storage.write_enable.eq(0b1111 << (request.payload.address[:lanes] << 2))
+        with m.If(request.valid & request.ready):
+            m.d.sync += [
+                lane.eq(request.payload.address[:lanes]),
+                wrote.eq(request.payload.write),
+                inside.eq(index < storage.beats),
+            ]
+        m.d.sync += under_way.eq((request.valid & request.ready) | (under_way & ~came))
+        m.d.comb += came.eq(delayed(m, request.valid & request.ready, LATENCY))
+        with m.If(came):
+            m.d.sync += [
+                response.valid.eq(1),
+                response.payload.unmapped.eq(~inside),
+                response.payload.data.eq(Mux(inside & ~wrote, storage.read_data.word_select(lane, 32), 0)),
+            ]
+        with m.Elif(response.ready):
+            m.d.sync += response.valid.eq(0)
+        return m
