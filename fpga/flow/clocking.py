@@ -36,7 +36,8 @@ class Clocking(Elaboratable):
     def elaborate(self, platform):
         m = Module()
         pin = platform.request(self._board.clock, dir="-")
-        clock, steady = Signal(), Signal()
+        clock = Signal(name="oscillator")
+        steady = Signal()
         if self._settings and self._board.clock_is_pad:
             m.submodules.pll = _ice40(self._settings, pin.io, clock, steady, pad=True)
         else:
@@ -50,7 +51,9 @@ class Clocking(Elaboratable):
         m.domains.raw = ClockDomain(reset_less=True, local=True)
         m.d.comb += [ClockSignal("sync").eq(clock), ClockSignal("raw").eq(clock)]
         cycles = int(SETTLING * self._clock_hz)
-        left, reset, seen = Signal(range(cycles + 1), init=cycles), Signal(init=1), Signal()
+        left = Signal(range(cycles + 1), init=cycles)
+        reset = Signal(init=1)
+        seen = Signal()
         m.submodules.seen = FFSynchronizer(steady, seen, o_domain="raw")
         with m.If(~seen):
             m.d.raw += left.eq(cycles)

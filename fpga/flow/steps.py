@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fpga import ice40, synthesis
 from fpga.board import Board
 from fpga.flow import programs
+from fpga.flow.report import overfull
 from fpga.flow.top import TOP, Prepared
 from fpga.parts import ECP5, GOWIN, ICE40
 from fpga.pll import MEGA
@@ -107,9 +108,8 @@ def _explain(board: Board, netlist: str, constraints: str, timeout: float, error
             tools.run([*_nextpnr(board), "--pack-only"], folder=folder, name="nextpnr --pack-only", timeout=timeout)
         except tools.ToolError:
             raise error from None
-        use = json.loads((folder / "report.json").read_bytes())["utilization"]
-    # A kind of cell without any place is one of other flows, or passes through another kind.
-    over = {kind: (u["used"], u["available"]) for kind, u in use.items() if u["used"] > u["available"] > 0}
+        report = json.loads((folder / "report.json").read_bytes())
+    over = overfull(report, board.resources.family)
     if over:
         raise DoesNotFit(board.part, over) from error
 
