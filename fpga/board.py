@@ -124,9 +124,7 @@ class Board:
             raise ValueError(f"memory must be one of {', '.join(MEMORIES)}, not {self.memory!r}")
         if self.memory_bytes < 1024 or self.memory_bytes & self.memory_bytes - 1:
             raise ValueError(f"memory_bytes must be a power of two from 1024, not {self.memory_bytes!r}")
-        most = (
-            self.resources.block_ram_bytes if self.memory == BLOCK_RAM else self.resources.large_ram_bytes
-        )
+        most = self.resources.block_ram_bytes if self.memory == BLOCK_RAM else self.resources.large_ram_bytes
         if self.memory_bytes > most:
             raise ValueError(
                 f"memory_bytes must be at most the {most} of the {self.memory} of a {self.part}, not {self.memory_bytes!r}"
@@ -183,7 +181,9 @@ def load(origin: str) -> Board:
     if path.suffix == ".py" and path.is_file():
         board = runpy.run_path(str(path)).get("BOARD")
         if not isinstance(board, Board):
-            raise RequestError(f"--board {origin!r}: must have a BOARD that is an fpga.board.Board, not {board!r}")
+            raise RequestError(
+                f"--board {origin!r}: must have a BOARD that is an fpga.board.Board, not {board!r}"
+            )
         return board
     near = difflib.get_close_matches(origin, known, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""

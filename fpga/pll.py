@@ -39,7 +39,7 @@ BOUNDS = {
 }
 """By family."""
 
-# Of each family: divider of the reference, factor of the loop (an ECP5's is bounded by its oscillator), divider of the oscillator.
+# Of each family: divider of the reference, factor of the loop (an ECP5's is bounded by its oscillator), divider of that.
 _REFERENCE = {ECP5: range(1, 129), ICE40: range(1, 17), GOWIN: range(1, 65)}
 _LOOP = {ICE40: range(1, 129), GOWIN: range(1, 65)}
 _OUTPUT: Mapping[str, tuple[int, ...]] = {

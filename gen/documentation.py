@@ -247,7 +247,17 @@ def _boards() -> str:
         for board in boards().values()
     )
     return table(
-        ("board", "what", "LUT / FF", "block RAM", "DSP", "memory", "oscillator, usual clock, MHz", "programmer", "presets"),
+        (
+            "board",
+            "what",
+            "LUT / FF",
+            "block RAM",
+            "DSP",
+            "memory",
+            "oscillator, usual clock, MHz",
+            "programmer",
+            "presets",
+        ),
         rows,
     )
 

@@ -42,9 +42,7 @@ def test_parts():
     assert PARTS["LFE5U-85F"].block_ram_bytes == 208 * 2048
     assert PARTS["iCE40UP5K"].large_ram_bytes == 128 << 10
     with pytest.raises(ValueError, match="family must be one of ecp5, ice40, gowin, not 'xc7'"):
-        Part(
-            name="x", family="xc7", device="x", luts=1, flip_flops=1, block_rams=1, block_ram_bits=1, dsps=0
-        )
+        Part(name="x", family="xc7", device="x", luts=1, flip_flops=1, block_rams=1, block_ram_bits=1, dsps=0)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +52,10 @@ def test_parts():
         ({"part": "XC7A35T"}, "part must be one of LFE5U-25F, .*, not 'XC7A35T'"),
         ({"memory": "SDRAM"}, "memory must be one of block RAM, SPRAM, not 'SDRAM'"),
         ({"memory_bytes": 3000}, "memory_bytes must be a power of two from 1024, not 3000"),
-        ({"memory_bytes": 1 << 20}, "memory_bytes must be at most the 425984 of the block RAM of a LFE5U-85F"),
+        (
+            {"memory_bytes": 1 << 20},
+            "memory_bytes must be at most the 425984 of the block RAM of a LFE5U-85F",
+        ),
         ({"memory": LARGE_RAM}, "memory_bytes must be at most the 0 of the SPRAM of a LFE5U-85F"),
     ],
 )

@@ -89,7 +89,9 @@ def test_nearest_below(family):
 @pytest.mark.parametrize(("input_mhz", "expected"), [(12, 1), (25, 2), (40, 3), (50, 4), (75, 5), (120, 6)])
 def test_filter_of_an_ice40_goes_by_the_detector(input_mhz, expected):
     """Reference: FPGA-TN-02052 and icepll."""
-    loops = (settings(ICE40, input_hz=input_mhz * MEGA, output_hz=hz) for hz in outputs(ICE40, input_mhz * MEGA))
+    loops = (
+        settings(ICE40, input_hz=input_mhz * MEGA, output_hz=hz) for hz in outputs(ICE40, input_mhz * MEGA)
+    )
     assert {loop.filter_range for loop in loops if loop and loop.reference == 1} == {expected}
 
 

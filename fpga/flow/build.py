@@ -158,9 +158,7 @@ class Plan:
             figures = json.loads((self.folder / FIGURES).read_text())
         except FileNotFoundError:
             return None
-        return Build(
-            board=self.board, clock_hz=self.clock_hz, figures=figures, folder=self.folder, kept=True
-        )
+        return Build(board=self.board, clock_hz=self.clock_hz, figures=figures, folder=self.folder, kept=True)
 
 
 def plan(system: wiring.Component, board: Board, *, clock_hz: int, seed: int = 1) -> Plan:
@@ -223,7 +221,13 @@ def build(
         FIGURES: json.dumps(figures, indent=2).encode(),
     }
     _keep(wanted.folder, contents)
-    return Build(board=board, clock_hz=clock_hz, figures=figures, folder=wanted.folder, kept=False)
+    return Build(
+        board=board,
+        clock_hz=clock_hz,
+        figures=json.loads(contents[FIGURES]),
+        folder=wanted.folder,
+        kept=False,
+    )
 
 
 def _figures(board: Board, placed: steps.Placed, clock_hz: int) -> dict[str, Any]:

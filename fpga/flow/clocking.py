@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
 from amaranth.lib import io
 from amaranth.lib.cdc import FFSynchronizer
 
@@ -15,13 +15,18 @@ SETTLING = 16e-6
 
 
 class Clocking(Elaboratable):
-    """Makes the domain ``sync``, which is reset until its clock has been steady for ``SETTLING``.
+    """A clock, and a reset until it has been steady for ``SETTLING``.
 
     Parameters
     ----------
     board : Board
     clock_hz : int
-        Of ``sync``; the oscillator's own, or one that :func:`fpga.pll.settings` finds.
+        The oscillator's own, or one that :func:`fpga.pll.settings` finds.
+
+    Attributes
+    ----------
+    clk, rst : Signal
+        For a domain of the top.
 
     Raises
     ------
@@ -32,12 +37,13 @@ class Clocking(Elaboratable):
     def __init__(self, *, board: Board, clock_hz: int) -> None:
         self._board, self._clock_hz = board, clock_hz
         self._settings = settings(board.resources.family, input_hz=board.clock_hz, output_hz=clock_hz)
+        self.clk = Signal()
+        self.rst = Signal(init=1)
 
     def elaborate(self, platform):
         m = Module()
         pin = platform.request(self._board.clock, dir="-")
-        clock = Signal(name="oscillator")
-        steady = Signal()
+        clock, steady = self.clk, Signal(name="steady")
         if self._settings and self._board.clock_is_pad:
             m.submodules.pll = _ice40(self._settings, pin.io, clock, steady, pad=True)
         else:
@@ -47,20 +53,17 @@ class Clocking(Elaboratable):
             else:
                 make = {ECP5: _ecp5, ICE40: _ice40}.get(self._board.resources.family, _gowin)
                 m.submodules.pll = make(self._settings, buffer.i, clock, steady)
-        m.domains.sync = ClockDomain()
         m.domains.raw = ClockDomain(reset_less=True, local=True)
-        m.d.comb += [ClockSignal("sync").eq(clock), ClockSignal("raw").eq(clock)]
+        m.d.comb += ClockSignal("raw").eq(clock)
         cycles = int(SETTLING * self._clock_hz)
         left = Signal(range(cycles + 1), init=cycles)
-        reset = Signal(init=1)
         seen = Signal()
         m.submodules.seen = FFSynchronizer(steady, seen, o_domain="raw")
         with m.If(~seen):
             m.d.raw += left.eq(cycles)
         with m.Elif(left != 0):
             m.d.raw += left.eq(left - 1)
-        m.d.raw += reset.eq(left != 0)
-        m.d.comb += ResetSignal("sync").eq(reset)
+        m.d.raw += self.rst.eq(left != 0)
         return m
 
 
@@ -99,7 +102,17 @@ def _ice40(loop: Settings, reference, clock: Signal, steady: Signal, *, pad: boo
 
 
 def _gowin(loop: Settings, reference, clock: Signal, steady: Signal) -> Instance:
-    widths = {"CLKFB": 1, "RESET": 1, "RESET_P": 1, "FBDSEL": 6, "IDSEL": 6, "ODSEL": 6, "PSDA": 4, "DUTYDA": 4, "FDLY": 4}
+    widths = {
+        "CLKFB": 1,
+        "RESET": 1,
+        "RESET_P": 1,
+        "FBDSEL": 6,
+        "IDSEL": 6,
+        "ODSEL": 6,
+        "PSDA": 4,
+        "DUTYDA": 4,
+        "FDLY": 4,
+    }
     return Instance(
         "rPLL",
         p_FCLKIN=megahertz(loop.input_hz), p_DEVICE="GW1NR-9C", p_CLKFB_SEL="internal",

@@ -6,6 +6,7 @@ from fpga.board import LARGE_RAM, Board
 from fpga.soc.memory import Memory, Storage
 from fpga.soc.storage import BlockStorage, SpramStorage
 from fpga.soc.system import System, of_config
+from fpga.soc.uart import divisor_of
 from gen.config import Config
 
 
@@ -28,4 +29,5 @@ def system(config: Config, board: Board, *, clock_hz: int, baud: int) -> System:
 
     Raises ``ValueError`` when the memory cannot be as wide as the bus, or the clock makes no such baud rate.
     """
+    divisor_of(clock_hz=clock_hz, baud=baud)
     return of_config(System, config, memory=memory(config, board), clock_hz=clock_hz, baud=baud)

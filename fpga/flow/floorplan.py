@@ -91,7 +91,9 @@ def draw(netlist: Mapping, title: str) -> bytes:
         Patch(color=tuple(colours[part]), label=f"{part or 'top'} ({sizes[part]:,})")
         for part in sorted(parts, key=lambda part: -sizes[part])
     ]
-    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False, title="module (cells)")
+    figure.legend(
+        handles=handles, loc="outside right upper", fontsize=8, frameon=False, title="module (cells)"
+    )
     figure.set_layout_engine("constrained")
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110, metadata={"Software": None})

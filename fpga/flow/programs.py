@@ -64,7 +64,9 @@ def identity(family: str) -> dict[str, str]:
     for program in PROGRAMS[family]:
         path = native(program)
         found[program] = (
-            hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else tools.version(_WHEELS[program][1])
+            hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            if path
+            else tools.version(_WHEELS[program][1])
         )
     return found
 
@@ -72,4 +74,6 @@ def identity(family: str) -> dict[str, str]:
 def is_prepared(program: str) -> bool:
     """Whether it starts at once; a program of a wheel is compiled when it runs for the first time."""
     package = _WHEELS[program][0]
-    return program == "gowin_pack" or native(program) is not None or tools.is_prepared(program, package=package)
+    return (
+        program == "gowin_pack" or native(program) is not None or tools.is_prepared(program, package=package)
+    )

@@ -27,7 +27,14 @@ _KINDS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
         "luts": {"LUT4": 1, "ALU": 1},
         "flip_flops": {"DFF": 1},
         "block_rams": {"BSRAM": 1},
-        "dsps": {"MULT18X18": 1, "MULT9X9": 0.5, "MULT36X36": 4, "MULTALU18X18": 2, "MULTADDALU18X18": 2, "MULTALU36X18": 2},
+        "dsps": {
+            "MULT18X18": 1,
+            "MULT9X9": 0.5,
+            "MULT36X36": 4,
+            "MULTALU18X18": 2,
+            "MULTADDALU18X18": 2,
+            "MULTALU36X18": 2,
+        },
     },
 }
 """Of each family, the cells that a resource is made of, the first of which says how many there are, and how much each takes."""
@@ -107,10 +114,14 @@ def overfull(report: Mapping, family: str) -> dict[str, tuple[int, int]]:
 
     A kind of cell that the part has none of is one that nextpnr turns into others.
     """
-    found = {kind.replace("_", " "): (one.used, one.available) for kind, one in utilisation(report, family).items()}
+    found = {
+        kind.replace("_", " "): (one.used, one.available) for kind, one in utilisation(report, family).items()
+    }
     named = {cell for cells in _KINDS[family].values() for cell in cells}
     found |= {
-        kind: (one["used"], one["available"]) for kind, one in report["utilization"].items() if kind not in named
+        kind: (one["used"], one["available"])
+        for kind, one in report["utilization"].items()
+        if kind not in named
     }
     return {kind: one for kind, one in found.items() if one[0] > one[1] > 0}
 
@@ -142,7 +153,9 @@ def _path(steps: Iterable[Mapping]) -> Path:
                 cell=step["to"]["cell"],
                 net=step.get("net", ""),
                 place=tuple(step["to"]["loc"]),
-                sources=tuple(one for one in step.get("sources", ()) if one.partition(":")[0].endswith(".py")),
+                sources=tuple(
+                    one for one in step.get("sources", ()) if one.partition(":")[0].endswith(".py")
+                ),
             )
             for step in steps
         )

@@ -41,9 +41,7 @@ def synthesise(board: Board, prepared: Prepared, *, clock_hz: int, timeout: floa
         flow = synthesis.Flow(
             device=part.device, package=board.package, speed=board.speed, frequency=frequency
         )
-        return synthesis.synthesise(
-            prepared.rtlil, name=TOP, flow=flow, yosys=yosys, timeout=timeout
-        ).netlist
+        return synthesis.synthesise(prepared.rtlil, name=TOP, flow=flow, yosys=yosys, timeout=timeout).netlist
     if part.family == ICE40:
         small = ice40.Flow(device=part.device, frequency=frequency)
         return ice40.synthesise(
@@ -52,9 +50,7 @@ def synthesise(board: Board, prepared: Prepared, *, clock_hz: int, timeout: floa
     with tools.working_folder("synthesis") as folder:
         (folder / "design.il").write_text(synthesis.without_collisions(prepared.rtlil))
         (folder / "script.ys").write_text(_GOWIN_SCRIPT)
-        tools.run(
-            [*yosys, "-q", "-s", "script.ys"], folder=folder, name="yosys synth_gowin", timeout=timeout
-        )
+        tools.run([*yosys, "-q", "-s", "script.ys"], folder=folder, name="yosys synth_gowin", timeout=timeout)
         return (folder / "netlist.json").read_text()
 
 
@@ -71,7 +67,15 @@ def place(
         nextpnr is missing, failed or took longer than ``timeout`` seconds.
     """
     family = board.resources.family
-    more = ["--timing-allow-fail", "--seed", str(seed), "--freq", str(clock_hz / MEGA), "--write", "placed.json"]
+    more = [
+        "--timing-allow-fail",
+        "--seed",
+        str(seed),
+        "--freq",
+        str(clock_hz / MEGA),
+        "--write",
+        "placed.json",
+    ]
     with tools.working_folder("place") as folder:
         (folder / "netlist.json").write_text(netlist)
         (folder / _CONSTRAINTS[family]).write_text(constraints)
@@ -105,7 +109,9 @@ def _explain(board: Board, netlist: str, constraints: str, timeout: float, error
         (folder / "netlist.json").write_text(netlist)
         (folder / _CONSTRAINTS[board.resources.family]).write_text(constraints)
         try:
-            tools.run([*_nextpnr(board), "--pack-only"], folder=folder, name="nextpnr --pack-only", timeout=timeout)
+            tools.run(
+                [*_nextpnr(board), "--pack-only"], folder=folder, name="nextpnr --pack-only", timeout=timeout
+            )
         except tools.ToolError:
             raise error from None
         report = json.loads((folder / "report.json").read_bytes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal
 from amaranth.lib import io, wiring
 
 from fpga.board import Board
@@ -31,11 +31,16 @@ class BoardTop(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.clocking = self._clocking
-        uart = platform.request(self._board.uart, dir={"rx": "-", "tx": "-"} | _others(platform, self._board.uart))
+        m.submodules.clocking = clocking = self._clocking
+        m.domains.sync = ClockDomain()
+        m.d.comb += [ClockSignal().eq(clocking.clk), ResetSignal().eq(clocking.rst)]
+        uart = platform.request(
+            self._board.uart, dir={"rx": "-", "tx": "-"} | _others(platform, self._board.uart)
+        )
         m.submodules.rx = rx = io.Buffer("i", uart.rx)
         m.submodules.tx = tx = io.Buffer("o", uart.tx)
-        received, sent = Signal(), Signal()
+        received = Signal()
+        sent = Signal()
         m.d.comb += [received.eq(rx.i), tx.o.eq(sent)]
         m.submodules.system = Instance(
             SYSTEM, i_clk=ClockSignal(), i_rst=ResetSignal(), i_rx=received, o_tx=sent

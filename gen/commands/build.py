@@ -80,7 +80,12 @@ def build(
         file = made.bitstream(note)
         contents[file.name] = file.read_bytes()
     paths = write_files(folder, contents)
-    document = {**made.figures, "holds": made.holds, "bitstream": paths[-1] if whole else None, "files": paths}
+    document = {
+        **made.figures,
+        "holds": made.holds,
+        "bitstream": paths[-1] if whole else None,
+        "files": paths,
+    }
     emit(document, as_json=as_json, render=lambda: _build_table(document))
     if not made.holds:
         note(f"gatemill: {_missed(made)}")
@@ -97,7 +102,9 @@ def flash(
     baud: BaudOption = None,
     timeout: TimeoutOption = HOUR,
     allow_timing_fail: AllowOption = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command, build and flash nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the command, build and flash nothing.")
+    ] = False,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -119,7 +126,12 @@ def flash(
         flasher.flash(programmer, file)
     elif not file.exists():
         note("the bitstream would be built first")
-    document = {"pass": True, "seconds": round(time.monotonic() - start, 1), "command": words, "dry_run": dry_run}
+    document = {
+        "pass": True,
+        "seconds": round(time.monotonic() - start, 1),
+        "command": words,
+        "dry_run": dry_run,
+    }
     emit(document, as_json=as_json, render=lambda: shlex.join(words))
 
 
@@ -229,5 +241,7 @@ def _build_table(document: dict[str, Any]) -> Any:
             for step in path["steps"]
         ],
     )  # fmt: skip
-    clock = f"{document['fmax_mhz']:g} MHz of {document['clock_mhz']:g}; critical path {path['delay_ns']:g} ns:"
+    clock = (
+        f"{document['fmax_mhz']:g} MHz of {document['clock_mhz']:g}; critical path {path['delay_ns']:g} ns:"
+    )
     return Group(use, clock, steps, *document["files"])
