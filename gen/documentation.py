@@ -19,6 +19,7 @@ import numpy as np
 from fpga.board import boards
 from fpga.pll import megahertz
 from gen import config
+from gen.board_documentation import PARTS as BOARD_PARTS
 from gen.decoded_documentation import PARTS as DECODED_PARTS
 from gen.families.bit_serial import KINDS, BitSerialConfig, BitSerialFamily
 from gen.families.contract import ArrayConfig
@@ -280,6 +281,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "lookup_keys": lambda: _array_keys(LookupConfig),
     **DECODED_PARTS,
     "decoded_keys": lambda: _array_keys(DecodedConfig, "those of the block"),
+    **BOARD_PARTS,
 }
 """What can be generated, by name."""
 DOCUMENTS = {
@@ -288,6 +290,7 @@ DOCUMENTS = {
     "bit_serial.md": ("terms", "weight_formats", "words", "depths", "group_cycles", "array_keys"),
     "lookup.md": (*LOOKUP_PARTS, "lookup_keys"),
     "decoded.md": (*DECODED_PARTS, "decoded_keys"),
+    "board.md": tuple(BOARD_PARTS),
     "boards.md": ("boards",),
 }
 """The parts of each document."""

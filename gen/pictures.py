@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from gen import config
+from gen.board_documentation import PICTURES as BOARD
 from gen.decoded_pictures import decoded_array, decoded_codes, decoded_element
 from gen.drawing import Drawing, bits
 from gen.families.bit_serial import BitSerialFamily
@@ -194,5 +195,6 @@ PICTURES = {
     "decoded_array.svg": decoded_array,
     "decoded_element.svg": decoded_element,
     "decoded_codes.svg": decoded_codes,
+    **BOARD,
 }
 """By file in the documents."""

@@ -108,12 +108,13 @@ class Arbiter(wiring.Component):
     """
 
     def __init__(self) -> None:
+        self._owners, self._away = Signal(2), Signal(2)
         super().__init__({"first": In(word_bus()), "second": In(word_bus()), "target": Out(word_bus())})
 
     def elaborate(self, platform):
         del platform
         m = Module()
-        owners, picked, away = Signal(2), Signal(2), Signal(2)
+        owners, picked, away = self._owners, Signal(2), self._away
         request, response = self.target.request, self.target.response
         # Whoever has asked keeps its turn until the target takes it: what is offered stays.
         with m.If(owners.any()):

@@ -64,40 +64,10 @@ class Link(wiring.Component):
     def elaborate(self, platform):
         del platform
         m = Module()
-        request, response = self.bus.request, self.bus.response
         fixed, write, words = Signal(), Signal(), Signal(8)
         address, word, place = Signal(32), Signal(32), Signal(2)
-        byte, known = self.i.payload, Signal()
-        m.d.comb += [
-            known.eq((byte >= min(Command)) & (byte <= max(Command))),
-            request.payload.address.eq(address[:WORD_ADDRESS]),
-            request.payload.data.eq(word),
-            request.payload.write.eq(write),
-            self.o.payload.eq(word[24:]),
-            self.forgotten.eq(self.waiting & self.forget),
-        ]
-        got = self.i.valid & self.i.ready
         with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += [self.i.ready.eq(1), self.idle.eq(1), self.unknown.eq(got & ~known)]
-                m.d.sync += [
-                    write.eq((byte == Command.WRITE) | (byte == Command.WRITE_FIXED)),
-                    fixed.eq((byte == Command.WRITE_FIXED) | (byte == Command.READ_FIXED)),
-                    place.eq(0),
-                ]
-                with m.If(got & known):
-                    m.next = "LENGTH"
-            with m.State("LENGTH"):
-                self._wait(m)
-                with m.If(got):
-                    m.d.sync += words.eq(byte)
-                    m.next = "ADDRESS"
-            with m.State("ADDRESS"):
-                self._wait(m)
-                with m.If(got):
-                    m.d.sync += [address.eq(Cat(byte, address)), place.eq(place + 1)]
-                    with m.If(place == 3):
-                        m.next = "WORD"
+            self._head(m, fixed, write, words, address, place)
             with m.State("WORD"):
                 m.next = "REQUEST"
                 with m.If(words == 0):
@@ -106,41 +76,76 @@ class Link(wiring.Component):
                     m.next = "DATA"
             with m.State("DATA"):
                 self._wait(m)
-                with m.If(got):
-                    m.d.sync += [word.eq(Cat(byte, word)), place.eq(place + 1)]
+                with m.If(self.i.valid):
+                    m.d.sync += [word.eq(Cat(self.i.payload, word)), place.eq(place + 1)]
                     with m.If(place == 3):
                         m.next = "REQUEST"
-            with m.State("REQUEST"):
-                m.d.comb += request.valid.eq(1)
-                with m.If(request.ready):
-                    m.next = "RESPONSE"
-            with m.State("RESPONSE"):
-                m.d.comb += response.ready.eq(1)
-                with m.If(response.valid):
-                    m.d.comb += [
-                        self.unmapped.eq(response.payload.unmapped),
-                        self.refused.eq(response.payload.refused),
-                    ]
-                    m.d.sync += [
-                        words.eq(words - 1),
-                        address.eq(address + ~fixed),
-                        word.eq(response.payload.data),
-                    ]
-                    m.next = "WORD"
-                    with m.If(~write):
-                        m.next = "SEND"
+            self._access(m, write, address, word)
             with m.State("SEND"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
                     m.d.sync += [word.eq(word << 8), place.eq(place + 1)]
                     with m.If(place == 3):
                         m.next = "WORD"
+        with m.If(self.bus.response.valid & self.bus.response.ready):
+            m.d.sync += [words.eq(words - 1), address.eq(address + ~fixed)]
+        m.d.comb += self.o.payload.eq(word[24:])
         return m
+
+    def _head(self, m: Module, fixed, write, words, address, place) -> None:
+        """States up to the address."""
+        byte, known = self.i.payload, Signal()
+        m.d.comb += known.eq((byte >= min(Command)) & (byte <= max(Command)))
+        with m.State("IDLE"):
+            m.d.comb += [self.i.ready.eq(1), self.idle.eq(1), self.unknown.eq(self.i.valid & ~known)]
+            m.d.sync += [
+                write.eq((byte == Command.WRITE) | (byte == Command.WRITE_FIXED)),
+                fixed.eq((byte == Command.WRITE_FIXED) | (byte == Command.READ_FIXED)),
+                place.eq(0),
+            ]
+            with m.If(self.i.valid & known):
+                m.next = "LENGTH"
+        with m.State("LENGTH"):
+            self._wait(m)
+            with m.If(self.i.valid):
+                m.d.sync += words.eq(byte)
+                m.next = "ADDRESS"
+        with m.State("ADDRESS"):
+            self._wait(m)
+            with m.If(self.i.valid):
+                m.d.sync += [address.eq(Cat(byte, address)), place.eq(place + 1)]
+                with m.If(place == 3):
+                    m.next = "WORD"
+
+    def _access(self, m: Module, write, address, word) -> None:
+        """States of an access."""
+        request, response = self.bus.request, self.bus.response
+        m.d.comb += [
+            request.payload.address.eq(address[:WORD_ADDRESS]),
+            request.payload.data.eq(word),
+            request.payload.write.eq(write),
+        ]
+        with m.State("REQUEST"):
+            m.d.comb += request.valid.eq(1)
+            with m.If(request.ready):
+                m.next = "RESPONSE"
+        with m.State("RESPONSE"):
+            m.d.comb += response.ready.eq(1)
+            with m.If(response.valid):
+                m.d.comb += [
+                    self.unmapped.eq(response.payload.unmapped),
+                    self.refused.eq(response.payload.refused),
+                ]
+                m.d.sync += word.eq(response.payload.data)
+                m.next = "WORD"
+                with m.If(~write):
+                    m.next = "SEND"
 
     def _wait(self, m: Module) -> None:
         """In a state within a command: take a byte, or forget the command."""
         m.d.comb += [self.i.ready.eq(1), self.waiting.eq(~self.i.valid)]
-        with m.If(self.forgotten):
+        with m.If(~self.i.valid & self.forget):
+            m.d.comb += self.forgotten.eq(1)
             m.next = "IDLE"
 
 

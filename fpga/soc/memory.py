@@ -9,7 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from fpga.soc.bus import word_bus
+from fpga.soc.bus import REQUEST, word_bus
 from fpga.soc.storage import LATENCY, BlockStorage, SpramStorage
 from hw.delay import delayed
 from hw.interfaces import axi_address
@@ -17,6 +17,12 @@ from hw.stream.fifo import Fifo
 from sim.cycles.memory import MemoryTiming
 
 OKAY, SLVERR = 0, 2
+
+OUTSTANDING = 4
+"""Reads, and as many writes, that a memory takes before they are answered, unless told otherwise."""
+
+HOST_LATENCY = LATENCY + 2
+"""Cycles from an access of the host to its answer."""
 
 Storage = BlockStorage | SpramStorage
 
@@ -32,6 +38,11 @@ def axi_pins(*, data_bytes: int, address_width: int) -> dict:
         **{f"ar{name}": port for name, port in address.items()},
         "rdata": Out(width), "rresp": Out(2), "rlast": Out(1), "rvalid": Out(1), "rready": In(1),
     }  # fmt: skip
+
+
+def memory_timing(outstanding: int = OUTSTANDING) -> MemoryTiming:
+    """Of a ``Memory`` that takes so many reads and writes."""
+    return MemoryTiming(read_latency=1 + LATENCY, write_latency=1, interval=1, outstanding=outstanding)
 
 
 def _place(beats: int) -> data.StructLayout:
@@ -110,7 +121,7 @@ class Memory(wiring.Component):
     Timing
     ------
     On the AXI4 port just that of ``timing`` as ``sim.cycles.memory`` has it, while the host does nothing. An access
-    of the host goes before, and takes one cycle from both reads and writes; its answer comes ``LATENCY + 1`` cycles after
+    of the host goes before, and takes one cycle from both reads and writes; its answer comes ``HOST_LATENCY`` cycles after
     it was taken. A storage with one port writes before it reads, and each beat written delays what is read by a cycle.
     Addresses beyond the memory answer SLVERR: such a beat writes nothing, and is read as anything.
 
@@ -120,7 +131,7 @@ class Memory(wiring.Component):
         A parameter is not as above.
     """
 
-    def __init__(self, *, storage: Storage, address_width: int, outstanding: int = 4) -> None:
+    def __init__(self, *, storage: Storage, address_width: int, outstanding: int = OUTSTANDING) -> None:
         self._storage = storage
         self._address_width, self._outstanding = operator.index(address_width), operator.index(outstanding)
         if not 32 <= self._address_width <= 64:
@@ -138,9 +149,7 @@ class Memory(wiring.Component):
     @property
     def timing(self) -> MemoryTiming:
         """The AXI4 port's timing, for the cycle model; where ``single_port``, as long as nothing is read while it writes."""
-        return MemoryTiming(
-            read_latency=1 + LATENCY, write_latency=1, interval=1, outstanding=self._outstanding
-        )
+        return memory_timing(self._outstanding)
 
     @property
     def single_port(self) -> bool:
@@ -218,40 +227,41 @@ class Memory(wiring.Component):
             m.d.sync += failed.eq(answers.i.payload & ~bursts.last)
 
     def _host(self, m: Module, host: Signal) -> None:
-        """``host``: this cycle is the host's."""
+        """``host``: this cycle is the host's. A register comes first: the way to all the blocks takes most of a cycle."""
         storage, (request, response) = self._storage, (self.bus.request, self.bus.response)
         lanes = ceil_log2(storage.data_bytes // 4)
-        index, lane = request.payload.address[lanes:], Signal(max(1, lanes))
-        inside, wrote = Signal(), Signal()
-        under_way, came = Signal(), Signal()
+        asked, pending, inside = Signal(REQUEST), Signal(), Signal()
+        away, came, lane = Signal(), Signal(), Signal(max(1, lanes))
+        m.d.comb += request.ready.eq(~away & ~response.valid)
+        taken = request.valid & request.ready
+        m.d.sync += [pending.eq(taken), away.eq(taken | (away & ~came))]
+        with m.If(taken):
+            m.d.sync += [
+                asked.eq(request.payload),
+                inside.eq(request.payload.address[lanes:] < storage.beats),
+            ]
         m.d.comb += [
-            request.ready.eq(~under_way & ~response.valid),
-            host.eq(request.valid & request.ready & (index < storage.beats)),
+            host.eq(pending & inside),
+            lane.eq(asked.address[:lanes]),
+            came.eq(delayed(m, pending, LATENCY)),
         ]
         with m.If(host):
             m.d.comb += [
-                storage.read_enable.eq(~request.payload.write),
-                storage.read_address.eq(index),
-                storage.write_address.eq(index),
-                storage.write_data.eq(request.payload.data.replicate(storage.data_bytes // 4)),
+                storage.read_enable.eq(~asked.write),
+                storage.read_address.eq(asked.address[lanes:]),
+                storage.write_address.eq(asked.address[lanes:]),
+                storage.write_data.eq(asked.data.replicate(storage.data_bytes // 4)),
                 storage.write_enable.eq(0),
             ]
-            with m.If(request.payload.write):
-                m.d.comb += storage.write_enable.eq(0b1111 << (request.payload.address[:lanes] << 2))
-        with m.If(request.valid & request.ready):
-            m.d.sync += [
-                lane.eq(request.payload.address[:lanes]),
-                wrote.eq(request.payload.write),
-                inside.eq(index < storage.beats),
-            ]
-        m.d.sync += under_way.eq((request.valid & request.ready) | (under_way & ~came))
-        m.d.comb += came.eq(delayed(m, request.valid & request.ready, LATENCY))
+            with m.If(asked.write):
+                m.d.comb += storage.write_enable.eq(0b1111 << (lane << 2))
         with m.If(came):
             m.d.sync += [
                 response.valid.eq(1),
                 response.payload.unmapped.eq(~inside),
-                response.payload.data.eq(Mux(inside & ~wrote, storage.read_data.word_select(lane, 32), 0)),
+                response.payload.data.eq(
+                    Mux(inside & ~asked.write, storage.read_data.word_select(lane, 32), 0)
+                ),
             ]
         with m.Elif(response.ready):
             m.d.sync += response.valid.eq(0)
-        return m

@@ -1,4 +1,5 @@
-"""A whole board: accelerator, memory, registers, link. ``System`` has a UART; ``ByteSystem`` has streams of bytes in its place."""
+# amaranth: UnusedElaboratable=no
+"""A whole board: accelerator, memory, registers, link. ``System`` has a UART, ``ByteSystem`` streams of bytes in its place."""
 
 from __future__ import annotations
 
