@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
+import warnings
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -153,6 +154,8 @@ def _plan(
     loaded = configuration.load(config, overrides or [])
     hertz = found.default_hz if clock is None else _hertz(clock, found)
     rate = found.baud if baud is None else integer("--baud", baud, 300, 20_000_000)
+    from amaranth.hdl import UnusedElaboratable
+
     from fpga.flow.build import plan
     from fpga.flow.design import system
 
@@ -161,7 +164,12 @@ def _plan(
     except ValueError as error:
         raise RequestError(f"{loaded.name} on {found.name}: {error}") from None
     note("design")
-    return plan(made, found, clock_hz=hertz, seed=seed), loaded
+    try:
+        return plan(made, found, clock_hz=hertz, seed=seed), loaded
+    except KeyboardInterrupt:
+        # Given up half way: Amaranth need not warn of parts that were made and not used.
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        raise
 
 
 def _hertz(text: str, board: Board) -> int:
