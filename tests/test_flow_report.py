@@ -3,10 +3,10 @@
 from collections import Counter
 
 import pytest
-from flow_bench import ECP5_REPORT
+from flow_bench import ECP5_REPORT, step
 
 from fpga.flow import floorplan
-from fpga.flow.report import critical_path, fastest, overfull, utilisation
+from fpga.flow.report import critical_path, fastest, lines, overfull, utilisation
 from fpga.parts import ECP5, GOWIN, ICE40
 from fpga.synthesis import FigureError
 
@@ -56,14 +56,28 @@ def test_the_clock_that_was_wanted():
 
 
 def test_critical_path_with_lines_of_python():
-    path = critical_path(ECP5_REPORT)
+    path = critical_path(ECP5_REPORT, {})
     assert path.delay == 3.0
     assert path.sources == ("hw/dma/store.py:12",)
     assert [step.kind for step in path.steps] == ["clk-to-q", "routing", "routing", "setup"]
     assert path.as_dict()["steps"][1] == {
         "kind": "routing", "delay": 1.25, "cell": "core.b", "net": "core.x", "place": (3, 4), "sources": ("hw/dma/store.py:12",),
     }  # fmt: skip
-    assert critical_path({}).steps == ()
+    assert critical_path({}, {}).steps == ()
+
+
+def test_lines_of_what_yosys_made():
+    nets = {"core.count": "hw/a.py:3|/share/x.v:1", "core.count_x": "/share/x.v:1", "core.a_b": "hw/b.py:4"}
+    known = lines(
+        {"modules": {"top": {"netnames": {name: {"attributes": {"src": src}} for name, src in nets.items()}}}}
+    )
+    assert known == {"core.count": "hw/a.py:3", "core.a_b": "hw/b.py:4"}
+    path = [
+        step("clk-to-q", 1, "core.count_TRELLIS_FF_Q_3"), step("routing", 1, "z", "core.a_b_LUT4_Z_D"),
+        step("routing", 1, "z", "core.count[3]"), step("logic", 1, "core.b.count_LUT4"), step("logic", 1, "other"),
+    ]  # fmt: skip
+    found = critical_path({"critical_paths": [{"from": "clk", "to": "clk", "path": path}]}, known)
+    assert [one.sources for one in found.steps] == [("hw/a.py:3",), ("hw/b.py:4",), ("hw/a.py:3",), (), ()]
 
 
 def placed(**cells: tuple[str, str]) -> dict:

@@ -212,7 +212,7 @@ def build(
     placed = steps.place(
         board, netlist, wanted.prepared.constraints, clock_hz=clock_hz, seed=seed, timeout=timeout
     )
-    figures = _figures(board, placed, clock_hz) | {"seed": seed, "programs": wanted.versions}
+    figures = _figures(board, placed, netlist, clock_hz) | {"seed": seed, "programs": wanted.versions}
     notice("floorplan")
     title = f"{name} on {board.name}: {figures['fmax_mhz']:g} MHz of {megahertz(clock_hz)}"
     contents = {
@@ -230,13 +230,14 @@ def build(
     )
 
 
-def _figures(board: Board, placed: steps.Placed, clock_hz: int) -> dict[str, Any]:
+def _figures(board: Board, placed: steps.Placed, netlist: str, clock_hz: int) -> dict[str, Any]:
     use = report.utilisation(placed.report, board.resources.family)
+    path = report.critical_path(placed.report, report.lines(json.loads(netlist)))
     return {
         "fmax_mhz": report.fastest(placed.report, clock_hz),
         "clock_mhz": clock_hz / MEGA,
         "utilisation": {kind: one.as_dict() for kind, one in use.items()},
-        "critical_path": report.critical_path(placed.report).as_dict(),
+        "critical_path": path.as_dict(),
     }
 
 

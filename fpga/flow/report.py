@@ -138,28 +138,58 @@ def fastest(report: Mapping, clock_hz: int) -> float:
     return round(float(clock["achieved"]), 2)
 
 
-def critical_path(report: Mapping) -> Path:
-    """The slowest from a clock to the same; empty if there is none."""
-    paths = [_path(one["path"]) for one in report.get("critical_paths", ()) if one["from"] == one["to"]]
+def lines(netlist: Mapping) -> dict[str, str]:
+    """The line of Python that describes a net, by its name, in what Yosys wrote."""
+    found = {}
+    for module in netlist["modules"].values():
+        for name, net in module.get("netnames", {}).items():
+            described = [one for one in net["attributes"].get("src", "").split("|") if _is_python(one)]
+            if described:
+                found[name] = described[0]
+    return found
+
+
+def critical_path(report: Mapping, known: Mapping[str, str]) -> Path:
+    """The slowest from a clock to the same; empty if there is none.
+
+    A step without a line of its own has that of the net that its net or cell is named for, out of ``known`` (:func:`lines`).
+    """
+    paths = [
+        _path(one["path"], known) for one in report.get("critical_paths", ()) if one["from"] == one["to"]
+    ]
     return max(paths, key=lambda path: path.delay, default=Path(steps=()))
 
 
-def _path(steps: Iterable[Mapping]) -> Path:
-    return Path(
-        steps=tuple(
+def _path(steps: Iterable[Mapping], known: Mapping[str, str]) -> Path:
+    result = []
+    for step in steps:
+        named = step.get("net") or step["to"]["cell"]
+        result.append(
             Step(
                 kind=step["type"],
                 delay=round(step["delay"], 3),
                 cell=step["to"]["cell"],
                 net=step.get("net", ""),
                 place=tuple(step["to"]["loc"]),
-                sources=tuple(
-                    one for one in step.get("sources", ()) if one.partition(":")[0].endswith(".py")
-                ),
+                sources=tuple(one for one in step.get("sources", ()) if _is_python(one))
+                or _named(named, known),
             )
-            for step in steps
         )
-    )
+    return Path(steps=tuple(result))
+
+
+def _is_python(source: str) -> bool:
+    return source.partition(":")[0].endswith(".py")
+
+
+def _named(name: str, known: Mapping[str, str]) -> tuple[str, ...]:
+    """Yosys names what it makes after a net, with more behind it: ``core.count_TRELLIS_FF_Q_3_DI``, ``core.count[3]``."""
+    module, dot, own = name.partition("[")[0].rpartition(".")
+    while own:
+        if found := known.get(f"{module}{dot}{own}"):
+            return (found,)
+        own = own.rpartition("_")[0]
+    return ()
 
 
 def _figure(report: Mapping, key: str):
