@@ -7,14 +7,17 @@ output register; those of ``hw.memory.registered`` are cells of logic there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from fpga.parts import ICE40, devices
 from fpga.synthesis import FigureError, _figure, _read, without_collisions
 from sim import tools
 
-DEVICES = {"up5k": ("sg48", "iCE40UP5K"), "hx8k": ("ct256", "iCE40HX8K")}
-"""Package and name of the parts, by nextpnr's name."""
+DEVICES = devices(ICE40)
+"""Parts by nextpnr's name."""
+PACKAGES = {"up5k": "sg48", "hx8k": "ct256"}
+"""In which they are measured."""
 CLOCK = "clk"
 """The port that stays connected out of context."""
 
@@ -56,8 +59,8 @@ class Flow:
     @property
     def text(self) -> str:
         """The flow in words, for tables."""
-        package, name = DEVICES[self.device]
-        return f"synth_ice40 {' '.join(self.synthesis_options)}; {name} {package} at {self.frequency:g} MHz"
+        part = f"{DEVICES[self.device]} {PACKAGES[self.device]}"
+        return f"synth_ice40 {' '.join(self.synthesis_options)}; {part} at {self.frequency:g} MHz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +103,18 @@ class Synthesised:
     name: str
 
 
-def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: float = 1800) -> Synthesised:
-    """Synthesise ``rtlil`` with top module ``name``.
+def synthesise(
+    rtlil: str,
+    *,
+    name: str,
+    flow: Flow | None = None,
+    pins: bool = False,
+    yosys: Sequence[str] | None = None,
+    timeout: float = 1800,
+) -> Synthesised:
+    """Synthesise ``rtlil`` with top module ``name``; with ``pins`` its ports are a package's, otherwise all but the clock go.
+
+    ``yosys`` is another command than the wheel's.
 
     Raises ``sim.tools.ToolError`` when Yosys is missing, fails or takes longer than ``timeout`` seconds.
     """
@@ -113,7 +126,7 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
     with tools.working_folder("synthesis") as folder:
         (folder / "design.il").write_text(without_collisions(rtlil))
         (folder / "script.ys").write_text(script)
-        command = [*tools.yowasp("yosys"), "-q", "-s", "script.ys"]
+        command = [*(yosys or tools.yowasp("yosys")), "-q", "-s", "script.ys"]
         tools.run(command, folder=folder, name="yosys synth_ice40", timeout=timeout)
         netlist, statistics = _read(folder / "netlist.json"), _read(folder / "statistics.json")
     modules = {
@@ -121,9 +134,10 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
         for module, found in _figure(statistics, "modules").items()
     }
     cells = _figure(statistics, "design", "num_cells_by_type")
-    # Out of context: more ports than the package has pins would keep it from being placed.
     top = netlist["modules"][name]
-    top["ports"] = {port: what for port, what in top["ports"].items() if port == CLOCK}
+    # Out of context, more ports than the package has pins would keep it from being placed.
+    if not pins:
+        top["ports"] = {port: what for port, what in top["ports"].items() if port == CLOCK}
     return Synthesised(netlist=json.dumps(netlist), modules=modules, cells=cells, flow=flow, name=name)
 
 
@@ -168,7 +182,7 @@ def _nextpnr(synthesised: Synthesised, options: list[str], *, timeout: float) ->
     with tools.working_folder("place") as folder:
         (folder / "netlist.json").write_text(synthesised.netlist)
         command = [
-            *tools.yowasp("nextpnr-ice40"), f"--{flow.device}", "--package", DEVICES[flow.device][0],
+            *tools.yowasp("nextpnr-ice40"), f"--{flow.device}", "--package", PACKAGES[flow.device],
             "--freq", str(flow.frequency), "--quiet", "--json", "netlist.json", "--report", "report.json", *options,
         ]  # fmt: skip
         tools.run(command, folder=folder, name="nextpnr-ice40", timeout=timeout)

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fpga.block_ram import count_cells, pack_output_registers
+from fpga.parts import ECP5, devices
 from sim import tools
 
-DEVICES = {"25k": "LFE5U-25F", "45k": "LFE5U-45F", "85k": "LFE5U-85F"}
+DEVICES = devices(ECP5)
 """Parts by nextpnr's name."""
 
 
@@ -381,8 +382,15 @@ def _factor_bit(factor: str, bit: int, width: int, signed: int) -> str:
     return f"{factor}[{width - 1}]" if signed else "1'b0"
 
 
-def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: float = 1800) -> Synthesised:
-    """Synthesise ``rtlil`` with top module ``name``.
+def synthesise(
+    rtlil: str,
+    *,
+    name: str,
+    flow: Flow | None = None,
+    yosys: Sequence[str] | None = None,
+    timeout: float = 1800,
+) -> Synthesised:
+    """Synthesise ``rtlil`` with top module ``name``; ``yosys`` is another command than the wheel's.
 
     Raises ``sim.tools.ToolError`` when Yosys is missing, fails or takes longer than ``timeout`` seconds.
     """
@@ -402,7 +410,7 @@ def synthesise(rtlil: str, *, name: str, flow: Flow | None = None, timeout: floa
         (folder / "design.il").write_text(rtlil)
         (folder / "blocks.v").write_text(blocks)
         (folder / "script.ys").write_text(script)
-        command = [*tools.yowasp("yosys"), "-q", "-l", "log.txt", "-s", "script.ys"]
+        command = [*(yosys or tools.yowasp("yosys")), "-q", "-l", "log.txt", "-s", "script.ys"]
         try:
             tools.run(command, folder=folder, name="yosys synth_ecp5", timeout=timeout)
         except tools.ToolError as error:

@@ -14,7 +14,19 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from gen.commands import board, demo, formats, generate, models, presets, quantize, reproduce, show, simulate
+from gen.commands import (
+    board,
+    build,
+    demo,
+    formats,
+    generate,
+    models,
+    presets,
+    quantize,
+    reproduce,
+    show,
+    simulate,
+)
 from gen.errors import RequestError
 
 app = typer.Typer(
@@ -33,8 +45,12 @@ app.command("formats")(formats.formats)
 app.command("quantize")(quantize.quantize)
 app.command("reproduce")(reproduce.reproduce)
 app.add_typer(models.app, name="models")
+app.command("boards")(build.boards)
+app.command("build")(build.build)
+app.command("flash")(build.flash)
 app.command("run")(board.run)
 app.command("selftest")(board.selftest)
+app.command("virtual")(board.virtual)
 app.command("demo")(demo.demo)
 
 

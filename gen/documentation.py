@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from fpga.board import boards
+from fpga.pll import megahertz
 from gen import config
 from gen.board_documentation import PARTS as BOARD_PARTS
 from gen.decoded_documentation import PARTS as DECODED_PARTS
@@ -230,7 +232,39 @@ def _array_keys(of: type[ArrayConfig], default: str = "all of them") -> str:
     return table(("key", "default", "must be", "what"), rows)
 
 
+def _boards() -> str:
+    rows = (
+        (
+            f"`{board.name}`",
+            board.summary,
+            f"{board.resources.luts:,} / {board.resources.flip_flops:,}",
+            f"{board.resources.block_rams} of {board.resources.block_ram_bits:,} bits",
+            board.resources.dsps,
+            f"{board.memory_bytes >> 10} KiB {board.memory}",
+            f"{megahertz(board.clock_hz)}, {megahertz(board.default_hz)}",
+            f"`{board.programmer.tool}`",
+            ", ".join(f"`{name}`" for name in board.presets),
+        )
+        for board in boards().values()
+    )
+    return table(
+        (
+            "board",
+            "what",
+            "LUT / FF",
+            "block RAM",
+            "DSP",
+            "memory",
+            "oscillator, usual clock, MHz",
+            "programmer",
+            "presets",
+        ),
+        rows,
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "boards": _boards,
     "instructions": _instructions,
     "tokens": _tokens,
     "errors": _errors,
@@ -257,6 +291,7 @@ DOCUMENTS = {
     "lookup.md": (*LOOKUP_PARTS, "lookup_keys"),
     "decoded.md": (*DECODED_PARTS, "decoded_keys"),
     "board.md": tuple(BOARD_PARTS),
+    "boards.md": ("boards",),
 }
 """The parts of each document."""
 

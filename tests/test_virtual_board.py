@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import virtual_board
 from litex.tools.remote.comm_uart import CommUART
+from virtual_board import CLOCK, MEMORY, SMALL
 
 from fpga.host.accelerator import Accelerator, DeviceError
 from fpga.host.virtual import VirtualBoard
 from fpga.soc import registers as board_registers
-from fpga.soc import virtual
 from gen import config, workload
 from gen.compiler import compile_gemm
 from hw.control import registers
 from sim.tools import ToolError
 
-SMALL = ["memory.activations_kib=1", "memory.weights_kib=1", "memory.accumulators=64"]
-CONFIG = config.load("systolic-4x4", SMALL)
-MEMORY = 1 << 14
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = config.load("systolic-4x4", [*SMALL, "bus.data_width=32"])
+SETS = [part for one in (*SMALL, "bus.data_width=32") for part in ("--set", one)]
 
 
 @pytest.fixture(scope="module")
 def program():
-    return virtual.program(CONFIG, memory_bytes=MEMORY, clock_hz=25_000_000, baud=1_000_000)
+    return virtual_board.board(32)[1]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,7 @@ def test_gemms(board):
 
 
 def test_a_gemm_in_parts(board):
-    load = workload.random((20, 100, 90), "raw", 5)
+    load = workload.random((20, 60, 50), "raw", 5)
     with Accelerator.open(board.url, config=CONFIG) as device:
         got, runs = device.workload(load)
     assert np.array_equal(got, load.golden())
@@ -51,21 +57,20 @@ def test_a_gemm_in_parts(board):
 
 def test_the_board_tells_of_itself(board):
     with Accelerator.open(board.url, config=CONFIG) as device:
-        assert (device.identity.memory_bytes, device.identity.clock_hz) == (MEMORY, 25_000_000)
+        assert (device.identity.memory_bytes, device.identity.clock_hz) == (MEMORY, CLOCK)
     with pytest.raises(DeviceError, match="configuration must be"):
         Accelerator.open(board.url, config=config.load("systolic-4x4"))
 
 
 def test_commands(board, gatemill):
-    sets = [part for one in SMALL for part in ("--set", one)]
     status, out, err = gatemill(
-        "run", "systolic-4x4", *sets, "--url", board.url, "--gemm", "5x24x6", "--json"
+        "run", "systolic-4x4", *SETS, "--url", board.url, "--gemm", "5x24x6", "--json"
     )
     assert status == 0, err
     document = json.loads(out)
     assert document["pass"] is True
     assert document["cycles"] > 24
-    status, out, err = gatemill("selftest", "systolic-4x4", *sets, "--url", board.url)
+    status, out, err = gatemill("selftest", "systolic-4x4", *SETS, "--url", board.url)
     assert status == 0, err
     assert "GEMM, int8 by int8" in out
 
@@ -121,3 +126,54 @@ def test_the_client_of_litex(program, tcp):
     data = np.array(got, "<u4").view(np.uint8)
     memory[first - made.base : first - made.base + data.size] = data
     assert np.array_equal(made.read_output(memory), load.golden())
+
+
+@pytest.mark.long
+def test_the_command(tmp_path):
+    """A board appears under the name asked for, is used, and goes with an interrupt."""
+    name = tmp_path / "board"
+    sets = [part for one in SMALL for part in ("--set", one)]
+    command = [sys.executable, "-m", "gen.cli", "virtual", "systolic-4x4", *sets, "--board", "ulx3s-25f"]
+    process = subprocess.Popen(
+        [*command, "--pty", str(name), "--json"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not name.is_symlink():
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        with Accelerator.open(str(name), config=config.load("systolic-4x4", SMALL)) as device:
+            assert device.identity.clock_hz == 80_000_000
+            assert device.gemm(np.ones((1, 4), np.int8), np.ones((4, 1), np.int8)) == [[4]]
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
+    assert json.loads(out)["pass"] is True
+    assert not name.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--board", "ulx3s-85f", "--pty", "a", "--tcp", "1"], "--pty, --tcp: at most one"),
+        (["--board", "ulx3s-85f", "--tcp", "70000"], "--tcp 70000: must be an integer from 0 to 65535"),
+        (["--board", "nothing"], "nothing"),
+    ],
+)
+def test_wrong_requests(gatemill, options, message):
+    status, out, err = gatemill("virtual", "systolic-4x4", *options)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_nobody_answers(gatemill):
+    status, out, err = gatemill("run", "systolic-4x4", "--url", "/dev/nowhere", "--gemm", "1x1x1")
+    assert (status, out) == (1, "")
+    assert "--url '/dev/nowhere': must be a port that can be opened" in err

@@ -28,7 +28,7 @@ def block_memory(config: Config, *, memory_bytes: int) -> Memory:
 
 
 def program(
-    config: Config, *, memory_bytes: int, clock_hz: int, baud: int, notify: verilator.Notify | None = None
+    config: Config, *, memory: Memory, clock_hz: int, baud: int, notify: verilator.Notify | None = None
 ) -> Path:
     """The virtual board's program, whose arguments are two file descriptors: bytes from the host, bytes to the host.
 
@@ -37,7 +37,6 @@ def program(
     sim.tools.ToolError
         A tool is missing or failed.
     """
-    memory = block_memory(config, memory_bytes=memory_bytes)
     system = of_config(ByteSystem, config, memory=memory, clock_hz=clock_hz, baud=baud)
     text = to_verilog(system, name=TOP, notify=notify)
     return verilator.build({"design.v": text}, top=TOP, main=MAIN, vpi=False, notify=notify)

@@ -1,12 +1,15 @@
-"""``gatemill run CONFIG`` and ``gatemill selftest CONFIG``: a board, real or virtual, against the golden model."""
+"""``gatemill run``, ``selftest`` and ``virtual CONFIG``: a board, real or virtual, against the golden model."""
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gen.commands import workloads
+from gen.commands.build import BoardOption
 from gen.commands.common import (
     ActivationsOption,
     ConfigArgument,
@@ -16,8 +19,10 @@ from gen.commands.common import (
     choice,
     emit,
     integer,
+    note,
     transfer_bar,
 )
+from gen.errors import RequestError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -94,6 +99,53 @@ def selftest(
         document = runs.selftest(accelerator, notice)
     emit(document, as_json=as_json, render=lambda: _checks_table(document))
     if not document["pass"]:
+        raise typer.Exit(1)
+
+
+def virtual(
+    config: ConfigArgument,
+    *,
+    board: BoardOption,
+    pty: Annotated[
+        Path | None, typer.Option("--pty", metavar="NAME", help="A link to the pty, for the time being.")
+    ] = None,
+    tcp: Annotated[
+        int | None, typer.Option("--tcp", metavar="PORT", help="A port of this machine instead; 0: any.")
+    ] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Be a board in simulation, at a pty or a TCP port, until interrupted."""
+    if pty is not None and tcp is not None:
+        raise RequestError("--pty, --tcp: at most one of them must be given")
+    if tcp is not None:
+        integer("--tcp", tcp, 0, 65535)
+    from fpga import board as boards
+    from fpga.flow.design import memory
+    from fpga.host.virtual import VirtualBoard
+    from fpga.soc.virtual import program
+    from gen import config as configuration
+
+    loaded, known = configuration.load(config, overrides or []), boards.load(board)
+    begun = time.monotonic()
+    model = program(
+        loaded,
+        memory=memory(loaded, known, modelled=True),
+        clock_hz=known.default_hz,
+        baud=known.baud,
+        notify=note,
+    )
+    with VirtualBoard(model, port=tcp, name=pty) as running:
+        url = running.url if pty is None else str(pty)
+        note(f"{known.name} with {loaded.name}: --url {url} (Ctrl-C ends it)")
+        try:
+            status = running.wait()
+        except KeyboardInterrupt:
+            status = 0
+    document = {"pass": status == 0, "url": url, "seconds": round(time.monotonic() - begun, 3)}
+    text = "ended by an interrupt" if status == 0 else f"the model ended with status {status}"
+    emit(document, as_json=as_json, render=lambda: text)
+    if status != 0:
         raise typer.Exit(1)
 
 

@@ -1,0 +1,190 @@
+"""A board as the build needs to know it. The boards themselves lie in ``fpga/boards``, one a file."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import re
+import runpy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fpga.parts import ECP5, GOWIN, PARTS, Part
+from fpga.pll import MEGA
+from gen.errors import RequestError
+
+BLOCK_RAM, LARGE_RAM = "block RAM", "SPRAM"
+MEMORIES = (BLOCK_RAM, LARGE_RAM)
+"""What a memory can be made of."""
+
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Programmer:
+    """The program that gets a bitstream onto the board: ``tool *arguments FILE``.
+
+    Parameters
+    ----------
+    tool : str
+        Its name on a PATH.
+    arguments : tuple of str
+        Before the file's name.
+    package : str
+        What to install, for the line that says so.
+    vendor, product : int
+        USB numbers that a DFU file ends with; without them it has no such end.
+    """
+
+    tool: str
+    arguments: tuple[str, ...] = ()
+    package: str = ""
+    vendor: int = 0
+    product: int = 0
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that names another program."""
+        return self.tool.upper().replace("-", "_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board.
+
+    Parameters
+    ----------
+    name : str
+        Small letters, digits and hyphens.
+    summary : str
+        One line for people.
+    part : str
+        One of ``fpga.parts.PARTS``.
+    package : str
+        The part's, as nextpnr is told it; of a Gowin part the whole number of the device.
+    speed : int
+        Speed grade of an ECP5.
+    platform : Callable[[], amaranth.build.Platform]
+        Makes a platform; imports what it needs when it is called.
+    clock : str
+        The platform's resource of the oscillator.
+    clock_hz : int
+        Of that.
+    default_hz : int
+        The accelerator's clock unless the user wants another.
+    uart : str
+        The platform's resource with ``rx`` and ``tx``.
+    baud : int
+        Usual rate.
+    memory : str
+        One of ``MEMORIES``.
+    memory_bytes : int
+        Of the accelerator's memory, a power of two.
+    programmer : Programmer
+    presets : tuple of str
+        Configurations whose size is right for it.
+    clock_is_pad : bool
+        The oscillator's pin is the pad of an iCE40's loop, and only that can use it.
+    pack : tuple of str
+        More options of the program that makes the bitstream.
+
+    Raises
+    ------
+    ValueError
+        A value is none of those allowed.
+    """
+
+    name: str
+    summary: str
+    part: str
+    package: str
+    platform: Callable[[], Any]
+    clock: str
+    clock_hz: int
+    default_hz: int
+    programmer: Programmer
+    memory_bytes: int
+    memory: str = BLOCK_RAM
+    uart: str = "uart"
+    baud: int = 1_000_000
+    speed: int = 6
+    presets: tuple[str, ...] = ()
+    clock_is_pad: bool = False
+    pack: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ValueError(f"name must be small letters, digits and hyphens, not {self.name!r}")
+        if self.part not in PARTS:
+            raise ValueError(f"part must be one of {', '.join(PARTS)}, not {self.part!r}")
+        if self.memory not in MEMORIES:
+            raise ValueError(f"memory must be one of {', '.join(MEMORIES)}, not {self.memory!r}")
+        if self.memory_bytes < 1024 or self.memory_bytes & self.memory_bytes - 1:
+            raise ValueError(f"memory_bytes must be a power of two from 1024, not {self.memory_bytes!r}")
+        most = self.resources.block_ram_bytes if self.memory == BLOCK_RAM else self.resources.large_ram_bytes
+        if self.memory_bytes > most:
+            raise ValueError(
+                f"memory_bytes must be at most the {most} of the {self.memory} of a {self.part}, not {self.memory_bytes!r}"
+            )
+
+    @property
+    def resources(self) -> Part:
+        """Of its part."""
+        return PARTS[self.part]
+
+    @property
+    def bitstream_suffix(self) -> str:
+        """Of the file that its programmer takes."""
+        return {ECP5: ".bit", GOWIN: ".fs"}.get(self.resources.family, ".bin")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "resources": self.resources.as_dict(),
+            "clock_mhz": self.clock_hz / MEGA,
+            "default_clock_mhz": self.default_hz / MEGA,
+            "memory": self.memory,
+            "memory_bytes": self.memory_bytes,
+            "baud": self.baud,
+            "programmer": self.programmer.tool,
+            "presets": list(self.presets),
+        }
+
+
+def boards() -> dict[str, Board]:
+    """The boards that come with the package, by name: whatever file lies in ``fpga/boards``."""
+    package = importlib.import_module("fpga.boards")
+    found = [
+        importlib.import_module(f"{package.__name__}.{each.name}").BOARD
+        for each in pkgutil.iter_modules(package.__path__)
+    ]
+    return {board.name: board for board in sorted(found, key=lambda board: board.name)}
+
+
+def load(origin: str) -> Board:
+    """The board of that name, or ``BOARD`` in a Python file.
+
+    Raises
+    ------
+    RequestError
+        There is no such board, or the file has none.
+    """
+    known = boards()
+    if origin in known:
+        return known[origin]
+    path = Path(origin)
+    if path.suffix == ".py" and path.is_file():
+        board = runpy.run_path(str(path)).get("BOARD")
+        if not isinstance(board, Board):
+            raise RequestError(
+                f"--board {origin!r}: must have a BOARD that is an fpga.board.Board, not {board!r}"
+            )
+        return board
+    near = difflib.get_close_matches(origin, known, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise RequestError(f"--board {origin!r}: must be a Python file or one of {', '.join(known)}{hint}")

@@ -1,0 +1,1 @@
+"""Boards: each file has a ``BOARD``, and is found by lying here."""

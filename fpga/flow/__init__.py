@@ -1,0 +1,1 @@
+"""From a configuration and a board to a bitstream."""
