@@ -110,8 +110,8 @@ def test_sources_are_lines_of_ours_and_change_nothing_else():
 
 def test_the_memory_is_the_boards():
     wide = design.memory(config.load("systolic-ulx3s"), load("ulx3s-85f"))
-    assert wide.size == 128 << 10
-    assert "memory width 64 size 16384 " in to_rtlil(wide, name="top")
+    assert wide.size == 64 << 10
+    assert "memory width 64 size 8192 " in to_rtlil(wide, name="top")
     small = design.memory(config.load("bitserial-up5k"), load("icebreaker"))
     assert small.single_port
     assert to_rtlil(small, name="top").count("cell \\SB_SPRAM256KA ") == 4

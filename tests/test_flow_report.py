@@ -108,8 +108,9 @@ def test_places_of_cells():
 
 def test_the_largest_module_is_divided_first():
     paths = ["a.x"] * 5 + ["a.y"] * 4 + ["a"] * 2 + ["b.z.w"] * 8 + ["b.z"] + ["c"]
-    assert floorplan.groups(paths, most=4) == ["a", "b", "c"]
-    assert floorplan.groups(paths, most=6) == ["a", "a.x", "a.y", "b", "c"]
+    assert floorplan.groups(paths, most=3) == ["a", "b", "c"]
+    assert floorplan.groups(paths, most=6) == ["a", "a.x", "a.y", "b.z", "c"]
+    assert floorplan.groups(["core.small", *["core.big"] * 200]) == ["core", "core.big"]
     found = floorplan.groups(paths, most=99)
     sizes = Counter(floorplan.group_of(path, found) for path in paths)
     assert sizes == {"a.x": 5, "a.y": 4, "a": 2, "b.z.w": 8, "b.z": 1, "c": 1}

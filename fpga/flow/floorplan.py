@@ -8,8 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 _PLACE = re.compile(r"X(\d+)/?Y(\d+)/")
-MOST = 12
+MOST = 16
 """Modules that are told apart."""
+LEAST = 0.01
+"""Share of all cells that makes a module worth a colour of its own."""
 _UNSEEN = re.compile(r"VCC|GND|IO|PLL|DCC|GB|OSC|GSR", re.IGNORECASE)
 
 
@@ -25,16 +27,22 @@ def places(netlist: Mapping) -> list[tuple[str, int, int]]:
 
 
 def groups(paths: Iterable[str], most: int = MOST) -> list[str]:
-    """Modules that divide the cells of ``paths``: the largest is divided again while they are no more than ``most``."""
+    """Modules that divide the cells of ``paths``: the largest is divided again while they are no more than ``most``.
+
+    A part of it that has less than ``LEAST`` of all cells stays with it.
+    """
     sizes = Counter(paths)
-    parts = {""}
+    parts, whole = {""}, sum(sizes.values())
     while True:
         owned = _owned(sizes, parts)
-        for part, size in sorted(owned.items(), key=lambda one: (-one[1], one[0])):
-            children = {_child(path, part) for path in sizes if _under(path, part)} - {part}
-            children -= parts
-            if size and children and len(parts | children) <= most:
-                parts |= children
+        for part, _ in sorted(owned.items(), key=lambda one: (-one[1], one[0])):
+            children: Counter[str] = Counter()
+            for path, size in sizes.items():
+                if group_of(path, parts) == part != path:
+                    children[_child(path, part)] += size
+            worth = {child for child, size in children.items() if size >= LEAST * whole}
+            if worth and len(parts | worth) <= most + 1:
+                parts |= worth
                 break
         else:
             return sorted(part for part, size in owned.items() if size)
