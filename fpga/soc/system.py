@@ -21,6 +21,7 @@ from fpga.soc.memory import Memory, axi_pins
 from fpga.soc.uart import UartReceiver, UartTransmitter, divisor_of
 from gen.config import Config
 from gen.generate import accelerator as make_accelerator
+from hw.stream.skid import SkidBuffer
 
 RECEIVE_BUFFER = 512
 """Bytes that wait behind a read's answer; a block RAM."""
@@ -141,9 +142,10 @@ def _domains(m: Module, system, core: _Core) -> None:
     m.domains.accelerator = reset = ClockDomain(_RESET, local=True)
     sync.clk = reset.clk = system.clk
     sync.rst = system.rst
+    # A register alone, since it reaches everything; the reset of ``sync`` sets it.
     held = Signal(init=1)
     m.d.sync += held.eq(core.reset)
-    m.d.comb += reset.rst.eq(held | system.rst)
+    m.d.comb += reset.rst.eq(held)
 
 
 class ByteSystem(wiring.Component):
@@ -240,9 +242,12 @@ class System(wiring.Component):
         m.submodules.transmitter = transmitter = UartTransmitter(divisor=self._divisor)
         m.submodules.silence = silence = Silence(cycles=self._silence)
         m.submodules.buffer = buffer = SyncFIFOBuffered(width=8, depth=RECEIVE_BUFFER)
+        # What comes out of a block RAM comes late in its cycle.
+        m.submodules.registered = registered = SkidBuffer(shape=8)
         _domains(m, self, core)
         wiring.connect(m, receiver.o, buffer.w_stream)
-        wiring.connect(m, buffer.r_stream, core.i)
+        wiring.connect(m, buffer.r_stream, registered.i)
+        wiring.connect(m, registered.o, core.i)
         wiring.connect(m, core.o, transmitter.i)
         m.d.comb += [
             receiver.rx.eq(self.rx),
