@@ -34,7 +34,8 @@ LIMIT = 300
 def board(width):
     """A configuration, and the program of the board around it."""
     loaded = config.load("systolic-4x4", [*SMALL, f"bus.data_width={width}"])
-    return loaded, virtual.program(loaded, memory_bytes=MEMORY, clock_hz=CLOCK, baud=BAUD)
+    memory = virtual.block_memory(loaded, memory_bytes=MEMORY)
+    return loaded, virtual.program(loaded, memory=memory, clock_hz=CLOCK, baud=BAUD)
 
 
 class Client:
