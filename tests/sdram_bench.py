@@ -175,7 +175,10 @@ def with_part(size, *, part=PART, clock_hz=CLOCK, cas=3, capture=0, **changed):
     model = parameters(part, clock_hz=clock_hz, cas=cas) | changed
     program = _system_program(size, part, clock_hz, cas, capture, tuple(model.items()))
     inputs, outputs = ports(size)
-    return Model(program, inputs, outputs | {"breach": 16})
+    made = Model(program, inputs, outputs | {"breach": 16})
+    for _ in range(4):
+        made.cycle({"rst": 1})
+    return made
 
 
 class Traffic:
@@ -185,14 +188,12 @@ class Traffic:
     host (word address, value or None). Readiness and the pauses come from ``stalls``, a function of channel and cycle.
     """
 
-    def __init__(self, model, size, *, stalls=lambda channel, cycle: False, after=0):
+    def __init__(self, model, size, *, stalls=lambda channel, cycle: False):
         self.model, self.size, self.stalls = model, size, stalls
         self.now, self.breach, self.beats, self.answers, self.words = 0, 0, [], [], []
         self.first = self.last = None
-        for _ in range(after):
-            self.model.cycle({"rst": 1})
 
-    def run(self, *, reads=(), writes=(), accesses=(), limit=40_000):
+    def run(self, *, reads=(), writes=(), accesses=(), limit=20_000):
         """Carry them out; ``cycles`` from the first beat on the way to the last, in ``first`` and ``last``."""
         todo = {"ar": list(reads), "aw": [(address, len(beats)) for address, beats in writes]}
         data = [(word, strobe, i == len(beats) - 1) for _, beats in writes for i, (word, strobe) in enumerate(beats)]
@@ -200,6 +201,7 @@ class Traffic:
         wanted = (sum(beats for _, beats in reads), len(writes), len(accesses))
         self.beats, self.answers, self.words = [], [], []
         offered: set[str] = set()
+        limit += self.now
         while (len(self.beats), len(self.answers), len(self.words)) != wanted:
             assert self.now < limit, "it hangs"
             self.now += 1
