@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """SDRAM in the tests: compiled models driven pin by pin, an AXI4 master with a memory of its own, a part small and quick."""
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from functools import cache
 
 import numpy as np
 
+from fpga.soc import virtual
 from fpga.soc.sdram import Sdram
 from fpga.soc.sdram_part import AS4C16M16SA_7
 from gen.verilog import to_verilog
@@ -23,7 +25,24 @@ DRIVER = simulate.BENCH / "pins.cpp"
 BREACHES = {
     name: 1 << bit
     for bit, name in enumerate(
-        "power_up start mode mrd rcd rp ras rc rrd rfc wr bank refresh conflict undriven command".split()
+        (
+            "power_up",
+            "start",
+            "mode",
+            "mrd",
+            "rcd",
+            "rp",
+            "ras",
+            "rc",
+            "rrd",
+            "rfc",
+            "wr",
+            "bank",
+            "refresh",
+            "conflict",
+            "undriven",
+            "command",
+        )
     )
 }
 """Bits of the model's ``breach``."""
@@ -33,11 +52,9 @@ PINS = {
 }  # fmt: skip
 
 
-def parameters(part, *, clock_hz=CLOCK, cas=3):
-    """Of ``tb/sdram.v``, by name."""
-    cycles = part.cycles(clock_hz=clock_hz, cas=cas).as_dict()
-    sizes = {"ROW_BITS": part.row_bits, "COLUMN_BITS": part.column_bits}
-    return sizes | {name.upper(): value for name, value in cycles.items()}
+def controller(**changed):
+    """``Sdram`` of a small part, unless told otherwise."""
+    return Sdram(**{"part": PART, "clock_hz": CLOCK, "data_bytes": 8, "address_width": 32} | changed)
 
 
 def _connections(fields, vector):
@@ -63,7 +80,9 @@ def _instance(kind, name, values, ports):
 
 
 def _build(sources, top):
-    return verilator.build({**sources, "sdram.v": MODEL.read_text(), "bench.v": top}, top="bench", main=DRIVER, vpi=False)
+    return verilator.build(
+        {**sources, "sdram.v": MODEL.read_text(), "bench.v": top}, top="bench", main=DRIVER, vpi=False
+    )
 
 
 class Fields:
@@ -113,11 +132,15 @@ class Model:
 
 
 PART_OUTPUTS = {"dq_o": 16, "breach": 16}
+BARE_RC = 12
 
 
 @cache
 def _part_program():
-    body = _instance("sdram", "part", parameters(PART), "{inputs}, {outputs}")
+    # A row that is closed as soon as it may be can be opened again too soon.
+    body = _instance(
+        "sdram", "part", virtual.sdram_parameters(controller()) | {"RC": BARE_RC}, "{inputs}, {outputs}"
+    )
     return _build({}, _harness(body, PINS, PART_OUTPUTS))
 
 
@@ -131,7 +154,13 @@ def ports(size):
     address = {"addr": 32, "len": 8, "valid": 1}
     inputs = {"rst": 1, "restart": 1}
     inputs |= {f"s_axi_aw{name}": width for name, width in address.items()}
-    inputs |= {"s_axi_wdata": 8 * size, "s_axi_wstrb": size, "s_axi_wlast": 1, "s_axi_wvalid": 1, "s_axi_bready": 1}
+    inputs |= {
+        "s_axi_wdata": 8 * size,
+        "s_axi_wstrb": size,
+        "s_axi_wlast": 1,
+        "s_axi_wvalid": 1,
+        "s_axi_bready": 1,
+    }
     inputs |= {f"s_axi_ar{name}": width for name, width in address.items()} | {"s_axi_rready": 1}
     inputs |= {"bus_request_payload": 63, "bus_request_valid": 1, "bus_response_ready": 1}
     outputs = {f"s_axi_{name}": 1 for name in ("awready", "wready", "bvalid", "arready", "rlast", "rvalid")}
@@ -141,11 +170,9 @@ def ports(size):
 
 
 @cache
-def _system_program(size, part, clock_hz, cas, capture, model):
-    dut = Sdram(
-        part=part, clock_hz=clock_hz, data_bytes=size, address_width=32, cas=cas, capture=capture
-    )  # fmt: skip
-    pins = "cke cs_n ras_n cas_n we_n ba a dqm".split()
+def _system_program(size, part, clock_hz, cas, capture):
+    dut = controller(part=part, clock_hz=clock_hz, data_bytes=size, cas=cas, capture=capture)
+    pins = ("cke", "cs_n", "ras_n", "cas_n", "we_n", "ba", "a", "dqm")
     there = {name: width for name, width in (PINS | {"a": part.row_bits}).items() if name in pins}
     wires = "".join(f"wire [{width - 1}:0] {name};\n" for name, width in there.items())
     wires += "wire dq_oe; wire [15:0] to_part, from_part;\n"
@@ -162,7 +189,7 @@ def _system_program(size, part, clock_hz, cas, capture, model):
     same = ", ".join(f".{name}({name})" for name in there)
     width = sum(outputs.values())
     body += _instance(
-        "sdram", "part", dict(model),
+        "sdram", "part", virtual.sdram_parameters(dut),
         f"{same}, .dq_i(to_part), .dq_oe(dq_oe), .dq_o(from_part), .breach(o[{width + 15}:{width}])",
     )  # fmt: skip
     text = _harness(body, inputs, outputs, wires)
@@ -170,10 +197,9 @@ def _system_program(size, part, clock_hz, cas, capture, model):
     return _build({"design.v": to_verilog(dut, name="controller")}, text)
 
 
-def with_part(size, *, part=PART, clock_hz=CLOCK, cas=3, capture=0, **changed):
-    """Controller and part; ``changed`` are times of the part that the controller does not know."""
-    model = parameters(part, clock_hz=clock_hz, cas=cas) | changed
-    program = _system_program(size, part, clock_hz, cas, capture, tuple(model.items()))
+def with_part(size, *, part=PART, clock_hz=CLOCK, cas=3, capture=1):
+    """Controller and part, after a reset."""
+    program = _system_program(size, part, clock_hz, cas, capture)
     inputs, outputs = ports(size)
     made = Model(program, inputs, outputs | {"breach": 16})
     for _ in range(4):
@@ -196,7 +222,11 @@ class Traffic:
     def run(self, *, reads=(), writes=(), accesses=(), limit=20_000):
         """Carry them out; ``cycles`` from the first beat on the way to the last, in ``first`` and ``last``."""
         todo = {"ar": list(reads), "aw": [(address, len(beats)) for address, beats in writes]}
-        data = [(word, strobe, i == len(beats) - 1) for _, beats in writes for i, (word, strobe) in enumerate(beats)]
+        data = [
+            (word, strobe, i == len(beats) - 1)
+            for _, beats in writes
+            for i, (word, strobe) in enumerate(beats)
+        ]
         host, away = list(accesses), False
         wanted = (sum(beats for _, beats in reads), len(writes), len(accesses))
         self.beats, self.answers, self.words = [], [], []

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-
+import enum
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
-from amaranth.lib import enum, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from fpga.soc.sdram_part import BANK_BITS, WORD_BYTES, SdramCycles, SdramPart, pins_signature
@@ -14,7 +14,7 @@ START_REFRESHES = 8
 """Refreshes before the mode register is set."""
 
 
-class Command(enum.Enum, shape=3):
+class Command(enum.IntEnum):
     """RAS, CAS and WE, from the lowest bit on; registers that nothing has reset yet give none."""
 
     NONE = 0b000
@@ -74,15 +74,17 @@ class SdramControl(wiring.Component):
 
     Timing
     ------
-    A word a cycle within a row. Its command is on the pins in the cycle after ``step``. Between a beat without ``more`` and the next lie
-    2 cycles where a row is open, and ``rp`` and ``rcd`` more where another one is; ``cas`` + 2 from a read to a write.
-    Refreshes go before all else, at the end of a beat. A reset begins with a wait of ``power_up`` cycles.
+    A word a cycle within a row. Its command is on the pins in the cycle after ``step``. Between a beat without ``more`` and the
+    next lie 2 cycles where its row is open, and ``rp`` and ``rcd`` more where another one is; ``cas`` + 2 from a read to a
+    write. Refreshes go before all else, at the end of a beat. A reset begins with a wait of ``power_up`` cycles.
     """
 
     def __init__(self, *, part: SdramPart, cycles: SdramCycles) -> None:
         self._part, self._cycles = part, cycles
         self._command = Signal(Command)
-        self._pause = Signal(range(max(cycles.as_dict()[name] for name in ("rcd", "rrd", "rp", "rfc", "mrd"))))
+        self._pause = Signal(
+            range(max(cycles.as_dict()[name] for name in ("rcd", "rrd", "rp", "rfc", "mrd")))
+        )
         self._row_time, self._write_time = Signal(range(cycles.ras)), Signal(range(cycles.wr))
         self._read_time = Signal(range(cycles.cas + 2))
         self._open, self._due, self._dropped = Signal(1 << BANK_BITS), Signal(), Signal()
@@ -99,7 +101,7 @@ class SdramControl(wiring.Component):
         m.d.comb += [
             pins.cke.eq(1),
             pins.cs_n.eq(0),
-            Cat(pins.ras_n, pins.cas_n, pins.we_n).eq(~self._command.as_value()),
+            Cat(pins.ras_n, pins.cas_n, pins.we_n).eq(~self._command),
         ]
         for time in (self._pause, self._row_time, self._write_time, self._read_time):
             m.d.sync += time.eq(time - time.any())
@@ -159,7 +161,10 @@ class SdramControl(wiring.Component):
         rows = Array(Signal(self._part.row_bits, name=f"row{i}") for i in range(1 << BANK_BITS))
         row = Signal(self._part.row_bits)
         with m.State("SELECT"):
-            m.d.sync += [Cat(self._column, self._bank, row).eq(self.beats.address), self._writing.eq(self.beats.write)]
+            m.d.sync += [
+                Cat(self._column, self._bank, row).eq(self.beats.address),
+                self._writing.eq(self.beats.write),
+            ]
             with m.If(self._due):
                 m.next = "CLOSE"
             with m.Elif(self.beats.valid & ~self.restart):
@@ -192,7 +197,9 @@ class SdramControl(wiring.Component):
         cycles, pins = self._cycles, self.pins
         with m.State("COLUMN"):
             stop = self._dropped | self.restart
-            m.d.comb += self.beats.step.eq(~self._pause.any() & ~(self._writing & self._read_time.any()) & ~stop)
+            m.d.comb += self.beats.step.eq(
+                ~self._pause.any() & ~(self._writing & self._read_time.any()) & ~stop
+            )
             with m.If(stop):
                 m.next = "SELECT"
             with m.If(self.beats.step):

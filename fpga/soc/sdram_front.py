@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import enum
+
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, enum, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -20,7 +22,7 @@ BEATS = 17
 HOST_WORDS = 4 // WORD_BYTES
 
 
-class Client(enum.Enum, shape=2):
+class Client(enum.IntEnum):
     """Whose beat it is."""
 
     HOST = 0
@@ -29,7 +31,7 @@ class Client(enum.Enum, shape=2):
 
 
 TAG = data.StructLayout({"word": 1, "end": 1, "host": 1, "last": 1, "failed": 1})
-"""What a word that was read is: one at all; the last of its beat; the host's; of a burst's last beat; of a beat beyond the memory."""
+"""Whether a word was read; is the last of its beat; the host's; of a burst's last beat; of a beat beyond the memory."""
 
 
 def memory_ports(*, data_bytes: int, address_width: int) -> dict:
@@ -122,7 +124,8 @@ class SdramFront(wiring.Component):
         asked, came = Signal(TAG), Signal(TAG)
         m.d.comb += [
             asked.word.eq(
-                self.beats.step & ((self._who == Client.READ) | (self._who == Client.HOST) & ~self._asked.write)
+                self.beats.step
+                & ((self._who == Client.READ) | (self._who == Client.HOST) & ~self._asked.write)
             ),
             asked.end.eq(asked.word & self.beats.boundary),
             asked.host.eq(self._who == Client.HOST),
@@ -214,9 +217,7 @@ class SdramFront(wiring.Component):
                 away.eq(0),
                 response.valid.eq(1),
                 response.payload.unmapped.eq(missed),
-                response.payload.data.eq(
-                    Mux(missed | asked.write, 0, Cat(self._gathered[-16:], self.words))
-                ),
+                response.payload.data.eq(Mux(missed | asked.write, 0, Cat(self._gathered[-16:], self.words))),
             ]
         with m.Elif(response.ready):
             m.d.sync += response.valid.eq(0)

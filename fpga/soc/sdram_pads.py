@@ -31,8 +31,8 @@ class SdramPads(wiring.Component):
     ----------
     part : SdramPart
     ports : object
-        Ports of Amaranth's ``SDRAMResource``, requested with ``dir="-"``: ``clk``, ``clk_en``, ``cs``, ``ras``, ``cas``, ``we``, ``ba``,
-        ``a``, ``dqm``, ``dq``.
+        Ports of Amaranth's ``SDRAMResource``, requested with ``dir="-"``: ``clk``, ``clk_en``, ``cs``, ``ras``, ``cas``,
+        ``we``, ``ba``, ``a``, ``dqm``, ``dq``.
     falling : bool
         Words that are read are sampled in the middle of a cycle, not at its beginning.
 

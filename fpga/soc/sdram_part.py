@@ -22,7 +22,7 @@ LEAST_INTERVAL = 100
 
 @dataclass(frozen=True, kw_only=True)
 class SdramCycles:
-    """Times of an ``SdramPart`` in whole cycles; ``cas`` is the latency of a read, ``interval`` the one from refresh to refresh."""
+    """Times of an ``SdramPart`` in whole cycles; ``cas`` is a read's latency, ``interval`` the time from refresh to refresh."""
 
     cas: int
     rcd: int
