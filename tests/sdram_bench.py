@@ -220,7 +220,7 @@ class Traffic:
         self.first = self.last = None
 
     def run(self, *, reads=(), writes=(), accesses=(), limit=20_000):
-        """Carry them out; ``cycles`` from the first beat on the way to the last, in ``first`` and ``last``."""
+        """Carry them out; ``cycles`` from the first transfer to the last, in ``first`` and ``last``."""
         todo = {"ar": list(reads), "aw": [(address, len(beats)) for address, beats in writes]}
         data = [
             (word, strobe, i == len(beats) - 1)
@@ -255,6 +255,7 @@ class Traffic:
                 if name in offered and seen[f"s_axi_{name}ready"]:
                     offered.discard(name)
                     todo[name].pop(0)
+                    self._moved()
             if "w" in offered and seen["s_axi_wready"]:
                 offered.discard("w")
                 data.pop(0)
@@ -264,6 +265,7 @@ class Traffic:
                 self._moved()
             if seen["s_axi_bvalid"] and pins["s_axi_bready"]:
                 self.answers.append(seen["s_axi_bresp"])
+                self._moved()
             if host and not away and seen["bus_request_ready"]:
                 host.pop(0)
                 away = True
