@@ -79,7 +79,7 @@ phases = st.lists(
 )
 
 
-@settings(max_examples=12)
+@settings(max_examples=40)
 @given(phases)
 def test_random_traffic(phases):
     """Writes to one half with any strobes, reads of the other, the host in between; the halves change places."""
@@ -170,6 +170,29 @@ def test_the_host_goes_first():
         start = traffic.now
         traffic.run(reads=[(0, 200)] * 2, accesses=accesses[:20])
         assert traffic.now - start < 2 * 200 * 4 + 20 * 20 + 200
+
+
+def test_reads_and_writes_take_turns():
+    """Though the host asks again and again."""
+    with with_part(SIZE) as model:
+        traffic = Traffic(model, SIZE).run(writes=[block(2, 0, 200)])
+        start = traffic.now
+        writes = [block(i, 8192 + 1024 * i, 8) for i in range(12)]
+        traffic.run(reads=[(0, 8)] * 12, writes=writes, accesses=[(word, None) for word in range(30)])
+        assert traffic.now - start < 24 * 60 + 30 * 20
+        stuck = {
+            "s_axi_arvalid": 1,
+            "s_axi_arlen": 255,
+            "s_axi_rready": 1,
+            "bus_request_valid": 1,
+            "bus_response_ready": 1,
+        }
+        stuck |= {"s_axi_awvalid": 1, "s_axi_wvalid": 1, "s_axi_wlast": 1, "s_axi_bready": 1}
+        seen = [model.cycle(stuck) for _ in range(3000)]
+        assert sum(outputs["s_axi_bvalid"] for outputs in seen) > 60
+        assert sum(outputs["s_axi_rvalid"] for outputs in seen) > 60
+        assert sum(outputs["bus_response_valid"] for outputs in seen) > 60
+        assert seen[-1]["breach"] == 0
 
 
 @pytest.mark.parametrize("when", [3, 9, 30, *later(0, 1, 2, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 20, 70)])

@@ -97,25 +97,25 @@ class SdramFront(wiring.Component):
 
     def _turns(self, m: Module, bursts: dict[str, Bursts]) -> None:
         """Whose beat is next, and where the words of a beat are."""
-        who, chosen = self._who, Signal(Client)
+        who, chosen, has_read = self._who, Signal(Client), Signal()
         beat = ceil_log2(self._data_bytes // WORD_BYTES)
         words = Mux(who == Client.HOST, HOST_WORDS, self._data_bytes // WORD_BYTES)
         reads, writes, host = self._can_read, self._can_write, self._pending
         m.d.comb += [chosen.eq(Client.HOST), self.beats.address.eq(self._asked.address << 1)]
-        with m.If(~host & reads & ~(writes & (who == Client.READ))):
+        with m.If(~host & reads & ~(writes & has_read)):
             m.d.comb += [chosen.eq(Client.READ), self.beats.address.eq(bursts["ar"].index << beat)]
         with m.Elif(~host):
             m.d.comb += [chosen.eq(Client.WRITE), self.beats.address.eq(bursts["aw"].index << beat)]
         m.d.comb += [
             self.beats.valid.eq(host | reads | writes),
-            self.beats.write.eq(
-                (chosen == Client.WRITE) | ((chosen == Client.HOST) & self._asked.write)
-            ),
+            self.beats.write.eq((chosen == Client.WRITE) | ((chosen == Client.HOST) & self._asked.write)),
             self.beats.boundary.eq(self._word == words - 1),
             self.beats.more.eq(~host & Mux(who == Client.READ, self._reads_on, self._writes_on)),
-        ]  # fmt: skip
+        ]
         with m.If(self.beats.take):
             m.d.sync += [who.eq(chosen), self._word.eq(0)]
+            with m.If(chosen != Client.HOST):
+                m.d.sync += has_read.eq(chosen == Client.READ)
         with m.Elif(self.beats.step):
             m.d.sync += self._word.eq(Mux(self.beats.boundary, 0, self._word + 1))
 
