@@ -9,7 +9,7 @@
 //   2 a mode register of other than single words and CAS   10 WR, a precharge too soon after a write
 //   3 MRD, a command too soon after the mode register      11 a column of no row, a row of an open bank, or
 //   4 RCD, a column too soon after its row                    a refresh or the mode register with an open bank
-//   5 RP, a row or refresh too soon after a precharge      12 two INTERVALs and more of refreshes are owed
+//   5 RP, a row or refresh too soon after a precharge      12 a refresh, due in every INTERVAL, is LATE cycles late
 //   6 RAS, a precharge too soon after the row              13 both sides drive dq, or one right after the other
 //   7 RC, a row too soon after the bank's last one         14 a write of which nothing is driven
 //                                                          15 a command, or a precharge with a column, that nothing here does
@@ -28,7 +28,8 @@ module sdram #(
     parameter MRD = 2,
     parameter INTERVAL = 781,
     parameter POWER_UP = 20000,
-    parameter START = 8
+    parameter START = 8,
+    parameter LATE = 100
 ) (
     input clk,
     input cke,
@@ -99,7 +100,7 @@ module sdram #(
             if (written[i] < LONG) written[i] <= written[i] + 1;
         end
         if (refreshes >= START) owed <= owed + 1;
-        if (owed >= 2 * INTERVAL) breach[12] <= 1;
+        if (owed >= INTERVAL + LATE) breach[12] <= 1;
 
         for (i = 2; i <= CAS; i = i + 1) word[i] <= word[i-1];
         full <= {full[CAS-1:1], command == READ};

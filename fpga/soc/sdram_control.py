@@ -85,7 +85,9 @@ class SdramControl(wiring.Component):
         self._pause = Signal(
             range(max(cycles.as_dict()[name] for name in ("rcd", "rrd", "rp", "rfc", "mrd")))
         )
-        self._row_time, self._write_time = Signal(range(cycles.ras)), Signal(range(cycles.wr))
+        # A bank opened again after the shortest time must not come too soon after its last row either.
+        self._row_cycles = max(cycles.ras, cycles.rc - cycles.rp)
+        self._row_time, self._write_time = Signal(range(self._row_cycles)), Signal(range(cycles.wr))
         self._read_time = Signal(range(cycles.cas + 2))
         self._open, self._due, self._dropped = Signal(1 << BANK_BITS), Signal(), Signal()
         self._column, self._bank = Signal(part.column_bits), Signal(BANK_BITS)
@@ -189,7 +191,7 @@ class SdramControl(wiring.Component):
                     pins.ba.eq(self._bank),
                     rows[self._bank].eq(row),
                     self._open.bit_select(self._bank, 1).eq(1),
-                    self._row_time.eq(max(cycles.ras, cycles.rc - cycles.rp) - 1),
+                    self._row_time.eq(self._row_cycles - 1),
                 ]
                 m.next = "COLUMN"
 
