@@ -50,8 +50,8 @@ def _place(beats: int) -> data.StructLayout:
     return data.StructLayout({"index": ceil_log2(beats), "beyond": 1, "length": 8})
 
 
-class _Bursts(wiring.Component):
-    """Accepted addresses, and the beats of the oldest one after the other.
+class Bursts(wiring.Component):
+    """Addresses that were taken, and the beats of the oldest one after the other.
 
     ``step`` (In) takes the beat at ``index`` (Out), which is ``inside`` the memory or not, and ``last`` of its burst or not.
     """
@@ -100,6 +100,19 @@ class _Bursts(wiring.Component):
                 rest.length.eq(now.length - 1),
             ]
         return m
+
+
+def take_addresses(m: Module, port, name: str, bursts: Bursts, *, outstanding: int, ended) -> None:
+    """Hand on what channel ``name`` of ``port`` brings, while fewer than ``outstanding`` are without an end."""
+    pin = {part: getattr(port, f"s_axi_{name}{part}") for part in ("addr", "len", "valid", "ready")}
+    open_ = Signal(range(outstanding + 1), name=f"{name}_open")
+    m.d.comb += [
+        pin["ready"].eq(open_ != outstanding),
+        bursts.i.valid.eq(pin["valid"] & pin["ready"]),
+        bursts.i.payload.address.eq(pin["addr"]),
+        bursts.i.payload.length.eq(pin["len"]),
+    ]
+    m.d.sync += open_.eq(open_ + bursts.i.valid - ended)
 
 
 class Memory(wiring.Component):
@@ -163,7 +176,7 @@ class Memory(wiring.Component):
         host = Signal()
         bursts = {}
         for name in ("ar", "aw"):
-            m.submodules[name] = bursts[name] = _Bursts(
+            m.submodules[name] = bursts[name] = Bursts(
                 beats=storage.beats,
                 data_bytes=storage.data_bytes,
                 address_width=self._address_width,
@@ -177,22 +190,11 @@ class Memory(wiring.Component):
         self._host(m, host)
         return m
 
-    def _addresses(self, m: Module, name: str, bursts: _Bursts, ended) -> None:
-        """Take an address while fewer than ``outstanding`` are without an end."""
-        pin = {part: getattr(self, f"s_axi_{name}{part}") for part in ("addr", "len", "valid", "ready")}
-        open_ = Signal(range(self._outstanding + 1), name=f"{name}_open")
-        m.d.comb += [
-            pin["ready"].eq(open_ != self._outstanding),
-            bursts.i.valid.eq(pin["valid"] & pin["ready"]),
-            bursts.i.payload.address.eq(pin["addr"]),
-            bursts.i.payload.length.eq(pin["len"]),
-        ]
-        m.d.sync += open_.eq(open_ + bursts.i.valid - ended)
-
-    def _reads(self, m: Module, bursts: _Bursts, busy) -> None:
+    def _reads(self, m: Module, bursts: Bursts, busy) -> None:
         storage = self._storage
         step = Signal(name="read_step")
-        self._addresses(m, "ar", bursts, self.s_axi_rvalid & self.s_axi_rlast)
+        ended = self.s_axi_rvalid & self.s_axi_rlast
+        take_addresses(m, self, "ar", bursts, outstanding=self._outstanding, ended=ended)
         m.d.comb += [
             step.eq(bursts.valid & ~busy),
             bursts.step.eq(step),
@@ -204,11 +206,12 @@ class Memory(wiring.Component):
             storage.read_address.eq(bursts.index),
         ]
 
-    def _writes(self, m: Module, bursts: _Bursts, busy) -> None:
+    def _writes(self, m: Module, bursts: Bursts, busy) -> None:
         storage = self._storage
         m.submodules.answers = answers = Fifo(shape=1, depth=self._outstanding)
         step, failed = Signal(name="write_step"), Signal()
-        self._addresses(m, "aw", bursts, self.s_axi_bvalid & self.s_axi_bready)
+        ended = self.s_axi_bvalid & self.s_axi_bready
+        take_addresses(m, self, "aw", bursts, outstanding=self._outstanding, ended=ended)
         m.d.comb += [
             self.s_axi_wready.eq(bursts.valid & ~busy),
             step.eq(self.s_axi_wready & self.s_axi_wvalid),

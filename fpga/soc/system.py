@@ -6,7 +6,7 @@ from __future__ import annotations
 import operator
 from typing import TypeVar
 
-from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module, Signal
+from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module, ResetSignal, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -18,6 +18,7 @@ from fpga.soc.bus import Arbiter, Decoder, LiteBridge, lite_pins
 from fpga.soc.crc import MemoryCrc
 from fpga.soc.link import Link, Silence
 from fpga.soc.memory import Memory, axi_pins
+from fpga.soc.sdram import Sdram
 from fpga.soc.uart import UartReceiver, UartTransmitter, divisor_of
 from gen.config import Config
 from gen.generate import accelerator as make_accelerator
@@ -32,7 +33,20 @@ SILENCE = 0.1
 _RESET = "accelerator"
 """Domain of all that the register ``reset`` resets; its clock is that of ``sync``."""
 
+BoardMemory = Memory | Sdram
+"""What may lie behind the accelerator's port."""
+
 _STREAMS = {"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))}
+
+
+def _part_pins(memory: BoardMemory) -> dict:
+    """The member that a memory outside of the device needs."""
+    return {"sdram": memory.signature.members["sdram"]} if isinstance(memory, Sdram) else {}
+
+
+def _join_part(m: Module, outer, inner) -> None:
+    if hasattr(outer, "sdram"):
+        wiring.connect(m, wiring.flipped(outer.sdram), inner.sdram)
 
 
 class _Core(wiring.Component):
@@ -50,7 +64,7 @@ class _Core(wiring.Component):
     """
 
     def __init__(
-        self, *, accelerator: wiring.Component, memory: Memory, clock_hz: int, baud: int, digest: str
+        self, *, accelerator: wiring.Component, memory: BoardMemory, clock_hz: int, baud: int, digest: str
     ) -> None:
         self._accelerator, self._memory = accelerator, memory
         width, wanted = len(memory.s_axi_rdata), len(accelerator.m_axi_rdata)
@@ -64,6 +78,7 @@ class _Core(wiring.Component):
                 **_STREAMS,
                 **{name: In(1) for name in ("forget", "framing", "overrun")},
                 **{name: Out(1) for name in ("waiting", "reset", "active")},
+                **_part_pins(memory),
             }
         )
 
@@ -76,7 +91,12 @@ class _Core(wiring.Component):
         m.submodules.bridge = bridge = LiteBridge()
         renamed = DomainRenamer(_RESET)
         m.submodules.accelerator = renamed(accelerator)
-        m.submodules.memory = renamed(memory)
+        if isinstance(memory, Sdram):
+            # Its refreshes go on while the accelerator is reset.
+            m.submodules.memory = memory
+            m.d.comb += memory.restart.eq(ResetSignal(_RESET))
+        else:
+            m.submodules.memory = renamed(memory)
         m.submodules.checksum = renamed(crc := MemoryCrc())
         m.submodules.arbiter = renamed(arbiter := Arbiter())
         m.submodules.decoder = decoder = Decoder(
@@ -98,6 +118,7 @@ class _Core(wiring.Component):
         axi = axi_pins(data_bytes=len(memory.s_axi_wstrb), address_width=len(memory.s_axi_araddr))
         self._pins(m, memory, "s_axi_", accelerator, "m_axi_", axi)
         m.d.comb += [link.forget.eq(self.forget), self.waiting.eq(link.waiting), self.reset.eq(board.reset)]
+        _join_part(m, self, memory)
         self._status(m, link, bridge, crc)
         return m
 
@@ -155,7 +176,7 @@ class ByteSystem(wiring.Component):
     ----------
     accelerator : Component
         With the ports of ``hw.accelerator``.
-    memory : Memory
+    memory : Memory or Sdram
     clock_hz, baud : int
         What its registers show.
     digest : str
@@ -168,7 +189,8 @@ class ByteSystem(wiring.Component):
     forget : In(1)
         The host has been silent for ``SILENCE`` seconds: half a command is forgotten.
     active : Out(1)
-        Something is under way: while it is low and no byte comes, nothing changes.
+        Something is under way: while it is low and no byte comes, nothing changes but the refreshes of an SDRAM.
+    sdram : Out(``pins_signature``), where ``memory`` is one
 
     Raises
     ------
@@ -177,18 +199,20 @@ class ByteSystem(wiring.Component):
     """
 
     def __init__(
-        self, *, accelerator: wiring.Component, memory: Memory, clock_hz: int, baud: int, digest: str
+        self, *, accelerator: wiring.Component, memory: BoardMemory, clock_hz: int, baud: int, digest: str
     ) -> None:
         self._core = _Core(
             accelerator=accelerator, memory=memory, clock_hz=clock_hz, baud=baud, digest=digest
         )
-        super().__init__({"clk": In(1), "rst": In(1), **_STREAMS, "forget": In(1), "active": Out(1)})
+        ports = {"clk": In(1), "rst": In(1), **_STREAMS, "forget": In(1), "active": Out(1)}
+        super().__init__({**ports, **_part_pins(memory)})
 
     def elaborate(self, platform):
         del platform
         m = Module()
         m.submodules.core = core = self._core
         _domains(m, self, core)
+        _join_part(m, self, core)
         wiring.connect(m, wiring.flipped(self.i), core.i)
         wiring.connect(m, core.o, wiring.flipped(self.o))
         m.d.comb += [core.forget.eq(self.forget), self.active.eq(core.active)]
@@ -210,6 +234,7 @@ class System(wiring.Component):
     clk, rst : In(1), the clock and its synchronous reset
     rx, tx : In(1), Out(1), the line from and to the host
     active : Out(1), something is under way: for a light
+    sdram : Out(``pins_signature``), where ``memory`` is one
 
     Raises
     ------
@@ -221,7 +246,7 @@ class System(wiring.Component):
         self,
         *,
         accelerator: wiring.Component,
-        memory: Memory,
+        memory: BoardMemory,
         clock_hz: int,
         baud: int,
         digest: str,
@@ -232,7 +257,8 @@ class System(wiring.Component):
         self._core = _Core(
             accelerator=accelerator, memory=memory, clock_hz=clock_hz, baud=baud, digest=digest
         )
-        super().__init__({"clk": In(1), "rst": In(1), "rx": In(1), "tx": Out(1, init=1), "active": Out(1)})
+        ports = {"clk": In(1), "rst": In(1), "rx": In(1), "tx": Out(1, init=1), "active": Out(1)}
+        super().__init__({**ports, **_part_pins(memory)})
 
     def elaborate(self, platform):
         del platform
@@ -245,6 +271,7 @@ class System(wiring.Component):
         # What comes out of a block RAM comes late in its cycle.
         m.submodules.registered = registered = SkidBuffer(shape=8)
         _domains(m, self, core)
+        _join_part(m, self, core)
         wiring.connect(m, receiver.o, buffer.w_stream)
         wiring.connect(m, buffer.r_stream, registered.i)
         wiring.connect(m, registered.o, core.i)
@@ -264,7 +291,7 @@ class System(wiring.Component):
 Kind = TypeVar("Kind", System, ByteSystem)
 
 
-def of_config(kind: type[Kind], config: Config, *, memory: Memory, clock_hz: int, baud: int) -> Kind:
+def of_config(kind: type[Kind], config: Config, *, memory: BoardMemory, clock_hz: int, baud: int) -> Kind:
     """The system around the accelerator of ``config``."""
     return kind(
         accelerator=make_accelerator(config),
