@@ -97,17 +97,13 @@ class OutputStationaryCore(wiring.Component):
     def _activations(self, m: Module, sequencer: OutputSequencer):
         """Reads activations; past the end: at once, and in step with the last row."""
         words, geometry = self._design.activation_words, self._design.geometry
-        m.submodules.activation_walk = walk = ActivationWalk(
-            words=words, word_bytes=geometry.activation_bytes, long_words=self._long_words
-        )
+        m.submodules.activation_walk = walk = ActivationWalk(words=words)
         current = sequencer.current.command
-        if self._long_words:
-            m.d.comb += walk.long.eq(sequencer.current.long)
         m.d.comb += [
             walk.begin.eq(sequencer.begin),
             walk.again.eq(sequencer.again),
             walk.read.eq(sequencer.read),
-            walk.index.eq(sequencer.index),
+            walk.turns.eq(sequencer.turns),
             walk.base.eq(current.activations_address),
             walk.stride.eq(current.activations_stride),
             self.activations.address.eq(walk.address),

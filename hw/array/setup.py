@@ -100,11 +100,36 @@ class Setup(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        geometry, planned = self._design.geometry, self.plan.payload
+        planned = self.plan.payload
         command = planned.command
         stages = Signal(self.cycles - 3)
         steps = self._steps(m, command)
-        # A tile takes its steps of K, or all words of its rows, whichever is longer: rows of the last word come one a step.
+        self._turn_left(m, steps)
+        m.d.comb += [
+            self.command.ready.eq(~self.busy & ~self.halt),
+            self.soon.eq(stages[-1] | (self.plan.valid & ~self.plan.ready)),
+        ]
+        m.d.sync += [
+            Cat(stages, self.plan.valid).eq(Cat(self.command.valid & self.command.ready, stages)),
+            planned.rows_left.eq(command.row_tiles - 2),
+            planned.passes_left.eq(command.row_tiles - 3),
+            planned.columns_left.eq(command.column_tiles - 2),
+            planned.depth_left.eq(steps - 2),
+            planned.short.eq(self._short(steps)),
+        ]
+        with m.If(self.command.valid & self.command.ready):
+            m.d.sync += [self.busy.eq(1), command.eq(self.command.payload)]
+        with m.If(self.plan.valid):
+            m.d.sync += self.plan.valid.eq(~self.plan.ready)
+            with m.If(self.plan.ready):
+                m.d.sync += self.busy.eq(0)
+        with m.If(self.halt):
+            m.d.sync += [stages.eq(0), self.plan.valid.eq(0), self.busy.eq(0)]
+        return m
+
+    def _turn_left(self, m: Module, steps: Value) -> None:
+        """Of a tile that takes its steps, or all words of its rows, whichever is longer: rows of the last word come one a step."""
+        geometry, planned = self._design.geometry, self.plan.payload
         word_bits = exact_log2(geometry.activation_bytes)
         row_last, least = geometry.tile_rows - 1, self._least_interval - 1
         depth_last, interval_last, longest = (Signal(self._depth_bits) for _ in range(3))
@@ -122,29 +147,12 @@ class Setup(wiring.Component):
                     depth_last[word_bits:],
                 )
             ),
-            self.command.ready.eq(~self.busy & ~self.halt),
-            self.soon.eq(stages[-1] | (self.plan.valid & ~self.plan.ready)),
         ]
         m.d.sync += [
-            Cat(stages, self.plan.valid).eq(Cat(self.command.valid & self.command.ready, stages)),
-            planned.rows_left.eq(command.row_tiles - 2),
-            planned.passes_left.eq(command.row_tiles - 3),
-            planned.columns_left.eq(command.column_tiles - 2),
-            planned.depth_left.eq(steps - 2),
-            planned.short.eq(self._short(steps)),
             depth_last.eq(steps - 1),
             interval_last.eq(Mux(planned.short & (few < least), least, longest) if least else longest),
             planned.turn_left.eq(interval_last - (TURN - 1)),
         ]
-        with m.If(self.command.valid & self.command.ready):
-            m.d.sync += [self.busy.eq(1), command.eq(self.command.payload)]
-        with m.If(self.plan.valid):
-            m.d.sync += self.plan.valid.eq(~self.plan.ready)
-            with m.If(self.plan.ready):
-                m.d.sync += self.busy.eq(0)
-        with m.If(self.halt):
-            m.d.sync += [stages.eq(0), self.plan.valid.eq(0), self.busy.eq(0)]
-        return m
 
     def _steps(self, m: Module, command: data.View) -> Value:
         """Of a tile, in the cycle after ``command``'s, and as many more as ``cycles`` has."""

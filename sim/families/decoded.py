@@ -67,13 +67,9 @@ class DecodedModel:
         """
         array, variant = self._array, fields["variant"]
         formats = array.pairs[variant]
-        slots = array.steps(variant, fields["depth_tiles"])
-        streams = (
-            self._rows(fields, activations, slot_bits(formats[0])),
-            self._columns(fields, weights, slot_bits(formats[1])),
-        )
+        streams = (self._rows(fields, activations), self._columns(fields, weights))
         x, w = (
-            _Stream(array, variant, format, stream, slots)
+            _Stream(array, variant, format, stream, fields["depth_tiles"])
             for format, stream in zip(formats, streams, strict=True)
         )
         if not array.block:
@@ -81,27 +77,28 @@ class DecodedModel:
         unit = formats[0].unit + formats[1].unit + array.dropped
         rows, columns = x.values(), w.values()
         results = []
-        for block in range(fields["depth_tiles"]):
-            part = slice(block * array.block, (block + 1) * array.block)
+        length = array.block_length(variant)
+        for block in range(array.blocks(variant, fields["depth_tiles"])):
+            part = slice(block * length, (block + 1) * length)
             sums = rounded_products(rows[:, part], columns[:, part].T, dropped=array.dropped)
             results.append(scaled(sums, x.scales(block), w.scales(block), unit))
         return np.stack(results)
 
-    def _rows(self, fields: Mapping[str, int], activations: np.ndarray, bits: int) -> np.ndarray:
-        """Slots [row, slot] of whole words."""
+    def _rows(self, fields: Mapping[str, int], activations: np.ndarray) -> np.ndarray:
+        """Bytes [row, byte] of whole words."""
         g = self._array.geometry
         size = self.activation_bytes(fields["variant"], fields["depth_tiles"] * g.tile_depth)
         rows = np.arange(fields["row_tiles"] * g.tile_rows)
         starts = (fields["activations_address"] + rows * fields["activations_stride"]) * g.activation_bytes
-        return _slots(activations[starts[:, None] + np.arange(size)], bits)
+        return activations[starts[:, None] + np.arange(size)]
 
-    def _columns(self, fields: Mapping[str, int], weights: np.ndarray, bits: int) -> np.ndarray:
-        """Slots [column, slot] of whole words, all tiles' columns."""
+    def _columns(self, fields: Mapping[str, int], weights: np.ndarray) -> np.ndarray:
+        """Bytes [column, byte] of whole words, all tiles' columns."""
         g = self._array.geometry
         count, tiles = self.weight_words(fields["variant"], fields["depth_tiles"]), fields["column_tiles"]
         words = weights.reshape(-1, g.weight_bytes)[fields["weights_address"] :][: tiles * count, : g.columns]
         words = words.reshape(tiles, count, g.columns).transpose(0, 2, 1)
-        return _slots(words.reshape(tiles * g.columns, count), bits)
+        return words.reshape(tiles * g.columns, count)
 
 
 def _wrapped(x: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -122,20 +119,19 @@ class _Stream:
     """A stream of each row or column: what it stands for, whatever lies in the padding."""
 
     def __init__(
-        self, array: DecodedArray, variant: int, format: Format, slots: np.ndarray, steps: int
+        self, array: DecodedArray, variant: int, format: Format, stream: np.ndarray, depth_tiles: int
     ) -> None:
-        self._array, self._format = array, format
-        scale = array.scale_slots(variant)
+        self._format, bits, rows = format, slot_bits(format), len(stream)
+        self._steps = steps = array.blocks(variant, depth_tiles) * array.block_length(variant)
+        self._scales = stream[:, :0]
         if array.block:
-            blocks = slots[:, :steps].reshape(len(slots), -1, array.block + scale)
-            codes = blocks[..., : array.block].reshape(len(slots), -1)
-            self._scales = blocks[..., array.block :]
-            self._codes, self._steps = codes & (1 << format.bits) - 1, codes.shape[1]
-        else:
-            self._scales = slots[:, :0]
-            # The last code of an odd depth has a neighbour beside it, in the padding.
-            whole = min(steps + steps % 2, slots.shape[1])
-            self._codes, self._steps = slots[:, :whole] & (1 << format.bits) - 1, steps
+            codes = array.block_length(variant) * bits // 8
+            each = codes + array.scale_slots(variant)
+            blocks = stream[:, : array.blocks(variant, depth_tiles) * each].reshape(rows, -1, each)
+            stream, self._scales = blocks[..., :codes].reshape(rows, -1), blocks[..., codes:]
+        slots = _slots(stream, bits)
+        # The last code of an odd depth has a neighbour beside it, in the padding.
+        self._codes = slots[:, : steps + steps % 2] & (1 << format.bits) - 1
 
     def values(self) -> np.ndarray:
         """int64 [rows, K]: integers times two to their exponents."""
@@ -147,9 +143,8 @@ class _Stream:
         kind = scale_type(self._format)
         if not kind:
             return kind, None
-        bits = slot_bits(self._format)
-        parts = self._scales[:, block, : SCALES[kind] // bits].astype(np.int64)
-        codes = (parts << bits * np.arange(parts.shape[-1])).sum(axis=-1)
+        parts = self._scales[:, block, : SCALES[kind] // 8].astype(np.int64)
+        codes = (parts << 8 * np.arange(parts.shape[-1])).sum(axis=-1)
         if kind == "fp16":
             return kind, half(codes)
         if kind == "e8m0":

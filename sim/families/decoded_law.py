@@ -21,8 +21,7 @@ class DecodedOutputLaw:
     def interval(self, variant: int, depth_tiles: int) -> int:
         """Cycles from a tile to the next: its steps, the reading of its rows' words, or the leaving of its results."""
         array = self._array
-        before = array.word_steps(variant) * (array.activation_words(variant, depth_tiles) - 1)
-        longest = max(array.steps(variant, depth_tiles), before + array.rows)
+        longest = array.steps(variant, depth_tiles) + array.waiting(variant, depth_tiles)
         return longest if array.block else max(longest, array.least_interval)
 
     def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
