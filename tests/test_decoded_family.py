@@ -99,6 +99,7 @@ def test_what_is_packed_is_what_is_computed(preset, way):
     (MX, ("array.block=32", 'array.activations=["mxfp8-e5m2", "mxfp6-e3m2"]', 'array.weights=["mxfp8-e5m2", "mxfp4"]')),
     (MX, ('array.activations=["int8", "nvfp4", "q8_0", "int4:g32"]', 'array.weights=["q4_0", "q8_0", "int4-s8", "bipolar4"]')),
     (MX, ("array.block=128", 'array.activations=["int8-s8", "int4-s8"]', 'array.weights=["int8-s8", "int4:g256"]')),
+    (MX, ('array.activations=["ovp8-int8-e2m5"]', 'array.weights=["mxfp4", "bfp8"]')),
     (MX, ("array.block=32", 'array.activations=["ovp4-int4"]', 'array.weights=["mxfp4", "q4_0"]')),
     (MX, ('array.activations=["mxfp8-e5m2"]', 'array.weights=["mxfp8-e5m2"]', "array.accumulator=aligned")),
     (MX, ('array.activations=["mxfp8-e4m3"]', 'array.weights=["mxfp8-e4m3"]', "array.accumulator=aligned")),
@@ -146,13 +147,18 @@ def test_streams_by_hand():
     scale = np.array([[2.0**-3]])
     x = Operand(format=find("mxfp4"), codes=ones, depth_axis=1, float_scales=scale)
     w = Operand(format=find("mxfp8-e4m3"), codes=2 * ones.T, depth_axis=0, float_scales=scale * 4)
-    # A scale takes two slots of 4 bits, 124 is 7 and 12; it is sent behind each half of the block. To whole words of 8 bytes.
-    half = [0x11] * 8 + [0x7C]
-    assert mx.pack_activations(x).tolist() == [half * 2 + [0] * 6]
-    # One slot of 8 bits, and one more to be as many.
-    assert mx.pack_weights(w).tolist() == ([2] * 16 + [126, 0]) * 2
-    assert mx.array.block_steps(0) == 18
-    assert mx.array.depth_granule(0) == 16 * 8  # 8 blocks of 18 steps are 9 words of 16
+    # A scale takes a byte in both streams. To whole words of 8 bytes.
+    assert mx.pack_activations(x).tolist() == [[0x11] * 16 + [124] + [0] * 7]
+    assert mx.pack_weights(w).tolist() == [2] * 32 + [126]
+    assert mx.array.block_steps(0) == 33
+    assert mx.array.depth_granule(0) == 32 * 8  # 8 blocks of 17 bytes are 17 words of 8
+
+    nv = family(MX, "array.columns=1", 'array.activations=["nvfp4"]', 'array.weights=["mxfp8-e4m3"]')
+    x = Operand(format=find("nvfp4"), codes=ones[:, :16], depth_axis=1, float_scales=np.array([[0.5]]))
+    w = Operand(format=find("mxfp8-e4m3"), codes=2 * ones.T, depth_axis=0, float_scales=scale)
+    # Blocks of NVFP4 are no longer: the other's scale is sent behind each half of its block.
+    assert nv.pack_activations(x).tolist() == [[0x11] * 8 + [0x30] + [0] * 7]
+    assert nv.pack_weights(w).tolist() == ([2] * 16 + [124]) * 2
 
 
 def test_results_by_fractions():
@@ -177,14 +183,14 @@ def test_results_by_fractions():
         x, w = load.x, load.w
         got = array.golden(x, w)
         for row, feature in product(range(2), range(3)):
-            total = np.float32(0)
-            for block in range(3):
-                part = range(16 * block, min(16 * block + 16, 40))
+            total, length = np.float32(0), 16 if "nvfp4" in (activations.name, weights.name) else 32
+            for first in range(0, 40, length):
+                part = range(first, min(first + length, 40))
                 sum_ = sum(int(x.levels()[row, k]) * int(w.levels()[k, feature]) for k in part)
                 scale, exponent = Fraction(1), 0
                 for one, places in (
-                    (x, (row, 16 * block // x.format.block)),
-                    (w, (16 * block // w.format.block, feature)),
+                    (x, (row, first // x.format.block)),
+                    (w, (first // w.format.block, feature)),
                 ):
                     number = Fraction(float(one.float_scales[places]))
                     if one.format.scale == "e8m0":
