@@ -209,7 +209,7 @@ def product_rate(preset: str, sizes: tuple[int, int, int] = LARGE) -> Row:
         program = compile_gemm(design, family, *sizes, formats=formats)
         found = predict(design, family.model().law(), program.instructions, memory(LATENCY))
         share = math.prod(sizes) / (family.model().multiplications(variant) * found.cycles)
-        most[name] = max(array.block, 1) / array.block_steps(variant)
+        most[name] = array.block_length(variant) / array.block_steps(variant)
         uses[name] = {"cycles": found.cycles, "products": share, "of_steps": share / most[name]}
     each = ", ".join(
         f"{name} {use['products']:.2%}" + f" ({use['of_steps']:.2%} of {most[name]:.1%})" * (most[name] < 1)

@@ -69,7 +69,9 @@ class DecodedConfig(ArrayConfig):
     ] = "output-stationary"
     block: Annotated[
         Block,
-        Field(description="steps of K of a result; 0: no scales of blocks, and sums are int32, else float32"),
+        Field(
+            description="steps of K of a result, or of the shortest; 0: no scales of blocks, and sums are int32, else float32"
+        ),
     ] = 0
     activations: Annotated[
         list[str], Field(min_length=1, description="formats of activations that it is generated for")
