@@ -274,7 +274,9 @@ def test_blocks(activations, weights, changes):
 @pytest.mark.parametrize("data_bytes", [8, long(4)])
 def test_no_gap_in_blocks(data_bytes):
     """A row's words are read in time: a tile's first step follows the last scale of the one before, whatever blocks they have."""
-    array = array_for(("mxfp4", "int8"), ("mxfp4", "nvfp4"), rows=1, columns=1, data_bytes=data_bytes, block=16)
+    array = array_for(
+        ("mxfp4", "int8"), ("mxfp4", "nvfp4"), rows=1, columns=1, data_bytes=data_bytes, block=16
+    )
     commands = [
         command(array, variant=variant, row_tiles=3, depth_tiles=3, activations_stride=8)
         for variant in (0, 2, 3, 1)

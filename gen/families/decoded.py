@@ -115,8 +115,8 @@ class DecodedFamily(Family):
     """See ``hw/array/decoded`` for the array itself.
 
     Activations of a row, and weights of a column of a tile, are streams of codes in rising order of K, each in a slot of 4 or 8
-    bits, the lowest first. With ``block`` each block of codes is followed by ``DecodedArray.scale_slots`` bytes of the block's
-    scale, the lowest first, zeros above. What K lacks to whole blocks has codes of zero, what a stream lacks to whole words zeros.
+    bits, the lowest first. With ``block`` each block of codes is followed by ``DecodedArray.scale_slots`` bytes of its scale, the
+    lowest first, zeros above. What K lacks to whole blocks has codes of zero, what a stream lacks to whole words zeros.
     A word of weights has a byte of each column's stream, zero bytes up to ``weight_bytes``.
     """
 

@@ -128,7 +128,7 @@ class Setup(wiring.Component):
         return m
 
     def _turn_left(self, m: Module, steps: Value) -> None:
-        """Of a tile that takes its steps, or all words of its rows, whichever is longer: rows of the last word come one a step."""
+        """A tile takes its steps, or all words of its rows, whichever is longer: rows of the last word come one a step."""
         geometry, planned = self._design.geometry, self.plan.payload
         word_bits = exact_log2(geometry.activation_bytes)
         row_last, least = geometry.tile_rows - 1, self._least_interval - 1

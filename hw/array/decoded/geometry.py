@@ -291,7 +291,9 @@ class DecodedArray:
 
     def block_bits(self, variant: int, side: int) -> tuple[int, int]:
         """Of the codes of a block of activations (0) or weights (1), and of what is behind them."""
-        return self.block_length(variant) * slot_bits(self.pairs[variant][side]), 8 * self.scale_slots(variant)
+        return self.block_length(variant) * slot_bits(self.pairs[variant][side]), 8 * self.scale_slots(
+            variant
+        )
 
     def stream_bytes(self, variant: int, side: int, depth_tiles: int) -> int:
         """Of a row of activations (0) or a column of weights (1) that is so deep."""

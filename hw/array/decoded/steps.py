@@ -100,7 +100,7 @@ class Steps(wiring.Component):
         return of_variant(m, self.variant, values)
 
     def _blocks(self, m: Module, narrow: Value) -> tuple[Value, Value, Value, Value]:
-        """Counts the slots of a block. Place in the row's word, in halves of bytes if they are ``narrow``; whether the slot is odd,
+        """Counts the slots of a block: place in the row's word, in halves of bytes if they are ``narrow``; whether a slot is odd,
         the last of a block or of a sum that is cut short, one of a scale.
         """
         array, variants = self._array, range(len(self._array.pairs))
