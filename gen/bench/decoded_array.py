@@ -192,7 +192,7 @@ def _float_shares(notify: Notify) -> Row:
         values[name] = {str(one.side): one.values for one in several}
     return Row(
         key="decoded-array",
-        what=f"the same, blocks of 16 (16×16: {LONGER}), a scaler for each column; {' '.join(COUNTED.synthesis_options)}",
+        what=f"the same, blocks of 16 or more (16×16: {LONGER}), a scaler for each column; {' '.join(COUNTED.synthesis_options)}",
         measured="\n".join(lines),
         values=values,
     )
@@ -209,5 +209,5 @@ def rows(notify: Notify) -> list[Row]:
         _shares(notify),
         _float_shares(notify),
         _placed("arrays of int32 sums", integers, notify, must=f"{PAIRS} less COMB than plain int8"),
-        _placed("arrays of float32 sums, blocks of 16, exact", floats, notify),
+        _placed("arrays of float32 sums, blocks of 16 or more, exact", floats, notify),
     ]
