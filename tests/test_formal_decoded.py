@@ -30,8 +30,6 @@ def small(*formats, **changes) -> DecodedArray:
 
 ROW, OUTPUT, STAYS = small(rows=1), small(), small(dataflow=WEIGHT)
 BLOCKS = small("mxint8", "nvfp4", block=16)
-WAITING = small("mxint8", "nvfp4", block=16, rows=13, data_bytes=16)
-"""Its commands wait for each other."""
 
 
 def design_of(array: DecodedArray) -> Design:
@@ -46,47 +44,33 @@ def of_variant(array: DecodedArray, variant: Value, values):
 
 
 class DecodedSetupRules(SetupRules):
-    """As its base; a tile has the steps of its blocks, scales included, and words last as long as their slots say."""
+    """As its base, without blocks: words of activations last as long as their slots say."""
 
     def __init__(self, array: DecodedArray, kind=DecodedSetup):
         self._array, self._rows = array, array.geometry.tile_rows
         self._dut = kind(design=design_of(array), array=array)
-        self._least = 1 if array.block or array.stationary_weights else array.least_interval
+        self._least = 1 if array.stationary_weights else array.least_interval
 
     def _allowed(self, command):
         return super()._allowed(command) & (command.variant < len(self._array.pairs))
 
     def _law(self, command):
-        array, variants = self._array, range(len(self._array.pairs))
-        blocks = [1 if array.stationary_weights else array.block_steps(one) for one in variants]
-        width = len(self._dut.plan.payload.depth_left) - 1
-        steps = (command.depth_tiles * of_variant(array, command.variant, blocks))[:width]
-        last = (steps - 1)[:width]
-        words = [array.word_steps(one) for one in variants]
+        array, depth = self._array, command.depth_tiles
+        words = [array.word_steps(variant) for variant in range(len(array.pairs))]
+        last = (depth - 1)[: len(depth)]
         reading = of_variant(array, command.variant, [last // one * one + self._rows for one in words])
-        return steps, reading, Const(array.command_gap > 0) if array.block else steps < self._least
+        return depth, reading, depth < self._least
 
 
-@pytest.mark.parametrize(
-    "array", later(OUTPUT, STAYS, BLOCKS, WAITING), ids=["output", "weight", "blocks", "waiting"]
-)
+@pytest.mark.parametrize("array", later(OUTPUT, STAYS), ids=["output", "weight"])
 def test_setup_keeps_the_rules(array):
     prove(DecodedSetupRules(array), depth=DECODED_SETUP, reach=14)
 
 
-@pytest.mark.parametrize(
-    ("array", "bug"),
-    [
-        pytest.param(*case, marks=pytest.mark.long)
-        for case in (
-            (OUTPUT, ("int(slot_bits(pair[side]) == 4)", "int(slot_bits(pair[side]) == 8)")),
-            (BLOCKS, ("array.command_gap > 0", "array.command_gap == 0")),
-        )
-    ],
-    ids=["long", "short"],
-)
-def test_setup_with_a_bug(array, bug):
-    refute(DecodedSetupRules(array, mutant(DecodedSetup, bug)), depth=11)
+@pytest.mark.long
+def test_setup_with_a_bug():
+    bug = ("int(slot_bits(pair[side]) == 4)", "int(slot_bits(pair[side]) == 8)")
+    refute(DecodedSetupRules(OUTPUT, mutant(DecodedSetup, bug)), depth=11)
 
 
 class CoreRules(Elaboratable):
@@ -138,27 +122,23 @@ class CoreRules(Elaboratable):
         self._results(m, kept, mine, past | spoilt)
         return m
 
+    def _of_tile(self, command, count) -> Value:
+        """What ``count`` says of a variant and a depth."""
+        variants, depth = range(len(self._array.pairs)), command.depth_tiles[: self._depth_tiles.bit_length()]
+        counts = [[count(one, tiles or 1) for tiles in range(1 << len(depth))] for one in variants]
+        return of_variant(self._array, command.variant, [Array(each)[depth] for each in counts])
+
     def _past(self, command) -> Value:
         """Some operand of the command lies past its scratchpad, or some result past its half of the accumulators."""
         design, array = self._design, self._array
-        depth = command.depth_tiles[: self._depth_tiles.bit_length()]
-
-        def words(count):
-            """Of a tile; ``count`` says it of a variant and its depth."""
-            counts = [
-                [count(one, tiles or 1) for tiles in range(1 << len(depth))]
-                for one in range(len(array.pairs))
-            ]
-            return of_variant(array, command.variant, [Array(each)[depth] for each in counts])
-
-        rows = command.row_tiles[:2] * design.geometry.tile_rows
-        column_tiles, row_words = command.column_tiles[:2], (rows - 1)[:4] * command.activations_stride[:4]
+        row_words, column_words = (
+            self._of_tile(command, one) for one in (array.activation_words, array.weight_words)
+        )
+        rows, column_tiles = command.row_tiles[:2] * design.geometry.tile_rows, command.column_tiles[:2]
+        last_row = command.activations_address + (rows - 1)[:4] * command.activations_stride[:4]
         return (
-            (
-                command.activations_address + row_words + words(array.activation_words)
-                > design.activation_words
-            )
-            | (command.weights_address + column_tiles * words(array.weight_words) > design.weight_words)
+            (last_row + row_words > design.activation_words)
+            | (command.weights_address + column_tiles * column_words > design.weight_words)
             | (command.accumulators_address[:-1] + rows * column_tiles > design.accumulator_rows // 2)
         )
 
@@ -168,7 +148,9 @@ class CoreRules(Elaboratable):
         stays = array.stationary_weights
         rows = command.row_tiles if stays else Const(self._design.geometry.tile_rows)
         tiles = command.column_tiles[:2] * (1 if stays else command.row_tiles[:2])
-        depth = command.depth_tiles if stays or array.block else Const(1)
+        depth: Value = command.depth_tiles if stays else Const(1)
+        if array.block and not stays:
+            depth = self._of_tile(command, lambda one, deep: array.steps(one, deep) // array.block_steps(one))
         row, step, tile, first = (Signal(5, name=name) for name in ("row", "step", "tile", "first"))
         with m.If(results.valid & mine):
             m.d.sync += row.eq(row + 1)
