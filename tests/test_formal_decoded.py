@@ -206,7 +206,7 @@ def with_a_bug(array: DecodedArray, *bug: tuple[str, str]):
         for case in (
             (ROW, ("walk.step & (walk.address >= words)", "walk.step & (walk.address > words)")),
             (ROW, ("first > half_rows - rows", "first > half_rows")),
-            (ROW, ("rows.control_last, past_activations", "rows.control_last, (Const(0), Const(0))")),
+            (ROW, ("rows.control_last, past_activations", "rows.control_last, past_weights")),
             (BLOCKS, ("steps.row.last, steps.further", "steps.row.last, None")),
             (STAYS, ("sequencer.step.activations >=", "sequencer.step.activations >")),
             (STAYS, ("weights & ~handed & ~self.halt", "0")),
