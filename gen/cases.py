@@ -93,26 +93,16 @@ def each_format(
     *,
     base: int = 0,
 ) -> list[Case]:
-    """Each shape in each format of ``weights``; latencies, and raw and requantised, by turns."""
-    modes = (RAW, REQUANTISED)
-    return [
-        Case(
-            shape,
-            modes[(i + j) % 2],
-            memory(latencies[(i + j) % len(latencies)]),
-            seed=100 * i + j,
-            base=base,
-            weights=name,
-        )
-        for i, name in enumerate(weights)
-        for j, shape in enumerate(shapes)
-    ]
+    """As ``each_pair``, in each format of ``weights`` with the array's first one of activations."""
+    return each_pair([(None, name) for name in weights], shapes, latencies, base=base)
 
 
 def each_pair(
-    pairs: Sequence[tuple[str, str]],
+    pairs: Sequence[tuple[str | None, str]],
     shapes: Sequence[tuple[int, int, int]],
     latencies: Sequence[int] = (1, 20, 100),
+    *,
+    base: int = 0,
 ) -> list[Case]:
     """Each shape in each pair of formats, activations first; latencies, and raw and requantised, by turns."""
     modes = (RAW, REQUANTISED)
@@ -122,6 +112,7 @@ def each_pair(
             modes[(i + j) % 2],
             memory(latencies[(i + j) % len(latencies)]),
             seed=100 * i + j,
+            base=base,
             weights=weights,
             activations=activations,
         )

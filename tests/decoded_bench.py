@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+from small_design import small_design
 
 from hw.array.decoded.geometry import DecodedArray
 from hw.design import Design
@@ -24,17 +25,12 @@ def array_for(activations, weights, **changes) -> DecodedArray:
 
 def design_for(array, *, activation_words=256, weight_words=256, accumulator_rows=128) -> Design:
     """A small design around it."""
-    return Design(
-        geometry=array.geometry,
-        data_bytes=array.data_bytes,
-        address_width=32,
-        burst_beats=16,
-        outstanding=4,
+    return small_design(
+        array.geometry,
+        array.data_bytes,
         activation_words=activation_words,
         weight_words=weight_words,
         accumulator_rows=accumulator_rows,
-        parameter_entries=64,
-        output_lanes=1,
     )
 
 

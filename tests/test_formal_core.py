@@ -41,24 +41,32 @@ def design(*, tile_rows=1, tile_depth=1, activation_bytes=4) -> Design:
 
 
 class SetupRules(Elaboratable):
-    """A command comes out once, as it went in, with its numbers, after ``SYSTOLIC_SETUP - 2`` cycles; unless halted."""
+    """A command comes out once, as it went in, with its numbers, after ``cycles - 2`` cycles; unless halted."""
 
     def __init__(self, rows, word, kind=Setup):
-        self._rows, self._word = rows, word
-        self._dut = kind(
-            design=design(tile_rows=rows, activation_bytes=word), least_interval=least_interval(rows)
-        )
+        self._rows, self._word, self._least = rows, word, least_interval(rows)
+        self._dut = kind(design=design(tile_rows=rows, activation_bytes=word), least_interval=self._least)
+
+    def _allowed(self, command):
+        """What decode lets through."""
+        return command.depth_tiles != 0
+
+    def _law(self, command):
+        """Of its tiles: steps, cycles in which their words are read, and whether the first one must wait."""
+        depth = command.depth_tiles
+        reading = Cat(depth - 1)[: len(depth)] // self._word * self._word + self._rows
+        return depth, reading, depth < self._least
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.dut = dut = self._dut
         free(m, dut)
-        rows, word, least = self._rows, self._word, least_interval(self._rows)
+        least = self._least
         plan, counts = dut.plan.payload, dut.command.payload
         taken, given = dut.command.valid & dut.command.ready, dut.plan.valid & dut.plan.ready
         halted, soon = previous(m, dut.halt, "halted"), previous(m, dut.soon & ~dut.halt, "was_soon")
-        owed, age, kept = Signal(), Signal(range(SYSTOLIC_SETUP)), Signal.like(counts)
-        ready_at = SYSTOLIC_SETUP - 2
+        ready_at = dut.cycles - 2
+        owed, age, kept = Signal(), Signal(range(dut.cycles)), Signal.like(counts)
         m.d.sync += [
             owed.eq((taken | (owed & ~given)) & ~dut.halt),
             age.eq(Mux(taken, 1, Mux(age == ready_at, age, age + 1))),
@@ -69,20 +77,18 @@ class SetupRules(Elaboratable):
         again = Signal()  # a command was dropped before
         m.d.sync += again.eq(again | (dut.plan.valid & dut.halt & ~given))
         m.d.comb += [
-            Assume(counts.depth_tiles != 0),
+            Assume(self._allowed(counts)),
             Assert(dut.busy == owed),
             Assert(dut.command.ready == (~owed & ~dut.halt)),
             Assert(dut.plan.valid == (owed & (age == ready_at))),
             Assert(dut.plan.valid == soon),
             Assert(implies(owed, Value.cast(plan.command) == Value.cast(kept))),
-            Assert(implies(owed, (age != 0) & (kept.depth_tiles != 0))),
-            Cover(given & ~plan.short & (plan.turn_left > 2 * least) & (kept.depth_tiles < 8 * least)),
-            Cover(dut.plan.valid & again & plan.short),
+            Assert(implies(owed, (age != 0) & self._allowed(kept))),
+            Cover(given & (plan.turn_left > 2 * least) & (kept.depth_tiles < 8 * least)),
+            Cover(dut.plan.valid & again & (plan.short | (least == 1))),
             Cover(given & previous(m, dut.plan.valid, "waited")),
         ]
-        # The law of the cycles, from its definition.
-        depth = kept.depth_tiles
-        reading = Cat(depth - 1)[: len(depth)] // word * word + rows
+        depth, reading, short = self._law(kept)
         longest = Mux(depth > reading, depth, reading)
         interval = Mux(longest > least, longest, least)
         width, count = len(plan.turn_left), len(plan.rows_left)
@@ -94,8 +100,8 @@ class SetupRules(Elaboratable):
                 Assert(plan.depth_left == (depth - 2)[:width]),
                 Assert(plan.turn_left == (interval - TURN)[:width]),
             ]
-        with m.If(owed & (age >= 2)):
-            m.d.comb += Assert(plan.short == (depth < least))
+        with m.If(owed & (age >= ready_at - 2)):
+            m.d.comb += Assert(plan.short == short)
         return m
 
 

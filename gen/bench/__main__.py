@@ -143,6 +143,12 @@ def _decoded_array(notify: Notify) -> list[Row]:
     return decoded_array.rows(notify)
 
 
+def _decoded_clock(notify: Notify) -> list[Row]:
+    from gen.bench import decoded_array
+
+    return decoded_array.placed_rows(notify)
+
+
 def _decoded_layers(notify: Notify) -> list[Row]:
     from gen.bench import decoded_layers
 
@@ -174,13 +180,14 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "decoders": _decoders,
     "exponent-integer": _exponent_integer,
     "decoded-array": _decoded_array,
+    "decoded-clock": _decoded_clock,
     "decoded-layers": _decoded_layers,
     "multipliers": _multipliers,
     "up5k": _up5k,
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
-    "decoded-array", "multipliers", "up5k",
+    "decoded-array", "decoded-clock", "multipliers", "up5k",
 )  # fmt: skip
 """Place and route: minutes each."""
 

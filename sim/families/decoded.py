@@ -14,7 +14,7 @@ from hw.formats.scales import E8M0_BIAS
 from sim.block_results import rounded_products, scaled
 from sim.families import decoded_law
 from sim.families.contract import CycleLaw
-from sim.lookup import half
+from sim.half import half
 
 
 class DecodedModel:

@@ -1,4 +1,4 @@
-"""The way into an output-stationary core of decoded operands."""
+"""The way into a core of decoded operands."""
 
 from __future__ import annotations
 
