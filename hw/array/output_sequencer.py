@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from hw.array.geometry import least_interval
+from hw.array.geometry import LEAST_STEPS, least_interval
 from hw.array.setup import COUNT_BITS, DEPTH_BITS, TURN, plan
 from hw.delay import delayed
 from hw.design import Design
@@ -26,8 +26,8 @@ class OutputSequencer(wiring.Component):
         Fewest cycles between the last steps of tiles; ``least_interval`` if it is not given.
     settle : int
         The same before the first step of a command whose tiles are ``short``, from the last before it; ``least`` if not given.
-    depth_bits : int, long_words : bool
-        As of ``Setup``.
+    depth_bits : int, long_words : bool, step_bytes : int
+        As of ``Setup``; a word of activations lasts ``LEAST_STEPS`` steps at least.
 
     Members
     -------
@@ -63,7 +63,9 @@ class OutputSequencer(wiring.Component):
         settle: int | None = None,
         depth_bits: int = DEPTH_BITS,
         long_words: bool = False,
+        step_bytes: int = 1,
     ) -> None:
+        word_steps = design.geometry.activation_bytes // step_bytes
         self._design, self._depth_bits, self._long_words = design, depth_bits, long_words
         self._least = least_interval(design.geometry.tile_rows) if least is None else least
         self._settle = self._least if settle is None else settle
@@ -83,7 +85,7 @@ class OutputSequencer(wiring.Component):
                 "last": Out(1),
                 "ends": Out(1),
                 "read": Out(1),
-                "index": Out(exact_log2(design.geometry.activation_bytes) + long_words),
+                "index": Out(exact_log2(word_steps) + long_words),
             }
         )
 
@@ -110,7 +112,7 @@ class OutputSequencer(wiring.Component):
             past_depth.eq(past_depth - 1),
             early.eq(early - ~early[-1]),
             # The rows' words of this turn have been read two steps later.
-            stops.eq(self.stop & before_end(self.index, 4, long=long)),
+            stops.eq(self.stop & before_end(self.index, LEAST_STEPS, long=long)),
             # Results of the tile before have left then, and what comes after this one is not settled yet.
             cut.eq(goes_on & stops & early[-1] & ~turned),
             dropped.eq(self.halt & goes_on),
@@ -217,14 +219,14 @@ class ActivationWalk(wiring.Component):
         Of the word that ``read`` reads, a register, wide enough to pass the end of the scratchpad once.
     """
 
-    def __init__(self, *, words: int, word_bytes: int, long_words: bool = False) -> None:
+    def __init__(self, *, words: int, word_steps: int, long_words: bool = False) -> None:
         self._long_words = long_words
         super().__init__(
             {
                 "begin": In(1),
                 "again": In(1),
                 "read": In(1),
-                "index": In(exact_log2(word_bytes) + long_words),
+                "index": In(exact_log2(word_steps) + long_words),
                 "base": In(ceil_log2(words)),
                 "stride": In(16),
                 "address": Out(max(16, ceil_log2(words)) + 1),

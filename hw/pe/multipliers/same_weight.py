@@ -63,6 +63,63 @@ def sum_width(products: int) -> int:
     return (2 * OFFSET * products).bit_length()
 
 
+class SameWeightTree(wiring.Component):
+    """Dot product of digits with values that are registers: :class:`SameWeightDot` without these.
+
+    Members
+    -------
+    digits : In(ArrayLayout(ArrayLayout(DIGIT, 4), products)), values : In(ArrayLayout(signed(8), products))
+    result : Out(signed(15 + bits of products))
+        Two cycles later.
+    """
+
+    def __init__(self, *, products: int) -> None:
+        self._products = checked_products(products)
+        super().__init__(
+            {
+                "digits": In(digits_layout(products)),
+                "values": In(data.ArrayLayout(signed(8), products)),
+                "result": Out(signed(dot_width(products))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        heap = Heap(len(self.result))
+        for place in range(DIGITS):
+            m.submodules[f"weight_{place}"] = one = SameWeightSum(products=self._products)
+            m.d.comb += one.values.eq(self.values)
+            for lane in range(self._products):
+                m.d.comb += one.digits[lane].eq(self.digits[lane][place])
+            for row in (one.total, one.carry):
+                # A reset would need gates before registers that nothing depends on.
+                register = Signal.like(row, name=f"row_{place}", reset_less=True)
+                m.d.sync += register.eq(row)
+                heap.add(register, shift=2 * place)
+            heap.add_constant(-OFFSET * self._products << 2 * place)
+        sums, carries = heap.rows(m)
+        m.d.sync += self.result.eq(Cat(*sums) + Cat(*carries))
+        return m
+
+
+def checked_products(products: int) -> int:
+    """``products``, an integer of 1 to 64."""
+    found = operator.index(products)
+    if not 1 <= found <= MOST_PRODUCTS:
+        raise ValueError(f"products must be 1 to {MOST_PRODUCTS}, not {products!r}")
+    return found
+
+
+def dot_width(products: int) -> int:
+    """Bits of a sum of so many products of int8."""
+    return (products << 14).bit_length() + 1
+
+
+def digits_layout(products: int) -> data.ArrayLayout:
+    """Of so many operands."""
+    return data.ArrayLayout(data.ArrayLayout(DIGIT, DIGITS), products)
+
+
 class SameWeightDot(wiring.Component):
     """Dot product of ``products`` int8 operands, as digits, with as many int8 values, every cycle.
 
@@ -92,16 +149,14 @@ class SameWeightDot(wiring.Component):
     """
 
     def __init__(self, *, products: int) -> None:
-        self._products = operator.index(products)
-        if not 1 <= self._products <= MOST_PRODUCTS:
-            raise ValueError(f"products must be 1 to {MOST_PRODUCTS}, not {products!r}")
-        digits = data.ArrayLayout(data.ArrayLayout(DIGIT, DIGITS), products)
+        self._products = checked_products(products)
+        digits = digits_layout(products)
         super().__init__(
             {
                 "digits": In(digits),
                 "digits_next": Out(digits),
                 "values": In(data.ArrayLayout(signed(8), products)),
-                "result": Out(signed((products << 14).bit_length() + 1)),
+                "result": Out(signed(dot_width(products))),
             }
         )
 
@@ -111,18 +166,11 @@ class SameWeightDot(wiring.Component):
         values = Signal.like(self.values, reset_less=True)
         digits = Signal.like(self.digits, reset_less=True)
         m.d.sync += [values.eq(self.values), digits.eq(self.digits)]
-        m.d.comb += self.digits_next.eq(digits)
-        heap = Heap(len(self.result))
-        for place in range(DIGITS):
-            m.submodules[f"weight_{place}"] = one = SameWeightSum(products=self._products)
-            m.d.comb += one.values.eq(values)
-            for lane in range(self._products):
-                m.d.comb += one.digits[lane].eq(digits[lane][place])
-            for row in (one.total, one.carry):
-                register = Signal.like(row, name=f"row_{place}", reset_less=True)
-                m.d.sync += register.eq(row)
-                heap.add(register, shift=2 * place)
-            heap.add_constant(-OFFSET * self._products << 2 * place)
-        sums, carries = heap.rows(m)
-        m.d.sync += self.result.eq(Cat(*sums) + Cat(*carries))
+        m.submodules.tree = tree = SameWeightTree(products=self._products)
+        m.d.comb += [
+            self.digits_next.eq(digits),
+            tree.digits.eq(digits),
+            tree.values.eq(values),
+            self.result.eq(tree.result),
+        ]
         return m
