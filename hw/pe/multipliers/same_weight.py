@@ -79,9 +79,7 @@ class SameWeightSum(wiring.Component):
         for digit, value in zip(self.digits, self.values, strict=True):
             rows.append(Signal(9, name=f"row_{len(rows)}"))
             m.d.comb += rows[-1].eq(multiples(digit, value))
-        total, carry, lacks = two_rows(
-            m, rows, len(self.total), [digit["negative"] for digit in self.digits]
-        )
+        total, carry, lacks = two_rows(m, rows, len(self.total), [digit["negative"] for digit in self.digits])
         m.d.comb += [self.total.eq(total), self.carry.eq(carry), self.lacks.eq(Cat(*lacks))]
         return m
 
