@@ -162,6 +162,24 @@ SYSTEMS: Systems = {
         (_WS, "array.rows=8"),
         grid([(1, 1, 1), (7, 65, 9)], (1, 20)),
     ),
+    "3x5 OS, 8 steps of K at once, 64-bit bus": (
+        "systolic-8x8",
+        ("array.rows=3", "array.columns=5", "array.depth=8", "output.lanes=1"),
+        grid([(1, 1, 1), (7, 165, 9), (1, 100, 33)], (1, 20)),
+    ),
+    "2x3 OS, 4 steps of K at once by bit weight, 32-bit bus, small": (
+        "systolic-4x4",
+        (
+            "array.rows=2",
+            "array.columns=3",
+            "array.depth=4",
+            "array.multiplier=same_weight",
+            "bus.data_width=32",
+            "bus.outstanding=1",
+            *_SMALL,
+        ),
+        grid([(1, 1, 1), (5, 99, 7), (1, 50, 19)], (1, 20)),
+    ),
     "8x8 bit-serial, 64-bit bus": (
         "bitmod-int8-8x8",
         (),

@@ -117,8 +117,21 @@ OUTPUT_ELEMENT = 5
 OUTPUT_CARRY_SAVE = 4
 """The same of an element that keeps sum and carry: operands, sum, result, and at the column's top the addition of both."""
 
-OUTPUT_ELEMENTS = {"native": OUTPUT_ELEMENT, "carry_save": OUTPUT_CARRY_SAVE}
+OUTPUT_SAME_WEIGHT = 5
+"""The same of an element that sums by bit weight: operands, rows of each weight, their sum, sum, result."""
+
+OUTPUT_ELEMENTS = {
+    "native": OUTPUT_ELEMENT,
+    "carry_save": OUTPUT_CARRY_SAVE,
+    "same_weight": OUTPUT_SAME_WEIGHT,
+}
 """By the key `array.multiplier`."""
+
+TREE_LAYERS = 2
+"""Layers of adders from register to register where products of several steps of K are added to each other."""
+
+DIGIT_ENCODER = 2
+"""Operands at an encoder (hw/pe/multipliers/digits.py) to their digits."""
 
 WEIGHT_ELEMENT = 5
 """An activation at a weight-stationary element to the partial sum below it: activation, multiplier's register, product (two

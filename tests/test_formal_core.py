@@ -43,9 +43,13 @@ def design(*, tile_rows=1, tile_depth=1, activation_bytes=4) -> Design:
 class SetupRules(Elaboratable):
     """A command comes out once, as it went in, with its numbers, after ``cycles - 2`` cycles; unless halted."""
 
-    def __init__(self, rows, word, kind=Setup):
+    def __init__(self, rows, word, kind=Setup, *, step_bytes=1):
         self._rows, self._word, self._least = rows, word, least_interval(rows)
-        self._dut = kind(design=design(tile_rows=rows, activation_bytes=word), least_interval=self._least)
+        self._dut = kind(
+            design=design(tile_rows=rows, activation_bytes=word * step_bytes),
+            least_interval=self._least,
+            step_bytes=step_bytes,
+        )
 
     def _allowed(self, command):
         """What decode lets through."""
@@ -105,9 +109,13 @@ class SetupRules(Elaboratable):
         return m
 
 
-@pytest.mark.parametrize(("rows", "word"), [(1, 4), (3, 4), (16, 16)])
-def test_setup_keeps_the_rules(rows, word):
-    prove(SetupRules(rows, word), depth=SYSTOLIC_SETUP, reach=12)
+@pytest.mark.parametrize(
+    ("rows", "word", "step_bytes"),
+    [(1, 4, 1), (3, 4, 1), (16, 16, 1), pytest.param(3, 4, 8, marks=pytest.mark.long)],
+)
+def test_setup_keeps_the_rules(rows, word, step_bytes):
+    """Of words of ``word`` steps."""
+    prove(SetupRules(rows, word, step_bytes=step_bytes), depth=SYSTOLIC_SETUP, reach=12)
 
 
 @pytest.mark.parametrize(

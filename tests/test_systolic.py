@@ -57,13 +57,15 @@ def test_geometry_refuses(change, error, message):
 def test_components_refuse():
     with pytest.raises(ValueError, match=r"rows must be 1 .*, not 0"):
         OutputStationaryArray(rows=0, columns=1)
-    with pytest.raises(ValueError, match=r"multiplier must be one of native, carry_save, not 'dsp'"):
-        OutputStationaryArray(rows=1, columns=1, multiplier="dsp")
+    with pytest.raises(
+        ValueError, match=r"multiplier must be one of native, carry_save, same_weight, not 'two'"
+    ):
+        OutputStationaryArray(rows=1, columns=1, multiplier="two")
     with pytest.raises(ValueError, match=r"columns must be 1 .*, not 0"):
         WeightStationaryArray(rows=1, columns=0)
     with pytest.raises(ValueError, match="sum_width must be 16 to 32, not 33"):
         WeightStationaryElement(sum_width=33)
-    with pytest.raises(ValueError, match="rows must be 1 to word_bytes, 4, not 5"):
+    with pytest.raises(ValueError, match="rows must be 1 to the steps of a word, 4, not 5"):
         CornerTurn(rows=5, word_bytes=4)
     design = design_for(rows=2, columns=2, data_bytes=4, dataflow=OUTPUT)
     with pytest.raises(ValueError, match="geometry must be"):

@@ -72,17 +72,18 @@ SHAPES = [
 
 
 @st.composite
-def programs(draw):
+def programs(draw, shapes=SHAPES, **sizes):
     """A shape, and a sequence of commands that stay within scratchpads and accumulators."""
-    rows, columns, data_bytes, dataflow = draw(st.sampled_from(SHAPES))
-    design = design_for(rows=rows, columns=columns, data_bytes=data_bytes, dataflow=dataflow)
+    rows, columns, data_bytes, dataflow, *depth = draw(st.sampled_from(shapes))
+    sizes |= {"depth": depth[0]} if depth else {}
+    design = design_for(rows=rows, columns=columns, data_bytes=data_bytes, dataflow=dataflow, **sizes)
     g = design.geometry
     half = design.accumulator_rows // 2
     commands, visible, now = [], [], 0
     for _ in range(draw(st.integers(1, 5))):
         row_tiles = draw(st.integers(1, 5 if g.tile_rows > 1 else 12))
         column_tiles = draw(st.integers(1, 3))
-        depth_tiles = draw(st.integers(1, 3 * g.activation_bytes // 2 if g.tile_depth == 1 else 6))
+        depth_tiles = draw(st.integers(1, 3 * g.activation_bytes // 2 if dataflow == OUTPUT else 6))
         depth_tiles = min(depth_tiles, 40, design.weight_words // column_tiles // g.weight_words)
         row_tiles = max(1, min(row_tiles, half // g.tile_rows // column_tiles))
         words = ceil_div(depth_tiles * g.tile_depth, g.activation_bytes)

@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from hw.array.geometry import least_interval
+from hw.array.geometry import LEAST_STEPS, least_interval
 from hw.array.setup import COUNT_BITS, DEPTH_BITS, TURN, plan
 from hw.delay import delayed
 from hw.design import Design
@@ -26,8 +26,8 @@ class OutputSequencer(wiring.Component):
         Fewest cycles between the last steps of tiles; ``least_interval`` if it is not given.
     settle : int
         The same before the first step of a command whose tiles are ``short``, from the last before it; ``least`` if not given.
-    depth_bits : int, long_words : bool
-        As of ``Setup``.
+    depth_bits : int, long_words : bool, step_bytes : int
+        As of ``Setup``; a word of activations lasts ``LEAST_STEPS`` steps at least.
     uneven_words : bool
         Words of activations end where ``word_ends`` says.
 
@@ -69,7 +69,9 @@ class OutputSequencer(wiring.Component):
         depth_bits: int = DEPTH_BITS,
         long_words: bool = False,
         uneven_words: bool = False,
+        step_bytes: int = 1,
     ) -> None:
+        word_steps = design.geometry.activation_bytes // step_bytes
         self._design, self._depth_bits, self._long_words = design, depth_bits, long_words
         self._uneven_words = uneven_words
         self._least = least_interval(design.geometry.tile_rows) if least is None else least
@@ -92,7 +94,7 @@ class OutputSequencer(wiring.Component):
                 "ends": Out(1),
                 "read": Out(1),
                 "turns": Out(1),
-                "index": Out(exact_log2(design.geometry.activation_bytes) + long_words),
+                "index": Out(exact_log2(word_steps) + long_words),
             }
         )
 
@@ -103,7 +105,7 @@ class OutputSequencer(wiring.Component):
         self._follow(m, turn, final_tile, idle)
         turned = self._count(m, turn, cut, idle)
         self._tiles(m, turn, cut, final_tile)
-        least, (in_four, in_two, ending) = self._least, self._before_ends(m)
+        least, (near, in_two, ending) = self._least, self._before_ends(m)
         word, goes_on, dropped, stops = Signal(), Signal(), Signal(), Signal()
         early = Signal(range(-1, least), init=-1)
         past_depth = Signal(self._depth_bits + 1)
@@ -120,7 +122,7 @@ class OutputSequencer(wiring.Component):
             past_depth.eq(past_depth - 1),
             early.eq(early - ~early[-1]),
             # The rows' words of this turn have been read two steps later.
-            stops.eq(self.stop & in_four),
+            stops.eq(self.stop & near),
             # Results of the tile before have left then, and what comes after this one is not settled yet.
             cut.eq(goes_on & stops & early[-1] & ~turned),
             dropped.eq(self.halt & goes_on),
@@ -145,7 +147,7 @@ class OutputSequencer(wiring.Component):
             m.d.sync += later.eq(Mux(self.begin, 0, Cat(self.word_ends, later)))
             return [self.word_ends, later[1], later[2]]
         long = self.current.long if self._long_words else None
-        return [before_end(self.index, steps, long=long) for steps in (4, 2, 1)]
+        return [before_end(self.index, steps, long=long) for steps in (LEAST_STEPS, 2, 1)]
 
     def _follow(self, m: Module, turn: Signal, final_tile: Signal, idle: Signal) -> None:
         """After the tile the next one of its command, or the next command as soon as it is there."""

@@ -56,6 +56,8 @@ class Setup(wiring.Component):
         Whether words of activations may last twice as many steps as they have bytes.
     paired_weights : bool
         Whether words of weights may have those of two steps.
+    step_bytes : int
+        Of a row's activations that a step takes.
 
     Members
     -------
@@ -84,8 +86,10 @@ class Setup(wiring.Component):
         depth_bits: int = DEPTH_BITS,
         long_words: bool = False,
         paired_weights: bool = False,
+        step_bytes: int = 1,
     ) -> None:
         self._design, self._least_interval = design, least_interval
+        self._word_steps = design.geometry.activation_bytes // step_bytes
         self._depth_bits, self._long_words = depth_bits, long_words
         planned = plan(design, depth_bits=depth_bits, long_words=long_words, paired_weights=paired_weights)
         super().__init__(
@@ -130,7 +134,7 @@ class Setup(wiring.Component):
     def _turn_left(self, m: Module, steps: Value) -> None:
         """A tile takes its steps, or all words of its rows, whichever is longer: rows of the last word come one a step."""
         geometry, planned = self._design.geometry, self.plan.payload
-        word_bits = exact_log2(geometry.activation_bytes)
+        word_bits = exact_log2(self._word_steps)
         row_last, least = geometry.tile_rows - 1, self._least_interval - 1
         depth_last, interval_last, longest = (Signal(self._depth_bits) for _ in range(3))
         part = depth_last[:word_bits]

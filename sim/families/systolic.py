@@ -8,11 +8,12 @@ import numpy as np
 
 from hw.array.geometry import least_interval
 from hw.design import Geometry, ceil_div
+from hw.pe.cube_times import output_element
 from hw.timing import (
     ACCUMULATE,
     CORNER_TURN,
     DRAIN_ROWS,
-    OUTPUT_ELEMENTS,
+    OUTPUT_ELEMENT,
     SCRATCHPAD,
     SELECT,
     SYSTOLIC_SETUP,
@@ -28,10 +29,10 @@ class OutputStationaryLaw:
     ----------
     geometry : Geometry
     element : int
-        Cycles from an element's last operands to its result: ``hw.timing.OUTPUT_ELEMENTS``.
+        Cycles from an element's last operands to its result: ``hw.pe.cube_times.output_element``.
     """
 
-    def __init__(self, geometry: Geometry, element: int = OUTPUT_ELEMENTS["native"]):
+    def __init__(self, geometry: Geometry, element: int = OUTPUT_ELEMENT):
         self._geometry, self._element = geometry, element
         self._least = least_interval(geometry.tile_rows)
         self._start = self._end = 0
@@ -39,7 +40,7 @@ class OutputStationaryLaw:
 
     def interval(self, depth: int) -> int:
         """Cycles from a tile to the next: its steps, the reading of its rows' words, or the leaving of its results."""
-        rows, word = self._geometry.tile_rows, self._geometry.activation_bytes
+        rows, word = self._geometry.tile_rows, self._geometry.activation_bytes // self._geometry.tile_depth
         return max(depth, word * (ceil_div(depth, word) - 1) + rows, self._least)
 
     def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
@@ -120,14 +121,16 @@ class SystolicModel:
     geometry : Geometry
     dataflow : str
     multiplier : str
-        Of an output-stationary array: sums are the same, and come as late as ``hw.timing.OUTPUT_ELEMENTS`` says.
+        Of an output-stationary array: sums are the same, and come as late as ``output_element`` says.
     """
 
     def __init__(self, *, geometry: Geometry, dataflow: str, multiplier: str = "native"):
         if dataflow not in DATAFLOWS:
             raise ValueError(f"dataflow must be one of {', '.join(DATAFLOWS)}, not {dataflow!r}")
         self._geometry, self._dataflow = geometry, dataflow
-        self._element = OUTPUT_ELEMENTS[multiplier]
+        # Steps of K that a word of weights has.
+        self._lanes = geometry.tile_depth // geometry.weight_words
+        self._element = output_element(multiplier, self._lanes)
 
     def activation_bytes(self, variant: int, steps: int) -> int:
         """A byte per step."""
@@ -138,7 +141,7 @@ class SystolicModel:
         return depth_tiles * self._geometry.weight_words
 
     def multiplications(self, variant: int) -> float:
-        """One in each element."""
+        """One in each element, or as many as it takes steps of K at once."""
         g = self._geometry
         return g.tile_rows * g.columns * g.tile_depth
 
@@ -169,8 +172,12 @@ class SystolicModel:
             fields["activations_address"] + np.arange(rows) * fields["activations_stride"]
         ) * g.activation_bytes
         x = activations[starts[:, None] + np.arange(depth)].view(np.int8)
-        words = fields["weights_address"] + np.arange(fields["column_tiles"] * depth)
-        w = weights.reshape(-1, g.weight_bytes)[words, : g.columns].view(np.int8)
-        w = w.reshape(fields["column_tiles"], depth, g.columns).transpose(1, 0, 2).reshape(depth, -1)
+        words = fields["weights_address"] + np.arange(fields["column_tiles"] * depth // self._lanes)
+        w = weights.reshape(-1, g.weight_bytes)[words, : g.columns * self._lanes].view(np.int8)
+        w = (
+            w.reshape(fields["column_tiles"], -1, g.columns, self._lanes)
+            .transpose(1, 3, 0, 2)
+            .reshape(depth, -1)
+        )
         # Exact: float64 holds every sum of products of int8 up to a depth of 2 ** 38.
         return (x.astype(np.float64) @ w.astype(np.float64)).astype(np.int64).astype(np.int32)
