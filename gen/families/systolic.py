@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from gen.families.contract import ArrayConfig, Family
-from hw.array.geometry import Dataflow, Multiplier, systolic_geometry
+from hw.array.geometry import MULTIPLIERS, Dataflow, Multiplier, systolic_geometry
 from hw.design import Design, Geometry, ceil_div
-from hw.formats import INT8, Operand
+from hw.formats import FORMATS, INT8, Format, Operand
 from sim.families.contract import ArrayModel
 
 
@@ -28,10 +28,11 @@ class SystolicConfig(ArrayConfig):
     multiplier: Annotated[Multiplier, Field(description="how elements multiply and add")] = "native"
 
     @model_validator(mode="after")
-    def _native(self) -> SystolicConfig:
-        if self.dataflow == "weight-stationary" and self.multiplier != "native":
+    def _together(self) -> SystolicConfig:
+        together = MULTIPLIERS[self.multiplier].together
+        if self.columns % together:
             raise ValueError(
-                f"multiplier must be native with weight-stationary dataflow, not {self.multiplier}"
+                f"columns must be a multiple of {together} with multiplier {self.multiplier}, not {self.columns}"
             )
         return self
 
@@ -45,19 +46,34 @@ class SystolicConfig(ArrayConfig):
 class Systolic(Family):
     """See ``hw/array/output_core.py`` and ``hw/array/weight_core.py`` for the arrays themselves.
 
-    A weight word is one row of W within a column tile: ``columns`` int8 codes, zero bytes up to ``weight_bytes``.
+    A weight word is one row of W within a column tile: ``columns`` codes of int8, or of int4, two in a byte, the first one's in
+    its lower half; zeros up to ``weight_bytes``.
     """
 
     name = "systolic"
     summary = "int8 multiply-accumulate elements with neighbour links only"
     Config = SystolicConfig
-    activations = weights = (INT8,)
+    activations = (INT8,)
+    weights = tuple(FORMATS[f"int{bits}"] for bits in sorted({one.weight_bits for one in MULTIPLIERS.values()}))
     config: SystolicConfig
+
+    @property
+    def _weight_bits(self) -> int:
+        return MULTIPLIERS[self.config.multiplier].weight_bits
+
+    @property
+    def pairs(self) -> tuple[tuple[Format, Format], ...]:
+        """int8, and the weights of its multipliers."""
+        return ((INT8, FORMATS[f"int{self._weight_bits}"]),)
 
     def _geometry(self) -> Geometry:
         c = self.config
         return systolic_geometry(
-            rows=c.rows, columns=c.columns, data_bytes=self.data_bytes, dataflow=c.dataflow
+            rows=c.rows,
+            columns=c.columns,
+            data_bytes=self.data_bytes,
+            dataflow=c.dataflow,
+            multiplier=c.multiplier,
         )
 
     def core(self, design: Design) -> Any:
@@ -88,8 +104,10 @@ class Systolic(Family):
         depth, features = w.shape
         tiles = ceil_div(features, g.columns)
         steps = ceil_div(depth, g.tile_depth) * g.tile_depth
-        words = np.zeros((tiles, steps, g.weight_bytes), dtype=np.uint8)
+        bits = self._weight_bits
+        codes = np.zeros((tiles, steps, g.weight_bytes * 8 // bits), dtype=np.uint8)
         padded = np.zeros((depth, tiles * g.columns), dtype=np.uint8)
         padded[:, :features] = w.codes
-        words[:, :depth, : g.columns] = padded.reshape(depth, tiles, g.columns).transpose(1, 0, 2)
-        return words.reshape(-1)
+        codes[:, :depth, : g.columns] = padded.reshape(depth, tiles, g.columns).transpose(1, 0, 2)
+        shifted = codes.reshape(-1, 8 // bits) << np.arange(0, 8, bits, dtype=np.uint8)
+        return np.bitwise_or.reduce(shifted, axis=1)

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hw.design import Geometry
+from hw.design import Geometry, ceil_div
 from hw.timing import ACCUMULATE, DRAIN_ROWS
 
 Dataflow = Literal["output-stationary", "weight-stationary"]
 TURN = 4
 """Cycles by which an output-stationary tile knows its end before it has come."""
 
-Multiplier = Literal["native", "carry_save"]
+Multiplier = Literal["native", "carry_save", "dsp"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharing:
+    """What a choice of multiplier means to the words of weights and the order of columns."""
+
+    weight_bits: int = 8
+    """Of a weight in its word, two's complement; the first column's are the lowest."""
+    together: int = 1
+    """Neighbouring columns that share a multiplier, and so stand at the same place; they divide ``columns``."""
+
+
+MULTIPLIERS: dict[Multiplier, Sharing] = {
+    "native": Sharing(),
+    "carry_save": Sharing(),
+    "dsp": Sharing(weight_bits=4, together=2),
+}
+"""By the key `array.multiplier`."""
 
 
 def power_of_two_from(value: int) -> int:
@@ -20,8 +39,10 @@ def power_of_two_from(value: int) -> int:
     return 1 << (value - 1).bit_length()
 
 
-def systolic_geometry(*, rows: int, columns: int, data_bytes: int, dataflow: Dataflow) -> Geometry:
-    """Geometry of ``rows`` × ``columns`` int8 elements behind a bus of ``data_bytes``.
+def systolic_geometry(
+    *, rows: int, columns: int, data_bytes: int, dataflow: Dataflow, multiplier: Multiplier = "native"
+) -> Geometry:
+    """Geometry of ``rows`` × ``columns`` elements behind a bus of ``data_bytes``.
 
     Output-stationary: a tile is ``rows`` rows of M and any length of K, one weight word per step of K. Weight-stationary:
     a tile is one row of M and ``rows`` steps of K, whose ``rows`` weight words stay in the array while row tiles pass.
@@ -29,8 +50,9 @@ def systolic_geometry(*, rows: int, columns: int, data_bytes: int, dataflow: Dat
     Raises
     ------
     TypeError, ValueError
-        A size that is not an integer of 1 or more; a bus other than 4 to 64 bytes; an unknown dataflow; rows of a
-        weight-stationary array that are not a power of two (a depth tile has to be a whole part of an activation word).
+        A size that is not an integer of 1 or more; a bus other than 4 to 64 bytes; an unknown dataflow or multiplier;
+        rows of a weight-stationary array that are not a power of two (a depth tile has to be a whole part of an activation
+        word); columns that cannot share multipliers.
     """
     rows, columns, data_bytes = operator.index(rows), operator.index(columns), operator.index(data_bytes)
     if rows < 1:
@@ -41,6 +63,13 @@ def systolic_geometry(*, rows: int, columns: int, data_bytes: int, dataflow: Dat
         raise ValueError(f"data_bytes must be 4, 8, 16, 32 or 64, not {data_bytes!r}")
     if dataflow not in get_args(Dataflow):
         raise ValueError(f"dataflow must be one of {', '.join(get_args(Dataflow))}, not {dataflow!r}")
+    if multiplier not in MULTIPLIERS:
+        raise ValueError(f"multiplier must be one of {', '.join(MULTIPLIERS)}, not {multiplier!r}")
+    sharing = MULTIPLIERS[multiplier]
+    if columns % sharing.together:
+        raise ValueError(
+            f"columns must be a multiple of {sharing.together} when multiplier is {multiplier}, not {columns!r}"
+        )
     stationary_weights = dataflow == "weight-stationary"
     if stationary_weights and rows & (rows - 1):
         raise ValueError(f"rows must be a power of two when dataflow is {dataflow}, not {rows!r}")
@@ -49,7 +78,7 @@ def systolic_geometry(*, rows: int, columns: int, data_bytes: int, dataflow: Dat
         columns=columns,
         tile_depth=rows if stationary_weights else 1,
         activation_bytes=max(data_bytes, power_of_two_from(rows)),
-        weight_bytes=power_of_two_from(columns),
+        weight_bytes=power_of_two_from(ceil_div(columns * sharing.weight_bits, 8)),
         weight_words=rows if stationary_weights else 1,
     )
 

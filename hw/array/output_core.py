@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 
 from hw.array.corner_turn import CornerTurn
-from hw.array.geometry import Multiplier, least_interval
+from hw.array.geometry import least_interval
 from hw.array.output_sequencer import ActivationWalk, OutputSequencer, WeightWalk
 from hw.array.output_stationary import OutputStationaryArray
 from hw.array.setup import Setup
 from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
-from hw.timing import CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENTS, SCRATCHPAD
+from hw.timing import CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENT, SCRATCHPAD
 
 
 class OutputStationaryCore(wiring.Component):
@@ -27,9 +29,8 @@ class OutputStationaryCore(wiring.Component):
     ------
     Step 0 of a command's first tile is ``SYSTOLIC_SETUP`` cycles after the handshake, or as soon as the command before is
     through; see ``OutputSequencer``. Row 0's result of a tile is at ``results`` ``SCRATCHPAD + CORNER_TURN +
-    OUTPUT_ELEMENTS[multiplier] + 1`` cycles after its last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes
-    in the cycle before the accumulators'
-    ``finished`` of its command.
+    element + 1`` cycles after its last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the
+    accumulators' ``finished`` of its command.
     """
 
     turn = CORNER_TURN
@@ -38,13 +39,13 @@ class OutputStationaryCore(wiring.Component):
         self,
         *,
         design: Design,
-        multiplier: Multiplier = "native",
-        element: int | None = None,
+        array: Callable[..., OutputStationaryArray] = OutputStationaryArray,
+        element: int = OUTPUT_ELEMENT,
         long_words: bool = False,
     ) -> None:
-        # ``element``: cycles from operands at row 0 to the result that may go up; words as in ``OutputSequencer``.
-        self._design, self._multiplier, self._long_words = design, multiplier, long_words
-        self._element = OUTPUT_ELEMENTS[multiplier] if element is None else element
+        # ``array`` makes one of so many rows and columns. ``element``: cycles from operands at row 0 to the result that may go
+        # up; words as in ``OutputSequencer``.
+        self._design, self._make, self._element, self._long_words = design, array, element, long_words
         super().__init__(core_members(design))
 
     def elaborate(self, platform):
@@ -54,9 +55,8 @@ class OutputStationaryCore(wiring.Component):
         m.submodules.setup = setup = Setup(design=design, least_interval=least_interval(rows))
         m.submodules.sequencer = sequencer = OutputSequencer(design=design)
         m.submodules.corner_turn = corner = CornerTurn(rows=rows, word_bytes=geometry.activation_bytes)
-        m.submodules.array = array = OutputStationaryArray(
-            rows=rows, columns=geometry.columns, multiplier=self._multiplier
-        )
+        m.submodules.array = array = self._make(rows=rows, columns=geometry.columns)
+        weights = Value.cast(array.weights)
         wiring.connect(m, wiring.flipped(self.command), setup.command)
         wiring.connect(m, setup.plan, sequencer.plan)
         control = corner.control
@@ -84,7 +84,7 @@ class OutputStationaryCore(wiring.Component):
             ),
             array.activations.eq(corner.activations),
             array.last.eq(corner.last),
-            array.weights.eq(self.weights.data[: 8 * geometry.columns]),
+            weights.eq(self.weights.data[: len(weights)]),
             self.results.data.eq(array.results),
             self.results.valid.eq(array.valid),
         ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hw.array.geometry import least_interval
+from hw.array.geometry import MULTIPLIERS, Multiplier, least_interval
 from hw.design import Geometry, ceil_div
 from hw.timing import (
     ACCUMULATE,
@@ -17,6 +17,7 @@ from hw.timing import (
     SELECT,
     SYSTOLIC_SETUP,
     WEIGHT_ELEMENT,
+    WEIGHT_ELEMENTS,
 )
 from sim.families.contract import Times, Weights
 
@@ -120,14 +121,14 @@ class SystolicModel:
     geometry : Geometry
     dataflow : str
     multiplier : str
-        Of an output-stationary array: sums are the same, and come as late as ``hw.timing.OUTPUT_ELEMENTS`` says.
+        Sums are exact with each. Weights have as many bits as ``hw.array.geometry.MULTIPLIERS`` says, results come as late as
+        ``hw.timing.OUTPUT_ELEMENTS`` and ``WEIGHT_ELEMENTS`` do.
     """
 
-    def __init__(self, *, geometry: Geometry, dataflow: str, multiplier: str = "native"):
+    def __init__(self, *, geometry: Geometry, dataflow: str, multiplier: Multiplier = "native"):
         if dataflow not in DATAFLOWS:
             raise ValueError(f"dataflow must be one of {', '.join(DATAFLOWS)}, not {dataflow!r}")
-        self._geometry, self._dataflow = geometry, dataflow
-        self._element = OUTPUT_ELEMENTS[multiplier]
+        self._geometry, self._dataflow, self._multiplier = geometry, dataflow, multiplier
 
     def activation_bytes(self, variant: int, steps: int) -> int:
         """A byte per step."""
@@ -149,8 +150,9 @@ class SystolicModel:
     def law(self) -> OutputStationaryLaw | WeightStationaryLaw:
         """The cycle law of a core that has just been reset; ask it for one EXECUTE after the other."""
         if self._dataflow == "weight-stationary":
-            return WeightStationaryLaw(self._geometry)
-        return OutputStationaryLaw(self._geometry, self._element)
+            way = SCRATCHPAD + SELECT + WEIGHT_ELEMENTS[self._multiplier]
+            return WeightStationaryLaw(self._geometry, way=way)
+        return OutputStationaryLaw(self._geometry, OUTPUT_ELEMENTS[self._multiplier])
 
     def execute(
         self,
@@ -170,7 +172,13 @@ class SystolicModel:
         ) * g.activation_bytes
         x = activations[starts[:, None] + np.arange(depth)].view(np.int8)
         words = fields["weights_address"] + np.arange(fields["column_tiles"] * depth)
-        w = weights.reshape(-1, g.weight_bytes)[words, : g.columns].view(np.int8)
+        w = self._weights(weights.reshape(-1, g.weight_bytes)[words])
         w = w.reshape(fields["column_tiles"], depth, g.columns).transpose(1, 0, 2).reshape(depth, -1)
         # Exact: float64 holds every sum of products of int8 up to a depth of 2 ** 38.
         return (x.astype(np.float64) @ w.astype(np.float64)).astype(np.int64).astype(np.int32)
+
+    def _weights(self, words: np.ndarray) -> np.ndarray:
+        """int8 [word, column] of words (uint8), each column's bits above those of the one before."""
+        bits = MULTIPLIERS[self._multiplier].weight_bits
+        codes = words[..., None] >> np.arange(0, 8, bits, dtype=np.uint8) << 8 - bits
+        return (codes.view(np.int8) >> 8 - bits).reshape(len(words), -1)[:, : self._geometry.columns]
