@@ -2,10 +2,12 @@
 """Systolic arrays and cores: geometry, what is refused, halts, addresses past the end, tiles without a gap."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
+from core_bench import check_halts
 from systolic_bench import command, design_for, run
 from test_systolic_model import contents
 
@@ -270,6 +272,52 @@ def test_a_command_before_a_fault_is_whole(dataflow, past):
     expected = SystolicModel(geometry=design.geometry, dataflow=dataflow).execute(
         vars(good), activations, weights
     )
+    np.testing.assert_array_equal(seen.accumulators[: len(expected)], expected)
+
+
+OTHERS = [
+    (OUTPUT, "dsp", 4), (WEIGHT, "dsp", 4),
+    pytest.param(OUTPUT, "carry_save", 1, marks=pytest.mark.long),
+    pytest.param(WEIGHT, "carry_save", 1, marks=pytest.mark.long),
+]  # fmt: skip
+"""Dataflow, multiplier and columns of two rows."""
+
+
+@pytest.mark.parametrize("by_reset", [False, True])
+@pytest.mark.parametrize(("dataflow", "multiplier", "columns"), OTHERS)
+def test_halts_with_other_multipliers(dataflow, multiplier, columns, by_reset):
+    """Nothing is left of what was dropped."""
+    design = design_for(rows=2, columns=columns, data_bytes=4, dataflow=dataflow, multiplier=multiplier)
+    long = command(row_tiles=4, column_tiles=3, depth_tiles=9, activations_stride=3)
+
+    def work(random):
+        return long, command(
+            row_tiles=2, depth_tiles=3, activations_stride=3, weights_address=int(random.integers(200))
+        )
+
+    check_halts(
+        design,
+        partial(systolic_core, dataflow=dataflow, multiplier=multiplier),
+        SystolicModel(geometry=design.geometry, dataflow=dataflow, multiplier=multiplier),
+        work=work,
+        halts=range(1, 60, 6),
+        by_reset=by_reset,
+    )
+
+
+@pytest.mark.parametrize("past", [{"weights_address": 254}, {"accumulators_address": 127}], ids=str)
+@pytest.mark.parametrize(("dataflow", "multiplier", "columns"), OTHERS)
+def test_faults_with_other_multipliers(dataflow, multiplier, columns, past):
+    """In the cycle before the command has finished, whenever results come."""
+    design = design_for(rows=2, columns=columns, data_bytes=4, dataflow=dataflow, multiplier=multiplier)
+    activations, weights = contents(design, 1)
+    good = command(depth_tiles=16, row_tiles=4, activations_stride=2)
+    wrong = command(**{"row_tiles": 4, "depth_tiles": 5, "accumulators_address": 64} | past)
+    core = partial(systolic_core, dataflow=dataflow, multiplier=multiplier)
+    seen = run(design, core, activations, weights, [good, wrong], [0, 0])
+    assert seen.faults == [seen.finished[1] - 1]
+    model = SystolicModel(geometry=design.geometry, dataflow=dataflow, multiplier=multiplier)
+    expected = model.execute(vars(good), activations, weights)
     np.testing.assert_array_equal(seen.accumulators[: len(expected)], expected)
 
 
