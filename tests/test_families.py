@@ -98,9 +98,7 @@ def test_bounds_of_the_systolic_configuration(keys: dict[str, Any]) -> None:
 @pytest.mark.parametrize("dataflow", ["output-stationary", "weight-stationary"])
 @pytest.mark.parametrize("multiplier", ["native", "dsp"])
 @pytest.mark.parametrize("shape", [(1, 70, 40), (13, 33, 21), (30, 130, 9)], ids=str)
-def test_programs_on_the_systolic_model(
-    shape: tuple[int, int, int], multiplier: str, dataflow: str
-) -> None:
+def test_programs_on_the_systolic_model(shape: tuple[int, int, int], multiplier: str, dataflow: str) -> None:
     kind = load_family("systolic")
     keys = {"rows": 8, "columns": 6, "dataflow": dataflow, "multiplier": multiplier}
     family = kind(kind.Config(**keys), data_bytes=8)

@@ -87,7 +87,7 @@ def test_components_refuse():
     design = design_for(rows=2, columns=2, data_bytes=4, dataflow=OUTPUT)
     with pytest.raises(ValueError, match="geometry must be"):
         systolic_core(design=design, dataflow=WEIGHT)
-    with pytest.raises(ValueError, match="geometry must be .*weight_bytes=1"):
+    with pytest.raises(ValueError, match=r"geometry must be .*weight_bytes=1"):
         systolic_core(design=design, dataflow=OUTPUT, multiplier="dsp")
     with pytest.raises(ValueError, match="accumulator_rows must be a power of two, 2 or more, not 96"):
         systolic_core(design=replace(design, accumulator_rows=96), dataflow=OUTPUT)

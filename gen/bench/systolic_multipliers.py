@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from amaranth.lib import wiring
+
 from fpga.measure import measure
 from fpga.synthesis import Placed
 from gen.bench.figures import Row
@@ -33,6 +35,7 @@ def row(multiplier: Multiplier, dataflow: str, placed: Placed) -> Row:
 def rows(notify: Notify) -> list[Row]:
     """A row for each array; one seed."""
     result = []
+    arrays: tuple[Callable[..., wiring.Component], ...]
     for multiplier, arrays in ARRAYS.items():
         for dataflow, array in zip(("output-stationary", "weight-stationary"), arrays, strict=True):
             notify(f"{dataflow}, {multiplier}")

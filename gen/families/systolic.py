@@ -54,7 +54,9 @@ class Systolic(Family):
     summary = "int8 multiply-accumulate elements with neighbour links only"
     Config = SystolicConfig
     activations = (INT8,)
-    weights = tuple(FORMATS[f"int{bits}"] for bits in sorted({one.weight_bits for one in MULTIPLIERS.values()}))
+    weights = tuple(
+        FORMATS[f"int{bits}"] for bits in sorted({one.weight_bits for one in MULTIPLIERS.values()})
+    )
     config: SystolicConfig
 
     @property

@@ -215,8 +215,8 @@ class CarrySaveWeightElement(wiring.Component):
     activation, weight, capture, swap, activation_next, weight_next, capture_next, swap_next
         As there.
     sum : In(2 * sum_width - 3)
-        From above: the first row, and above it what there is of the second (``hw.pe.multipliers.carry_save.whole``), a cycle after
-        the activation that it belongs to; ``sum_next``, one cycle later, to below.
+        From above: the first row, and above it what there is of the second (``hw.pe.multipliers.carry_save.whole``), a cycle
+        after the activation that it belongs to; ``sum_next``, one cycle later, to below.
 
     Timing
     ------
