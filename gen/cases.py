@@ -20,6 +20,7 @@ from sim.cycles.program import Prediction, predict
 
 RAW, REQUANTISED = OutputMode.RAW, OutputMode.REQUANTISED
 _WS = 'array.dataflow="weight-stationary"'
+_DSP = 'array.multiplier="dsp"'
 _ONE_OF_A_KIND = ("int8-s8", "int6-s8", "int5-s8", "int4", "fp4-mixed-s8", "fp3-ea-s8")
 """A format of bit-serial arrays for each number of bits, the selectors of both floats among them."""
 _LOOKUPS = ("int4-s8", "int4-asym-s8", "int3-asym-s8", "int2-s8", "ternary", "bipolar3-s8", "binary-s8")
@@ -180,6 +181,11 @@ SYSTEMS: Systems = {
         ),
         grid([(1, 1, 1), (5, 99, 7), (1, 50, 19)], (1, 20)),
     ),
+    "5x6 OS of two products in a DSP block, 32-bit bus": (
+        "systolic-4x4",
+        (_DSP, "array.rows=5", "array.columns=6"),
+        grid([(1, 1, 1), (7, 65, 9), (1, 40, 33)], (1, 20)),
+    ),
     "8x8 bit-serial, 64-bit bus": (
         "bitmod-int8-8x8",
         (),
@@ -228,6 +234,16 @@ SYSTEMS: Systems = {
 """Preset, overrides and cases by name: all families, both dataflows, odd sizes, buses of 32 to 512 bits."""
 
 MORE_SYSTEMS: Systems = {
+    "4x6 WS of two products in a DSP block, 64-bit bus, small": (
+        "systolic-4x4",
+        (_WS, _DSP, "array.columns=6", "bus.data_width=64", *_SMALL),
+        grid([(1, 1, 1), (13, 300, 9), (1, 33, 35)]),
+    ),
+    "4x5 WS of carry-save elements, 64-bit bus": (
+        "systolic-4x4",
+        (_WS, 'array.multiplier="carry_save"', "array.columns=5", "bus.data_width=64"),
+        grid([(1, 1, 1), (13, 300, 9), (1, 33, 35)]),
+    ),
     "5x4 bit-serial, 512-bit bus, 64-bit addresses": (
         "bitmod-int8-8x8",
         ("array.rows=5", "array.columns=4", "bus.data_width=512", "bus.address_width=64"),

@@ -123,6 +123,7 @@ OUTPUT_SAME_WEIGHT = 5
 OUTPUT_ELEMENTS = {
     "native": OUTPUT_ELEMENT,
     "carry_save": OUTPUT_CARRY_SAVE,
+    "dsp": OUTPUT_ELEMENT,
     "same_weight": OUTPUT_SAME_WEIGHT,
 }
 """By the key `array.multiplier`."""
@@ -136,6 +137,12 @@ DIGIT_ENCODER = 2
 WEIGHT_ELEMENT = 5
 """An activation at a weight-stationary element to the partial sum below it: activation, multiplier's register, product (two
 registers), sum."""
+
+WEIGHT_CARRY_SAVE = 3
+"""The same of elements that keep sum and carry, with the addition of both below the column: activation, sum, and that."""
+
+WEIGHT_ELEMENTS = {"native": WEIGHT_ELEMENT, "carry_save": WEIGHT_CARRY_SAVE, "dsp": WEIGHT_ELEMENT}
+"""By the key `array.multiplier`."""
 
 DRAIN_ROWS = 3
 """Rows of an output-stationary array whose results share a register on their way up; each such register is one cycle."""

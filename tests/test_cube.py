@@ -74,7 +74,7 @@ def test_geometry(rows, columns, data_bytes, depth, expected):
         ),
         (
             ["pe.multiplier=same_weight", "array.dataflow=weight-stationary"],
-            "multiplier must be native when dataflow is weight-stationary, not 'same_weight'",
+            "multiplier must be native or carry_save or dsp when dataflow is weight-stationary, not 'same_weight'",
         ),
     ],
 )
@@ -183,7 +183,7 @@ SHAPES = [
 @settings(max_examples=4, deadline=None)
 @given(programs(SHAPES, weight_words=128))
 def test_any_sequence(program):
-    design, _, commands, visible, seed = program
+    design, _, _, commands, visible, seed = program
     first = clear(design)
     check_core(design, *parts(design, NATIVE), [*first, *commands], [*[0] * len(first), *visible], seed)
 
@@ -192,7 +192,7 @@ def test_any_sequence(program):
 @settings(max_examples=4, deadline=None)
 @given(programs([(2, 1, 4, OUTPUT, 2), (1, 2, 8, OUTPUT, 1), (3, 1, 4, OUTPUT, 4)], weight_words=128))
 def test_any_sequence_by_bit_weight(program):
-    design, _, commands, visible, seed = program
+    design, _, _, commands, visible, seed = program
     first = clear(design)
     check_core(design, *parts(design, SAME), [*first, *commands], [*[0] * len(first), *visible], seed)
 

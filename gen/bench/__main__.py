@@ -125,6 +125,12 @@ def _multipliers(notify: Notify) -> list[Row]:
     return multipliers.rows(notify)
 
 
+def _systolic_multipliers(notify: Notify) -> list[Row]:
+    from gen.bench import systolic_multipliers
+
+    return systolic_multipliers.rows(notify)
+
+
 def _decoders(notify: Notify) -> list[Row]:
     from gen.bench import decoders
 
@@ -183,11 +189,12 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "decoded-clock": _decoded_clock,
     "decoded-layers": _decoded_layers,
     "multipliers": _multipliers,
+    "systolic-multipliers": _systolic_multipliers,
     "up5k": _up5k,
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
-    "decoded-array", "decoded-clock", "multipliers", "up5k",
+    "decoded-array", "decoded-clock", "multipliers", "systolic-multipliers", "up5k",
 )  # fmt: skip
 """Place and route: minutes each."""
 

@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from gen.families.contract import ArrayConfig, Family
-from hw.array.geometry import Dataflow, Depth, Multiplier, check_multiplier, systolic_geometry
+from hw.array.geometry import MULTIPLIERS, Dataflow, Depth, Multiplier, check_elements, systolic_geometry
 from hw.design import Design, Geometry, ceil_div
-from hw.formats import INT8, Operand
+from hw.formats import FORMATS, INT8, Format, Operand
 from sim.families.contract import ArrayModel
 
 
@@ -30,7 +30,7 @@ class SystolicConfig(ArrayConfig):
 
     @model_validator(mode="after")
     def _there(self) -> SystolicConfig:
-        check_multiplier(self.multiplier, dataflow=self.dataflow, depth=self.depth)
+        check_elements(self.multiplier, columns=self.columns, dataflow=self.dataflow, depth=self.depth)
         return self
 
     @model_validator(mode="after")
@@ -43,20 +43,38 @@ class SystolicConfig(ArrayConfig):
 class Systolic(Family):
     """See ``hw/array/output_core.py`` and ``hw/array/weight_core.py`` for the arrays themselves.
 
-    A weight word is one row of W within a column tile: ``columns`` int8 codes, zero bytes up to ``weight_bytes``. Where elements
-    take ``depth`` steps of K at once it is so many rows, feature by feature: the codes of feature 0 in rising order of K first.
+    A weight word is one row of W within a column tile: ``columns`` codes of int8, or of int4, two in a byte, the first one's in
+    its lower half; zeros up to ``weight_bytes``. Where elements take ``depth`` steps of K at once it is so many rows, feature by
+    feature: the codes of feature 0 in rising order of K first.
     """
 
     name = "systolic"
     summary = "int8 multiply-accumulate elements with neighbour links only"
     Config = SystolicConfig
-    activations = weights = (INT8,)
+    activations = (INT8,)
+    weights = tuple(
+        FORMATS[f"int{bits}"] for bits in sorted({one.weight_bits for one in MULTIPLIERS.values()})
+    )
     config: SystolicConfig
+
+    @property
+    def _weight_bits(self) -> int:
+        return MULTIPLIERS[self.config.multiplier].weight_bits
+
+    @property
+    def pairs(self) -> tuple[tuple[Format, Format], ...]:
+        """int8, and the weights of its multipliers."""
+        return ((INT8, FORMATS[f"int{self._weight_bits}"]),)
 
     def _geometry(self) -> Geometry:
         c = self.config
         return systolic_geometry(
-            rows=c.rows, columns=c.columns, data_bytes=self.data_bytes, dataflow=c.dataflow, depth=c.depth
+            rows=c.rows,
+            columns=c.columns,
+            data_bytes=self.data_bytes,
+            dataflow=c.dataflow,
+            multiplier=c.multiplier,
+            depth=c.depth,
         )
 
     def core(self, design: Design) -> Any:
@@ -83,10 +101,12 @@ class Systolic(Family):
 
     def pack_weights(self, w: Operand, variant: int | None = None) -> np.ndarray:
         """One word per ``depth`` steps of K, in rising order; zeros to whole tiles."""
-        g, lanes = self.geometry, self.config.depth
+        g, lanes, bits = self.geometry, self.config.depth, self._weight_bits
         tiles = ceil_div(w.shape[1], g.columns)
         missing = -w.depth % g.tile_depth, tiles * g.columns - w.shape[1]
         codes = np.pad(w.codes, [(0, one) for one in missing])
-        words = codes.reshape(-1, lanes, tiles, g.columns).transpose(2, 0, 3, 1)
-        words = words.reshape(tiles, -1, g.columns * lanes)
-        return np.pad(words, [(0, 0), (0, 0), (0, g.weight_bytes - g.columns * lanes)]).reshape(-1)
+        steps = codes.reshape(-1, lanes, tiles, g.columns).transpose(2, 0, 3, 1)
+        words = steps.reshape(tiles, -1, g.columns * lanes)
+        words = np.pad(words, [(0, 0), (0, 0), (0, g.weight_bytes * 8 // bits - g.columns * lanes)])
+        shifted = words.reshape(-1, 8 // bits) << np.arange(0, 8, bits, dtype=np.uint8)
+        return np.bitwise_or.reduce(shifted, axis=1)

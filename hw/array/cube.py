@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.array.geometry import Depth, Multiplier, check_multiplier
+from hw.array.geometry import Depth, Multiplier, check_elements
 from hw.array.output_stationary import Drain
 from hw.delay import delayed
 from hw.pe.cube import CubeElement
@@ -121,7 +121,7 @@ class CubeArray(wiring.Component):
         for name, size in (("rows", self._rows), ("columns", self._columns)):
             if size < 1:
                 raise ValueError(f"{name} must be 1 or more, not {size!r}")
-        check_multiplier(multiplier, dataflow="output-stationary", depth=depth)
+        check_elements(multiplier, columns=columns, dataflow="output-stationary", depth=depth)
         self._depth, self._multiplier = depth, multiplier
         operands = data.ArrayLayout(signed(8), depth)
         super().__init__(

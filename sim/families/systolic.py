@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hw.array.geometry import least_interval
+from hw.array.geometry import MULTIPLIERS, Multiplier, least_interval
 from hw.design import Geometry, ceil_div
 from hw.pe.cube_times import output_element
 from hw.timing import (
@@ -18,6 +18,7 @@ from hw.timing import (
     SELECT,
     SYSTOLIC_SETUP,
     WEIGHT_ELEMENT,
+    WEIGHT_ELEMENTS,
 )
 from sim.families.contract import Times, Weights
 
@@ -121,16 +122,16 @@ class SystolicModel:
     geometry : Geometry
     dataflow : str
     multiplier : str
-        Of an output-stationary array: sums are the same, and come as late as ``output_element`` says.
+        Sums are exact with each. Weights have as many bits as ``hw.array.geometry.MULTIPLIERS`` says, results come as late as
+        ``hw.pe.cube_times.output_element`` and ``hw.timing.WEIGHT_ELEMENTS`` do.
     """
 
-    def __init__(self, *, geometry: Geometry, dataflow: str, multiplier: str = "native"):
+    def __init__(self, *, geometry: Geometry, dataflow: str, multiplier: Multiplier = "native"):
         if dataflow not in DATAFLOWS:
             raise ValueError(f"dataflow must be one of {', '.join(DATAFLOWS)}, not {dataflow!r}")
-        self._geometry, self._dataflow = geometry, dataflow
+        self._geometry, self._dataflow, self._multiplier = geometry, dataflow, multiplier
         # Steps of K that a word of weights has.
         self._lanes = geometry.tile_depth // geometry.weight_words
-        self._element = output_element(multiplier, self._lanes)
 
     def activation_bytes(self, variant: int, steps: int) -> int:
         """A byte per step."""
@@ -152,8 +153,9 @@ class SystolicModel:
     def law(self) -> OutputStationaryLaw | WeightStationaryLaw:
         """The cycle law of a core that has just been reset; ask it for one EXECUTE after the other."""
         if self._dataflow == "weight-stationary":
-            return WeightStationaryLaw(self._geometry)
-        return OutputStationaryLaw(self._geometry, self._element)
+            way = SCRATCHPAD + SELECT + WEIGHT_ELEMENTS[self._multiplier]
+            return WeightStationaryLaw(self._geometry, way=way)
+        return OutputStationaryLaw(self._geometry, output_element(self._multiplier, self._lanes))
 
     def execute(
         self,
@@ -173,11 +175,15 @@ class SystolicModel:
         ) * g.activation_bytes
         x = activations[starts[:, None] + np.arange(depth)].view(np.int8)
         words = fields["weights_address"] + np.arange(fields["column_tiles"] * depth // self._lanes)
-        w = weights.reshape(-1, g.weight_bytes)[words, : g.columns * self._lanes].view(np.int8)
-        w = (
-            w.reshape(fields["column_tiles"], -1, g.columns, self._lanes)
-            .transpose(1, 3, 0, 2)
-            .reshape(depth, -1)
-        )
+        w = self._weights(weights.reshape(-1, g.weight_bytes)[words])
+        w = w.reshape(fields["column_tiles"], -1, g.columns, self._lanes).transpose(1, 3, 0, 2)
+        w = w.reshape(depth, -1)
         # Exact: float64 holds every sum of products of int8 up to a depth of 2 ** 38.
         return (x.astype(np.float64) @ w.astype(np.float64)).astype(np.int64).astype(np.int32)
+
+    def _weights(self, words: np.ndarray) -> np.ndarray:
+        """int8 [word, column and step] of words (uint8), the bits of each above those of the one before."""
+        bits = MULTIPLIERS[self._multiplier].weight_bits
+        codes = words[..., None] >> np.arange(0, 8, bits, dtype=np.uint8) << 8 - bits
+        used = self._geometry.columns * self._lanes
+        return (codes.view(np.int8) >> 8 - bits).reshape(len(words), -1)[:, :used]
