@@ -45,7 +45,8 @@ class SystolicConfig(ArrayConfig):
 class Systolic(Family):
     """See ``hw/array/output_core.py`` and ``hw/array/weight_core.py`` for the arrays themselves.
 
-    A weight word is one row of W within a column tile: ``columns`` int8 codes, zero bytes up to ``weight_bytes``.
+    A weight word is one row of W within a column tile: ``columns`` int8 codes, zero bytes up to a power of two; or, where
+    these are multiplied digit by digit, four rows after each other.
     """
 
     name = "systolic"
@@ -57,7 +58,7 @@ class Systolic(Family):
     def _geometry(self) -> Geometry:
         c = self.config
         return systolic_geometry(
-            rows=c.rows, columns=c.columns, data_bytes=self.data_bytes, dataflow=c.dataflow
+            rows=c.rows, columns=c.columns, data_bytes=self.data_bytes, dataflow=c.dataflow, multiplier=c.multiplier
         )
 
     def core(self, design: Design) -> Any:
@@ -68,8 +69,11 @@ class Systolic(Family):
 
     def model(self) -> ArrayModel:
         """Golden execute and cycle law."""
+        from sim.families.sparse_digit import SparseDigitModel
         from sim.families.systolic import SystolicModel
 
+        if self.config.multiplier == "sparse_digit":
+            return SparseDigitModel(geometry=self.geometry)
         return SystolicModel(
             geometry=self.geometry, dataflow=self.config.dataflow, multiplier=self.config.multiplier
         )
@@ -83,12 +87,12 @@ class Systolic(Family):
         return x.codes
 
     def pack_weights(self, w: Operand, variant: int | None = None) -> np.ndarray:
-        """One word per step of K, in rising order; zeros to whole tiles."""
+        """One word per step of K, or part of a word, in rising order; zeros to whole tiles."""
         g = self.geometry
         depth, features = w.shape
         tiles = ceil_div(features, g.columns)
         steps = ceil_div(depth, g.tile_depth) * g.tile_depth
-        words = np.zeros((tiles, steps, g.weight_bytes), dtype=np.uint8)
+        words = np.zeros((tiles, steps, g.weight_words * g.weight_bytes // g.tile_depth), dtype=np.uint8)
         padded = np.zeros((depth, tiles * g.columns), dtype=np.uint8)
         padded[:, :features] = w.codes
         words[:, :depth, : g.columns] = padded.reshape(depth, tiles, g.columns).transpose(1, 0, 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from typing import get_args
 
 from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import data, wiring
@@ -14,7 +13,7 @@ from hw.delay import delayed
 from hw.pe.multipliers.carry_save import LOWEST_CARRY, whole
 from hw.pe.systolic import CarrySaveOutputElement, OutputStationaryElement
 from hw.share import share
-from hw.timing import DRAIN_ROWS
+from hw.timing import DRAIN_ROWS, OUTPUT_ELEMENTS
 
 
 class Drain(wiring.Component):
@@ -160,10 +159,8 @@ class OutputStationaryArray(wiring.Component):
         for name, size in (("rows", self._rows), ("columns", self._columns)):
             if size < 1:
                 raise ValueError(f"{name} must be 1 or more, not {size!r}")
-        if multiplier not in get_args(Multiplier):
-            raise ValueError(
-                f"multiplier must be one of {', '.join(get_args(Multiplier))}, not {multiplier!r}"
-            )
+        if multiplier not in OUTPUT_ELEMENTS:
+            raise ValueError(f"multiplier must be one of {', '.join(OUTPUT_ELEMENTS)}, not {multiplier!r}")
         self._multiplier = multiplier
         super().__init__(
             {

@@ -169,8 +169,9 @@ class SystolicModel:
             fields["activations_address"] + np.arange(rows) * fields["activations_stride"]
         ) * g.activation_bytes
         x = activations[starts[:, None] + np.arange(depth)].view(np.int8)
-        words = fields["weights_address"] + np.arange(fields["column_tiles"] * depth)
-        w = weights.reshape(-1, g.weight_bytes)[words, : g.columns].view(np.int8)
+        first, size = fields["weights_address"] * g.weight_bytes, g.weight_words * g.weight_bytes // g.tile_depth
+        content = weights[first : first + fields["column_tiles"] * depth * size]
+        w = np.ascontiguousarray(content.reshape(-1, size)[:, : g.columns]).view(np.int8)
         w = w.reshape(fields["column_tiles"], depth, g.columns).transpose(1, 0, 2).reshape(depth, -1)
         # Exact: float64 holds every sum of products of int8 up to a depth of 2 ** 38.
         return (x.astype(np.float64) @ w.astype(np.float64)).astype(np.int64).astype(np.int32)
