@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -58,20 +58,14 @@ class Head(wiring.Component):
         m = Module()
         coming, kept = self._encode(m), self._kept(m)
         pending, two, negative = (Signal(DIGITS, name=name) for name in ("pending", "two", "negative"))
-        below = Const(0, 1)
-        first, rest = [], []
-        for bit in pending:
-            first.append(bit & ~below)
-            rest.append(bit & below)
-            below = below | bit
-        m.d.sync += pending.eq(Cat(rest))
+        rest = self._step(m, pending, two, negative)
+        m.d.sync += pending.eq(rest)
         with m.If(self.start):
             m.d.sync += [Cat(pending, two, negative).eq(Cat(*kept)), Cat(*kept).eq(Cat(*coming))]
         with m.If(self.clear | (self.start & ~self.valid)):
             m.d.sync += kept[0].eq(0)
         with m.If(self.clear):
             m.d.sync += pending.eq(0)
-        self._step(m, Cat(first), two, negative)
         self._count(m, kept[0])
         return m
 
@@ -95,20 +89,33 @@ class Head(wiring.Component):
             Cat(one["negative"] for one in digits),
         ]
 
-    def _step(self, m: Module, first, two, negative) -> None:
-        """The digit of which ``first`` has a bit."""
-        lane, place = Signal(2), Signal(2)
-        m.d.comb += [
-            lane.eq(Cat(Cat(first[i] for i in range(DIGITS) if i // PLACES >> bit & 1).any() for bit in range(2))),
-            place.eq(Cat(Cat(first[i] for i in range(DIGITS) if i % PLACES >> bit & 1).any() for bit in range(2))),
-        ]
+    def _step(self, m: Module, pending, two, negative) -> Value:
+        """The next digit: the lowest of the first weight that has any. Returned: those after it."""
+        rest, found = [], []
+        before = Const(0, 1)
+        for lane in range(DIGIT_GROUP):
+            taken, twos, signs = (bits.word_select(lane, PLACES) for bits in (pending, two, negative))
+            below = Cat(taken[:place].any() for place in range(PLACES))
+            first = taken & ~below
+            found.append(
+                Cat(
+                    Const(lane, 2),
+                    Cat(first[1] | first[3], first[2] | first[3]),
+                    (first & twos).any(),
+                    (first & signs).any(),
+                )
+            )
+            rest.append(taken & (below | before.replicate(PLACES)))
+            before = before | taken.any()
+        step = found[-1]
+        for lane in reversed(range(DIGIT_GROUP - 1)):
+            step = Mux(pending.word_select(lane, PLACES).any(), found[lane], step)
+        fields = self.step
         m.d.sync += [
-            self.step.taken.eq(first.any()),
-            self.step.position.eq(lane),
-            self.step.place.eq(place),
-            self.step.two.eq((first & two).any()),
-            self.step.negative.eq((first & negative).any()),
+            Cat(fields.position, fields.place, fields.two, fields.negative).eq(step),
+            fields.taken.eq(before),
         ]
+        return Cat(rest)
 
     def _count(self, m: Module, taken) -> None:
         """``busy``, from the number of digits, which is known three cycles after they are kept."""
