@@ -15,7 +15,7 @@ RESET = 4
 
 
 def check_core(design, core, model, commands, visible, seed=1, change=None):
-    """Run, and compare everything with the model; ``core`` makes the core of a design, ``change`` other weights of random ones."""
+    """Run, and compare everything with the model; ``core`` makes the core of a design, ``change`` weights of random ones."""
     print(f"seed {seed}")
     g = design.geometry
     activations, weights = contents(design, seed)

@@ -154,9 +154,7 @@ def test_past_the_end_is_a_fault_of_its_command():
     seen = run(design, CORE, activations, weights, commands, [0] * len(commands))
     assert seen.faults == [seen.finished[index] - 1 for index in faults]
     model = SparseDigitModel(geometry=design.geometry)
-    np.testing.assert_array_equal(
-        seen.accumulators[:4], model.execute(vars(good), activations, weights)
-    )
+    np.testing.assert_array_equal(seen.accumulators[:4], model.execute(vars(good), activations, weights))
 
 
 def test_a_fault_cuts_its_command_short():
@@ -182,7 +180,9 @@ def test_halt_and_reset_leave_nothing_behind(by_reset):
     design = design_of(3, 1, 4)
 
     def work(random):
-        dropped = command(row_tiles=2, column_tiles=2, depth_tiles=6, activations_stride=6, accumulators_address=32)
+        dropped = command(
+            row_tiles=2, column_tiles=2, depth_tiles=6, activations_stride=6, accumulators_address=32
+        )
         return dropped, command(
             depth_tiles=int(random.integers(1, 6)), activations_stride=5,
             activations_address=int(random.integers(32)), weights_address=int(random.integers(32)),
@@ -240,9 +240,15 @@ def test_the_most_cycles():
 
 
 def test_refuses():
-    with pytest.raises(ValueError, match="dataflow must be output-stationary when multiplier is sparse_digit, not 'w"):
-        systolic_geometry(rows=2, columns=2, data_bytes=4, dataflow="weight-stationary", multiplier="sparse_digit")
-    with pytest.raises(ValueError, match="multiplier must be native with weight-stationary dataflow, not sparse_digit"):
+    with pytest.raises(
+        ValueError, match="dataflow must be output-stationary when multiplier is sparse_digit, not 'w"
+    ):
+        systolic_geometry(
+            rows=2, columns=2, data_bytes=4, dataflow="weight-stationary", multiplier="sparse_digit"
+        )
+    with pytest.raises(
+        ValueError, match="multiplier must be native with weight-stationary dataflow, not sparse_digit"
+    ):
         SystolicConfig(dataflow="weight-stationary", multiplier="sparse_digit")
     native = design_for(rows=2, columns=2, data_bytes=4, dataflow=ARRAY["dataflow"])
     with pytest.raises(ValueError, match="geometry must be"):

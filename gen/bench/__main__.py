@@ -125,6 +125,12 @@ def _multipliers(notify: Notify) -> list[Row]:
     return multipliers.rows(notify)
 
 
+def _digits(notify: Notify) -> list[Row]:
+    from gen.bench import digit_array
+
+    return digit_array.rows(notify)
+
+
 def _decoders(notify: Notify) -> list[Row]:
     from gen.bench import decoders
 
@@ -176,11 +182,12 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "decoded-array": _decoded_array,
     "decoded-layers": _decoded_layers,
     "multipliers": _multipliers,
+    "digits": _digits,
     "up5k": _up5k,
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
-    "decoded-array", "multipliers", "up5k",
+    "decoded-array", "multipliers", "digits", "up5k",
 )  # fmt: skip
 """Place and route: minutes each."""
 

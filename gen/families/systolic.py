@@ -58,7 +58,11 @@ class Systolic(Family):
     def _geometry(self) -> Geometry:
         c = self.config
         return systolic_geometry(
-            rows=c.rows, columns=c.columns, data_bytes=self.data_bytes, dataflow=c.dataflow, multiplier=c.multiplier
+            rows=c.rows,
+            columns=c.columns,
+            data_bytes=self.data_bytes,
+            dataflow=c.dataflow,
+            multiplier=c.multiplier,
         )
 
     def core(self, design: Design) -> Any:

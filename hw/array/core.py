@@ -28,7 +28,11 @@ def systolic_core(
     if multiplier != "native" and dataflow != "output-stationary":
         raise ValueError(f"multiplier must be native when dataflow is {dataflow}, not {multiplier!r}")
     expected = systolic_geometry(
-        rows=rows, columns=geometry.columns, data_bytes=design.data_bytes, dataflow=dataflow, multiplier=multiplier
+        rows=rows,
+        columns=geometry.columns,
+        data_bytes=design.data_bytes,
+        dataflow=dataflow,
+        multiplier=multiplier,
     )
     if geometry != expected:
         raise ValueError(f"geometry must be {expected}, not {geometry}")

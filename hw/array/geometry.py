@@ -50,7 +50,9 @@ def systolic_geometry(
         raise ValueError(f"rows must be a power of two when dataflow is {dataflow}, not {rows!r}")
     group = DIGIT_GROUP if multiplier == "sparse_digit" else 1
     if stationary_weights and group > 1:
-        raise ValueError(f"dataflow must be output-stationary when multiplier is {multiplier}, not {dataflow!r}")
+        raise ValueError(
+            f"dataflow must be output-stationary when multiplier is {multiplier}, not {dataflow!r}"
+        )
     return Geometry(
         tile_rows=1 if stationary_weights else rows,
         columns=columns,

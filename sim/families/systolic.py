@@ -169,7 +169,10 @@ class SystolicModel:
             fields["activations_address"] + np.arange(rows) * fields["activations_stride"]
         ) * g.activation_bytes
         x = activations[starts[:, None] + np.arange(depth)].view(np.int8)
-        first, size = fields["weights_address"] * g.weight_bytes, g.weight_words * g.weight_bytes // g.tile_depth
+        first, size = (
+            fields["weights_address"] * g.weight_bytes,
+            g.weight_words * g.weight_bytes // g.tile_depth,
+        )
         content = weights[first : first + fields["column_tiles"] * depth * size]
         w = np.ascontiguousarray(content.reshape(-1, size)[:, : g.columns]).view(np.int8)
         w = w.reshape(fields["column_tiles"], depth, g.columns).transpose(1, 0, 2).reshape(depth, -1)

@@ -84,8 +84,8 @@ class DigitArray(wiring.Component):
 
     Timing
     ------
-    Row r's result is at column c ``DIGIT_FEED - 1 + DIGIT_ELEMENT + 1 + r + r // DRAIN_ROWS + c`` cycles after ``last``. Two ``last``
-    are ``rows + (rows - 1) // DRAIN_ROWS`` cycles apart, or more.
+    Row r's result is at column c ``DIGIT_FEED + DIGIT_ELEMENT + r + r // DRAIN_ROWS + c`` cycles after ``last``. Two ``last`` are
+    ``rows + (rows - 1) // DRAIN_ROWS`` cycles apart, or more.
     """
 
     def __init__(self, *, rows: int, columns: int) -> None:

@@ -15,8 +15,8 @@ from hw.design import Design
 from hw.interfaces import core_members
 from hw.timing import DIGIT_ELEMENT, DIGIT_FEED, DIGIT_GROUP, DRAIN_ROWS, SCRATCHPAD
 
-_WAY = DIGIT_FEED - 1 + DIGIT_ELEMENT + 1
-"""The end of a tile to row 0's result at ``results``."""
+_WAY = DIGIT_FEED + DIGIT_ELEMENT
+"""The cycle after a tile to row 0's result at ``results``."""
 
 
 class DigitCore(wiring.Component):
@@ -30,10 +30,10 @@ class DigitCore(wiring.Component):
 
     Timing
     ------
-    The first group of a command begins ``DIGIT_SETUP + DIGIT_LEAD`` cycles after the handshake, or ``DIGIT_LEAD`` after the command
-    before is through; see ``DigitSequencer``. Row 0's result of a tile is at ``results`` ``DIGIT_FEED + DIGIT_ELEMENT + 1`` cycles
-    after its last, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators' ``finished`` of
-    its command. ``step`` is high two cycles after a digit of any column.
+    The first group of a command begins ``DIGIT_SETUP + DIGIT_LEAD`` cycles after the handshake, or ``DIGIT_LEAD`` after the
+    command before is through; see ``DigitSequencer``. Row 0's result of a tile is at ``results``
+    ``DIGIT_FEED + DIGIT_ELEMENT + 1`` cycles after its last cycle, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators'
+    ``finished`` of its command. ``step`` is high two cycles after a digit of any column.
     """
 
     def __init__(self, *, design: Design) -> None:
@@ -60,7 +60,9 @@ class DigitCore(wiring.Component):
             left.word.eq(self.activations.data),
             array.activations.eq(left.activations),
             *(
-                array.weights[lane].eq(self.weights.data.word_select(lane, 8 * geometry.weight_bytes // DIGIT_GROUP))
+                array.weights[lane].eq(
+                    self.weights.data.word_select(lane, 8 * geometry.weight_bytes // DIGIT_GROUP)
+                )
                 for lane in range(DIGIT_GROUP)
             ),
             *(
@@ -128,7 +130,9 @@ class DigitCore(wiring.Component):
         half, accumulate, first = Signal(), Signal(), Signal(range(2 * half_rows))
         with m.If(sequencer.last):
             m.d.sync += first.eq(first + rows)
-        with m.If(sequencer.turn & sequencer.starting.valid & sequencer.starting.fresh & sequencer.starting.tile):
+        with m.If(
+            sequencer.turn & sequencer.starting.valid & sequencer.starting.fresh & sequencer.starting.tile
+        ):
             m.d.sync += [
                 first.eq(command.accumulators_address[:-1]),
                 half.eq(command.accumulators_address[-1]),

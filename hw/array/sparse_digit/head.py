@@ -14,7 +14,7 @@ PLACES = 4
 """Digits of a weight."""
 DIGITS = DIGIT_GROUP * PLACES
 _LEFT = DIGIT_TURN + 2
-"""So many digits or more are left of a group that cannot end yet: a cycle passes until ``busy`` is known, and one until it counts."""
+"""So many digits or more are left of a group that cannot end yet: one cycle more passes before what follows from ``busy``."""
 
 
 class Head(wiring.Component):

@@ -19,8 +19,8 @@ GROUP = data.StructLayout(
 )
 """What a group is. ``valid``: it is one. ``word``: its activations are the first of their words.
 
-``tile``: it is the first of a tile; ``fresh``: of a command; ``again``: of a tile with the columns of the one before. ``tile_last``:
-it is the last of a tile; ``ends``: and of the command.
+``tile``: it is the first of a tile; ``fresh``: its tile is the first of a command; ``again``: its tile has the columns of the one
+before. ``tile_last``: it is the last of a tile; ``ends``: and of the command.
 """
 
 
@@ -53,7 +53,7 @@ class DigitSequencer(wiring.Component):
     start : Out(1)
         The group of the array ends; ``valid``: what is read is a group. ``clear``: there is no group after it, whatever is known.
     last : Out(1)
-        In the cycle after a tile's last. ``ends``: and the command's.
+        In the cycle after the last one of a tile. ``ends``: and of the command.
 
     Timing
     ------
@@ -119,7 +119,11 @@ class DigitSequencer(wiring.Component):
         valid = Signal()
         depth_left, rows_left, columns_left = (
             Signal(bits + 1, name=name)
-            for bits, name in ((DEPTH_BITS, "depth_left"), (COUNT_BITS, "rows_left"), (COUNT_BITS, "columns_left"))
+            for bits, name in (
+                (DEPTH_BITS, "depth_left"),
+                (COUNT_BITS, "rows_left"),
+                (COUNT_BITS, "columns_left"),
+            )
         )
         m.d.comb += [
             coming.valid.eq(valid),
@@ -153,7 +157,10 @@ class DigitSequencer(wiring.Component):
                     columns_left.eq(columns_left - rows_left[-1]),
                 ]  # fmt: skip
         with m.If(self.halt | command_end):
-            m.d.sync += [valid.eq(0), *(one.valid.eq(0) for one in (self.ending, self.starting, self.reading))]
+            m.d.sync += [
+                valid.eq(0),
+                *(one.valid.eq(0) for one in (self.ending, self.starting, self.reading)),
+            ]
 
     def _held(self, m: Module, tile_end, dropped):
         """Returned: a tile must not end yet. Its results would meet those before, or a row's word has not been read."""
