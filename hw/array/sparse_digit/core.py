@@ -31,8 +31,8 @@ class DigitCore(wiring.Component):
     Timing
     ------
     The first group of a command begins ``DIGIT_SETUP + DIGIT_LEAD`` cycles after the handshake, or ``DIGIT_LEAD`` after the
-    command before is through; see ``DigitSequencer``. Row 0's result of a tile is at ``results``
-    ``DIGIT_FEED + DIGIT_ELEMENT + 1`` cycles after its last cycle, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators'
+    command before is through; see ``DigitSequencer``. Row 0's result of a tile is at ``results`` ``DIGIT_FEED + DIGIT_ELEMENT``
+    cycles after the tile, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the accumulators'
     ``finished`` of its command. ``step`` is high two cycles after a digit of any column.
     """
 
