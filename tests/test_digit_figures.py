@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gen.bench import digit_array
+from gen.families.systolic import Systolic
 from sim import digits
 
 
@@ -33,6 +34,7 @@ def test_rows(monkeypatch):
     luts, told = iter((100, 90, 60, 100, 90, 100)), []
     monkeypatch.setattr(digit_array.decoded_layers, "model", lambda: None)
     monkeypatch.setattr(digit_array, "DEPTH", 64)
+    monkeypatch.setattr(Systolic, "core", lambda family, design: family.config.multiplier)
     monkeypatch.setattr(
         digit_array, "area", lambda core, flow: SimpleNamespace(luts=next(luts), flip_flops=7)
     )
