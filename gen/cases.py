@@ -158,6 +158,11 @@ SYSTEMS: Systems = {
         ("array.rows=5", "bus.data_width=512", "bus.address_width=64"),
         grid([(1, 1, 1), (7, 65, 9), (1, 40, 33)], (1, 20), base=0x12_3456_7800),
     ),
+    "5x3 OS digit by digit, 64-bit bus, small": (
+        "systolic-4x4",
+        ('array.multiplier="sparse_digit"', "array.rows=5", "array.columns=3", "bus.data_width=64", *_SMALL),
+        grid([(1, 1, 1), (11, 70, 7), (1, 50, 19)], (1, 20)),
+    ),
     "8x4 WS, 32-bit bus": (
         "systolic-4x4",
         (_WS, "array.rows=8"),

@@ -152,6 +152,26 @@ ACCUMULATE = 5
 the half, sum. A row that is read to be added to must have been written before: results of the same row are more than this
 apart."""
 
+# Output-stationary arrays that multiply digit by digit (hw/array/sparse_digit, hw/pe/digit.py)
+
+DIGIT_GROUP = 4
+"""Weights along K whose digits are taken together; and the fewest cycles that this takes, since activations come no faster."""
+
+DIGIT_SETUP = 5
+"""EXECUTE's command handshake to the first cycle in which its first weights may be asked for."""
+
+DIGIT_LEAD = 11
+"""From there to the first digits of its first group: weights, digits, their number, and two groups' time of none."""
+
+DIGIT_TURN = 3
+"""Cycles before the first of a group in which it is settled that this comes next."""
+
+DIGIT_FEED = 1 + SCRATCHPAD + CORNER_TURN - DIGIT_TURN
+"""A digit in its column's head to the first element: as long as the activations of its group are on their way."""
+
+DIGIT_ELEMENT = 5
+"""A digit at an element to the result, when it is its last: digit, activation, multiple, sum, result."""
+
 # Where sums are float32 (hw/memory/float_add.py, hw/output/rescale.py)
 
 FLOAT_ADD = 7

@@ -131,6 +131,12 @@ def _systolic_multipliers(notify: Notify) -> list[Row]:
     return systolic_multipliers.rows(notify)
 
 
+def _digits(notify: Notify) -> list[Row]:
+    from gen.bench import digit_array
+
+    return digit_array.rows(notify)
+
+
 def _decoders(notify: Notify) -> list[Row]:
     from gen.bench import decoders
 
@@ -190,11 +196,12 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "decoded-layers": _decoded_layers,
     "multipliers": _multipliers,
     "systolic-multipliers": _systolic_multipliers,
+    "digits": _digits,
     "up5k": _up5k,
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
-    "decoded-array", "decoded-clock", "multipliers", "systolic-multipliers", "up5k",
+    "decoded-array", "decoded-clock", "multipliers", "systolic-multipliers", "digits", "up5k",
 )  # fmt: skip
 """Place and route: minutes each."""
 

@@ -44,8 +44,9 @@ class Systolic(Family):
     """See ``hw/array/output_core.py`` and ``hw/array/weight_core.py`` for the arrays themselves.
 
     A weight word is one row of W within a column tile: ``columns`` codes of int8, or of int4, two in a byte, the first one's in
-    its lower half; zeros up to ``weight_bytes``. Where elements take ``depth`` steps of K at once it is so many rows, feature by
-    feature: the codes of feature 0 in rising order of K first.
+    its lower half; zeros up to a power of two of bytes. Where elements take ``depth`` steps of K at once it is so many rows,
+    feature by feature: the codes of feature 0 in rising order of K first. Where these are multiplied digit by digit, it is four
+    rows after each other.
     """
 
     name = "systolic"
@@ -85,8 +86,11 @@ class Systolic(Family):
 
     def model(self) -> ArrayModel:
         """Golden execute and cycle law."""
+        from sim.families.sparse_digit import SparseDigitModel
         from sim.families.systolic import SystolicModel
 
+        if self.config.multiplier == "sparse_digit":
+            return SparseDigitModel(geometry=self.geometry)
         return SystolicModel(
             geometry=self.geometry, dataflow=self.config.dataflow, multiplier=self.config.multiplier
         )
@@ -100,13 +104,14 @@ class Systolic(Family):
         return x.codes
 
     def pack_weights(self, w: Operand, variant: int | None = None) -> np.ndarray:
-        """One word per ``depth`` steps of K, in rising order; zeros to whole tiles."""
+        """One word per ``depth`` steps of K, or part of a word, in rising order; zeros to whole tiles."""
         g, lanes, bits = self.geometry, self.config.depth, self._weight_bits
         tiles = ceil_div(w.shape[1], g.columns)
         missing = -w.depth % g.tile_depth, tiles * g.columns - w.shape[1]
         codes = np.pad(w.codes, [(0, one) for one in missing])
         steps = codes.reshape(-1, lanes, tiles, g.columns).transpose(2, 0, 3, 1)
         words = steps.reshape(tiles, -1, g.columns * lanes)
-        words = np.pad(words, [(0, 0), (0, 0), (0, g.weight_bytes * 8 // bits - g.columns * lanes)])
+        size = g.weight_bytes // MULTIPLIERS[self.config.multiplier].group * 8 // bits
+        words = np.pad(words, [(0, 0), (0, 0), (0, size - g.columns * lanes)])
         shifted = words.reshape(-1, 8 // bits) << np.arange(0, 8, bits, dtype=np.uint8)
         return np.bitwise_or.reduce(shifted, axis=1)

@@ -8,10 +8,11 @@ from amaranth.lib import wiring
 
 from hw.array.carry_save import CarrySaveOutputArray, CarrySaveWeightArray
 from hw.array.cube import CubeArray
-from hw.array.geometry import Dataflow, Multiplier, check_elements, systolic_geometry
+from hw.array.geometry import MULTIPLIERS, Dataflow, Multiplier, check_elements, systolic_geometry
 from hw.array.output_core import OutputStationaryCore
 from hw.array.output_stationary import OutputStationaryArray
 from hw.array.packed import PackedOutputArray, PackedWeightArray
+from hw.array.sparse_digit.core import DigitCore
 from hw.array.weight_core import WeightStationaryCore
 from hw.array.weight_stationary import WeightStationaryArray
 from hw.design import Design
@@ -47,6 +48,8 @@ def systolic_core(
     rows, depth = geometry.tile_rows, geometry.tile_depth
     if dataflow == "weight-stationary":
         rows, depth = depth, 1
+    elif multiplier in MULTIPLIERS:
+        depth //= MULTIPLIERS[multiplier].group
     check_elements(multiplier, columns=geometry.columns, dataflow=dataflow, depth=depth)
     expected = systolic_geometry(
         rows=rows,
@@ -63,6 +66,8 @@ def systolic_core(
     if dataflow == "weight-stationary":
         stays = WEIGHT_ARRAYS[multiplier]
         return WeightStationaryCore(design=design, array=stays, element=WEIGHT_ELEMENTS[multiplier])
+    if multiplier == "sparse_digit":
+        return DigitCore(design=design)
     element = output_element(multiplier, depth)
     if depth == 1 and multiplier in OUTPUT_ARRAYS:
         return OutputStationaryCore(design=design, array=OUTPUT_ARRAYS[multiplier], element=element)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from hw.design import Geometry, ceil_div
-from hw.timing import ACCUMULATE, DRAIN_ROWS
+from hw.timing import ACCUMULATE, DIGIT_GROUP, DRAIN_ROWS
 
 Dataflow = Literal["output-stationary", "weight-stationary"]
 TURN = 4
 """Cycles by which an output-stationary tile knows its end before it has come."""
 
-Multiplier = Literal["native", "carry_save", "dsp", "same_weight"]
+Multiplier = Literal["native", "carry_save", "dsp", "same_weight", "sparse_digit"]
 Depth = Literal[1, 2, 4, 8, 16]
 """Steps of K that an element takes at once."""
 
@@ -26,6 +26,8 @@ class Elements:
     """Of a weight in its word, two's complement; the first column's are the lowest."""
     together: int = 1
     """Neighbouring columns that share a multiplier, and so stand at the same place; they divide ``columns``."""
+    group: int = 1
+    """Steps of K of a word of weights, one after the other."""
     stays: bool = False
     """In weight-stationary arrays, too."""
     deep: bool = False
@@ -37,6 +39,7 @@ MULTIPLIERS: dict[Multiplier, Elements] = {
     "carry_save": Elements(stays=True),
     "dsp": Elements(stays=True, weight_bits=4, together=2),
     "same_weight": Elements(deep=True),
+    "sparse_digit": Elements(group=DIGIT_GROUP),
 }
 """By the key `array.multiplier`."""
 
@@ -63,8 +66,8 @@ def systolic_geometry(
     """Geometry of ``rows`` × ``columns`` elements behind a bus of ``data_bytes``.
 
     Output-stationary: a tile is ``rows`` rows of M and any length of K, one weight word per ``depth`` steps of K, which
-    elements take at once. Weight-stationary: a tile is one row of M and ``rows`` steps of K, whose ``rows`` weight words
-    stay in the array while row tiles pass.
+    elements take at once, or for a ``group`` of steps (``Elements``). Weight-stationary: a tile is one row of M and ``rows``
+    steps of K, whose ``rows`` weight words stay in the array while row tiles pass.
 
     Raises
     ------
@@ -91,13 +94,13 @@ def systolic_geometry(
             raise ValueError(
                 f"{name} times depth must be at most {MOST_WORD}, bytes of a word, not {size} times {depth}"
             )
-    weights = columns * depth * MULTIPLIERS[multiplier].weight_bits
+    here = MULTIPLIERS[multiplier]
     return Geometry(
         tile_rows=1 if stationary_weights else rows,
         columns=columns,
-        tile_depth=rows if stationary_weights else depth,
+        tile_depth=rows if stationary_weights else depth * here.group,
         activation_bytes=max(data_bytes, power_of_two_from(max(rows, LEAST_STEPS) * depth)),
-        weight_bytes=power_of_two_from(ceil_div(weights, 8)),
+        weight_bytes=here.group * power_of_two_from(ceil_div(columns * depth * here.weight_bits, 8)),
         weight_words=rows if stationary_weights else 1,
     )
 

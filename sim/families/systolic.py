@@ -130,8 +130,8 @@ class SystolicModel:
         if dataflow not in DATAFLOWS:
             raise ValueError(f"dataflow must be one of {', '.join(DATAFLOWS)}, not {dataflow!r}")
         self._geometry, self._dataflow, self._multiplier = geometry, dataflow, multiplier
-        # Steps of K that a word of weights has.
-        self._lanes = geometry.tile_depth // geometry.weight_words
+        # Steps of K that an element takes at once.
+        self._lanes = geometry.tile_depth // geometry.weight_words // MULTIPLIERS[multiplier].group
 
     def activation_bytes(self, variant: int, steps: int) -> int:
         """A byte per step."""
@@ -174,8 +174,10 @@ class SystolicModel:
             fields["activations_address"] + np.arange(rows) * fields["activations_stride"]
         ) * g.activation_bytes
         x = activations[starts[:, None] + np.arange(depth)].view(np.int8)
-        words = fields["weights_address"] + np.arange(fields["column_tiles"] * depth // self._lanes)
-        w = self._weights(weights.reshape(-1, g.weight_bytes)[words])
+        per_word = MULTIPLIERS[self._multiplier].group
+        first = fields["weights_address"] * per_word
+        words = first + np.arange(fields["column_tiles"] * depth // self._lanes)
+        w = self._weights(weights.reshape(-1, g.weight_bytes // per_word)[words])
         w = w.reshape(fields["column_tiles"], -1, g.columns, self._lanes).transpose(1, 3, 0, 2)
         w = w.reshape(depth, -1)
         # Exact: float64 holds every sum of products of int8 up to a depth of 2 ** 38.
