@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from amaranth.lib import wiring
+from typing import get_args
 
 from fpga.measure import measure
 from fpga.synthesis import Placed
 from gen.bench.figures import Row
 from hw.array.core import ARRAYS
-from hw.array.geometry import MULTIPLIERS, Multiplier
+from hw.array.geometry import MULTIPLIERS, Dataflow, Multiplier
 
 Notify = Callable[[str], None]
 
@@ -35,9 +34,8 @@ def row(multiplier: Multiplier, dataflow: str, placed: Placed) -> Row:
 def rows(notify: Notify) -> list[Row]:
     """A row for each array; one seed."""
     result = []
-    arrays: tuple[Callable[..., wiring.Component], ...]
     for multiplier, arrays in ARRAYS.items():
-        for dataflow, array in zip(("output-stationary", "weight-stationary"), arrays, strict=True):
+        for place, dataflow in enumerate(get_args(Dataflow)):
             notify(f"{dataflow}, {multiplier}")
-            result.append(row(multiplier, dataflow, measure(array(rows=SIZE, columns=SIZE))))
+            result.append(row(multiplier, dataflow, measure(arrays[place](rows=SIZE, columns=SIZE))))
     return result
