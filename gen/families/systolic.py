@@ -87,6 +87,6 @@ class Systolic(Family):
         tiles = ceil_div(w.shape[1], g.columns)
         missing = -w.depth % g.tile_depth, tiles * g.columns - w.shape[1]
         codes = np.pad(w.codes, [(0, one) for one in missing])
-        words = codes.reshape(-1, lanes, tiles, g.columns).transpose(2, 0, 3, 1)
-        words = words.reshape(tiles, -1, g.columns * lanes)
+        by_feature = codes.reshape(-1, lanes, tiles, g.columns).transpose(2, 0, 3, 1)
+        words = by_feature.reshape(tiles, -1, g.columns * lanes)
         return np.pad(words, [(0, 0), (0, 0), (0, g.weight_bytes - g.columns * lanes)]).reshape(-1)
