@@ -250,12 +250,16 @@ def test_halts(multiplier, by_reset, halts):
     check_halts(design, core, model, work=work, halts=halts, by_reset=by_reset)
 
 
-@pytest.mark.parametrize("multiplier", [NATIVE, SAME])
-def test_utilisation(multiplier):
+@pytest.mark.parametrize(
+    ("multiplier", "depth", "data_width", "shown"), [(SAME, 4, 64, "97.9 %"), (NATIVE, 8, 256, "95.7 %")]
+)
+def test_utilisation(multiplier, depth, data_width, shown):
     """Of a layer of SmolLM2-135M's sizes, by the cycle model, which simulation is equal to."""
-    overrides = ["array.depth=4", f"array.multiplier={multiplier}", "bus.data_width=128"]
+    overrides = [f"array.depth={depth}", f"array.multiplier={multiplier}", f"bus.data_width={data_width}"]
     loaded = config.load("systolic-8x8", overrides)
     expected = prediction(loaded, prepare(loaded, Case((64, 576, 1536), timing=memory(20))))
     products = loaded.instance.model().multiplications(0)
-    assert products == 256
-    assert 64 * 576 * 1536 / (expected.cycles * products) >= 0.95
+    assert products == 64 * depth
+    found = 64 * 576 * 1536 / (expected.cycles * products)
+    assert found >= 0.95
+    assert f"{100 * found:.1f} %" == shown
