@@ -21,6 +21,7 @@ from hw.array.geometry import systolic_geometry
 from hw.formats import INT8, Operand
 from hw.pe.cube import CubeElement
 from hw.pe.cube_times import output_element
+from sim import digits
 from sim.families.systolic import SystolicModel
 
 OUTPUT = "output-stationary"
@@ -112,10 +113,18 @@ def test_words_of_weights():
     assert family.depth_granule(0) == family.geometry.activation_bytes == 8
 
 
-@pytest.mark.parametrize("depth", [1, 2, 8, 16])
-def test_element(depth):
+def digit(number):
+    """Of three bits."""
+    return {"one": abs(number) == 1, "two": abs(number) == 2, "negative": number < 0}
+
+
+@pytest.mark.parametrize(
+    ("depth", "multiplier"),
+    [*((depth, NATIVE) for depth in (1, 2, 8, 16)), (1, SAME), (2, SAME), long(4, SAME), long(16, SAME)],
+)
+def test_element(depth, multiplier):
     """Sums of all lengths follow each other; extremes first. Only the last operands of a sum let it out."""
-    dut = CubeElement(depth=depth, multiplier=NATIVE)
+    dut = CubeElement(depth=depth, multiplier=multiplier)
     random = np.random.default_rng(depth)
     x, w = random.integers(-128, 128, (2, 40, depth))
     x[:4], w[:3], w[3] = -128, -128, 127
@@ -125,12 +134,16 @@ def test_element(depth):
     for step in range(40):
         total += int(x[step] @ w[step])
         if last[step]:
-            due[step + output_element(NATIVE, depth)], total = total & 0xFFFFFFFF, 0
+            due[step + output_element(multiplier, depth)], total = total & 0xFFFFFFFF, 0
+
+    weights = [one.tolist() for one in (digits.en_t(w) if multiplier == SAME else w)]
+    if multiplier == SAME:
+        weights = [[[digit(one) for one in operand] for operand in step] for step in weights]
 
     async def bench(ctx):
         for now in range(48):
             ctx.set(dut.activation, x[now].tolist() if now < 40 else [0] * depth)
-            ctx.set(dut.weight, w[now].tolist() if now < 40 else [55] * depth)
+            ctx.set(dut.weight, weights[min(now, 39)])
             ctx.set(dut.last, bool(now < 40 and last[now]))
             assert (ctx.get(dut.valid), ctx.get(dut.result)) == (now in due, due.get(now, 0))
             await ctx.tick()
@@ -165,8 +178,15 @@ def test_core(rows, columns, data_bytes, depth, multiplier):
         activation_words=64, weight_words=64,
     )  # fmt: skip
     commands = [
-        command(row_tiles=2, column_tiles=2, depth_tiles=steps, activations_stride=3, accumulate=accumulate)
-        for steps, accumulate in ((1, 0), (7, 1), (3, 1), (13, 0))
+        command(
+            row_tiles=2,
+            column_tiles=2,
+            depth_tiles=steps,
+            activations_stride=3,
+            accumulate=accumulate,
+            accumulators_address=address,
+        )
+        for steps, accumulate, address in ((1, 0, 0), (7, 1, 0), (3, 0, 64), (13, 1, 0))
     ]
     check_core(design, *parts(design, multiplier), commands, [0, 0, 0, 90])
 
@@ -230,12 +250,16 @@ def test_halts(multiplier, by_reset, halts):
     check_halts(design, core, model, work=work, halts=halts, by_reset=by_reset)
 
 
-@pytest.mark.parametrize("multiplier", [NATIVE, SAME])
-def test_utilisation(multiplier):
+@pytest.mark.parametrize(
+    ("multiplier", "depth", "data_width", "shown"), [(SAME, 4, 64, "97.9 %"), (NATIVE, 8, 256, "95.7 %")]
+)
+def test_utilisation(multiplier, depth, data_width, shown):
     """Of a layer of SmolLM2-135M's sizes, by the cycle model, which simulation is equal to."""
-    overrides = ["array.depth=4", f"array.multiplier={multiplier}", "bus.data_width=128"]
+    overrides = [f"array.depth={depth}", f"array.multiplier={multiplier}", f"bus.data_width={data_width}"]
     loaded = config.load("systolic-8x8", overrides)
     expected = prediction(loaded, prepare(loaded, Case((64, 576, 1536), timing=memory(20))))
     products = loaded.instance.model().multiplications(0)
-    assert products == 256
-    assert 64 * 576 * 1536 / (expected.cycles * products) >= 0.95
+    assert products == 64 * depth
+    found = 64 * 576 * 1536 / (expected.cycles * products)
+    assert found >= 0.95
+    assert f"{100 * found:.1f} %" == shown

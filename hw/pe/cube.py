@@ -10,7 +10,7 @@ from hw.delay import delayed
 from hw.pe.accumulate import GatedAdder
 from hw.pe.cube_times import output_element, tree_registers
 from hw.pe.multiplier import RegisteredMultiplier
-from hw.pe.multipliers.same_weight import SameWeightTree, digits_layout, dot_width
+from hw.pe.multipliers.same_weight_rows import SameWeightTree, digits_layout, dot_width
 from hw.share import share
 from hw.timing import TREE_LAYERS
 
