@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 
 from amaranth.hdl import Cat, Module, ShapeLike, Signal, Value, signed
 from amaranth.lib import data, wiring
@@ -95,6 +96,8 @@ class WeightStationaryArray(wiring.Component):
         1 to 64 each.
     activation, weight : ShapeLike
         Of operands; int8 if they are not given.
+    also : Mapping
+        Further members: what a column has under the same name, and hands to the next as ``..._next``.
 
     Members
     -------
@@ -123,7 +126,9 @@ class WeightStationaryArray(wiring.Component):
         columns: int,
         activation: ShapeLike = INT8,
         weight: ShapeLike = INT8,
+        also: Mapping[str, ShapeLike] | None = None,
     ) -> None:
+        self._also = dict(also or {})
         self._rows, self._columns = operator.index(rows), operator.index(columns)
         for name, size in (("rows", self._rows), ("columns", self._columns)):
             if not 1 <= size <= 64:
@@ -135,6 +140,7 @@ class WeightStationaryArray(wiring.Component):
                 "swap": In(1),
                 "activations": In(data.ArrayLayout(activation, rows)),
                 "results": Out(data.ArrayLayout(32, columns)),
+                **{name: In(shape) for name, shape in self._also.items()},
             }
         )
 
@@ -148,6 +154,7 @@ class WeightStationaryArray(wiring.Component):
         )
         weights = Value.cast(self.weights)
         bits = len(weights) // self._columns
+        also = [getattr(self, name) for name in self._also]
         for index in range(self._columns):
             m.submodules[f"column_{index}"] = column = self._column()
             m.d.comb += [
@@ -156,8 +163,10 @@ class WeightStationaryArray(wiring.Component):
                 column.swap.eq(left[2]),
                 column.weight.eq(weights[:bits]),
                 self.results[index].eq(column.result),
+                *(getattr(column, name).eq(value) for name, value in zip(self._also, also, strict=True)),
             ]
             left = (column.activations_next, column.capture_next, column.swap_next)
+            also = [getattr(column, f"{name}_next") for name in self._also]
             # The weights of the columns that follow, a cycle later for each.
             weights = delayed(m, weights[bits:], 1)
         return m

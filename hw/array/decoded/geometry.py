@@ -153,6 +153,14 @@ class DecodedArray:
         """That results of float32 leave in time."""
         if self.stationary_weights:
             raise ValueError(f"dataflow must be output-stationary with blocks, not {self.dataflow}")
+        self._check_aligned()
+        least = min(map(self.block_steps, range(len(self.pairs))))
+        if self.drain > least:
+            raise ValueError(
+                f"rows must be fewer with blocks of {least} steps (results take {self.drain} cycles to leave), not {self.rows}"
+            )
+
+    def _check_aligned(self) -> None:
         if self.accumulator == "aligned":
             for x, w in self.pairs:
                 if self._dropped(x, w) != self.dropped:
@@ -160,11 +168,6 @@ class DecodedArray:
                         f"pairs must all lose {self.dropped} bits of a product where accumulator is aligned, "
                         f"not {self._dropped(x, w)} as {x.name} x {w.name}"
                     )
-        least = min(map(self.block_steps, range(len(self.pairs))))
-        if self.drain > least:
-            raise ValueError(
-                f"rows must be fewer with blocks of {least} steps (results take {self.drain} cycles to leave), not {self.rows}"
-            )
 
     @property
     def stationary_weights(self) -> bool:
@@ -266,6 +269,14 @@ class DecodedArray:
     def word_steps(self, variant: int) -> int:
         """Slots of a word of activations."""
         return self.geometry.activation_bytes * 8 // slot_bits(self.pairs[variant][0])
+
+    def word_tiles(self, variant: int) -> int:
+        """Depth tiles of a word of activations of a weight-stationary array."""
+        return self.geometry.activation_bytes * 8 // slot_bits(self.pairs[variant][0]) // self.rows
+
+    def scale_words(self, variant: int) -> int:
+        """Words of weights behind a tile's that have its columns' scales, where weights stay."""
+        return 0
 
     def activation_words(self, variant: int, depth_tiles: int) -> int:
         """Words of a row's stream of activations."""

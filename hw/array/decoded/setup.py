@@ -42,7 +42,9 @@ def paired_weights(array: DecodedArray) -> bool:
 
 
 def depth_bits(array: DecodedArray) -> int:
-    """Of the steps of a tile."""
+    """Of the steps of a tile, or of its depth tiles where weights stay."""
+    if array.stationary_weights:
+        return DEPTH_BITS
     longest = max(map(array.block_steps, range(len(array.pairs))))
     return DEPTH_BITS + (longest - 1).bit_length()
 
@@ -59,24 +61,34 @@ class DecodedSetup(Setup):
     cycles = DECODED_SETUP
 
     def __init__(self, *, design: Design, array: DecodedArray) -> None:
+        stay, variants = array.stationary_weights, range(len(array.pairs))
         super().__init__(
             design=design,
             # Results of blocks keep apart by themselves, but for those of two commands.
-            least_interval=1 if array.block or array.stationary_weights else array.least_interval,
+            least_interval=1 if array.block or stay else array.least_interval,
             depth_bits=depth_bits(array),
-            long_words=long_words(array),
+            long_words=long_words(array) and not stay,
             paired_weights=paired_weights(array),
+            parts=max(map(array.word_tiles, variants)) if stay else 0,
+            scales=max(map(array.scale_words, variants)),
         )
         self._array = array
 
     def _steps(self, m: Module, command: data.View) -> Value:
         array, variants = self._array, range(len(self._array.pairs))
-        for name, some, side in (("long", long_words(array), 0), ("paired", paired_weights(array), 1)):
-            if some:
-                words = [int(slot_bits(pair[side]) == 4) for pair in array.pairs]
-                m.d.sync += self.plan.payload[name].eq(by_variant(command.variant, words))
+        narrow = {
+            name: [int(slot_bits(pair[side]) == 4) for pair in array.pairs]
+            for name, side in (("long", 0), ("paired", 1))
+        }
+        counts = {
+            "parts_last": [array.word_tiles(variant) - 1 for variant in variants],
+            "scales": [array.scale_words(variant) for variant in variants],
+        }
+        for name, numbers in (narrow | counts).items():
+            if name in self.plan.payload.shape().members:
+                m.d.sync += self.plan.payload[name].eq(by_variant(command.variant, numbers))
         steps = Signal(self._depth_bits)
-        if not array.block:
+        if not array.block or array.stationary_weights:
             m.d.sync += steps.eq(command.depth_tiles)
             return steps
         # Slots of scales are none or a power of two.
@@ -88,4 +100,7 @@ class DecodedSetup(Setup):
         return steps
 
     def _short(self, steps: Value) -> Value:
-        return Const(int(self._array.command_gap > 0)) if self._array.block else super()._short(steps)
+        array = self._array
+        if not array.block or array.stationary_weights:
+            return super()._short(steps)
+        return Const(int(array.command_gap > 0))
