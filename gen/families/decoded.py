@@ -18,6 +18,7 @@ from hw.array.decoded.geometry import (
     scale_type,
     slot_bits,
 )
+from hw.array.decoded.weight_blocks import StationaryBlocks, decoded_array, scale_bytes
 from hw.array.geometry import Dataflow
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand, find
@@ -64,7 +65,7 @@ class DecodedConfig(ArrayConfig):
     rows: Annotated[int, Field(ge=1, le=MOST_SIZE, description="rows of elements")] = 8
     columns: Annotated[int, Field(ge=1, le=MOST_SIZE, description="columns of elements")] = 8
     dataflow: Annotated[
-        Dataflow, Field(description="which operand stays in the elements; weights, only with block = 0")
+        Dataflow, Field(description="which operand stays in the elements; weights, rows = block unless that is 0")
     ] = "output-stationary"
     block: Annotated[
         Block,
@@ -114,7 +115,8 @@ class DecodedFamily(Family):
     Activations of a row, and weights of a column of a tile, are streams of codes in rising order of K, each in a slot of 4 or 8
     bits, the lowest first. With ``block`` each block of so many codes is followed by ``DecodedArray.scale_slots`` slots of the
     block's scale, the lowest bits first, zeros above. What K lacks to whole depth tiles has codes of zero, what a stream lacks to
-    whole words zeros. A word of weights has a byte of each column's stream, zero bytes up to ``weight_bytes``.
+    whole words zeros. A word of weights has a byte of each column's stream, zero bytes up to ``weight_bytes``. Where weights
+    stay, blocks are as ``StationaryBlocks`` says.
     """
 
     name = "decoded"
@@ -128,7 +130,7 @@ class DecodedFamily(Family):
     def array(self) -> DecodedArray:
         """Its sizes."""
         c = self.config
-        return DecodedArray(
+        return decoded_array(
             rows=c.rows, columns=c.columns, dataflow=c.dataflow, pairs=self.pairs, data_bytes=self.data_bytes, block=c.block,
             accumulator=c.accumulator,
         )  # fmt: skip
@@ -180,6 +182,8 @@ class DecodedFamily(Family):
     def pack_activations(self, x: Operand, variant: int | None = None) -> np.ndarray:
         """The stream of each row, in whole words."""
         variant = self.variant(activations=x.format.name) if variant is None else variant
+        if isinstance(self.array, StationaryBlocks):
+            return self._blocks(self.array, variant, x, 0)
         slots = self._stream(variant, x, x.codes)
         size = self.model().activation_bytes(variant, x.depth)
         return _bytes(slots, slot_bits(x.format), size)
@@ -188,9 +192,12 @@ class DecodedFamily(Family):
         """The streams of a tile's columns, side by side; features that are missing have zeros."""
         variant = self.variant(weights=w.format.name) if variant is None else variant
         g = self.geometry
-        slots = self._stream(variant, w, w.codes.T)
         tiles, depth_tiles = ceil_div(w.shape[1], g.columns), ceil_div(w.depth, g.tile_depth)
-        columns = _bytes(slots, slot_bits(w.format), self.array.weight_words(variant, depth_tiles))
+        if isinstance(self.array, StationaryBlocks):
+            columns = self._blocks(self.array, variant, w, 1)
+        else:
+            slots = self._stream(variant, w, w.codes.T)
+            columns = _bytes(slots, slot_bits(w.format), self.array.weight_words(variant, depth_tiles))
         padded = np.pad(columns, ((0, tiles * g.columns - len(columns)), (0, 0)))
         words = padded.reshape(tiles, g.columns, -1).transpose(0, 2, 1)
         return np.pad(words, ((0, 0), (0, 0), (0, g.weight_bytes - g.columns))).reshape(-1)
@@ -198,19 +205,46 @@ class DecodedFamily(Family):
     def _stream(self, variant: int, operand: Operand, codes: np.ndarray) -> np.ndarray:
         """Slots [row, slot] of codes [row, K]."""
         array, format, tile = self.array, operand.format, self.geometry.tile_depth
-        zero = int(format.encode(np.zeros(1, np.int64))[0]) if has_zero(format) else 0
-        codes = np.pad(codes, ((0, 0), (0, -operand.depth % tile)), constant_values=zero)
+        codes = _whole(operand, codes, tile)
         if not array.block:
             return codes
         blocks = codes.reshape(len(codes), -1, array.block)
-        bits, kind = slot_bits(format), scale_type(format)
-        patterns = np.zeros(blocks.shape[:2], np.int64)
-        if (each := _scales(operand)) is not None:
-            each = each.repeat(format.block // array.block, axis=1)[:, : blocks.shape[1]]
-            patterns = scale_codes.encode(kind, each).astype(np.int64)
+        bits = slot_bits(format)
+        patterns = _patterns(operand, blocks.shape[:2], array.block)
         places = bits * np.arange(array.scale_slots(variant))
         scales = patterns[..., None] >> places & (1 << bits) - 1
         return np.concatenate([blocks, scales.astype(np.uint8)], axis=-1).reshape(len(codes), -1)
+
+    def _blocks(self, array: StationaryBlocks, variant: int, operand: Operand, side: int) -> np.ndarray:
+        """Bytes [row, byte] of activations (0), or [column, word] of weights (1): of each block its codes, its scale, zeros."""
+        codes = _whole(operand, operand.codes.T if side else operand.codes, array.rows)
+        blocks = codes.reshape(len(codes), -1, array.rows)
+        patterns = _patterns(operand, blocks.shape[:2], array.rows)
+        codes_end, scales = array.code_bytes(operand.format), scale_bytes(operand.format)
+        if slot_bits(operand.format) == 4:
+            blocks = blocks[..., 0::2] | blocks[..., 1::2] << 4
+        size = codes_end + scales if side else array.activation_tile(variant)
+        packed = np.zeros((*blocks.shape[:2], size), np.uint8)
+        packed[..., :codes_end] = blocks
+        packed[..., codes_end : codes_end + scales] = patterns[..., None] >> 8 * np.arange(scales) & 255
+        packed = packed.reshape(len(codes), -1)
+        most = packed.shape[1] if side else self.model().activation_bytes(variant, operand.depth)
+        return np.pad(packed, ((0, 0), (0, most - packed.shape[1])))
+
+
+def _whole(operand: Operand, codes: np.ndarray, tile: int) -> np.ndarray:
+    """Codes [row, K] to whole depth tiles, of zero."""
+    format = operand.format
+    zero = int(format.encode(np.zeros(1, np.int64))[0]) if has_zero(format) else 0
+    return np.pad(codes, ((0, 0), (0, -operand.depth % tile)), constant_values=zero)
+
+
+def _patterns(operand: Operand, shape: tuple[int, ...], block: int) -> np.ndarray:
+    """int64 [row, block] of the scales of blocks of ``block`` steps; zero where blocks have none."""
+    if (each := _scales(operand)) is None:
+        return np.zeros(shape, np.int64)
+    each = each.repeat(operand.format.block // block, axis=1)[:, : shape[1]]
+    return scale_codes.encode(scale_type(operand.format), each).astype(np.int64)
 
 
 def _scales(operand: Operand) -> np.ndarray | None:
