@@ -7,6 +7,7 @@ from gen.cases import FULL_SIZE, MORE_SYSTEMS, RAW, REQUANTISED, SYSTEMS, Case, 
 
 LONGER = (
     "16x16 WS, 128-bit bus", "2x3 bit-serial, groups of 32, 32-bit bus, small", "5x8 OS, 512-bit bus, 64-bit addresses",
+    "8x8 of OliVe's pairs and integers WS, 64-bit bus", "16x16 of MX and NVFP4 WS, 128-bit bus",
     "2x3 OS, 32-bit bus, small", "1x16 by lookups, groups of 64, 32-bit bus, least control", "4x4 OS, 32-bit bus",
 )  # fmt: skip
 """Systems like others of these."""

@@ -65,7 +65,8 @@ class DecodedConfig(ArrayConfig):
     rows: Annotated[int, Field(ge=1, le=MOST_SIZE, description="rows of elements")] = 8
     columns: Annotated[int, Field(ge=1, le=MOST_SIZE, description="columns of elements")] = 8
     dataflow: Annotated[
-        Dataflow, Field(description="which operand stays in the elements; weights, rows = block unless that is 0")
+        Dataflow,
+        Field(description="which operand stays in the elements; weights: rows = block, or block = 0"),
     ] = "output-stationary"
     block: Annotated[
         Block,

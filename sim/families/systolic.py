@@ -92,7 +92,8 @@ class WeightStationaryLaw:
 
     def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
         """``fields`` is valid at the core from cycle ``visible`` on."""
-        rows, row_tiles, accumulate = self._geometry.tile_depth, fields["row_tiles"], self._geometry.accumulate
+        g, row_tiles = self._geometry, fields["row_tiles"]
+        rows, accumulate = g.tile_depth, g.accumulate
         words = rows + (self._scales[fields["variant"]] if self._scales else 0)
         tiles = fields["column_tiles"] * fields["depth_tiles"]
         taken = max(visible, self._start)
@@ -107,7 +108,7 @@ class WeightStationaryLaw:
             taken=taken,
             begin=taken + 1,
             end=end,
-            finished=last_result + self._geometry.banks + accumulate,
+            finished=last_result + g.banks + accumulate,
             steps=tiles * row_tiles,
         )
 

@@ -81,8 +81,8 @@ class DecodedArray:
     TypeError, ValueError
         A value that is not among those allowed. Formats of more than 8 bits, of several tables, with offsets, or with blocks that
         are no multiple of ``block``. Where sums are int32, formats with scales of blocks and products beyond 32 bits; where they
-        are float32, a dataflow other than output-stationary, rows whose results would not have left before those of the next
-        block, and results out of range.
+        are float32, a dataflow other than output-stationary (see ``StationaryBlocks``), rows whose results would not have left
+        before those of the next block, and results out of range.
     """
 
     rows: int
