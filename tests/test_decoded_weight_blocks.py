@@ -193,7 +193,8 @@ def test_sizes():
     q8_0, nvfp4, int8 = 0, 4, 8
     assert [array.activation_tile(v) for v in (q8_0, nvfp4, int8)] == [32, 16, 16]
     assert [array.word_tiles(v) for v in (q8_0, nvfp4, int8)] == [1, 2, 2]
-    assert [array.depth_granule(v) for v in (q8_0, nvfp4, int8)] == [16, 32, 32]
+    # Of both formats' own blocks, too: 32 of q4_0, 128 of int4-s8.
+    assert [array.depth_granule(v) for v in range(4)] == [32, 128, 32, 32]
     assert [array.activation_words(v, 3) for v in (q8_0, nvfp4, int8)] == [3, 2, 2]
     assert [array.weight_words(v, 3) for v in range(4)] == [30, 27, 51, 48]
     assert [array.scale_words(v) for v in range(4)] == [2, 1, 1, 0]

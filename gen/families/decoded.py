@@ -222,11 +222,10 @@ class DecodedFamily(Family):
         blocks = codes.reshape(len(codes), -1, array.rows)
         patterns = _patterns(operand, blocks.shape[:2], array.rows)
         codes_end, scales = array.code_bytes(operand.format), scale_bytes(operand.format)
-        if slot_bits(operand.format) == 4:
-            blocks = blocks[..., 0::2] | blocks[..., 1::2] << 4
+        filled = blocks if slot_bits(operand.format) == 8 else blocks[..., 0::2] | blocks[..., 1::2] << 4
         size = codes_end + scales if side else array.activation_tile(variant)
         packed = np.zeros((*blocks.shape[:2], size), np.uint8)
-        packed[..., :codes_end] = blocks
+        packed[..., :codes_end] = filled
         packed[..., codes_end : codes_end + scales] = patterns[..., None] >> 8 * np.arange(scales) & 255
         packed = packed.reshape(len(codes), -1)
         most = packed.shape[1] if side else self.model().activation_bytes(variant, operand.depth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,8 +91,9 @@ class StationaryBlocks(DecodedArray):
         return depth_tiles * (self.code_bytes(self.pairs[variant][1]) + self.scale_words(variant))
 
     def depth_granule(self, variant: int) -> int:
-        """Steps of K after which depth tile and word of activations both end."""
-        return self.word_tiles(variant) * self.rows
+        """Steps of K after which word of activations and the formats' own blocks all end."""
+        own = (format.block for format in self.pairs[variant] if scale_type(format))
+        return math.lcm(self.word_tiles(variant) * self.rows, *own)
 
     @property
     def geometry(self) -> Geometry:
