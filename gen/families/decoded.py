@@ -227,9 +227,9 @@ class DecodedFamily(Family):
         packed = np.zeros((*blocks.shape[:2], size), np.uint8)
         packed[..., :codes_end] = filled
         packed[..., codes_end : codes_end + scales] = patterns[..., None] >> 8 * np.arange(scales) & 255
-        packed = packed.reshape(len(codes), -1)
-        most = packed.shape[1] if side else self.model().activation_bytes(variant, operand.depth)
-        return np.pad(packed, ((0, 0), (0, most - packed.shape[1])))
+        rows = packed.reshape(len(codes), -1)
+        most = rows.shape[1] if side else self.model().activation_bytes(variant, operand.depth)
+        return np.pad(rows, ((0, 0), (0, most - rows.shape[1])))
 
 
 def _whole(operand: Operand, codes: np.ndarray, tile: int) -> np.ndarray:
