@@ -42,6 +42,15 @@ _SCALED_PAIRS = (
     ("int8", "mxint8"),
 )
 """The same with blocks: scales of one, two and no slots."""
+_STAYING_PAIRS = (
+    ("mxfp4", "mxfp4"),
+    ("mxfp8-e4m3", "mxfp4"),
+    ("nvfp4", "nvfp4"),
+    ("mxfp4", "mxfp8-e4m3"),
+    ("int8", "mxint8"),
+    ("mxint8", "int8"),
+)
+"""The same of weights that stay."""
 _SMALL = (
     "memory.activations_kib=1",
     "memory.weights_kib=1",
@@ -235,6 +244,16 @@ SYSTEMS: Systems = {
         (),
         each_pair(_SCALED_PAIRS, [(1, 1, 1), (9, 131, 17), (1, 384, 33)]),
     ),
+    "8x8 of OliVe's pairs and integers WS, 64-bit bus": (
+        "olive-8x8",
+        (_WS,),
+        each_pair(_PAIRS, [(1, 1, 1), (9, 131, 17), (20, 96, 33)]),
+    ),
+    "16x16 of MX and NVFP4 WS, 128-bit bus": (
+        "mx-ws-16x16",
+        (),
+        each_pair(_STAYING_PAIRS, [(1, 1, 1), (9, 131, 17), (21, 384, 33)]),
+    ),
 }
 """Preset, overrides and cases by name: all families, both dataflows, odd sizes, buses of 32 to 512 bits."""
 
@@ -386,6 +405,53 @@ MORE_SYSTEMS: Systems = {
         each_pair(
             (("int8", "q4_0"), ("q8_0", "q8_0"), ("nvfp4", "int4-s8"), ("q8_0", "q4_0")),
             [(1, 1, 1), (5, 100, 9), (1, 64, 19)],
+        ),
+    ),
+    "4x5 of OliVe's pairs WS, 8-bit ones among them, 128-bit bus, small": (
+        "olive-8x8",
+        (
+            _WS,
+            "array.rows=4",
+            "array.columns=5",
+            'array.activations=["ovp8-int8-e2m5", "ovp4-int4", "int3"]',
+            'array.weights=["ovp8-int8-e2m5", "ternary"]',
+            "bus.data_width=128",
+            *_SMALL,
+        ),
+        each_pair(
+            (("ovp8-int8-e2m5", "ovp8-int8-e2m5"), ("ovp4-int4", "ternary"), ("int3", "ovp8-int8-e2m5")),
+            [(1, 1, 1), (9, 131, 17), (20, 48, 33)],
+        ),
+    ),
+    "16x3 of fp16 scales, whole ones and none WS, 32-bit bus, small": (
+        "mx-ws-16x16",
+        (
+            "array.columns=3",
+            'array.activations=["int8", "nvfp4", "q8_0"]',
+            'array.weights=["q4_0", "q8_0", "int4-s8"]',
+            "bus.data_width=32",
+            "bus.outstanding=1",
+            "output.lanes=1",
+            *_SMALL,
+        ),
+        each_pair(
+            (("int8", "q4_0"), ("q8_0", "q8_0"), ("nvfp4", "int4-s8"), ("q8_0", "q4_0")),
+            [(1, 1, 1), (5, 100, 9), (20, 64, 7)],
+        ),
+    ),
+    "32x4 of MX WS, 512-bit bus": (
+        "mx-ws-16x16",
+        (
+            "array.rows=32",
+            "array.columns=4",
+            "array.block=32",
+            'array.activations=["mxfp4", "mxint8", "int4"]',
+            'array.weights=["mxfp6-e2m3", "mxfp4"]',
+            "bus.data_width=512",
+        ),
+        each_pair(
+            (("mxfp4", "mxfp4"), ("mxint8", "mxfp6-e2m3"), ("int4", "mxfp4")),
+            [(1, 1, 1), (7, 165, 9), (40, 300, 5)],
         ),
     ),
 }

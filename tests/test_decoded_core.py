@@ -42,7 +42,7 @@ def random_commands(array, design, count, seed):
         depth_tiles = int(random.integers(1, 5 if array.block else 40 // g.tile_depth + 3))
         while column_tiles * array.weight_words(variant, depth_tiles) > design.weight_words:
             depth_tiles -= 1
-        most = 12 if array.stationary_weights else 4
+        most = (24 if array.block else 12) if array.stationary_weights else 4
         row_tiles = int(random.integers(1, 1 + max(1, min(most, half // g.tile_rows // column_tiles))))
         words = array.activation_words(variant, depth_tiles)
         stride = int(random.integers(0, 5))

@@ -15,13 +15,18 @@ from hw.formats import Operand, find
 from sim import golden
 from sim.block_results import rounded_products, scaled
 
-OLIVE, MX = "olive-8x8", "mx-8x8"
+OLIVE, MX, STAY = "olive-8x8", "mx-8x8", "mx-ws-16x16"
 WAYS = {
     "default": (),
     "odd sizes": ("array.rows=3", "array.columns=5", "bus.data_width=32", "output.lanes=1"),
     "wide bus": ("array.rows=5", "bus.data_width=256"),
 }
 STATIONARY = 'array.dataflow="weight-stationary"'
+
+
+def _rows(block):
+    """Of an array whose weights stay."""
+    return f"array.rows={block}", f"array.block={block}"
 
 
 def family(preset, *overrides):
@@ -103,6 +108,11 @@ def test_what_is_packed_is_what_is_computed(preset, way):
     (MX, ("array.block=32", 'array.activations=["ovp4-int4"]', 'array.weights=["mxfp4", "q4_0"]')),
     (MX, ('array.activations=["mxfp8-e5m2"]', 'array.weights=["mxfp8-e5m2"]', "array.accumulator=aligned")),
     (MX, ('array.activations=["mxfp8-e4m3"]', 'array.weights=["mxfp8-e4m3"]', "array.accumulator=aligned")),
+    (STAY, ()),
+    (STAY, (*_rows(32), 'array.activations=["q8_0", "mxfp4", "int4"]', 'array.weights=["q4_0", "q8_0", "int8"]')),
+    (STAY, ("array.columns=6", 'array.activations=["ovp8-int8-e2m5", "nvfp4"]', 'array.weights=["ovp8-int8-e2m5"]')),
+    (STAY, (*_rows(64), 'array.activations=["int8-s8", "int4-s8"]', 'array.weights=["int8-s8", "int4-s8"]')),
+    (STAY, ('array.activations=["mxfp8-e5m2"]', 'array.weights=["mxfp8-e5m2"]', "array.accumulator=aligned")),
 ])  # fmt: skip
 def test_other_formats(preset, overrides):
     """Weights that stay, 8-bit pairs, sums of 71 bits, fp16 and whole scales, streams of different slots, bits left out."""
@@ -113,7 +123,7 @@ def test_other_formats(preset, overrides):
             np.testing.assert_array_equal(got, wanted, err_msg=str((array.pairs[variant], sizes)))
 
 
-@pytest.mark.parametrize(("preset", "overrides"), [(OLIVE, ()), (OLIVE, (STATIONARY,)), (MX, ())])
+@pytest.mark.parametrize(("preset", "overrides"), [(OLIVE, ()), (OLIVE, (STATIONARY,)), (MX, ()), (STAY, ())])
 def test_parts_that_begin_at_a_granule_are_parts_of_the_whole(preset, overrides):
     """Streams cut there: rows of activations in bytes, weights in words."""
     array = family(preset, *overrides)
@@ -159,6 +169,25 @@ def test_streams_by_hand():
     # Blocks of NVFP4 are no longer: the other's scale is sent behind each half of its block.
     assert nv.pack_activations(x).tolist() == [[0x11] * 8 + [0x30] + [0] * 7]
     assert nv.pack_weights(w).tolist() == ([2] * 16 + [124]) * 2
+
+
+def test_tiles_that_stay_by_hand():
+    """A tile of MXFP4 is eight bytes and a scale in sixteen; 16 words of MXFP8, and one with the scales of both columns."""
+    array = family(
+        STAY,
+        "array.columns=2",
+        "output.lanes=1",
+        'array.activations=["mxfp4"]',
+        'array.weights=["mxfp8-e4m3"]',
+    )
+    ones, scale = np.ones((1, 32), np.uint8), np.array([[2.0**-3]])
+    x = Operand(format=find("mxfp4"), codes=ones, depth_axis=1, float_scales=scale)
+    w = Operand(
+        format=find("mxfp8-e4m3"), codes=np.concatenate([2 * ones, 3 * ones]).T, depth_axis=0,
+        float_scales=np.array([[4.0, 8.0]]),
+    )  # fmt: skip
+    assert array.pack_activations(x).tolist() == [([0x11] * 8 + [124] + [0] * 7) * 2]
+    assert array.pack_weights(w).tolist() == ([2, 3] * 16 + [129, 130]) * 2
 
 
 def test_results_by_fractions():
@@ -291,7 +320,9 @@ def mistakes(preset, *overrides):
     (OLIVE, ['array.activations=["ovp8-int8"]', 'array.weights=["ovp8-int8"]'],
      "products must be of up to 32 bits, not 47 of ovp8-int8 x ovp8-int8"),
     (MX, ['array.weights=["q8_0"]'], "not of 2**-127 as those of mxfp8-e4m3 x q8_0"),
-    (MX, [STATIONARY], "dataflow must be output-stationary with blocks, not weight-stationary"),
+    (MX, [STATIONARY], "rows must be as many as steps of a block, 16, when dataflow is weight-stationary, not 8"),
+    (MX, [STATIONARY, "array.block=128", 'array.activations=["int8"]', 'array.weights=["int8"]'],
+     "block must be up to 64 when dataflow is weight-stationary, not 128"),
     (OLIVE, ["array.accumulator=aligned"], "accumulator must be exact without blocks, not aligned"),
     (MX, ["array.rows=20", "memory.accumulators=2048"], "(results take 26 cycles to leave), not 20"),
 ])  # fmt: skip

@@ -146,7 +146,7 @@ def test_word_ends(narrow, length, scales, word_bits):
         ({"accumulator": "aligned"}, "accumulator must be exact without blocks, not aligned"),
         ({"pairs": ()}, "pairs must be 1 to 256, not 0"),
         ({"dataflow": WEIGHT, "rows": 6}, "rows must be a power of two, 2 or more, .*, not 6"),
-        ({"dataflow": WEIGHT, "block": 16}, "dataflow must be output-stationary with blocks"),
+        ({"dataflow": WEIGHT, "block": 16}, "rows must be as many as steps of a block, 16, .*, not 4"),
         ({"rows": 13, "block": 16}, "rows must be fewer with blocks of 16 steps .*17 cycles.*, not 13"),
     ],
     ids=str,

@@ -19,6 +19,7 @@ from hw.array.decoded.geometry import (
     scale_type,
     slot_bits,
 )
+from hw.array.decoded.weight_blocks import StationaryBlocks, decoded_array, scale_bytes
 from hw.array.geometry import Dataflow
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand, find
@@ -65,7 +66,8 @@ class DecodedConfig(ArrayConfig):
     rows: Annotated[int, Field(ge=1, le=MOST_SIZE, description="rows of elements")] = 8
     columns: Annotated[int, Field(ge=1, le=MOST_SIZE, description="columns of elements")] = 8
     dataflow: Annotated[
-        Dataflow, Field(description="which operand stays in the elements; weights, only with block = 0")
+        Dataflow,
+        Field(description="which operand stays in the elements; weights: rows = block, or block = 0"),
     ] = "output-stationary"
     block: Annotated[
         Block,
@@ -117,7 +119,8 @@ class DecodedFamily(Family):
     Activations of a row, and weights of a column of a tile, are streams of codes in rising order of K, each in a slot of 4 or 8
     bits, the lowest first. With ``block`` each block of codes is followed by ``DecodedArray.scale_slots`` bytes of its scale, the
     lowest first, zeros above. What K lacks to whole blocks has codes of zero, what a stream lacks to whole words zeros.
-    A word of weights has a byte of each column's stream, zero bytes up to ``weight_bytes``.
+    A word of weights has a byte of each column's stream, zero bytes up to ``weight_bytes``. Where weights stay, blocks are as
+    ``StationaryBlocks`` says.
     """
 
     name = "decoded"
@@ -131,7 +134,7 @@ class DecodedFamily(Family):
     def array(self) -> DecodedArray:
         """Its sizes."""
         c = self.config
-        return DecodedArray(
+        return decoded_array(
             rows=c.rows, columns=c.columns, dataflow=c.dataflow, pairs=self.pairs, data_bytes=self.data_bytes, block=c.block,
             accumulator=c.accumulator,
         )  # fmt: skip
@@ -184,6 +187,8 @@ class DecodedFamily(Family):
     def pack_activations(self, x: Operand, variant: int | None = None) -> np.ndarray:
         """The stream of each row, in whole words."""
         variant = self.variant(activations=x.format.name) if variant is None else variant
+        if isinstance(self.array, StationaryBlocks):
+            return self._blocks(self.array, variant, x, 0)
         stream = self._stream(variant, x, x.codes)
         size = self.model().activation_bytes(variant, x.depth)
         return np.pad(stream, ((0, 0), (0, size - stream.shape[1])))
@@ -192,8 +197,11 @@ class DecodedFamily(Family):
         """The streams of a tile's columns, side by side; features that are missing have zeros."""
         variant = self.variant(weights=w.format.name) if variant is None else variant
         g = self.geometry
-        columns = self._stream(variant, w, w.codes.T)
         tiles = ceil_div(w.shape[1], g.columns)
+        if isinstance(self.array, StationaryBlocks):
+            columns = self._blocks(self.array, variant, w, 1)
+        else:
+            columns = self._stream(variant, w, w.codes.T)
         padded = np.pad(columns, ((0, tiles * g.columns - len(columns)), (0, 0)))
         words = padded.reshape(tiles, g.columns, -1).transpose(0, 2, 1)
         return np.pad(words, ((0, 0), (0, 0), (0, g.weight_bytes - g.columns))).reshape(-1)
@@ -202,17 +210,42 @@ class DecodedFamily(Family):
         """Bytes [row, byte] of codes [row, K], uint8."""
         array, format = self.array, operand.format
         length = array.block_length(variant)
-        zero = int(format.encode(np.zeros(1, np.int64))[0]) if has_zero(format) else 0
-        codes = np.pad(codes, ((0, 0), (0, -operand.depth % length)), constant_values=zero)
+        codes = _whole(operand, codes, length)
         if not array.block:
             return _bytes(codes, slot_bits(format))
         blocks = _bytes(codes.reshape(len(codes), -1, length), slot_bits(format))
-        patterns = np.zeros(blocks.shape[:2], np.int64)
-        if (each := _scales(operand)) is not None:
-            each = each.repeat(format.block // length, axis=1)[:, : blocks.shape[1]]
-            patterns = scale_codes.encode(scale_type(format), each).astype(np.int64)
+        patterns = _patterns(operand, blocks.shape[:2], length)
         scales = patterns[..., None] >> 8 * np.arange(array.scale_slots(variant)) & 255
         return np.concatenate([blocks, scales.astype(np.uint8)], axis=-1).reshape(len(codes), -1)
+
+    def _blocks(self, array: StationaryBlocks, variant: int, operand: Operand, side: int) -> np.ndarray:
+        """Bytes [row, byte] of activations (0), or [column, word] of weights (1): of each block its codes, its scale, zeros."""
+        codes = _whole(operand, operand.codes.T if side else operand.codes, array.rows)
+        blocks = codes.reshape(len(codes), -1, array.rows)
+        patterns = _patterns(operand, blocks.shape[:2], array.rows)
+        codes_end, scales = array.code_bytes(operand.format), scale_bytes(operand.format)
+        size = codes_end + scales if side else array.activation_tile(variant)
+        packed = np.zeros((*blocks.shape[:2], size), np.uint8)
+        packed[..., :codes_end] = _bytes(blocks, slot_bits(operand.format))
+        packed[..., codes_end : codes_end + scales] = patterns[..., None] >> 8 * np.arange(scales) & 255
+        rows = packed.reshape(len(codes), -1)
+        most = rows.shape[1] if side else self.model().activation_bytes(variant, operand.depth)
+        return np.pad(rows, ((0, 0), (0, most - rows.shape[1])))
+
+
+def _whole(operand: Operand, codes: np.ndarray, tile: int) -> np.ndarray:
+    """Codes [row, K] to whole depth tiles, of zero."""
+    format = operand.format
+    zero = int(format.encode(np.zeros(1, np.int64))[0]) if has_zero(format) else 0
+    return np.pad(codes, ((0, 0), (0, -operand.depth % tile)), constant_values=zero)
+
+
+def _patterns(operand: Operand, shape: tuple[int, ...], block: int) -> np.ndarray:
+    """int64 [row, block] of the scales of blocks of ``block`` steps; zero where blocks have none."""
+    if (each := _scales(operand)) is None:
+        return np.zeros(shape, np.int64)
+    each = each.repeat(operand.format.block // block, axis=1)[:, : shape[1]]
+    return scale_codes.encode(scale_type(operand.format), each).astype(np.int64)
 
 
 def _scales(operand: Operand) -> np.ndarray | None:

@@ -17,7 +17,13 @@ COUNT_BITS = 16
 
 
 def plan(
-    design: Design, *, depth_bits: int = DEPTH_BITS, long_words: bool = False, paired_weights: bool = False
+    design: Design,
+    *,
+    depth_bits: int = DEPTH_BITS,
+    long_words: bool = False,
+    paired_weights: bool = False,
+    parts: int = 0,
+    scales: int = 0,
 ) -> data.StructLayout:
     """A command and its derived numbers; steps of a tile have ``depth_bits``.
 
@@ -25,7 +31,9 @@ def plan(
     (``passes_left``, of rows: three).
     ``turn_left``: the same for the tile's interval, ``TURN`` less. ``short``: the tiles have fewer steps than the least interval.
     ``long``: a word of activations lasts twice as many steps as it has bytes; not there without ``long_words``.
-    ``paired``: a word of weights has those of two steps; not there without ``paired_weights``.
+    ``paired``: a word of weights has those of two steps; not there without ``paired_weights``. ``parts_last``: parts of a word of
+    activations, less one; not there without ``parts``, the most. ``scales``: words of scales behind a tile's weights; not there
+    without ``scales``, the most.
     """
     return data.StructLayout(
         {
@@ -38,6 +46,8 @@ def plan(
             "short": 1,
             **({"long": 1} if long_words else {}),
             **({"paired": 1} if paired_weights else {}),
+            **({"parts_last": (parts - 1).bit_length()} if parts else {}),
+            **({"scales": scales.bit_length()} if scales else {}),
         }
     )
 
@@ -58,6 +68,8 @@ class Setup(wiring.Component):
         Whether words of weights may have those of two steps.
     step_bytes : int
         Of a row's activations that a step takes.
+    parts, scales : int
+        See ``plan``.
 
     Members
     -------
@@ -87,11 +99,20 @@ class Setup(wiring.Component):
         long_words: bool = False,
         paired_weights: bool = False,
         step_bytes: int = 1,
+        parts: int = 0,
+        scales: int = 0,
     ) -> None:
         self._design, self._least_interval = design, least_interval
         self._word_steps = design.geometry.activation_bytes // step_bytes
         self._depth_bits, self._long_words = depth_bits, long_words
-        planned = plan(design, depth_bits=depth_bits, long_words=long_words, paired_weights=paired_weights)
+        planned = plan(
+            design,
+            depth_bits=depth_bits,
+            long_words=long_words,
+            paired_weights=paired_weights,
+            parts=parts,
+            scales=scales,
+        )
         super().__init__(
             {
                 "command": In(stream.Signature(execute_command(design))),

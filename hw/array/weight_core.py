@@ -13,7 +13,7 @@ from hw.array.weight_stationary import WeightStationaryArray
 from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
-from hw.timing import ACCUMULATE, SCRATCHPAD, SELECT, WEIGHT_ELEMENT
+from hw.timing import SCRATCHPAD, SELECT, WEIGHT_ELEMENT
 
 
 class WeightStationaryCore(wiring.Component):
@@ -78,7 +78,7 @@ class WeightStationaryCore(wiring.Component):
             m.d.sync += stop.eq(0)
         with m.Elif(wrong):
             m.d.sync += stop.eq(1)
-        m.d.comb += self.fault.eq(delayed(m, fault, late - 1 + geometry.banks - 1 + ACCUMULATE))
+        m.d.comb += self.fault.eq(delayed(m, fault, late - 1 + geometry.banks - 1 + geometry.accumulate))
         return m
 
     def _setup(self) -> Setup:

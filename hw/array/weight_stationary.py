@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import ClassVar
 
 from amaranth.hdl import Cat, Module, ShapeLike, Signal, Value, signed
@@ -106,6 +107,8 @@ class WeightStationaryArray(wiring.Component):
         1 to 64 each.
     activation, weight : ShapeLike
         Of operands; int8 if they are not given.
+    also : Mapping
+        Further members: what a column has under the same name, and hands to the next as ``..._next``.
 
     Members
     -------
@@ -137,7 +140,9 @@ class WeightStationaryArray(wiring.Component):
         columns: int,
         activation: ShapeLike = INT8,
         weight: ShapeLike = INT8,
+        also: Mapping[str, ShapeLike] | None = None,
     ) -> None:
+        self._also = dict(also or {})
         self._rows, self._columns = operator.index(rows), operator.index(columns)
         for name, size in (("rows", self._rows), ("columns", self._columns)):
             if not 1 <= size <= 64:
@@ -151,6 +156,7 @@ class WeightStationaryArray(wiring.Component):
                 "swap": In(1),
                 "activations": In(data.ArrayLayout(activation, rows)),
                 "results": Out(data.ArrayLayout(32, columns)),
+                **{name: In(shape) for name, shape in self._also.items()},
             }
         )
 
@@ -164,6 +170,7 @@ class WeightStationaryArray(wiring.Component):
         )
         weights, results = Value.cast(self.weights), Value.cast(self.results)
         bits = len(weights) // self._columns * self.together
+        also = [getattr(self, name) for name in self._also]
         for index in range(0, self._columns, self.together):
             m.submodules[f"column_{index}"] = column = self._column()
             m.d.comb += [
@@ -172,10 +179,12 @@ class WeightStationaryArray(wiring.Component):
                 column.swap.eq(left[2]),
                 column.weight.eq(weights[:bits]),
                 results[32 * index : 32 * (index + self.together)].eq(column.result),
+                *(getattr(column, name).eq(value) for name, value in zip(self._also, also, strict=True)),
             ]
             # A column passes them on a cycle later; the weights of the columns that follow come a cycle later for each.
             passed = (column.activations_next, column.capture_next, column.swap_next)
             left = tuple(delayed(m, value, self.together - 1) for value in passed)
+            also = [getattr(column, f"{name}_next") for name in self._also]
             weights = delayed(m, weights[bits:], self.together)
         return m
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hw.array.decoded.geometry import DecodedArray, scale_type, slot_bits
+from hw.array.decoded.weight_blocks import StationaryBlocks
 from hw.design import ceil_div
 from hw.formats.format import SCALES, Format
 from hw.formats.pairs import pairs
-from hw.formats.scales import E8M0_BIAS
 from sim.block_results import rounded_products, scaled
 from sim.families import decoded_law
 from sim.families.contract import CycleLaw
-from sim.half import half
+from sim.families.decoded_blocks import BlockStream, scale_numbers
 
 
 class DecodedModel:
@@ -46,7 +46,7 @@ class DecodedModel:
         """A step for each slot; in a weight-stationary array a step per row tile, but its weights must come in, too."""
         array = self._array
         if array.stationary_weights:
-            return max(row_tiles, array.rows) * depth_tiles
+            return max(row_tiles, array.rows + array.scale_words(variant)) * depth_tiles
         return row_tiles * array.steps(variant, depth_tiles)
 
     def law(self) -> CycleLaw:
@@ -67,11 +67,19 @@ class DecodedModel:
         """
         array, variant = self._array, fields["variant"]
         formats = array.pairs[variant]
-        streams = (self._rows(fields, activations), self._columns(fields, weights))
-        x, w = (
-            _Stream(array, variant, format, stream, fields["depth_tiles"])
-            for format, stream in zip(formats, streams, strict=True)
-        )
+        streams = self._rows(fields, activations), self._columns(fields, weights)
+        x: _Stream | BlockStream
+        w: _Stream | BlockStream
+        if isinstance(array, StationaryBlocks):
+            x, w = (
+                BlockStream(array, variant, side, stream, fields["depth_tiles"])
+                for side, stream in enumerate(streams)
+            )
+        else:
+            x, w = (
+                _Stream(array, variant, format, stream, fields["depth_tiles"])
+                for format, stream in zip(formats, streams, strict=True)
+            )
         if not array.block:
             return _wrapped(x.values(), w.values())
         unit = formats[0].unit + formats[1].unit + array.dropped
@@ -144,15 +152,4 @@ class _Stream:
         if not kind:
             return kind, None
         parts = self._scales[:, block, : SCALES[kind] // 8].astype(np.int64)
-        codes = (parts << 8 * np.arange(parts.shape[-1])).sum(axis=-1)
-        if kind == "fp16":
-            return kind, half(codes)
-        if kind == "e8m0":
-            return kind, np.exp2(codes.astype(np.float64) - E8M0_BIAS)
-        return kind, codes.astype(np.float64) if kind == "int8" else _e4m3(codes)
-
-
-def _e4m3(codes: np.ndarray) -> np.ndarray:
-    """Magnitudes of E4M3: four bits of exponent, three of mantissa."""
-    exponent, mantissa = codes >> 3 & 15, codes & 7
-    return np.where(exponent == 0, mantissa, mantissa + 8) * np.exp2(np.maximum(exponent, 1) - 10.0)
+        return kind, scale_numbers(kind, (parts << 8 * np.arange(parts.shape[-1])).sum(axis=-1))

@@ -53,5 +53,9 @@ def law(array: DecodedArray) -> CycleLaw:
     """The cycle law of a core that has just been reset."""
     if not array.stationary_weights:
         return DecodedOutputLaw(array)
-    way = array.select_latency + array.element_latency
-    return WeightStationaryLaw(array.geometry, setup=DECODED_SETUP, way=way)
+    return WeightStationaryLaw(
+        array.geometry,
+        setup=DECODED_SETUP,
+        way=array.select_latency + array.element_latency,
+        scales=[array.scale_words(variant) for variant in range(len(array.pairs))],
+    )

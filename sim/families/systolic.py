@@ -76,7 +76,8 @@ class OutputStationaryLaw:
 class WeightStationaryLaw:
     """Times of successive EXECUTEs of a weight-stationary core that starts in cycle 0.
 
-    ``setup``: handshake to the first weights; ``way``: a step to its activations at row 0, and to the partial sum below.
+    ``setup``: handshake to the first weights; ``way``: a step to its activations at row 0, and to the result below the last;
+    ``scales``: words of scales behind the weights of a tile, by ``variant``; none if they are not given.
     """
 
     def __init__(
@@ -85,20 +86,23 @@ class WeightStationaryLaw:
         *,
         setup: int = SYSTOLIC_SETUP,
         way: int = SCRATCHPAD + SELECT + WEIGHT_ELEMENT,
+        scales: Sequence[int] = (),
     ):
-        self._geometry, self._setup, self._way = geometry, setup, way
+        self._geometry, self._setup, self._way, self._scales = geometry, setup, way, scales
         self._start = 0
         self._last_tile, self._row_tiles = -(1 << 62), 0
 
     def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
         """``fields`` is valid at the core from cycle ``visible`` on."""
-        rows, row_tiles = self._geometry.tile_depth, fields["row_tiles"]
+        g, row_tiles = self._geometry, fields["row_tiles"]
+        rows, accumulate = g.tile_depth, g.accumulate
+        words = rows + (self._scales[fields["variant"]] if self._scales else 0)
         tiles = fields["column_tiles"] * fields["depth_tiles"]
         taken = max(visible, self._start)
         self._start = max(taken + self._setup, self._last_tile)
-        apart = self._row_tiles + ACCUMULATE if fields["accumulate"] else max(self._row_tiles, ACCUMULATE + 1)
-        first_tile = max(self._start + max(rows, 2), self._last_tile + apart)
-        self._last_tile = first_tile + (tiles - 1) * max(rows, row_tiles, ACCUMULATE + 1)
+        apart = self._row_tiles + accumulate if fields["accumulate"] else max(self._row_tiles, accumulate + 1)
+        first_tile = max(self._start + max(words, 2), self._last_tile + apart)
+        self._last_tile = first_tile + (tiles - 1) * max(words, row_tiles, accumulate + 1)
         self._row_tiles = row_tiles
         end = self._last_tile + row_tiles
         last_result = end - 1 + self._way + rows - 1
@@ -106,7 +110,7 @@ class WeightStationaryLaw:
             taken=taken,
             begin=taken + 1,
             end=end,
-            finished=last_result + self._geometry.banks + ACCUMULATE,
+            finished=last_result + g.banks + accumulate,
             steps=tiles * row_tiles,
         )
 

@@ -90,8 +90,8 @@ class DecodedArray:
     TypeError, ValueError
         A value that is not among those allowed. Formats of more than 8 bits, of several tables, with offsets, or with blocks that
         are no multiple of ``block``. Where sums are int32, formats with scales of blocks and products beyond 32 bits; where they
-        are float32, a dataflow other than output-stationary, rows whose results would not have left before those of the next
-        block, and results out of range.
+        are float32, a dataflow other than output-stationary (see ``StationaryBlocks``), rows whose results would not have left
+        before those of the next block, and results out of range.
     """
 
     rows: int
@@ -162,6 +162,14 @@ class DecodedArray:
         """That results of float32 leave in time."""
         if self.stationary_weights:
             raise ValueError(f"dataflow must be output-stationary with blocks, not {self.dataflow}")
+        self._check_aligned()
+        least = min(map(self.block_steps, range(len(self.pairs))))
+        if self.drain > least:
+            raise ValueError(
+                f"rows must be fewer with blocks of {least} steps (results take {self.drain} cycles to leave), not {self.rows}"
+            )
+
+    def _check_aligned(self) -> None:
         if self.accumulator == "aligned":
             for x, w in self.pairs:
                 if self._dropped(x, w) != self.dropped:
@@ -169,11 +177,6 @@ class DecodedArray:
                         f"pairs must all lose {self.dropped} bits of a product where accumulator is aligned, "
                         f"not {self._dropped(x, w)} as {x.name} x {w.name}"
                     )
-        least = min(map(self.block_steps, range(len(self.pairs))))
-        if self.drain > least:
-            raise ValueError(
-                f"rows must be fewer with blocks of {least} steps (results take {self.drain} cycles to leave), not {self.rows}"
-            )
 
     @property
     def stationary_weights(self) -> bool:
@@ -298,6 +301,14 @@ class DecodedArray:
     def stream_bytes(self, variant: int, side: int, depth_tiles: int) -> int:
         """Of a row of activations (0) or a column of weights (1) that is so deep."""
         return ceil_div(self.blocks(variant, depth_tiles) * sum(self.block_bits(variant, side)), 8)
+
+    def word_tiles(self, variant: int) -> int:
+        """Depth tiles of a word of activations of a weight-stationary array."""
+        return self.geometry.activation_bytes * 8 // slot_bits(self.pairs[variant][0]) // self.rows
+
+    def scale_words(self, variant: int) -> int:
+        """Words of weights behind a tile's that have its columns' scales, where weights stay."""
+        return 0
 
     def activation_words(self, variant: int, depth_tiles: int) -> int:
         """Words of a row's stream of activations."""

@@ -48,8 +48,8 @@ def paired_weights(array: DecodedArray) -> bool:
 
 
 def depth_bits(array: DecodedArray) -> int:
-    """Of the steps of a tile."""
-    if not array.block:
+    """Of the steps of a tile, or of its depth tiles where weights stay."""
+    if not array.block or array.stationary_weights:
         return DEPTH_BITS
     most = (1 << DEPTH_BITS) - 1
     return max(array.steps(variant, most) for variant in range(len(array.pairs))).bit_length()
@@ -67,13 +67,16 @@ class DecodedSetup(Setup):
     cycles = DECODED_SETUP
 
     def __init__(self, *, design: Design, array: DecodedArray) -> None:
+        stay, variants = array.stationary_weights, range(len(array.pairs))
         super().__init__(
             design=design,
             # Results of blocks keep apart by themselves, but for those of two commands.
-            least_interval=1 if array.block or array.stationary_weights else array.least_interval,
+            least_interval=1 if array.block or stay else array.least_interval,
             depth_bits=depth_bits(array),
-            long_words=long_words(array),
+            long_words=long_words(array) and not stay,
             paired_weights=paired_weights(array),
+            parts=max(map(array.word_tiles, variants)) if stay else 0,
+            scales=max(map(array.scale_words, variants)),
         )
         self._array = array
         self._blocks = Signal(DEPTH_BITS)
@@ -85,13 +88,20 @@ class DecodedSetup(Setup):
         return [array.block_length(variant) // array.tile_depth for variant in range(len(array.pairs))]
 
     def _steps(self, m: Module, command: data.View) -> Value:
-        array = self._array
-        for name, some, side in (("long", long_words(array), 0), ("paired", paired_weights(array), 1)):
-            if some:
-                words = [int(slot_bits(pair[side]) == 4) for pair in array.pairs]
-                m.d.sync += self.plan.payload[name].eq(by_variant(command.variant, words))
+        array, variants = self._array, range(len(self._array.pairs))
+        narrow = {
+            name: [int(slot_bits(pair[side]) == 4) for pair in array.pairs]
+            for name, side in (("long", 0), ("paired", 1))
+        }
+        counts = {
+            "parts_last": [array.word_tiles(variant) - 1 for variant in variants],
+            "scales": [array.scale_words(variant) for variant in variants],
+        }
+        for name, numbers in (narrow | counts).items():
+            if name in self.plan.payload.shape().members:
+                m.d.sync += self.plan.payload[name].eq(by_variant(command.variant, numbers))
         steps = Signal(self._depth_bits)
-        if not array.block:
+        if not array.block or array.stationary_weights:
             m.d.sync += steps.eq(command.depth_tiles)
             return steps
         variant, ratios = command.variant, self._ratios
@@ -108,7 +118,7 @@ class DecodedSetup(Setup):
 
     def _turn_left(self, m: Module, steps: Value) -> None:
         array, variant = self._array, self.plan.payload.command.variant
-        if not array.block:
+        if not array.block or array.stationary_weights:
             super()._turn_left(m, steps)
             return
         # How long the last word is, the lowest bits of how many blocks there are tell.
@@ -124,4 +134,7 @@ class DecodedSetup(Setup):
         m.d.sync += self.plan.payload.turn_left.eq(steps + waits.as_signed())
 
     def _short(self, steps: Value) -> Value:
-        return Const(int(self._array.command_gap > 0)) if self._array.block else super()._short(steps)
+        array = self._array
+        if not array.block or array.stationary_weights:
+            return super()._short(steps)
+        return Const(int(array.command_gap > 0))
