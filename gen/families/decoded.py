@@ -15,7 +15,6 @@ from hw.array.decoded.geometry import (
     SCALE_TYPES,
     Accumulator,
     DecodedArray,
-    block_length,
     scale_type,
     slot_bits,
 )
@@ -177,7 +176,7 @@ class DecodedFamily(Family):
         unit = x.format.unit + w.format.unit + array.dropped
         rows, features = x.levels(), w.levels()
         results = []
-        length = block_length(x.format, w.format, array.block)
+        length = array.pair_block(x.format, w.format)
         for first in range(0, x.depth, length):
             part = slice(first, first + length)
             sums = rounded_products(rows[:, part], features[part], dropped=array.dropped)

@@ -47,14 +47,6 @@ def slot_bits(format: Format) -> int:
     return 4 if format.bits <= 4 else 8
 
 
-def block_length(x: Format, w: Format, least: int) -> int:
-    """Codes that the scales of a pair are for: the longest of ``BLOCKS`` that divides its formats' own blocks; ``least`` if none
-    has one.
-    """
-    own = math.gcd(*(one.block for one in (x, w) if scale_type(one)))
-    return max(one for one in BLOCKS if one and own % one == 0) if own else least
-
-
 def scale_type(format: Format) -> str:
     """Type of the scales that a format's blocks have, out of ``SCALE_TYPES``; "" where rows or the tensor have one."""
     return format.scale if format.shared == "block" else ""
@@ -81,7 +73,7 @@ class DecodedArray:
         Bytes of a bus beat.
     block : int
         One of ``BLOCKS``. 0: results are int32, exact sums that wrap. Otherwise they are float32, one for so many steps of K, or
-        for as many times more as ``block_length`` says.
+        for as many times more as ``pair_block`` says.
     accumulator : str
         One of ``Accumulator``: sums of a block are exact, or products lose their lowest bits (``sim.decoded``).
 
@@ -210,9 +202,7 @@ class DecodedArray:
             return min(32, max(sum_bits(x, w, self.rows) for x, w in self.pairs))
         if not self.block:
             return 32
-        return max(
-            sum_bits(x, w, block_length(x, w, self.block), dropped=self.dropped) for x, w in self.pairs
-        )
+        return max(sum_bits(x, w, self.pair_block(x, w), dropped=self.dropped) for x, w in self.pairs)
 
     @property
     def dropped(self) -> int:
@@ -224,7 +214,8 @@ class DecodedArray:
 
     def own_scale_slots(self, variant: int) -> tuple[int, int]:
         """Bytes behind each block that the scales of activations and of weights take, a step each."""
-        x, w = (SCALES[scale_type(one)] // 8 if self.block else 0 for one in self.pairs[variant])
+        some = self.block and not self.stationary_weights
+        x, w = (SCALES[scale_type(one)] // 8 if some else 0 for one in self.pairs[variant])
         return x, w
 
     @property
@@ -276,9 +267,19 @@ class DecodedArray:
         """Steps of K of a depth tile."""
         return self.rows if self.stationary_weights else self.block or 1
 
+    def pair_block(self, x: Format, w: Format) -> int:
+        """Steps of K for each result of float32, whole depth tiles; where sums are int32, or weights stay, those of a depth tile.
+
+        The longest of ``BLOCKS`` that divides the blocks of both formats, or of the one whose blocks have scales.
+        """
+        own = math.gcd(*(one.block for one in (x, w) if scale_type(one)))
+        if not own or not self.block or self.stationary_weights:
+            return self.tile_depth
+        return max(one for one in BLOCKS if one and own % one == 0)
+
     def block_length(self, variant: int) -> int:
-        """Steps of K for each result of float32, whole depth tiles; where sums are int32, those of a depth tile."""
-        return block_length(*self.pairs[variant], self.block) if self.block else self.tile_depth
+        """``pair_block`` of a variant."""
+        return self.pair_block(*self.pairs[variant])
 
     def blocks(self, variant: int, depth_tiles: int) -> int:
         """Of a column tile that is so deep: whole ones, of which there may be more than of depth tiles."""
