@@ -44,12 +44,15 @@ def of_variant(array: DecodedArray, variant: Value, values):
 
 
 class DecodedSetupRules(SetupRules):
-    """As its base, without blocks: words of activations last as long as their slots say."""
+    """As its base, in ``DECODED_SETUP`` and without blocks: words of activations last as long as their slots say."""
 
     def __init__(self, array: DecodedArray, kind=DecodedSetup):
         self._array, self._rows = array, array.geometry.tile_rows
         self._dut = kind(design=design_of(array), array=array)
-        self._least = 1 if array.stationary_weights else array.least_interval
+
+    @property
+    def _least(self):
+        return 1 if self._array.stationary_weights else self._array.least_interval
 
     def _allowed(self, command):
         return super()._allowed(command) & (command.variant < len(self._array.pairs))
