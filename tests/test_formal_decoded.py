@@ -9,7 +9,7 @@ from amaranth.asserts import AnySeq
 from amaranth.hdl import Array, Assert, Assume, Const, Cover, Elaboratable, Module, Mux, Signal, Value
 
 from hw.array.decoded.core import decoded_core
-from hw.array.decoded.geometry import DecodedArray
+from hw.array.decoded.geometry import DecodedArray, slot_bits
 from hw.array.decoded.output_core import DecodedOutputCore
 from hw.array.decoded.setup import DecodedSetup
 from hw.array.decoded.weight_core import DecodedWeightCore
@@ -59,7 +59,7 @@ class DecodedSetupRules(SetupRules):
 
     def _law(self, command):
         array, depth = self._array, command.depth_tiles
-        words = [array.word_steps(variant) for variant in range(len(array.pairs))]
+        words = [8 * array.geometry.activation_bytes // slot_bits(x) for x, _ in array.pairs]
         last = (depth - 1)[: len(depth)]
         reading = of_variant(array, command.variant, [last // one * one + self._rows for one in words])
         return depth, reading, depth < self._least
