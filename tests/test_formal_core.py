@@ -41,15 +41,20 @@ def design(*, tile_rows=1, tile_depth=1, activation_bytes=4) -> Design:
 
 
 class SetupRules(Elaboratable):
-    """A command comes out once, as it went in, with its numbers, after ``cycles - 2`` cycles; unless halted."""
+    """A command comes out once, as it went in, with its numbers, after ``SYSTOLIC_SETUP - 2`` cycles; unless halted."""
 
     def __init__(self, rows, word, kind=Setup, *, step_bytes=1):
-        self._rows, self._word, self._least = rows, word, least_interval(rows)
+        self._rows, self._word = rows, word
         self._dut = kind(
             design=design(tile_rows=rows, activation_bytes=word * step_bytes),
-            least_interval=self._least,
+            least_interval=least_interval(rows),
             step_bytes=step_bytes,
         )
+
+    @property
+    def _least(self):
+        """Fewest cycles from tile to tile."""
+        return least_interval(self._rows)
 
     def _allowed(self, command):
         """What decode lets through."""
@@ -88,7 +93,7 @@ class SetupRules(Elaboratable):
             Assert(dut.plan.valid == soon),
             Assert(implies(owed, Value.cast(plan.command) == Value.cast(kept))),
             Assert(implies(owed, (age != 0) & self._allowed(kept))),
-            Cover(given & (plan.turn_left > 2 * least) & (kept.depth_tiles < 8 * least)),
+            Cover(given & ~plan.short & (plan.turn_left > 2 * least) & (kept.depth_tiles < 8 * least)),
             Cover(dut.plan.valid & again & (plan.short | (least == 1))),
             Cover(given & previous(m, dut.plan.valid, "waited")),
         ]

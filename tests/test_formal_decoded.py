@@ -9,7 +9,7 @@ from amaranth.asserts import AnySeq
 from amaranth.hdl import Array, Assert, Assume, Const, Cover, Elaboratable, Module, Mux, Signal, Value
 
 from hw.array.decoded.core import decoded_core
-from hw.array.decoded.geometry import DecodedArray
+from hw.array.decoded.geometry import DecodedArray, slot_bits
 from hw.array.decoded.output_core import DecodedOutputCore
 from hw.array.decoded.setup import DecodedSetup
 from hw.array.decoded.weight_core import DecodedWeightCore
@@ -44,19 +44,22 @@ def of_variant(array: DecodedArray, variant: Value, values):
 
 
 class DecodedSetupRules(SetupRules):
-    """As its base, without blocks: words of activations last as long as their slots say."""
+    """As its base, in ``DECODED_SETUP`` and without blocks: words of activations last as long as their slots say."""
 
     def __init__(self, array: DecodedArray, kind=DecodedSetup):
         self._array, self._rows = array, array.geometry.tile_rows
         self._dut = kind(design=design_of(array), array=array)
-        self._least = 1 if array.stationary_weights else array.least_interval
+
+    @property
+    def _least(self):
+        return 1 if self._array.stationary_weights else self._array.least_interval
 
     def _allowed(self, command):
         return super()._allowed(command) & (command.variant < len(self._array.pairs))
 
     def _law(self, command):
         array, depth = self._array, command.depth_tiles
-        words = [array.word_steps(variant) for variant in range(len(array.pairs))]
+        words = [8 * array.geometry.activation_bytes // slot_bits(x) for x, _ in array.pairs]
         last = (depth - 1)[: len(depth)]
         reading = of_variant(array, command.variant, [last // one * one + self._rows for one in words])
         return depth, reading, depth < self._least
