@@ -63,9 +63,9 @@ def check(design, commands, visible, kind="uniform", seed=1):
 
 COMMANDS = [
     command(row_tiles=2, column_tiles=2, depth_tiles=3, activations_stride=5),
-    command(depth_tiles=1, accumulators_address=32, weights_address=7),
-    command(depth_tiles=5, activations_stride=3, accumulators_address=32, accumulate=1),
-    command(depth_tiles=1, activations_stride=0, accumulators_address=32, accumulate=1),
+    command(depth_tiles=1, accumulators_address=64, weights_address=7),
+    command(depth_tiles=5, activations_stride=3, accumulators_address=64, accumulate=1),
+    command(depth_tiles=1, activations_stride=0, accumulators_address=64, accumulate=1),
 ]
 
 
@@ -79,7 +79,7 @@ COMMANDS = [
     *(pytest.param((8, 8, 8), kind, marks=pytest.mark.long) for kind in ("uniform", "rare")),
 ])  # fmt: skip
 def test_shapes(shape, kind):
-    check(design_of(*shape), COMMANDS, [0, 0, 0, 0], kind)
+    check(design_of(*shape, words=128, accumulator_rows=128), COMMANDS, [0, 0, 0, 0], kind)
 
 
 def test_many_rows():
