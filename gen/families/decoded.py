@@ -219,9 +219,10 @@ class DecodedFamily(Family):
 
     def _blocks(self, array: StationaryBlocks, variant: int, operand: Operand, side: int) -> np.ndarray:
         """Bytes [row, byte] of activations (0), or [column, word] of weights (1): of each block its codes, its scale, zeros."""
-        codes = _whole(operand, operand.codes.T if side else operand.codes, array.rows)
-        blocks = codes.reshape(len(codes), -1, array.rows)
-        patterns = _patterns(operand, blocks.shape[:2], array.rows)
+        length = array.block_length(variant)
+        codes = _whole(operand, operand.codes.T if side else operand.codes, length)
+        blocks = codes.reshape(len(codes), -1, length)
+        patterns = _patterns(operand, blocks.shape[:2], length)
         codes_end, scales = array.code_bytes(operand.format), scale_bytes(operand.format)
         size = codes_end + scales if side else array.activation_tile(variant)
         packed = np.zeros((*blocks.shape[:2], size), np.uint8)

@@ -63,6 +63,10 @@ class StationaryBlocks(DecodedArray):
         """An activation of the last row to the result of column 0."""
         return self.sum_latency + self.scale_latency
 
+    def block_length(self, variant: int) -> int:
+        """Steps of K of a result: the same for all pairs."""
+        return self.rows
+
     def code_bytes(self, format: Format) -> int:
         """Of the codes of a depth tile, of a row or of a column."""
         return self.rows * slot_bits(format) // 8
