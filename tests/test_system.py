@@ -3,7 +3,8 @@
 import pytest
 from systems import check
 
-from gen.cases import FULL_SIZE, MORE_SYSTEMS, RAW, REQUANTISED, SYSTEMS, Case, memory
+from gen.cases import RAW, REQUANTISED, Case, memory
+from gen.systems import FULL_SIZE, MORE_SYSTEMS, SYSTEMS
 
 LONGER = (
     "16x16 WS, 128-bit bus", "2x3 bit-serial, groups of 32, 32-bit bus, small", "5x8 OS, 512-bit bus, 64-bit addresses",

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from gen import cases, config
+from gen import cases, config, systems
 from gen.bench.figures import Row
 from gen.cases import Case, Prepared, memory
 from gen.compiler import compile_gemm
@@ -133,8 +133,8 @@ def _told(shares: dict[str, float], simulated: Sequence[str]) -> str:
 
 def cycle_error(notify: Notify) -> Row:
     """Simulated against predicted cycles, on every case that the tests have."""
-    todo = [*cases.SYSTEMS.items(), *cases.MORE_SYSTEMS.items()]
-    todo += [(f"{preset}, full size", (preset, (), full)) for preset, full in cases.FULL_SIZE.items()]
+    todo = [*systems.SYSTEMS.items(), *systems.MORE_SYSTEMS.items()]
+    todo += [(f"{preset}, full size", (preset, (), full)) for preset, full in systems.FULL_SIZE.items()]
     errors: dict[str, list[int]] = {}
     simulated = 0
     for title, (preset, overrides, several) in todo:
