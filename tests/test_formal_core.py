@@ -244,7 +244,9 @@ class OutputRules(Front):
         return m
 
 
-@pytest.mark.parametrize(("rows", "columns", "depth"), [(1, 2, 34), (4, 1, 28)])
+@pytest.mark.parametrize(
+    ("rows", "columns", "depth"), [pytest.param(1, 2, 34, marks=pytest.mark.long), (4, 1, 28)]
+)
 def test_output_stationary_tiles(rows, columns, depth):
     check(OutputRules(rows, columns=columns), depth=depth)
 

@@ -253,5 +253,5 @@ def test_refuses():
     ):
         SystolicConfig(dataflow="weight-stationary", multiplier="sparse_digit")
     native = design_for(rows=2, columns=2, data_bytes=4, dataflow=ARRAY["dataflow"])
-    with pytest.raises(ValueError, match="geometry must be"):
+    with pytest.raises(ValueError, match=r"depth must be one of .*, not 0"):
         CORE(design=native)

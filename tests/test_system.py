@@ -11,6 +11,8 @@ LONGER = (
     "8x8 of OliVe's pairs and integers WS, 64-bit bus", "16x16 of MX and NVFP4 WS, 128-bit bus",
     "3x5 OS, 8 steps of K at once, 64-bit bus", "2x3 OS, 32-bit bus, small", "4x4 OS, 32-bit bus",
     "1x16 by lookups, groups of 64, 32-bit bus, least control", "5x3 OS digit by digit, 64-bit bus, small",
+    "4x4 bit-serial of fp16, 64-bit bus", "4x4 WS, 128-bit bus, small", "8x8 of OliVe's pairs and integers, 64-bit bus",
+    "2x3 OS, 4 steps of K at once by bit weight, 32-bit bus, small",
 )  # fmt: skip
 """Systems like others of these."""
 

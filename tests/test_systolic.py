@@ -55,7 +55,11 @@ def test_geometry(rows, columns, data_bytes, dataflow, multiplier, expected):
         ({"data_bytes": 128}, ValueError, "data_bytes must be 4, 8, 16, 32 or 64, not 128"),
         ({"dataflow": "both"}, ValueError, "dataflow must be one of .*, not 'both'"),
         ({"rows": 3, "dataflow": WEIGHT}, ValueError, "rows must be a power of two .*, not 3"),
-        ({"multiplier": "best"}, ValueError, "multiplier must be one of native, .*, same_weight, not 'best'"),
+        (
+            {"multiplier": "best"},
+            ValueError,
+            "multiplier must be one of native, .*, sparse_digit, not 'best'",
+        ),
         (
             {"multiplier": "dsp", "columns": 3},
             ValueError,
