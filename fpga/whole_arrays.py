@@ -1,6 +1,6 @@
 """Whole arrays between what words come in and results go out: decoded operands, plain int8, codes that are dequantised to it.
 
-For measuring: no part of any design. All are output-stationary, and take a product in each element and cycle.
+For measuring: no part of any design. All take a product in each element and cycle.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from amaranth.lib.wiring import In, Out
 from fpga.dequantised import Dequantiser, value_bits
 from hw.array.corner_turn import CornerTurn, step_control
 from hw.array.decoded.geometry import DecodedArray
-from hw.array.decoded.output_array import DecodedOutputArray, column_control, scaling
+from hw.array.decoded.output_array import DecodedOutputArray, WeightDecoder, column_control, scaling
 from hw.array.decoded.rows import DecodedRows, row_control
+from hw.array.decoded.slots import SlotDecoder, slot_control
+from hw.array.decoded.weight_array import DecodedWeightArray
 from hw.array.geometry import power_of_two_from
 from hw.array.output_stationary import OutputStationaryArray
 from hw.delay import delayed
@@ -62,6 +64,63 @@ class DecodedMatrix(wiring.Component):
             m.d.comb += array.scaling.eq(self.scaling)
         if self._array.scale_bits[0]:
             m.d.comb += array.scales.eq(rows.scales)
+        return m
+
+
+class StationaryMatrix(wiring.Component):
+    """Decoders of all rows and columns, and elements in which weights stay: what a weight-stationary core has around them.
+
+    Parameters
+    ----------
+    array : DecodedArray
+        Weight-stationary, of int32 sums, activations not in pairs of 8 bits.
+
+    Members
+    -------
+    bytes : In(ArrayLayout(8, rows)), row : In(StructLayout(slot_control))
+        Bytes of all rows, and what is to be known of their slots.
+    weights : In(ArrayLayout(8, columns)), column : In(column_control)
+        The same of weights.
+    capture, swap : In(1), results : Out
+        Of :class:`hw.array.weight_stationary.WeightStationaryArray`.
+    """
+
+    def __init__(self, *, array: DecodedArray) -> None:
+        self._array = array
+        super().__init__(
+            {
+                "bytes": In(data.ArrayLayout(8, array.rows)),
+                "row": In(data.StructLayout(slot_control(array.activations))),
+                "weights": In(data.ArrayLayout(8, array.columns)),
+                "column": In(column_control(array)),
+                "capture": In(1),
+                "swap": In(1),
+                "results": Out(data.ArrayLayout(32, array.columns)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        decoded = self._array
+        m.submodules.array = array = DecodedWeightArray(array=decoded)
+        for row in range(decoded.rows):
+            m.submodules[f"row_{row}"] = decoder = share(
+                SlotDecoder, formats=decoded.activations, shape=decoded.shapes[0]
+            )
+            m.d.comb += [decoder.byte.eq(self.bytes[row]), array.activations[row].eq(decoder.pair)]
+            m.d.comb += [getattr(decoder, name).eq(self.row[name]) for name in self.row.shape().members]
+        for column in range(decoded.columns):
+            m.submodules[f"column_{column}"] = top = share(WeightDecoder, array=decoded)
+            m.d.comb += [
+                top.byte.eq(self.weights[column]),
+                top.control.eq(self.column),
+                array.weights[column].eq(top.weight),
+            ]
+        m.d.comb += [
+            array.capture.eq(self.capture),
+            array.swap.eq(self.swap),
+            self.results.eq(array.results),
+        ]
         return m
 
 

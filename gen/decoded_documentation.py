@@ -25,12 +25,11 @@ BYTES = (0x25, 0x85, 0xE8, 0x78, 0x18)
 BYTE = "ovp4-int4"
 SHOWN = ("mxfp4", "mxfp8-e4m3")
 """Whose streams are shown beside each other: activations, weights."""
-STEPS = 16
 RATES = (
-    ("mxfp4", "mxfp4"), ("mxfp8-e4m3", "mxfp4"), ("mxfp8-e4m3", "mxfp8-e4m3"), ("nvfp4", "nvfp4"), ("int8", "mxfp4"),
-    ("int8", "int8"),
+    ("mxfp4", "mxfp4"), ("mxfp8-e4m3", "mxfp4"), ("mxfp8-e4m3", "mxfp8-e4m3"), ("nvfp4", "nvfp4"), ("mxfp8-e4m3", "nvfp4"),
+    ("int8", "mxfp4"), ("q8_0", "q4_0"), ("int8", "int8"),
 )  # fmt: skip
-"""Formats whose steps are counted."""
+"""Formats whose steps are counted, where the shortest block has 16."""
 
 
 def family(name: str, *overrides: str) -> DecodedFamily:
@@ -83,14 +82,15 @@ def _formats() -> str:
 
 
 def _streams() -> str:
-    """A block and its scales, slot by slot; what goes where shows by packing one code, or one scale, after the other."""
+    """The end of a block, slot by slot; what goes where shows by packing one code, or one scale, after the other."""
     array = family(
         MX,
         *(f'array.{side}=["{name}"]' for side, name in zip(("activations", "weights"), SHOWN, strict=True)),
     )
-    steps = array.array.block_steps(0)
-    cells = [[_cell(array, side, slot) for slot in (0, 1, 15, *range(STEPS, steps))] for side in (0, 1)]
-    heads = [f"step {slot}" for slot in (0, 1, 15, *range(STEPS, steps))]
+    steps, length = array.array.block_steps(0), array.array.block_length(0)
+    shown = (0, 1, *range(length - 2, steps))
+    cells = [[_cell(array, side, slot) for slot in shown] for side in (0, 1)]
+    heads = [f"step {slot}" for slot in shown]
     return table(
         ("stream", *heads),
         ((f"`{name}`", *cell) for name, cell in zip(SHOWN, cells, strict=True)),
@@ -114,39 +114,30 @@ def _cell(array: DecodedFamily, side: int, slot: int) -> str:
             data = array.pack_activations(
                 Operand(format=format, codes=codes, depth_axis=1, float_scales=scale)
             ).T
-        bits = slot_bits(format)
         stream = np.unpackbits(data, axis=1, bitorder="little").reshape(-1)
-        return int(stream[slot * bits : (slot + 1) * bits] @ (1 << np.arange(bits)))
+        return int(stream[first : first + bits] @ (1 << np.arange(bits)))
 
+    length, bits = array.array.block_length(0), slot_bits(format)
+    first = min(slot, length) * bits + max(slot - length, 0) * 8
+    bits = bits if slot < length else 8
     empty = packed(None, 0)
-    for place in range(array.array.block):
+    for place in range(length):
         if packed(place, 0) != empty:
             return f"code {place}"
-    bits = slot_bits(format)
-    if any(packed(None, exponent) != empty for exponent in (1, -127)):
-        first = array.array.block
-        return f"scale, bits {bits * (slot - first) + bits - 1} to {bits * (slot - first)}"
-    return "0"
+    return "scale" if any(packed(None, exponent) != empty for exponent in (1, -127)) else "0"
 
 
 def _rates() -> str:
     rows = []
     for names in RATES:
-        cells: list[object] = []
-        for block in (16, 32):
-            sides = zip(("activations", "weights"), names, strict=True)
-            if any(find(name).block % block for name in names):
-                cells += ["", "", ""]
-                continue
-            array = family(
-                MX, f"array.block={block}", *(f'array.{side}=["{name}"]' for side, name in sides)
-            ).array
-            steps = array.block_steps(0)
-            cells += [steps, f"{block / steps:.1%}".replace("%", " %"), array.sum_bits]
-        one = sum_bits(find(names[0]), find(names[1]), 1)
-        rows.append((" × ".join(f"`{name}`" for name in names), one, *cells))
-    head = [f"block {block}: {what}" for block in (16, 32) for what in ("steps", "at work", "bits of a sum")]
-    return table(("activations × weights", "bits of a product", *head), rows)
+        sides = zip(("activations", "weights"), names, strict=True)
+        array = family(MX, *(f'array.{side}=["{name}"]' for side, name in sides)).array
+        length, steps = array.block_length(0), array.block_steps(0)
+        share = f"{length / steps:.1%}".replace("%", " %")
+        one = sum_bits(*array.pairs[0], 1)
+        rows.append((" × ".join(f"`{name}`" for name in names), length, steps, share, one, array.sum_bits))
+    head = ("block", "steps", "at work", "bits of a product", "bits of a sum")
+    return table(("activations × weights", *head), rows)
 
 
 PARTS: dict[str, Callable[[], str]] = {

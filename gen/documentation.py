@@ -92,7 +92,12 @@ def _registers() -> str:
 
 
 def _timing() -> str:
-    return table(("constant", "value", "meaning"), ((f"`{n}`", v, doc) for n, v, doc in documented(timing)))
+    rows = []
+    for name, value, doc in documented(timing):
+        several = isinstance(value, dict)
+        text = ", ".join(f"`{key}` {cycles}" for key, cycles in value.items()) if several else value
+        rows.append((f"`{name}`", text, doc))
+    return table(("constant", "value", "meaning"), rows)
 
 
 def _formats() -> str:

@@ -117,12 +117,32 @@ OUTPUT_ELEMENT = 5
 OUTPUT_CARRY_SAVE = 4
 """The same of an element that keeps sum and carry: operands, sum, result, and at the column's top the addition of both."""
 
-OUTPUT_ELEMENTS = {"native": OUTPUT_ELEMENT, "carry_save": OUTPUT_CARRY_SAVE}
+OUTPUT_SAME_WEIGHT = 5
+"""The same of an element that sums by bit weight: operands, rows of each weight, their sum, sum, result."""
+
+OUTPUT_ELEMENTS = {
+    "native": OUTPUT_ELEMENT,
+    "carry_save": OUTPUT_CARRY_SAVE,
+    "dsp": OUTPUT_ELEMENT,
+    "same_weight": OUTPUT_SAME_WEIGHT,
+}
 """By the key `array.multiplier`."""
+
+TREE_LAYERS = 2
+"""Layers of adders from register to register where products of several steps of K are added to each other."""
+
+DIGIT_ENCODER = 2
+"""Operands at an encoder (hw/pe/multipliers/digits.py) to their digits."""
 
 WEIGHT_ELEMENT = 5
 """An activation at a weight-stationary element to the partial sum below it: activation, multiplier's register, product (two
 registers), sum."""
+
+WEIGHT_CARRY_SAVE = 3
+"""The same of elements that keep sum and carry, with the addition of both below the column: activation, sum, and that."""
+
+WEIGHT_ELEMENTS = {"native": WEIGHT_ELEMENT, "carry_save": WEIGHT_CARRY_SAVE, "dsp": WEIGHT_ELEMENT}
+"""By the key `array.multiplier`."""
 
 DRAIN_ROWS = 3
 """Rows of an output-stationary array whose results share a register on their way up; each such register is one cycle."""
@@ -131,6 +151,26 @@ ACCUMULATE = 5
 """A result at its accumulator bank to the cycle of its write: whose address, block RAM, the block's own register, choice of
 the half, sum. A row that is read to be added to must have been written before: results of the same row are more than this
 apart."""
+
+# Output-stationary arrays that multiply digit by digit (hw/array/sparse_digit, hw/pe/digit.py)
+
+DIGIT_GROUP = 4
+"""Weights along K whose digits are taken together; and the fewest cycles that this takes, since activations come no faster."""
+
+DIGIT_SETUP = 5
+"""EXECUTE's command handshake to the first cycle in which its first weights may be asked for."""
+
+DIGIT_LEAD = 11
+"""From there to the first digits of its first group: weights, digits, their number, and two groups' time of none."""
+
+DIGIT_TURN = 3
+"""Cycles before the first of a group in which it is settled that this comes next."""
+
+DIGIT_FEED = 1 + SCRATCHPAD + CORNER_TURN - DIGIT_TURN
+"""A digit in its column's head to the first element: as long as the activations of its group are on their way."""
+
+DIGIT_ELEMENT = 5
+"""A digit at an element to the result, when it is its last: digit, activation, multiple, sum, result."""
 
 # Where sums are float32 (hw/memory/float_add.py, hw/output/rescale.py)
 

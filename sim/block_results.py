@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hw.array.decoded.geometry import E8M0_LEAST, E8M0_MOST
+from hw.pe.block_scale_times import E8M0_LEAST, E8M0_MOST
 from sim.golden import EXACT_FLOAT64
 
 _LOW = 17

@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from sim.half import half
+
 GREATEST = 127
 """Of a quantised entry; the least is the same with a minus."""
 _FLOAT = np.float32
@@ -85,16 +87,6 @@ def group_result(
 ) -> int:
     """A group's sum, scaled."""
     return scale * group_sum(activations, codes, bits=bits, k=k, zero=zero)
-
-
-def half(patterns: np.ndarray) -> np.ndarray:
-    """float64 of fp16 bit patterns as the hardware takes them: the greatest exponent is one like the others."""
-    bits = np.asarray(patterns, dtype=np.int64)
-    field = bits >> 10 & 31
-    significand = (bits & 1023) + (field > 0) * 1024
-    return np.where(bits >> 15 & 1, -1.0, 1.0) * np.ldexp(
-        significand.astype(np.float64), np.maximum(field, 1) - 25
-    )
 
 
 def float_result(sums: npt.ArrayLike, scales: npt.ArrayLike) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from types import SimpleNamespace
 
+from small_design import small_design
+
 from hw.array.bit_serial.core import BitSerialCore
 from hw.array.bit_serial.geometry import BitSerial
 from hw.design import Design
@@ -22,17 +24,12 @@ def array_for(*, rows, columns, lanes=4, group=32, data_bytes=8, variants=ALL, *
 
 def design_for(array: BitSerial, *, activation_words=128, weight_words=256, accumulator_rows=64) -> Design:
     """A design around it."""
-    return Design(
-        geometry=array.geometry,
-        data_bytes=array.data_bytes,
-        address_width=32,
-        burst_beats=16,
-        outstanding=4,
+    return small_design(
+        array.geometry,
+        array.data_bytes,
         activation_words=activation_words,
         weight_words=weight_words,
         accumulator_rows=accumulator_rows,
-        parameter_entries=64,
-        output_lanes=1,
     )
 
 

@@ -14,11 +14,12 @@ RESET = 4
 """Cycles that a reset lasts at least."""
 
 
-def check_core(design, core, model, commands, visible, seed=1):
-    """Run, and compare everything with the model; ``core`` makes the core of a design."""
+def check_core(design, core, model, commands, visible, seed=1, change=None):
+    """Run, and compare everything with the model; ``core`` makes the core of a design, ``change`` weights of random ones."""
     print(f"seed {seed}")
     g = design.geometry
     activations, weights = contents(design, seed)
+    weights = change(weights) if change else weights
     seen = run(design, core, activations, weights, commands, visible, patience=20000)
     law = model.law()
     expected = np.zeros((design.accumulator_rows, g.banks), g.sums)
@@ -30,7 +31,7 @@ def check_core(design, core, model, commands, visible, seed=1):
         configures = "configure" in fields
         times.append(
             (law.configure if configures else law.execute)(
-                visible_at, fields, *([] if configures else [None])
+                visible_at, fields, *([] if configures else [lambda: weights])
             )
         )
         busy |= set(range(times[-1].begin, times[-1].end))
@@ -107,7 +108,7 @@ def check_halts(design, core, model, *, work, halts, by_reset, settle=60, patien
             dropped, kept = work(random)
             await until_finished(ctx, [dropped, dropped], since, halt=True)
             (taken,), (finished,) = await until_finished(ctx, [kept], patience)
-            time = model.law().execute(taken, vars(kept), None)
+            time = model.law().execute(taken, vars(kept), lambda: weights)
             assert finished == time.finished
             rows = kept.row_tiles * g.tile_rows
             results = model.execute(vars(kept), activations, weights, [0] * 4).reshape(-1, rows, g.columns)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+from small_design import small_design
 
 from hw.array.decoded.geometry import DecodedArray
+from hw.array.decoded.weight_blocks import decoded_array
 from hw.design import Design
 from hw.formats import FORMATS, PairFormat
 from hw.interfaces import execute_command
@@ -19,22 +21,17 @@ def array_for(activations, weights, **changes) -> DecodedArray:
     """Of formats by name, as ``gen.families.decoded`` orders them."""
     pairs = [(FORMATS[x], FORMATS[w]) for x in activations for w in weights]
     sizes = {"rows": 4, "columns": 3, "data_bytes": 4, "dataflow": OUTPUT, "pairs": pairs}
-    return DecodedArray(**(sizes | changes))
+    return decoded_array(**(sizes | changes))
 
 
 def design_for(array, *, activation_words=256, weight_words=256, accumulator_rows=128) -> Design:
     """A small design around it."""
-    return Design(
-        geometry=array.geometry,
-        data_bytes=array.data_bytes,
-        address_width=32,
-        burst_beats=16,
-        outstanding=4,
+    return small_design(
+        array.geometry,
+        array.data_bytes,
         activation_words=activation_words,
         weight_words=weight_words,
         accumulator_rows=accumulator_rows,
-        parameter_entries=64,
-        output_lanes=1,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from bit_serial_bench import command
+from small_design import small_design
 
 from hw.array.lookup.core import LookupCore
 from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
@@ -44,17 +45,12 @@ def design_for(
     array: LookupArray, *, activation_words=128, weight_words=1024, accumulator_rows=256
 ) -> Design:
     """A design around it."""
-    return Design(
-        geometry=array.geometry,
-        data_bytes=array.data_bytes,
-        address_width=32,
-        burst_beats=16,
-        outstanding=4,
+    return small_design(
+        array.geometry,
+        array.data_bytes,
         activation_words=activation_words,
         weight_words=weight_words,
         accumulator_rows=accumulator_rows,
-        parameter_entries=64,
-        output_lanes=1,
     )
 
 

@@ -23,11 +23,19 @@ from hw.timing import ACCUMULATOR_READ
 
 
 def design_for(
-    *, rows, columns, data_bytes, dataflow, activation_words=256, weight_words=256, accumulator_rows=128
-):
+    *, rows, columns, data_bytes, dataflow, multiplier="native", depth=1, activation_words=256, weight_words=256,
+    accumulator_rows=128,
+):  # fmt: skip
     """A small design around an array."""
     return Design(
-        geometry=systolic_geometry(rows=rows, columns=columns, data_bytes=data_bytes, dataflow=dataflow),
+        geometry=systolic_geometry(
+            rows=rows,
+            columns=columns,
+            data_bytes=data_bytes,
+            dataflow=dataflow,
+            multiplier=multiplier,
+            depth=depth,
+        ),
         data_bytes=data_bytes,
         address_width=32,
         burst_beats=16,

@@ -236,7 +236,7 @@ def test_up_to_the_end_is_no_fault(variant):
 @pytest.mark.parametrize(
     ("shape", "halts"),
     [
-        ({"rows": 3, "columns": 2, "variants": (INT8, INT6, FP4)}, range(1, 130, 4)),
+        ({"rows": 3, "columns": 2, "variants": (INT8, INT6, FP4)}, range(1, 130, 12)),
         ({"rows": 1, "columns": 1, "variants": (INT5, FP3, INT8), "activations": "fp16"}, range(1, 100, 4)),
     ],
 )

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from mapped import run_component
 
-from hw.array.decoded.geometry import E8M0_LEAST, E8M0_MOST
 from hw.pe.block_scale import BlockScale
-from hw.pe.block_scale_times import block_scale_latency
+from hw.pe.block_scale_times import E8M0_LEAST, E8M0_MOST, block_scale_latency
 
 
 def nearest(value: Fraction) -> Fraction:

@@ -3,7 +3,7 @@
 
 import pytest
 
-from fpga.synthesis import gated_adders, shifted_adders, signed_adders, table_selects
+from fpga.cells import gated_adders, shifted_adders, signed_adders, table_selects
 from gen.rtlil import to_rtlil
 from hw.pe.accumulate import GatedAdder, ShiftedAdder, SignedAdder
 from hw.pe.lookup import TableSelect

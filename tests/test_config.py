@@ -49,7 +49,7 @@ def test_all_mistakes_at_once():
     )
     assert lines == [
         "array.rows = 0: must be an integer from 1 to 64",
-        "array.colums = 3: unknown key; did you mean columns? allowed are columns, dataflow, multiplier, rows",
+        "array.colums = 3: unknown key; did you mean columns? allowed are columns, dataflow, depth, multiplier, rows",
         "bus.data_width = 65: must be one of 32, 64, 128, 256, 512",
         'bus.burst_beats = "a": must be an integer from 1 to 256',
         f"memory.accumulators = 5: must be one of {', '.join(str(1 << i) for i in range(2, 17))}",
@@ -113,7 +113,7 @@ def test_what_is_missing_is_named():
         config.check({}, "empty")
     assert caught.value.lines[1:] == (
         "name: is missing; must be text that matches ^[a-z][a-z0-9-]{0,47}$",
-        "array: is missing; must be a table of rows, columns, dataflow, multiplier",
+        "array: is missing; must be a table of rows, columns, dataflow, multiplier, depth",
     )
 
 
@@ -165,10 +165,12 @@ def test_the_digest_is_of_the_hardware_only():
 
 
 def test_a_key_that_came_later_changes_no_digest_at_its_default():
-    """Digests of systolic arrays are as they were when these had no choice of a multiplier."""
+    """Digests of systolic arrays are as they were when these had no choice of a multiplier, and took a step of K at a time."""
     assert config.load(BASE).digest[:16] == "771cbba83cae164b"
     assert config.load(BASE, ["array.multiplier=native"]).digest == config.load(BASE).digest
     assert config.load(BASE, ["pe.multiplier=carry_save"]).digest != config.load(BASE).digest
+    assert config.load(BASE, ["array.depth=1"]).digest == config.load(BASE).digest
+    assert config.load(BASE, ["array.depth=2"]).digest != config.load(BASE).digest
 
 
 def test_the_schema_for_editors_is_current_and_names_every_key():
@@ -176,7 +178,7 @@ def test_the_schema_for_editors_is_current_and_names_every_key():
     assert committed == config.schema()
     assert set(committed["properties"]) == set(config.Config.model_fields)
     assert set(committed["$defs"]["array-systolic"]["properties"]) == {
-        "rows", "columns", "dataflow", "multiplier",
+        "rows", "columns", "dataflow", "multiplier", "depth",
     }  # fmt: skip
 
 

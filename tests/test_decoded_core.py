@@ -42,7 +42,7 @@ def random_commands(array, design, count, seed):
         depth_tiles = int(random.integers(1, 5 if array.block else 40 // g.tile_depth + 3))
         while column_tiles * array.weight_words(variant, depth_tiles) > design.weight_words:
             depth_tiles -= 1
-        most = 12 if array.stationary_weights else 4
+        most = (24 if array.block else 12) if array.stationary_weights else 4
         row_tiles = int(random.integers(1, 1 + max(1, min(most, half // g.tile_rows // column_tiles))))
         words = array.activation_words(variant, depth_tiles)
         stride = int(random.integers(0, 5))
@@ -258,12 +258,32 @@ MX = ("mxfp4", "mxfp6-e2m3", "mxfp8-e4m3", "mxint8", "nvfp4", "int8")
         long(("q8_0", "int8"), ("q4_0", "mxfp4", "int4"), {"block": 32}),
         long(("int8",), ("mxint4",), {"block": 32}),
         long(("nvfp4", "int8"), ("nvfp4", "bfp6"), {"rows": 13, "columns": 1}),
+        long(("mxfp4", "bfp4"), ("mxfp4", "mxint8"), {"rows": 8, "columns": 1, "data_bytes": 8}),
+        long(("mxfp4", "nvfp4"), ("mxfp8-e4m3", "bfp4"), {"rows": 3, "columns": 1, "data_bytes": 32}),
+        long(("ovp8-int8-e2m5", "ovp4-int4"), ("mxint8", "nvfp4", "ovp8-int8-e2m5"), {}),
+        long(("int8",), ("mxfp4", "int4"), {}),
+        long(("int4",), ("int4", "int8"), {"rows": 1, "columns": 1}),
     ],
     ids=str,
 )
 def test_blocks(activations, weights, changes):
     array = array_for(activations, weights, **({"block": 16} | changes))
     check_random(array, 3 if array.rows == 2 else 6, seed=len(activations))
+
+
+@pytest.mark.parametrize("data_bytes", [8, long(4)])
+def test_no_gap_in_blocks(data_bytes):
+    """A row's words are read in time: a tile's first step follows the last scale of the one before, whatever blocks they have."""
+    array = array_for(
+        ("mxfp4", "int8"), ("mxfp4", "nvfp4"), rows=1, columns=1, data_bytes=data_bytes, block=16
+    )
+    commands = [
+        command(array, variant=variant, row_tiles=3, depth_tiles=3, activations_stride=8)
+        for variant in (0, 2, 3, 1)
+    ]
+    seen, _ = check(array, commands, [0] * 4)
+    assert array.command_gap == 0
+    assert seen.steps == list(range(seen.steps[0], seen.steps[0] + 3 * (66 + 66 + 51 + 51)))
 
 
 PAST_BLOCKS = [

@@ -15,13 +15,18 @@ from hw.formats import Operand, find
 from sim import golden
 from sim.block_results import rounded_products, scaled
 
-OLIVE, MX = "olive-8x8", "mx-8x8"
+OLIVE, MX, STAY = "olive-8x8", "mx-8x8", "mx-ws-16x16"
 WAYS = {
     "default": (),
     "odd sizes": ("array.rows=3", "array.columns=5", "bus.data_width=32", "output.lanes=1"),
     "wide bus": ("array.rows=5", "bus.data_width=256"),
 }
 STATIONARY = 'array.dataflow="weight-stationary"'
+
+
+def _rows(block):
+    """Of an array whose weights stay."""
+    return f"array.rows={block}", f"array.block={block}"
 
 
 def family(preset, *overrides):
@@ -99,9 +104,15 @@ def test_what_is_packed_is_what_is_computed(preset, way):
     (MX, ("array.block=32", 'array.activations=["mxfp8-e5m2", "mxfp6-e3m2"]', 'array.weights=["mxfp8-e5m2", "mxfp4"]')),
     (MX, ('array.activations=["int8", "nvfp4", "q8_0", "int4:g32"]', 'array.weights=["q4_0", "q8_0", "int4-s8", "bipolar4"]')),
     (MX, ("array.block=128", 'array.activations=["int8-s8", "int4-s8"]', 'array.weights=["int8-s8", "int4:g256"]')),
+    (MX, ('array.activations=["ovp8-int8-e2m5"]', 'array.weights=["mxfp4", "bfp8"]')),
     (MX, ("array.block=32", 'array.activations=["ovp4-int4"]', 'array.weights=["mxfp4", "q4_0"]')),
     (MX, ('array.activations=["mxfp8-e5m2"]', 'array.weights=["mxfp8-e5m2"]', "array.accumulator=aligned")),
     (MX, ('array.activations=["mxfp8-e4m3"]', 'array.weights=["mxfp8-e4m3"]', "array.accumulator=aligned")),
+    (STAY, ()),
+    (STAY, (*_rows(32), 'array.activations=["q8_0", "mxfp4", "int4"]', 'array.weights=["q4_0", "q8_0", "int8"]')),
+    (STAY, ("array.columns=6", 'array.activations=["ovp8-int8-e2m5", "nvfp4"]', 'array.weights=["ovp8-int8-e2m5"]')),
+    (STAY, (*_rows(64), 'array.activations=["int8-s8", "int4-s8"]', 'array.weights=["int8-s8", "int4-s8"]')),
+    (STAY, ('array.activations=["mxfp8-e5m2"]', 'array.weights=["mxfp8-e5m2"]', "array.accumulator=aligned")),
 ])  # fmt: skip
 def test_other_formats(preset, overrides):
     """Weights that stay, 8-bit pairs, sums of 71 bits, fp16 and whole scales, streams of different slots, bits left out."""
@@ -112,7 +123,7 @@ def test_other_formats(preset, overrides):
             np.testing.assert_array_equal(got, wanted, err_msg=str((array.pairs[variant], sizes)))
 
 
-@pytest.mark.parametrize(("preset", "overrides"), [(OLIVE, ()), (OLIVE, (STATIONARY,)), (MX, ())])
+@pytest.mark.parametrize(("preset", "overrides"), [(OLIVE, ()), (OLIVE, (STATIONARY,)), (MX, ()), (STAY, ())])
 def test_parts_that_begin_at_a_granule_are_parts_of_the_whole(preset, overrides):
     """Streams cut there: rows of activations in bytes, weights in words."""
     array = family(preset, *overrides)
@@ -146,13 +157,37 @@ def test_streams_by_hand():
     scale = np.array([[2.0**-3]])
     x = Operand(format=find("mxfp4"), codes=ones, depth_axis=1, float_scales=scale)
     w = Operand(format=find("mxfp8-e4m3"), codes=2 * ones.T, depth_axis=0, float_scales=scale * 4)
-    # A scale takes two slots of 4 bits, 124 is 7 and 12; it is sent behind each half of the block. To whole words of 8 bytes.
-    half = [0x11] * 8 + [0x7C]
-    assert mx.pack_activations(x).tolist() == [half * 2 + [0] * 6]
-    # One slot of 8 bits, and one more to be as many.
-    assert mx.pack_weights(w).tolist() == ([2] * 16 + [126, 0]) * 2
-    assert mx.array.block_steps(0) == 18
-    assert mx.array.depth_granule(0) == 16 * 8  # 8 blocks of 18 steps are 9 words of 16
+    # A scale takes a byte in both streams. To whole words of 8 bytes.
+    assert mx.pack_activations(x).tolist() == [[0x11] * 16 + [124] + [0] * 7]
+    assert mx.pack_weights(w).tolist() == [2] * 32 + [126]
+    assert mx.array.block_steps(0) == 33
+    assert mx.array.depth_granule(0) == 32 * 8  # 8 blocks of 17 bytes are 17 words of 8
+
+    nv = family(MX, "array.columns=1", 'array.activations=["nvfp4"]', 'array.weights=["mxfp8-e4m3"]')
+    x = Operand(format=find("nvfp4"), codes=ones[:, :16], depth_axis=1, float_scales=np.array([[0.5]]))
+    w = Operand(format=find("mxfp8-e4m3"), codes=2 * ones.T, depth_axis=0, float_scales=scale)
+    # Blocks of NVFP4 are no longer: the other's scale is sent behind each half of its block.
+    assert nv.pack_activations(x).tolist() == [[0x11] * 8 + [0x30] + [0] * 7]
+    assert nv.pack_weights(w).tolist() == ([2] * 16 + [124]) * 2
+
+
+def test_tiles_that_stay_by_hand():
+    """A tile of MXFP4 is eight bytes and a scale in sixteen; 16 words of MXFP8, and one with the scales of both columns."""
+    array = family(
+        STAY,
+        "array.columns=2",
+        "output.lanes=1",
+        'array.activations=["mxfp4"]',
+        'array.weights=["mxfp8-e4m3"]',
+    )
+    ones, scale = np.ones((1, 32), np.uint8), np.array([[2.0**-3]])
+    x = Operand(format=find("mxfp4"), codes=ones, depth_axis=1, float_scales=scale)
+    w = Operand(
+        format=find("mxfp8-e4m3"), codes=np.concatenate([2 * ones, 3 * ones]).T, depth_axis=0,
+        float_scales=np.array([[4.0, 8.0]]),
+    )  # fmt: skip
+    assert array.pack_activations(x).tolist() == [([0x11] * 8 + [124] + [0] * 7) * 2]
+    assert array.pack_weights(w).tolist() == ([2, 3] * 16 + [129, 130]) * 2
 
 
 def test_results_by_fractions():
@@ -177,14 +212,14 @@ def test_results_by_fractions():
         x, w = load.x, load.w
         got = array.golden(x, w)
         for row, feature in product(range(2), range(3)):
-            total = np.float32(0)
-            for block in range(3):
-                part = range(16 * block, min(16 * block + 16, 40))
+            total, length = np.float32(0), 16 if "nvfp4" in (activations.name, weights.name) else 32
+            for first in range(0, 40, length):
+                part = range(first, min(first + length, 40))
                 sum_ = sum(int(x.levels()[row, k]) * int(w.levels()[k, feature]) for k in part)
                 scale, exponent = Fraction(1), 0
                 for one, places in (
-                    (x, (row, 16 * block // x.format.block)),
-                    (w, (16 * block // w.format.block, feature)),
+                    (x, (row, first // x.format.block)),
+                    (w, (first // w.format.block, feature)),
                 ):
                     number = Fraction(float(one.float_scales[places]))
                     if one.format.scale == "e8m0":
@@ -285,7 +320,9 @@ def mistakes(preset, *overrides):
     (OLIVE, ['array.activations=["ovp8-int8"]', 'array.weights=["ovp8-int8"]'],
      "products must be of up to 32 bits, not 47 of ovp8-int8 x ovp8-int8"),
     (MX, ['array.weights=["q8_0"]'], "not of 2**-127 as those of mxfp8-e4m3 x q8_0"),
-    (MX, [STATIONARY], "dataflow must be output-stationary with blocks, not weight-stationary"),
+    (MX, [STATIONARY], "rows must be as many as steps of a block, 16, when dataflow is weight-stationary, not 8"),
+    (MX, [STATIONARY, "array.block=128", 'array.activations=["int8"]', 'array.weights=["int8"]'],
+     "block must be up to 64 when dataflow is weight-stationary, not 128"),
     (OLIVE, ["array.accumulator=aligned"], "accumulator must be exact without blocks, not aligned"),
     (MX, ["array.rows=20", "memory.accumulators=2048"], "(results take 26 cycles to leave), not 20"),
 ])  # fmt: skip

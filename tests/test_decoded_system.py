@@ -7,11 +7,14 @@ from systems import check as check_system
 
 from gen import config, run, workload
 from gen.cases import Case
+from gen.compiler import compile_gemm
+from gen.documentation import DOCS
 from gen.models import fetch
 from gen.models.file import ModelFile
 from gen.models.llama import Llama
 from gen.options import Options
 from hw.control.isa import OutputMode
+from sim.cycles.program import predict
 from sim.quantise import quantise
 
 OLIVE, MX = "olive-8x8", "mx-8x8"
@@ -94,3 +97,22 @@ def test_weights_that_stay(overrides):
         for number, (x, w) in enumerate(pairs)
     ]
     assert len(check_system(OLIVE, overrides, cases)) == len(pairs)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "cycles"),
+    [
+        ("nvfp4", (64, 576, 1536), "222,660"),
+        ("mxfp8-e4m3", (64, 576, 1536), "228,033"),
+        ("nvfp4", (8, 576, 576), "23,614"),
+        ("mxfp8-e4m3", (8, 576, 576), "24,100"),
+    ],
+)
+def test_cycles_with_blocks_that_stay_are_those_of_the_page(name, sizes, cycles):
+    """Of the array with a row for each step of a block."""
+    loaded = config.load("mx-ws-16x16")
+    family, design = loaded.instance, loaded.design()
+    program = compile_gemm(design, family, *sizes, mode=OutputMode.REQUANTISED, formats=(name, name))
+    expected = predict(design, family.model().law(), program.instructions, Options().timing)
+    assert f"{expected.cycles:,}" == cycles
+    assert cycles in (DOCS / "decoded.md").read_text()

@@ -183,10 +183,7 @@ def test_wrong_programs(table, far):
 
 @pytest.mark.parametrize(
     "table",
-    [
-        pytest.param(name, marks=pytest.mark.long) if name in ("malformed", "program") else name
-        for name in TABLES
-    ],
+    [pytest.param(name, marks=pytest.mark.long) if name != "EXECUTE" else name for name in TABLES],
 )
 def test_wrong_programs_with_the_smallest_control(table):
     run_each_before_a_right_one(TABLES[table], (*SMALL, "control.prefetch=1", "control.queue_depth=0"))

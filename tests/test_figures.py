@@ -10,13 +10,14 @@ import pytest
 from rich.console import Console
 
 from fpga.parallel import ParallelElement
-from fpga.synthesis import synthesise
+from fpga.synthesis import Area, Flow, Placed, synthesise
 from gen import cases, config
 from gen.bench import __main__ as bench
-from gen.bench import elements, simulation, throughput
+from gen.bench import elements, simulation, systolic_multipliers, throughput
 from gen.bench.figures import Row, table
 from gen.rtlil import split, to_rtlil
 from hw.array.output_stationary import OutputStationaryArray
+from hw.array.packed import PackedOutputArray, PackedWeightArray
 from hw.pe.bit_serial import BitSerialElement
 
 
@@ -125,6 +126,32 @@ def test_area_of_the_array():
     result = synthesise(to_rtlil(OutputStationaryArray(rows=8, columns=8), name="top"), name="top")
     assert result.count("MULT18X18D") == 64
     assert result.count("LUT4") + 2 * result.count("CCU2C") <= 3_500
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("array", [PackedOutputArray, PackedWeightArray])
+def test_two_products_share_a_block(array):
+    """Half as many blocks as products, and no more look-up tables than without."""
+    result = synthesise(to_rtlil(array(rows=8, columns=8), name="top"), name="top")
+    assert result.count("MULT18X18D") == 32
+    assert result.count("LUT4") + 2 * result.count("CCU2C") <= 3_083
+
+
+def test_rows_of_arrays_by_multiplier(monkeypatch):
+    """Blocks that are not shared are missed."""
+    area = Area(luts=1000, flip_flops=2000, dsps=40, block_rams=0)
+    placed = Placed(area=area, frequencies=(120.4,), seeds=(1,), flow=Flow())
+    monkeypatch.setattr(systolic_multipliers, "measure", lambda _: placed)
+    for arrays in ("OUTPUT_ARRAYS", "WEIGHT_ARRAYS"):
+        monkeypatch.setattr(
+            systolic_multipliers, arrays, dict.fromkeys(getattr(systolic_multipliers, arrays), dict)
+        )
+    said: list[str] = []
+    rows = systolic_multipliers.rows(said.append)
+    assert len(said) == len(rows) == 6
+    assert [row.held for row in rows] == [True, False, False] * 2
+    assert rows[2].measured == "1,000 LUT, 2,000 FF, 40 DSP; 120 MHz"
+    assert rows[5].what.startswith("8×8 weight-stationary array, dsp, int8 x int4; synth_ecp5 ")
 
 
 @pytest.mark.parametrize("dataflow", ["output-stationary", "weight-stationary"])

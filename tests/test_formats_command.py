@@ -43,6 +43,7 @@ def test_all_columns_can_be_read(formats) -> None:
     ("name", "families"),
     [
         ("int8", "bit-serial, decoded, lookup, systolic"), ("int8:g64", "none yet"), ("fp6-e3m2", "decoded"),
+        ("int4", "bit-serial, decoded, lookup, systolic"),
         ("fp4-mixed", "bit-serial (as fp4-mixed-s8)"), ("fp4-mixed-s8", "bit-serial"), ("fp4-mixed:g64", "none yet"),
     ],
 )  # fmt: skip

@@ -92,6 +92,7 @@ def test_extremes(offset, bits, apart):
     run(plan, random=random)
 
 
+@pytest.mark.long
 @settings(max_examples=8)
 @given(
     k=st.sampled_from([2, 4]), lookups=st.sampled_from([4, 8]), outputs=st.integers(2, 9), banks=st.integers(1, 2),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from program_bench import check_program
 
 from gen import cases, config
 from gen.errors import RequestError
@@ -12,7 +13,6 @@ from hw.formats import INT8, Operand, find
 from hw.timing import ACCUMULATE, LOOKUP_SETUP
 from sim import golden, lookup
 from sim.families.lookup import LookupLaw, LookupModel, Unpacker
-from sim.interpreter import run
 
 BASE, TERNARY, SMALL, GGUF = "lut-m2n64k4", "lut-ternary-m2n64k4", "lut-up5k", "lut-gguf-m2n64k4"
 WAYS = {
@@ -118,14 +118,7 @@ def test_programs_equal_the_golden_model(preset):
     whole = config.load(preset)
     names = whole.array.weights
     for case in cases.each_format(names, [(3, 37, 7), (2, 300, 70)], (1,)):
-        prepared = cases.prepare(whole, case)
-        program, image = prepared.program, prepared.image.copy()
-        result = run(
-            whole.design(), whole.instance.model(), image, program.address, program.length, program.window, base=program.base
-        )  # fmt: skip
-        assert result.passed, case
-        np.testing.assert_array_equal(program.read_output(image), prepared.load.golden(), err_msg=str(case))
-        assert cases.prediction(whole, prepared).cycles > 0
+        check_program(whole, case)
 
 
 def test_a_group_is_the_sum_of_its_lookups():

@@ -75,6 +75,7 @@ def test_extremes(names):
     run(plan, random=random)
 
 
+@pytest.mark.long
 @settings(max_examples=8)
 @given(
     k=st.sampled_from([2, 4]), lookups=st.sampled_from([8, 16]), outputs=st.integers(2, 16), banks=st.integers(1, 2),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from program_bench import check_program
 from test_lookup_family import family, fields, scratchpads
 
 from gen import cases, config
@@ -10,7 +11,6 @@ from gen.families.lookup import HALF_KINDS
 from gen.workload import random
 from hw.formats import FORMATS, Operand
 from sim import lookup
-from sim.interpreter import run
 
 PRESET = "lut-fp16-m2n64k4"
 WAYS = {
@@ -134,14 +134,7 @@ def test_programs_equal_the_golden_model():
     """Compiled for the whole accelerator, in each format."""
     whole = config.load(PRESET)
     for case in cases.each_format(whole.array.weights, [(3, 37, 7), (2, 300, 70)], (1,)):
-        prepared = cases.prepare(whole, case)
-        program, image = prepared.program, prepared.image.copy()
-        result = run(
-            whole.design(), whole.instance.model(), image, program.address, program.length, program.window, base=program.base
-        )  # fmt: skip
-        assert result.passed, case
-        np.testing.assert_array_equal(program.read_output(image), prepared.load.golden(), err_msg=str(case))
-        assert cases.prediction(whole, prepared).cycles > 0
+        check_program(whole, case)
 
 
 def test_names_and_sizes():

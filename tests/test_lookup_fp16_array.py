@@ -43,7 +43,16 @@ CASES |= {f"{name}, with offsets": (shape, ("zero3", 2, "twos2", "zero4")) for n
 CASES |= {"doubled": ({}, ("twos4", "zero1", "plain2")), "one plane, doubled": ({}, ("twos1",))}
 
 
-@pytest.mark.parametrize(("shape", "bits"), CASES.values(), ids=CASES)
+QUICK = ("eight rows", "odd outputs, with offsets", "one plane", "doubled", "one plane, doubled")
+
+
+@pytest.mark.parametrize(
+    ("shape", "bits"),
+    [
+        pytest.param(*case, id=name, marks=() if name in QUICK else pytest.mark.long)
+        for name, case in CASES.items()
+    ],
+)
 def test_groups(shape, bits):
     """Of random lengths, widths and operands, as close as their results allow but for a few."""
     array = array_for(*bits, **shape)
@@ -68,6 +77,7 @@ def test_the_shortest_groups():
 ANY = st.sampled_from([f"{offset.name.lower()}{bits}" for offset in Offset for bits in (1, 2, 3, 4)])
 
 
+@pytest.mark.long
 @settings(max_examples=6)
 @given(
     outputs=st.integers(8, 16), units=st.integers(1, 2), rows=st.integers(1, 4), seed=st.integers(0, 2**32 - 1),

@@ -15,7 +15,8 @@ from hw.control.isa import OutputMode
 from hw.formats import INT8, Operand, find
 from hw.timing import FLOAT_ACCUMULATE, LOOKUP_SETUP
 from sim.families.lookup import LookupLaw, LookupModel
-from sim.lookup import float_result, half
+from sim.half import half
+from sim.lookup import float_result
 
 WAYS = {
     "default": (),

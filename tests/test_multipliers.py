@@ -316,8 +316,7 @@ def test_packed_products_of_all_operands():
         for now in range(len(chosen) + LATENCY):
             value, low, high = chosen[min(now, len(chosen) - 1)]
             ctx.set(dut.value, value)
-            ctx.set(dut.low, low)
-            ctx.set(dut.high, high)
+            ctx.set(dut.weights, low & 15 | (high - (low < 0) & 31) << 4)
             if now >= LATENCY:
                 value, low, high = chosen[now - LATENCY]
                 assert ctx.get(dut.low_product) == value * low

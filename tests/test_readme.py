@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gen import cases, cli, config
+from gen import cli, config, systems
 from gen.compiler import compile_gemm
 from gen.families import FAMILIES
 from gen.options import Options
@@ -118,6 +118,6 @@ def test_the_layers_in_few_bits_take_the_cycles_that_are_shown():
 
 
 def test_the_cases_of_the_cycle_model_are_as_many_as_shown():
-    systems = [*cases.SYSTEMS.values(), *cases.MORE_SYSTEMS.values()]
-    number = sum(len(several) for *_, several in systems) + sum(map(len, cases.FULL_SIZE.values()))
+    several = [*systems.SYSTEMS.values(), *systems.MORE_SYSTEMS.values()]
+    number = sum(len(cases) for *_, cases in several) + sum(map(len, systems.FULL_SIZE.values()))
     assert f"| 0 of {number} cases differ " in TEXT

@@ -245,6 +245,7 @@ def programs(draw):
     return family, design, commands, visible, draw(st.integers(0, 1000)), draw(st.sampled_from([0, 1, 2, 5]))
 
 
+@pytest.mark.long
 @settings(max_examples=4, deadline=None)
 @given(programs())
 def test_any_masks_take_the_cycles_of_the_law(program):

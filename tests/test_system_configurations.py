@@ -36,6 +36,7 @@ def drawn(random: np.random.Generator, preset: str) -> list[str]:
         f"memory.accumulators={one(32, 64, 256)}",
         f"memory.parameters={one(16, 32, 64)}",
         f"output.lanes={one(1, 1, 2, 4)}",
+        *([f"array.multiplier={one('native', 'dsp')}"] if preset == "systolic-4x4" else []),
     ]
 
 

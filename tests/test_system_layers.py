@@ -70,6 +70,14 @@ def test_a_layer_by_lookups():
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("dataflow", ["output-stationary", "weight-stationary"])
+def test_a_layer_by_two_products_in_a_dsp_block(dataflow):
+    """int4, with a scale for a feature."""
+    overrides = ["pe.multiplier=dsp", f"array.dataflow={dataflow}"]
+    check("systolic-8x8", ["blk.0.attn_k"], {"int4": 24}, overrides=overrides)
+
+
+@pytest.mark.long
 def test_a_layer_of_gguf_as_it_is():
     """Codes, scales and minimums of the file: what is lost is lost with the activations."""
     check("lut-gguf-m2n64k4", ["blk.0.attn_k"], {"q4_1": 35}, tokens=2)

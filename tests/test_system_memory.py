@@ -5,7 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from systems import check
 
-from gen.cases import SYSTEMS, Case, memory
+from gen.cases import Case, memory
+from gen.systems import SYSTEMS
 from hw.control.isa import OutputMode
 from sim import tools
 

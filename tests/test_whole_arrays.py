@@ -10,9 +10,10 @@ import pytest
 from amaranth.sim import Simulator
 
 from fpga import synthesis
-from fpga.whole_arrays import DecodedMatrix, PlainMatrix
+from fpga.whole_arrays import DecodedMatrix, PlainMatrix, StationaryMatrix
 from gen.bench import decoded_array, decoded_layers
 from hw.array.decoded.geometry import DecodedArray
+from hw.array.weight_stationary import WeightStationaryArray
 from hw.formats import FORMATS
 from hw.timing import CORNER_TURN
 
@@ -114,15 +115,19 @@ def test_rows_of_arrays(monkeypatch, comb, size, held) -> None:
         )  # fmt: skip
 
     def sized(component):
-        if isinstance(use(component), (DecodedMatrix, PlainMatrix)):
+        if isinstance(use(component), (DecodedMatrix, PlainMatrix, StationaryMatrix, WeightStationaryArray)):
             return 500_000 if len(component.results) == 64 else 50_000
         return size
 
     monkeypatch.setattr(decoded_array, "measure", measure)
     monkeypatch.setattr(decoded_array, "size", sized)
     said: list[str] = []
-    shares, blocks, integers, floats = decoded_array.rows(said.append)
-    assert {row.key for row in (shares, blocks, integers, floats)} == {"decoded-array"}
+    shares, blocks, stationary = decoded_array.rows(said.append)
+    integers, floats = decoded_array.placed_rows(said.append)
+    assert [row.key for row in (shares, blocks, stationary)] == ["decoded-array"] * 3
+    assert [row.key for row in (integers, floats)] == ["decoded-clock"] * 2
+    assert stationary.values["olive-8x8"]["16"]["decoders"] == 2 * 16 * size
+    assert stationary.values["plain int8"] == {"8": 50_000, "16": 50_000}
     assert bool(shares.held and integers.held) == held
     assert floats.held is None
     assert shares.values["ovp4-int4"]["64"]["decoders"] == 2 * 64 * size
@@ -130,7 +135,7 @@ def test_rows_of_arrays(monkeypatch, comb, size, held) -> None:
     assert shares.values["plain int8"] == {"8": 50_000, "16": 50_000, "64": 500_000}
     assert integers.values["plain int8"]["luts"] == 11000
     assert "ovp4-int4: 9,000 COMB, 7 FF, 0 DSP, 120 MHz" in integers.measured or comb != 9000
-    json.dumps([row.document() for row in (shares, blocks, integers, floats)])
+    json.dumps([row.document() for row in (shares, blocks, stationary, integers, floats)])
 
 
 def test_layers_that_are_not_there(monkeypatch, tmp_path) -> None:

@@ -116,7 +116,15 @@ def builds_folder() -> Path:
     return folder
 
 
-_OWN = ("block_ram.py", "ice40.py", "synthesis.py", "flow/floorplan.py", "flow/report.py", "flow/steps.py")
+_OWN = (
+    "block_ram.py",
+    "cells.py",
+    "ice40.py",
+    "synthesis.py",
+    "flow/floorplan.py",
+    "flow/report.py",
+    "flow/steps.py",
+)
 """Files of this package that decide what becomes of a plan."""
 
 

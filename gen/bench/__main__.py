@@ -125,6 +125,18 @@ def _multipliers(notify: Notify) -> list[Row]:
     return multipliers.rows(notify)
 
 
+def _systolic_multipliers(notify: Notify) -> list[Row]:
+    from gen.bench import systolic_multipliers
+
+    return systolic_multipliers.rows(notify)
+
+
+def _digits(notify: Notify) -> list[Row]:
+    from gen.bench import digit_array
+
+    return digit_array.rows(notify)
+
+
 def _decoders(notify: Notify) -> list[Row]:
     from gen.bench import decoders
 
@@ -141,6 +153,12 @@ def _decoded_array(notify: Notify) -> list[Row]:
     from gen.bench import decoded_array
 
     return decoded_array.rows(notify)
+
+
+def _decoded_clock(notify: Notify) -> list[Row]:
+    from gen.bench import decoded_array
+
+    return decoded_array.placed_rows(notify)
 
 
 def _decoded_layers(notify: Notify) -> list[Row]:
@@ -174,13 +192,16 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "decoders": _decoders,
     "exponent-integer": _exponent_integer,
     "decoded-array": _decoded_array,
+    "decoded-clock": _decoded_clock,
     "decoded-layers": _decoded_layers,
     "multipliers": _multipliers,
+    "systolic-multipliers": _systolic_multipliers,
+    "digits": _digits,
     "up5k": _up5k,
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
-    "decoded-array", "multipliers", "up5k",
+    "decoded-array", "decoded-clock", "multipliers", "systolic-multipliers", "digits", "up5k",
 )  # fmt: skip
 """Place and route: minutes each."""
 

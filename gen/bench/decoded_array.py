@@ -1,7 +1,7 @@
 """Whole arrays of decoded operands on an ECP5, borders included, beside plain int8 for as many products a cycle.
 
-At 8×8 they are placed and routed. Larger ones are counted module by module (`synth_ecp5 -noflatten`, LUT4 and two for each
-CCU2C): each kind of module is synthesised once and counted as often as it is there, so the decoders' share is of one sum.
+Counted module by module (`synth_ecp5 -noflatten`, LUT4 and two for each CCU2C): each kind of module is synthesised once and
+counted as often as it is there, so the decoders' share is of one sum. Those of 8×8 are also placed and routed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 
 from fpga.measure import measure
 from fpga.synthesis import Flow, Placed
-from fpga.whole_arrays import DecodedMatrix, PlainMatrix
+from fpga.whole_arrays import DecodedMatrix, PlainMatrix, StationaryMatrix
 from gen import config
 from gen.bench.decoders import luts
 from gen.bench.exponent_integer import together
@@ -23,10 +23,12 @@ from gen.families.decoded import DecodedFamily
 from hw.array.decoded.geometry import DecodedArray
 from hw.array.decoded.output_array import WeightDecoder
 from hw.array.decoded.rows import DecodedRow
+from hw.array.decoded.slots import SlotDecoder
+from hw.array.weight_stationary import WeightStationaryArray
 from hw.formats import FORMATS
 from hw.pe.block_scale import BlockScale
 from hw.pe.decoder import Decoder
-from hw.pe.exponent_integer import OutputStationaryElement
+from hw.pe.exponent_integer import OutputStationaryElement, WeightStationaryElement
 
 Notify = Callable[[str], None]
 
@@ -86,7 +88,7 @@ def _placed(what: str, several: dict[str, tuple[str, Flow]], notify: Notify, **m
     if PAIRS in found:
         held = found[PAIRS].area.luts < min(found[one].area.luts for one in (PLAIN, DEQUANTISED))
     return Row(
-        key="decoded-array",
+        key="decoded-clock",
         what=f"{what}, {SIDE}×{SIDE}, decoders on the borders included; {PLACED.text}, or with DSPs, seed 1",
         measured="\n".join(f"{called}: {_text(placed)}" for called, placed in found.items()),
         values={called: placed.as_dict() for called, placed in found.items()},
@@ -192,22 +194,61 @@ def _float_shares(notify: Notify) -> Row:
         values[name] = {str(one.side): one.values for one in several}
     return Row(
         key="decoded-array",
-        what=f"the same, blocks of 16 (16×16: {LONGER}), a scaler for each column; {' '.join(COUNTED.synthesis_options)}",
+        what=f"the same, blocks of 16 or more (16×16: {LONGER}), a scaler for each column; {' '.join(COUNTED.synthesis_options)}",
         measured="\n".join(lines),
         values=values,
     )
 
 
+def stationary(name: str, side: int) -> DecodedArray:
+    """That of ``array_of``, whose weights stay."""
+    return replace(array_of(name, side), dataflow="weight-stationary")
+
+
+def counted_stationary(name: str, side: int) -> Counted:
+    """Of an array of decoded operands whose weights stay."""
+    array = stationary(name, side)
+    sides = tuple(zip((array.activations, array.weights), array.shapes, strict=True))
+    decoders = sum(size(Decoder(formats=formats, shape=shape)) for formats, shape in sides)
+    formats, shape = sides[0]
+    borders = size(SlotDecoder(formats=formats, shape=shape)) + size(WeightDecoder(array=array))
+    return Counted(side, size(StationaryMatrix(array=array)), side * decoders, side * borders)
+
+
+def _stationary(notify: Notify) -> Row:
+    lines, values = [], {}
+    for name in (PAIRS, OLIVE):
+        several = [counted_stationary(name, side) for side in SIDES[:2]]
+        array = stationary(name, SIDE)
+        x, w = array.shapes
+        one = size(WeightStationaryElement(activation=x, weight=w, sum_width=array.sum_bits))
+        lines.append(f"{name}: element {one}; " + "; ".join(each.text for each in several))
+        notify(lines[-1])
+        values[name] = {str(each.side): each.values for each in several}
+    plain = {str(side): size(WeightStationaryArray(rows=side, columns=side)) for side in SIDES[:2]}
+    lines.append(f"{PLAIN}: " + "; ".join(f"{side}×{side} {each:,}" for side, each in plain.items()))
+    notify(lines[-1])
+    return Row(
+        key="decoded-array",
+        what=f"the same, weight-stationary; {' '.join(COUNTED.synthesis_options)}",
+        measured="\n".join(lines),
+        values=values | {PLAIN: plain},
+    )
+
+
 def rows(notify: Notify) -> list[Row]:
-    """Arrays as placed, and the share of decoders."""
+    """Sizes of arrays, and the share of decoders."""
+    return [_shares(notify), _float_shares(notify), _stationary(notify)]
+
+
+def placed_rows(notify: Notify) -> list[Row]:
+    """Arrays as placed."""
     integers = {
         PAIRS: (PAIRS, PLACED), f"{OLIVE}, DSPs": (OLIVE, BLOCKS), PLAIN: (PLAIN, PLACED),
         DEQUANTISED: (DEQUANTISED, PLACED), OLIVE: (OLIVE, PLACED),
     }  # fmt: skip
     floats = {"mxfp4": ("mxfp4", PLACED), "nvfp4": ("nvfp4", PLACED), MX: (MX, PLACED)}
     return [
-        _shares(notify),
-        _float_shares(notify),
         _placed("arrays of int32 sums", integers, notify, must=f"{PAIRS} less COMB than plain int8"),
-        _placed("arrays of float32 sums, blocks of 16, exact", floats, notify),
+        _placed("arrays of float32 sums, blocks of 16 or more, exact", floats, notify),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 from amaranth.lib import wiring
 
 from fpga.measure import area, measure
-from fpga.parallel import ParallelElement
+from fpga.parallel import ParallelElement, Weights
 from fpga.synthesis import Flow
 from hw.pe.lookup import LookupUnit, SerialTableBuilder, TableBuilder
 from hw.pe.lookup_times import MOST_OUTPUTS, entry_bits
@@ -20,6 +20,8 @@ Make = Callable[[], wiring.Component]
 
 K, ROWS, COLUMNS, GROUP = 4, 2, 64, 128
 """Of the default tile."""
+WEIGHTS: dict[int, Weights] = {2: "int2", 3: "int3", 4: "int4"}
+"""Of the multipliers beside lookups, by bits."""
 ARRAY_OUTPUTS, ARRAY_PLANES = 8, 4
 """Of a unit that takes weights of all widths: tables are of use for 8 cycles or more even where weights have one plane."""
 FLOW = Flow(dsp=False, device="25k", frequency=200)
@@ -184,7 +186,7 @@ def units(bits: int, lanes: int, share: Builders) -> list[tuple[str, str, Make, 
     )
     if bits > 1:
         size = min(64, products)
-        make = partial(ParallelElement, lanes=size, weights=f"int{bits}", group=GROUP)  # type: ignore[arg-type]
+        make = partial(ParallelElement, lanes=size, weights=WEIGHTS[bits], group=GROUP)
         found.append(("multiplier", f"multiplier, {size} lanes", make, size, 0.0))
     return found
 

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from gen import cases, config
+from gen import cases, config, systems
 from gen.bench.figures import Row
 from gen.cases import Case, Prepared, memory
 from gen.compiler import compile_gemm
@@ -133,8 +133,8 @@ def _told(shares: dict[str, float], simulated: Sequence[str]) -> str:
 
 def cycle_error(notify: Notify) -> Row:
     """Simulated against predicted cycles, on every case that the tests have."""
-    todo = [*cases.SYSTEMS.items(), *cases.MORE_SYSTEMS.items()]
-    todo += [(f"{preset}, full size", (preset, (), full)) for preset, full in cases.FULL_SIZE.items()]
+    todo = [*systems.SYSTEMS.items(), *systems.MORE_SYSTEMS.items()]
+    todo += [(f"{preset}, full size", (preset, (), full)) for preset, full in systems.FULL_SIZE.items()]
     errors: dict[str, list[int]] = {}
     simulated = 0
     for title, (preset, overrides, several) in todo:
@@ -209,7 +209,7 @@ def product_rate(preset: str, sizes: tuple[int, int, int] = LARGE) -> Row:
         program = compile_gemm(design, family, *sizes, formats=formats)
         found = predict(design, family.model().law(), program.instructions, memory(LATENCY))
         share = math.prod(sizes) / (family.model().multiplications(variant) * found.cycles)
-        most[name] = max(array.block, 1) / array.block_steps(variant)
+        most[name] = array.block_length(variant) / array.block_steps(variant)
         uses[name] = {"cycles": found.cycles, "products": share, "of_steps": share / most[name]}
     each = ", ".join(
         f"{name} {use['products']:.2%}" + f" ({use['of_steps']:.2%} of {most[name]:.1%})" * (most[name] < 1)

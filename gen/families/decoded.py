@@ -18,6 +18,7 @@ from hw.array.decoded.geometry import (
     scale_type,
     slot_bits,
 )
+from hw.array.decoded.weight_blocks import StationaryBlocks, decoded_array, scale_bytes
 from hw.array.geometry import Dataflow
 from hw.design import Design, Geometry, ceil_div
 from hw.formats import FORMATS, Format, Operand, find
@@ -64,11 +65,14 @@ class DecodedConfig(ArrayConfig):
     rows: Annotated[int, Field(ge=1, le=MOST_SIZE, description="rows of elements")] = 8
     columns: Annotated[int, Field(ge=1, le=MOST_SIZE, description="columns of elements")] = 8
     dataflow: Annotated[
-        Dataflow, Field(description="which operand stays in the elements; weights, only with block = 0")
+        Dataflow,
+        Field(description="which operand stays in the elements; weights: rows = block, or block = 0"),
     ] = "output-stationary"
     block: Annotated[
         Block,
-        Field(description="steps of K of a result; 0: no scales of blocks, and sums are int32, else float32"),
+        Field(
+            description="steps of K of a result, or of the shortest; 0: no scales of blocks, and sums are int32, else float32"
+        ),
     ] = 0
     activations: Annotated[
         list[str], Field(min_length=1, description="formats of activations that it is generated for")
@@ -112,9 +116,10 @@ class DecodedFamily(Family):
     """See ``hw/array/decoded`` for the array itself.
 
     Activations of a row, and weights of a column of a tile, are streams of codes in rising order of K, each in a slot of 4 or 8
-    bits, the lowest first. With ``block`` each block of so many codes is followed by ``DecodedArray.scale_slots`` slots of the
-    block's scale, the lowest bits first, zeros above. What K lacks to whole depth tiles has codes of zero, what a stream lacks to
-    whole words zeros. A word of weights has a byte of each column's stream, zero bytes up to ``weight_bytes``.
+    bits, the lowest first. With ``block`` each block of codes is followed by ``DecodedArray.scale_slots`` bytes of its scale, the
+    lowest first, zeros above. What K lacks to whole blocks has codes of zero, what a stream lacks to whole words zeros.
+    A word of weights has a byte of each column's stream, zero bytes up to ``weight_bytes``. Where weights stay, blocks are as
+    ``StationaryBlocks`` says.
     """
 
     name = "decoded"
@@ -128,7 +133,7 @@ class DecodedFamily(Family):
     def array(self) -> DecodedArray:
         """Its sizes."""
         c = self.config
-        return DecodedArray(
+        return decoded_array(
             rows=c.rows, columns=c.columns, dataflow=c.dataflow, pairs=self.pairs, data_bytes=self.data_bytes, block=c.block,
             accumulator=c.accumulator,
         )  # fmt: skip
@@ -171,8 +176,9 @@ class DecodedFamily(Family):
         unit = x.format.unit + w.format.unit + array.dropped
         rows, features = x.levels(), w.levels()
         results = []
-        for first in range(0, x.depth, array.block):
-            part = slice(first, first + array.block)
+        length = array.pair_block(x.format, w.format)
+        for first in range(0, x.depth, length):
+            part = slice(first, first + length)
             sums = rounded_products(rows[:, part], features[part], dropped=array.dropped)
             results.append(scaled(sums, _block_scales(x, first), _block_scales(w, first), unit))
         return reduce(np.add, results)
@@ -180,37 +186,66 @@ class DecodedFamily(Family):
     def pack_activations(self, x: Operand, variant: int | None = None) -> np.ndarray:
         """The stream of each row, in whole words."""
         variant = self.variant(activations=x.format.name) if variant is None else variant
-        slots = self._stream(variant, x, x.codes)
+        if isinstance(self.array, StationaryBlocks):
+            return self._blocks(self.array, variant, x, 0)
+        stream = self._stream(variant, x, x.codes)
         size = self.model().activation_bytes(variant, x.depth)
-        return _bytes(slots, slot_bits(x.format), size)
+        return np.pad(stream, ((0, 0), (0, size - stream.shape[1])))
 
     def pack_weights(self, w: Operand, variant: int | None = None) -> np.ndarray:
         """The streams of a tile's columns, side by side; features that are missing have zeros."""
         variant = self.variant(weights=w.format.name) if variant is None else variant
         g = self.geometry
-        slots = self._stream(variant, w, w.codes.T)
-        tiles, depth_tiles = ceil_div(w.shape[1], g.columns), ceil_div(w.depth, g.tile_depth)
-        columns = _bytes(slots, slot_bits(w.format), self.array.weight_words(variant, depth_tiles))
+        tiles = ceil_div(w.shape[1], g.columns)
+        if isinstance(self.array, StationaryBlocks):
+            columns = self._blocks(self.array, variant, w, 1)
+        else:
+            columns = self._stream(variant, w, w.codes.T)
         padded = np.pad(columns, ((0, tiles * g.columns - len(columns)), (0, 0)))
         words = padded.reshape(tiles, g.columns, -1).transpose(0, 2, 1)
         return np.pad(words, ((0, 0), (0, 0), (0, g.weight_bytes - g.columns))).reshape(-1)
 
     def _stream(self, variant: int, operand: Operand, codes: np.ndarray) -> np.ndarray:
-        """Slots [row, slot] of codes [row, K]."""
-        array, format, tile = self.array, operand.format, self.geometry.tile_depth
-        zero = int(format.encode(np.zeros(1, np.int64))[0]) if has_zero(format) else 0
-        codes = np.pad(codes, ((0, 0), (0, -operand.depth % tile)), constant_values=zero)
+        """Bytes [row, byte] of codes [row, K], uint8."""
+        array, format = self.array, operand.format
+        length = array.block_length(variant)
+        codes = _whole(operand, codes, length)
         if not array.block:
-            return codes
-        blocks = codes.reshape(len(codes), -1, array.block)
-        bits, kind = slot_bits(format), scale_type(format)
-        patterns = np.zeros(blocks.shape[:2], np.int64)
-        if (each := _scales(operand)) is not None:
-            each = each.repeat(format.block // array.block, axis=1)[:, : blocks.shape[1]]
-            patterns = scale_codes.encode(kind, each).astype(np.int64)
-        places = bits * np.arange(array.scale_slots(variant))
-        scales = patterns[..., None] >> places & (1 << bits) - 1
+            return _bytes(codes, slot_bits(format))
+        blocks = _bytes(codes.reshape(len(codes), -1, length), slot_bits(format))
+        patterns = _patterns(operand, blocks.shape[:2], length)
+        scales = patterns[..., None] >> 8 * np.arange(array.scale_slots(variant)) & 255
         return np.concatenate([blocks, scales.astype(np.uint8)], axis=-1).reshape(len(codes), -1)
+
+    def _blocks(self, array: StationaryBlocks, variant: int, operand: Operand, side: int) -> np.ndarray:
+        """Bytes [row, byte] of activations (0), or [column, word] of weights (1): of each block its codes, its scale, zeros."""
+        length = array.block_length(variant)
+        codes = _whole(operand, operand.codes.T if side else operand.codes, length)
+        blocks = codes.reshape(len(codes), -1, length)
+        patterns = _patterns(operand, blocks.shape[:2], length)
+        codes_end, scales = array.code_bytes(operand.format), scale_bytes(operand.format)
+        size = codes_end + scales if side else array.activation_tile(variant)
+        packed = np.zeros((*blocks.shape[:2], size), np.uint8)
+        packed[..., :codes_end] = _bytes(blocks, slot_bits(operand.format))
+        packed[..., codes_end : codes_end + scales] = patterns[..., None] >> 8 * np.arange(scales) & 255
+        rows = packed.reshape(len(codes), -1)
+        most = rows.shape[1] if side else self.model().activation_bytes(variant, operand.depth)
+        return np.pad(rows, ((0, 0), (0, most - rows.shape[1])))
+
+
+def _whole(operand: Operand, codes: np.ndarray, tile: int) -> np.ndarray:
+    """Codes [row, K] to whole depth tiles, of zero."""
+    format = operand.format
+    zero = int(format.encode(np.zeros(1, np.int64))[0]) if has_zero(format) else 0
+    return np.pad(codes, ((0, 0), (0, -operand.depth % tile)), constant_values=zero)
+
+
+def _patterns(operand: Operand, shape: tuple[int, ...], block: int) -> np.ndarray:
+    """int64 [row, block] of the scales of blocks of ``block`` steps; zero where blocks have none."""
+    if (each := _scales(operand)) is None:
+        return np.zeros(shape, np.int64)
+    each = each.repeat(operand.format.block // block, axis=1)[:, : shape[1]]
+    return scale_codes.encode(scale_type(operand.format), each).astype(np.int64)
 
 
 def _scales(operand: Operand) -> np.ndarray | None:
@@ -227,7 +262,9 @@ def _block_scales(operand: Operand, first: int) -> tuple[str, np.ndarray | None]
     return scale_type(operand.format), None if each is None else each[:, first // operand.format.block]
 
 
-def _bytes(slots: np.ndarray, bits: int, size: int) -> np.ndarray:
-    """uint8 [rows, size] of slots [rows, slots], the lowest first; zeros to the end."""
-    slots = np.pad(slots, ((0, 0), (0, size * 8 // bits - slots.shape[1])))
-    return slots if bits == 8 else slots[:, 0::2] | slots[:, 1::2] << 4
+def _bytes(slots: np.ndarray, bits: int) -> np.ndarray:
+    """uint8 [..., bytes] of slots [..., slots], the lowest first; zeros to the end of the last byte."""
+    if bits == 8:
+        return slots
+    slots = np.pad(slots, [(0, 0)] * (slots.ndim - 1) + [(0, slots.shape[-1] % 2)])
+    return slots[..., 0::2] | slots[..., 1::2] << 4

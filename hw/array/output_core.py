@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import wiring
 
 from hw.array.corner_turn import CornerTurn
-from hw.array.geometry import Multiplier, least_interval
+from hw.array.geometry import least_interval
 from hw.array.output_sequencer import ActivationWalk, OutputSequencer, WeightWalk
 from hw.array.output_stationary import OutputStationaryArray
 from hw.array.setup import Setup
 from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
-from hw.timing import CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENTS, SCRATCHPAD
+from hw.timing import CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENT, SCRATCHPAD
 
 
 class OutputStationaryCore(wiring.Component):
@@ -27,9 +29,8 @@ class OutputStationaryCore(wiring.Component):
     ------
     Step 0 of a command's first tile is ``SYSTOLIC_SETUP`` cycles after the handshake, or as soon as the command before is
     through; see ``OutputSequencer``. Row 0's result of a tile is at ``results`` ``SCRATCHPAD + CORNER_TURN +
-    OUTPUT_ELEMENTS[multiplier] + 1`` cycles after its last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes
-    in the cycle before the accumulators'
-    ``finished`` of its command.
+    element + 1`` cycles after its last step, row r's ``r + r // DRAIN_ROWS`` later. ``fault`` comes in the cycle before the
+    accumulators' ``finished`` of its command.
     """
 
     turn = CORNER_TURN
@@ -38,25 +39,32 @@ class OutputStationaryCore(wiring.Component):
         self,
         *,
         design: Design,
-        multiplier: Multiplier = "native",
-        element: int | None = None,
+        array: Callable[..., wiring.Component] = OutputStationaryArray,
+        element: int = OUTPUT_ELEMENT,
         long_words: bool = False,
+        step_bytes: int = 1,
+        weights_late: int = CORNER_TURN,
     ) -> None:
-        # ``element``: cycles from operands at row 0 to the result that may go up; words as in ``OutputSequencer``.
-        self._design, self._multiplier, self._long_words = design, multiplier, long_words
-        self._element = OUTPUT_ELEMENTS[multiplier] if element is None else element
+        # ``array`` makes one of so many rows and columns. ``element``: cycles from operands at row 0 to the result that may go
+        # up; words as in ``OutputSequencer``. ``weights_late``: cycles from activations' addresses to those of weights.
+        self._design, self._make, self._element, self._long_words = design, array, element, long_words
+        self._step_bytes, self._weights_late = step_bytes, weights_late
         super().__init__(core_members(design))
 
     def elaborate(self, platform):
         m = Module()
         design, geometry = self._design, self._design.geometry
         rows = geometry.tile_rows
-        m.submodules.setup = setup = Setup(design=design, least_interval=least_interval(rows))
-        m.submodules.sequencer = sequencer = OutputSequencer(design=design)
-        m.submodules.corner_turn = corner = CornerTurn(rows=rows, word_bytes=geometry.activation_bytes)
-        m.submodules.array = array = OutputStationaryArray(
-            rows=rows, columns=geometry.columns, multiplier=self._multiplier
+        step_bytes = self._step_bytes
+        m.submodules.setup = setup = Setup(
+            design=design, least_interval=least_interval(rows), step_bytes=step_bytes
         )
+        m.submodules.sequencer = sequencer = OutputSequencer(design=design, step_bytes=step_bytes)
+        m.submodules.corner_turn = corner = CornerTurn(
+            rows=rows, word_bytes=geometry.activation_bytes, step_bytes=step_bytes
+        )
+        m.submodules.array = array = self._make(rows=rows, columns=geometry.columns)
+        weights = Value.cast(array.weights)
         wiring.connect(m, wiring.flipped(self.command), setup.command)
         wiring.connect(m, setup.plan, sequencer.plan)
         control = corner.control
@@ -84,12 +92,12 @@ class OutputStationaryCore(wiring.Component):
             ),
             array.activations.eq(corner.activations),
             array.last.eq(corner.last),
-            array.weights.eq(self.weights.data[: 8 * geometry.columns]),
+            weights.eq(self.weights.data[: len(weights)]),
             self.results.data.eq(array.results),
             self.results.valid.eq(array.valid),
         ]
         past_activations = self._activations(m, sequencer)
-        past_weights = self._weights(m, sequencer, sequencer.step)
+        past_weights = self._weights(m, sequencer, sequencer.step, late=self._weights_late)
         past_rows = self._addresses(m, sequencer, sequencer.last)
         self._end(m, corner.control_last, past_activations, past_weights, past_rows, stop)
         return m
@@ -97,17 +105,13 @@ class OutputStationaryCore(wiring.Component):
     def _activations(self, m: Module, sequencer: OutputSequencer):
         """Reads activations; past the end: at once, and in step with the last row."""
         words, geometry = self._design.activation_words, self._design.geometry
-        m.submodules.activation_walk = walk = ActivationWalk(
-            words=words, word_bytes=geometry.activation_bytes, long_words=self._long_words
-        )
+        m.submodules.activation_walk = walk = ActivationWalk(words=words)
         current = sequencer.current.command
-        if self._long_words:
-            m.d.comb += walk.long.eq(sequencer.current.long)
         m.d.comb += [
             walk.begin.eq(sequencer.begin),
             walk.again.eq(sequencer.again),
             walk.read.eq(sequencer.read),
-            walk.index.eq(sequencer.index),
+            walk.turns.eq(sequencer.turns),
             walk.base.eq(current.activations_address),
             walk.stride.eq(current.activations_stride),
             self.activations.address.eq(walk.address),
@@ -119,7 +123,7 @@ class OutputStationaryCore(wiring.Component):
         reads_last_row = delayed(m, sequencer.read, 1) & (index == geometry.tile_rows - 1)
         return past, delayed(m, so_far & reads_last_row, SCRATCHPAD + 1)
 
-    def _weights(self, m: Module, sequencer: OutputSequencer, step: Value, *, late: int = CORNER_TURN):
+    def _weights(self, m: Module, sequencer: OutputSequencer, step: Value, *, late: int):
         """Reads weights, the next word after each ``step``, as much later as the activations' way to the array is longer.
 
         Past the end: at once, and in step with the last row, because a command may follow another without a gap.

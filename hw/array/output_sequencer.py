@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from hw.array.geometry import least_interval
+from hw.array.geometry import LEAST_STEPS, least_interval
 from hw.array.setup import COUNT_BITS, DEPTH_BITS, TURN, plan
 from hw.delay import delayed
 from hw.design import Design
@@ -26,8 +26,10 @@ class OutputSequencer(wiring.Component):
         Fewest cycles between the last steps of tiles; ``least_interval`` if it is not given.
     settle : int
         The same before the first step of a command whose tiles are ``short``, from the last before it; ``least`` if not given.
-    depth_bits : int, long_words : bool
-        As of ``Setup``.
+    depth_bits : int, long_words : bool, step_bytes : int
+        As of ``Setup``; a word of activations lasts ``LEAST_STEPS`` steps at least.
+    uneven_words : bool
+        Words of activations end where ``word_ends`` says.
 
     Members
     -------
@@ -37,6 +39,8 @@ class OutputSequencer(wiring.Component):
         End the command at an end of a word of activations, ``least`` steps or more into a tile, or with the next tile.
     halt : In(1)
         Stop at once. A sum so far is let out: ``last`` without an operand, in the next cycle, a step as to ``settle``.
+    word_ends : In(1)
+        The word of activations ends with the third step after this one; not there without ``uneven_words``.
     current : Out(plan)
         The command under way, from the cycle of its first ``begin`` on.
     running : Out(1)
@@ -46,7 +50,8 @@ class OutputSequencer(wiring.Component):
     step : Out(1)
         A pair of operands: k is below K. ``last``: it is the last of the tile; ``ends``: and of the command.
     read : Out(1)
-        An activation word is read. ``index``: step within the word, which is also the row whose word is read.
+        An activation word is read. ``index``: step within the word, which is also the row whose word is read. ``turns``: the
+        word ends with the next step.
 
     Timing
     ------
@@ -63,8 +68,12 @@ class OutputSequencer(wiring.Component):
         settle: int | None = None,
         depth_bits: int = DEPTH_BITS,
         long_words: bool = False,
+        uneven_words: bool = False,
+        step_bytes: int = 1,
     ) -> None:
+        word_steps = design.geometry.activation_bytes // step_bytes
         self._design, self._depth_bits, self._long_words = design, depth_bits, long_words
+        self._uneven_words = uneven_words
         self._least = least_interval(design.geometry.tile_rows) if least is None else least
         self._settle = self._least if settle is None else settle
         planned = plan(design, depth_bits=depth_bits, long_words=long_words)
@@ -74,6 +83,7 @@ class OutputSequencer(wiring.Component):
                 "soon": In(1),
                 "stop": In(1),
                 "halt": In(1),
+                **({"word_ends": In(1)} if uneven_words else {}),
                 "current": Out(planned),
                 "running": Out(1),
                 "begin": Out(1),
@@ -83,7 +93,8 @@ class OutputSequencer(wiring.Component):
                 "last": Out(1),
                 "ends": Out(1),
                 "read": Out(1),
-                "index": Out(exact_log2(design.geometry.activation_bytes) + long_words),
+                "turns": Out(1),
+                "index": Out(exact_log2(word_steps) + long_words),
             }
         )
 
@@ -94,7 +105,7 @@ class OutputSequencer(wiring.Component):
         self._follow(m, turn, final_tile, idle)
         turned = self._count(m, turn, cut, idle)
         self._tiles(m, turn, cut, final_tile)
-        least, long = self._least, self.current.long if self._long_words else None
+        least, (near, in_two, ending) = self._least, self._before_ends(m)
         word, goes_on, dropped, stops = Signal(), Signal(), Signal(), Signal()
         early = Signal(range(-1, least), init=-1)
         past_depth = Signal(self._depth_bits + 1)
@@ -102,6 +113,7 @@ class OutputSequencer(wiring.Component):
             self.last.eq((self.step & past_depth[-1]) | dropped),
             self.ends.eq(self.last & (final_tile | dropped)),
             goes_on.eq(self.step & ~past_depth[-1]),
+            self.turns.eq(in_two),
             self.read.eq(word & (self.index < rows) if rows < 1 << len(self.index) else word),
         ]
         m.d.sync += [
@@ -110,12 +122,12 @@ class OutputSequencer(wiring.Component):
             past_depth.eq(past_depth - 1),
             early.eq(early - ~early[-1]),
             # The rows' words of this turn have been read two steps later.
-            stops.eq(self.stop & before_end(self.index, 4, long=long)),
+            stops.eq(self.stop & near),
             # Results of the tile before have left then, and what comes after this one is not settled yet.
             cut.eq(goes_on & stops & early[-1] & ~turned),
             dropped.eq(self.halt & goes_on),
         ]
-        with m.If(before_end(self.index, 1, long=long)):
+        with m.If(ending):
             m.d.sync += word.eq(goes_on)
             if self._long_words:
                 m.d.sync += self.index.eq(0)
@@ -127,6 +139,15 @@ class OutputSequencer(wiring.Component):
         with m.If(self.halt):
             m.d.sync += [self.step.eq(0), word.eq(0), cut.eq(0)]
         return m
+
+    def _before_ends(self, m: Module) -> list[Value]:
+        """The word of activations ends in so many steps, this one included: four, two, one."""
+        if self._uneven_words:
+            later = Signal(3)
+            m.d.sync += later.eq(Mux(self.begin, 0, Cat(self.word_ends, later)))
+            return [self.word_ends, later[1], later[2]]
+        long = self.current.long if self._long_words else None
+        return [before_end(self.index, steps, long=long) for steps in (LEAST_STEPS, 2, 1)]
 
     def _follow(self, m: Module, turn: Signal, final_tile: Signal, idle: Signal) -> None:
         """After the tile the next one of its command, or the next command as soon as it is there."""
@@ -209,32 +230,29 @@ class ActivationWalk(wiring.Component):
 
     Members
     -------
-    begin, again, read, index : In
+    begin, again, read, turns : In
         Of ``OutputSequencer``.
     base : In, stride : In(16)
-        Of the command. ``long``: its words last twice as many steps; not there without ``long_words``.
+        Of the command.
     address : Out
         Of the word that ``read`` reads, a register, wide enough to pass the end of the scratchpad once.
     """
 
-    def __init__(self, *, words: int, word_bytes: int, long_words: bool = False) -> None:
-        self._long_words = long_words
+    def __init__(self, *, words: int) -> None:
         super().__init__(
             {
                 "begin": In(1),
                 "again": In(1),
                 "read": In(1),
-                "index": In(exact_log2(word_bytes) + long_words),
+                "turns": In(1),
                 "base": In(ceil_log2(words)),
                 "stride": In(16),
                 "address": Out(max(16, ceil_log2(words)) + 1),
-                **({"long": In(1)} if long_words else {}),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        turns = before_end(self.index, 2, long=self.long if self._long_words else None)
         row_0, next_of_row_0, next_tile = (Signal.like(self.address) for _ in range(3))
         first, target, onward = (Signal.like(self.address) for _ in range(3))
         first_words, last_row = Signal(), Signal()
@@ -244,7 +262,7 @@ class ActivationWalk(wiring.Component):
             target.eq(Mux(self.begin, first, next_of_row_0)),
         ]
         m.d.sync += [
-            last_row.eq(~self.begin & turns),
+            last_row.eq(~self.begin & self.turns),
             next_of_row_0.eq(row_0 + 1),
             self.address.eq(onward),
         ]

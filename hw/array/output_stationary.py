@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import operator
-from typing import get_args
+from typing import ClassVar
 
-from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.hdl import Module, ShapeLike, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.array.geometry import Multiplier
 from hw.delay import delayed
-from hw.pe.multipliers.carry_save import LOWEST_CARRY, whole
-from hw.pe.systolic import CarrySaveOutputElement, OutputStationaryElement
+from hw.pe.systolic import OutputStationaryElement
 from hw.share import share
 from hw.timing import DRAIN_ROWS
+
+INT8 = signed(8)
 
 
 class Drain(wiring.Component):
@@ -62,8 +62,6 @@ class Drain(wiring.Component):
 class OutputStationaryColumn(wiring.Component):
     """One column: ``rows`` elements and their drains. An array is columns side by side, elaborated once.
 
-    Elements that keep sum and carry have one adder, above the drain.
-
     Members
     -------
     activations : In(ArrayLayout(signed(8), rows)), last : In(rows)
@@ -77,35 +75,30 @@ class OutputStationaryColumn(wiring.Component):
     As column 0 of :class:`OutputStationaryArray`.
     """
 
-    def __init__(self, *, rows: int, multiplier: Multiplier) -> None:
-        self._rows, self._multiplier = rows, multiplier
-        operands = data.ArrayLayout(signed(8), rows)
+    def __init__(self, *, rows: int, weight: ShapeLike = INT8, width: int = 32, columns: int = 1) -> None:
+        # ``weight``, ``width``: of what the elements take and give. ``columns``: how many one stands for.
+        self._rows, self._width = rows, width
+        operands = data.ArrayLayout(INT8, rows)
         super().__init__(
             {
                 "activations": In(operands),
                 "last": In(rows),
-                "weight": In(signed(8)),
+                "weight": In(weight),
                 "activations_next": Out(operands),
                 "last_next": Out(rows),
-                "result": Out(32),
+                "result": Out(32 * columns),
                 "valid": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        kept = self._multiplier == "carry_save"
-        width = 2 * 32 - LOWEST_CARRY if kept else 32
-        m.submodules.drain = results = share(Drain, rows=self._rows, width=width)
+        m.submodules.drain = results = share(Drain, rows=self._rows, width=self._width)
         m.submodules.drain_valid = valids = share(Drain, rows=self._rows, width=1)
-        if kept:
-            m.d.sync += [self.result.eq(whole(results.top, 32)), self.valid.eq(valids.top)]
-        else:
-            m.d.comb += [self.result.eq(results.top), self.valid.eq(valids.top)]
-        kind = CarrySaveOutputElement if kept else OutputStationaryElement
-        above = self.weight
+        self._top(m, results.top, valids.top)
+        above = self._weight()
         for row in range(self._rows):
-            m.submodules[f"element_{row}"] = element = share(kind)
+            m.submodules[f"element_{row}"] = element = self._element()
             m.d.comb += [
                 element.activation.eq(self.activations[row]),
                 element.last.eq(self.last[row]),
@@ -118,6 +111,17 @@ class OutputStationaryColumn(wiring.Component):
             above = element.weight_next
         return m
 
+    def _weight(self) -> Value:
+        """What the elements take of the weight."""
+        return self.weight
+
+    def _element(self):
+        return share(OutputStationaryElement)
+
+    def _top(self, m: Module, result: Value, valid: Value) -> None:
+        """From the top of the drains to the column's result."""
+        m.d.comb += [self.result.eq(result), self.valid.eq(valid)]
+
 
 class OutputStationaryArray(wiring.Component):
     """``columns`` columns of ``rows`` elements, and the skew of the weights.
@@ -126,8 +130,8 @@ class OutputStationaryArray(wiring.Component):
     ----------
     rows, columns : int
         1 or more.
-    multiplier : str
-        "native" or "carry_save".
+    weight : ShapeLike
+        int8 if it is not given.
 
     Members
     -------
@@ -135,7 +139,7 @@ class OutputStationaryArray(wiring.Component):
         Already skewed: row r's operand r cycles after row 0's. Zero when there is none.
     last : In(rows)
         Per row, with its activation: the last of a sum.
-    weights : In(ArrayLayout(signed(8), columns))
+    weights : In(ArrayLayout(weight, columns))
         Of all columns at the same time, with the activation of row 0.
     valid : Out(1)
         Column 0 of ``results`` is a result.
@@ -145,31 +149,30 @@ class OutputStationaryArray(wiring.Component):
     Timing
     ------
     With the last operand of row 0 in cycle t, row r's result is at column c in cycle
-    ``t + r + OUTPUT_ELEMENTS[multiplier] + r // DRAIN_ROWS + 1 + c``. Operands follow each other without a gap; the last
-    operands of two
+    ``t + r + OUTPUT_ELEMENT + r // DRAIN_ROWS + 1 + c``. Operands follow each other without a gap; the last operands of two
     sums must be at least ``rows + (rows - 1) // DRAIN_ROWS`` cycles apart.
 
     Raises
     ------
     TypeError, ValueError
-        ``rows`` or ``columns`` is not an integer of 1 or more; ``multiplier`` is unknown.
+        ``rows`` or ``columns`` is not an integer of 1 or more, ``columns`` not a multiple of ``together``.
     """
 
-    def __init__(self, *, rows: int, columns: int, multiplier: Multiplier = "native") -> None:
+    together: ClassVar[int] = 1
+    """Neighbouring columns at the same place, which share multipliers."""
+
+    def __init__(self, *, rows: int, columns: int, weight: ShapeLike = INT8) -> None:
         self._rows, self._columns = operator.index(rows), operator.index(columns)
         for name, size in (("rows", self._rows), ("columns", self._columns)):
             if size < 1:
                 raise ValueError(f"{name} must be 1 or more, not {size!r}")
-        if multiplier not in get_args(Multiplier):
-            raise ValueError(
-                f"multiplier must be one of {', '.join(get_args(Multiplier))}, not {multiplier!r}"
-            )
-        self._multiplier = multiplier
+        if self._columns % self.together:
+            raise ValueError(f"columns must be a multiple of {self.together}, not {columns!r}")
         super().__init__(
             {
-                "activations": In(data.ArrayLayout(signed(8), rows)),
+                "activations": In(data.ArrayLayout(INT8, rows)),
                 "last": In(rows),
-                "weights": In(data.ArrayLayout(signed(8), columns)),
+                "weights": In(data.ArrayLayout(weight, columns)),
                 "valid": Out(1),
                 "results": Out(data.ArrayLayout(32, columns)),
             }
@@ -178,20 +181,24 @@ class OutputStationaryArray(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         activations, last = self.activations, self.last
-        weights = Value.cast(self.weights)
-        for index in range(self._columns):
-            m.submodules[f"column_{index}"] = column = share(
-                OutputStationaryColumn, rows=self._rows, multiplier=self._multiplier
-            )
+        weights, results = Value.cast(self.weights), Value.cast(self.results)
+        bits = len(weights) // self._columns * self.together
+        for index in range(0, self._columns, self.together):
+            m.submodules[f"column_{index}"] = column = self._column()
             m.d.comb += [
                 column.activations.eq(activations),
                 column.last.eq(last),
-                column.weight.eq(weights[:8]),
-                self.results[index].eq(column.result),
+                column.weight.eq(weights[:bits]),
+                results[32 * index : 32 * (index + self.together)].eq(column.result),
             ]
             if index == 0:
                 m.d.comb += self.valid.eq(column.valid)
-            activations, last = column.activations_next, column.last_next
-            # The weights of the columns that follow, a cycle later for each.
-            weights = delayed(m, weights[8:], 1)
+            # A column passes them on a cycle later; the weights of the columns that follow come a cycle later for each.
+            further = self.together - 1
+            activations = delayed(m, column.activations_next, further)
+            last = delayed(m, column.last_next, further)
+            weights = delayed(m, weights[bits:], self.together)
         return m
+
+    def _column(self):
+        return share(OutputStationaryColumn, rows=self._rows)

@@ -17,7 +17,13 @@ COUNT_BITS = 16
 
 
 def plan(
-    design: Design, *, depth_bits: int = DEPTH_BITS, long_words: bool = False, paired_weights: bool = False
+    design: Design,
+    *,
+    depth_bits: int = DEPTH_BITS,
+    long_words: bool = False,
+    paired_weights: bool = False,
+    parts: int = 0,
+    scales: int = 0,
 ) -> data.StructLayout:
     """A command and its derived numbers; steps of a tile have ``depth_bits``.
 
@@ -25,7 +31,9 @@ def plan(
     (``passes_left``, of rows: three).
     ``turn_left``: the same for the tile's interval, ``TURN`` less. ``short``: the tiles have fewer steps than the least interval.
     ``long``: a word of activations lasts twice as many steps as it has bytes; not there without ``long_words``.
-    ``paired``: a word of weights has those of two steps; not there without ``paired_weights``.
+    ``paired``: a word of weights has those of two steps; not there without ``paired_weights``. ``parts_last``: parts of a word of
+    activations, less one; not there without ``parts``, the most. ``scales``: words of scales behind a tile's weights; not there
+    without ``scales``, the most.
     """
     return data.StructLayout(
         {
@@ -38,6 +46,8 @@ def plan(
             "short": 1,
             **({"long": 1} if long_words else {}),
             **({"paired": 1} if paired_weights else {}),
+            **({"parts_last": (parts - 1).bit_length()} if parts else {}),
+            **({"scales": scales.bit_length()} if scales else {}),
         }
     )
 
@@ -56,6 +66,10 @@ class Setup(wiring.Component):
         Whether words of activations may last twice as many steps as they have bytes.
     paired_weights : bool
         Whether words of weights may have those of two steps.
+    step_bytes : int
+        Of a row's activations that a step takes.
+    parts, scales : int
+        See ``plan``.
 
     Members
     -------
@@ -84,10 +98,21 @@ class Setup(wiring.Component):
         depth_bits: int = DEPTH_BITS,
         long_words: bool = False,
         paired_weights: bool = False,
+        step_bytes: int = 1,
+        parts: int = 0,
+        scales: int = 0,
     ) -> None:
         self._design, self._least_interval = design, least_interval
+        self._word_steps = design.geometry.activation_bytes // step_bytes
         self._depth_bits, self._long_words = depth_bits, long_words
-        planned = plan(design, depth_bits=depth_bits, long_words=long_words, paired_weights=paired_weights)
+        planned = plan(
+            design,
+            depth_bits=depth_bits,
+            long_words=long_words,
+            paired_weights=paired_weights,
+            parts=parts,
+            scales=scales,
+        )
         super().__init__(
             {
                 "command": In(stream.Signature(execute_command(design))),
@@ -100,12 +125,37 @@ class Setup(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        geometry, planned = self._design.geometry, self.plan.payload
+        planned = self.plan.payload
         command = planned.command
         stages = Signal(self.cycles - 3)
         steps = self._steps(m, command)
-        # A tile takes its steps of K, or all words of its rows, whichever is longer: rows of the last word come one a step.
-        word_bits = exact_log2(geometry.activation_bytes)
+        self._turn_left(m, steps)
+        m.d.comb += [
+            self.command.ready.eq(~self.busy & ~self.halt),
+            self.soon.eq(stages[-1] | (self.plan.valid & ~self.plan.ready)),
+        ]
+        m.d.sync += [
+            Cat(stages, self.plan.valid).eq(Cat(self.command.valid & self.command.ready, stages)),
+            planned.rows_left.eq(command.row_tiles - 2),
+            planned.passes_left.eq(command.row_tiles - 3),
+            planned.columns_left.eq(command.column_tiles - 2),
+            planned.depth_left.eq(steps - 2),
+            planned.short.eq(self._short(steps)),
+        ]
+        with m.If(self.command.valid & self.command.ready):
+            m.d.sync += [self.busy.eq(1), command.eq(self.command.payload)]
+        with m.If(self.plan.valid):
+            m.d.sync += self.plan.valid.eq(~self.plan.ready)
+            with m.If(self.plan.ready):
+                m.d.sync += self.busy.eq(0)
+        with m.If(self.halt):
+            m.d.sync += [stages.eq(0), self.plan.valid.eq(0), self.busy.eq(0)]
+        return m
+
+    def _turn_left(self, m: Module, steps: Value) -> None:
+        """A tile takes its steps, or all words of its rows, whichever is longer: rows of the last word come one a step."""
+        geometry, planned = self._design.geometry, self.plan.payload
+        word_bits = exact_log2(self._word_steps)
         row_last, least = geometry.tile_rows - 1, self._least_interval - 1
         depth_last, interval_last, longest = (Signal(self._depth_bits) for _ in range(3))
         part = depth_last[:word_bits]
@@ -122,29 +172,12 @@ class Setup(wiring.Component):
                     depth_last[word_bits:],
                 )
             ),
-            self.command.ready.eq(~self.busy & ~self.halt),
-            self.soon.eq(stages[-1] | (self.plan.valid & ~self.plan.ready)),
         ]
         m.d.sync += [
-            Cat(stages, self.plan.valid).eq(Cat(self.command.valid & self.command.ready, stages)),
-            planned.rows_left.eq(command.row_tiles - 2),
-            planned.passes_left.eq(command.row_tiles - 3),
-            planned.columns_left.eq(command.column_tiles - 2),
-            planned.depth_left.eq(steps - 2),
-            planned.short.eq(self._short(steps)),
             depth_last.eq(steps - 1),
             interval_last.eq(Mux(planned.short & (few < least), least, longest) if least else longest),
             planned.turn_left.eq(interval_last - (TURN - 1)),
         ]
-        with m.If(self.command.valid & self.command.ready):
-            m.d.sync += [self.busy.eq(1), command.eq(self.command.payload)]
-        with m.If(self.plan.valid):
-            m.d.sync += self.plan.valid.eq(~self.plan.ready)
-            with m.If(self.plan.ready):
-                m.d.sync += self.busy.eq(0)
-        with m.If(self.halt):
-            m.d.sync += [stages.eq(0), self.plan.valid.eq(0), self.busy.eq(0)]
-        return m
 
     def _steps(self, m: Module, command: data.View) -> Value:
         """Of a tile, in the cycle after ``command``'s, and as many more as ``cycles`` has."""

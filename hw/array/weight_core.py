@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal
+from collections.abc import Callable
+
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
 
 from hw.array.setup import Setup
@@ -11,7 +13,7 @@ from hw.array.weight_stationary import WeightStationaryArray
 from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import core_members
-from hw.timing import ACCUMULATE, SCRATCHPAD, SELECT, WEIGHT_ELEMENT
+from hw.timing import SCRATCHPAD, SELECT, WEIGHT_ELEMENT
 
 
 class WeightStationaryCore(wiring.Component):
@@ -25,15 +27,21 @@ class WeightStationaryCore(wiring.Component):
     ------
     The first weight word of a command is read ``SYSTOLIC_SETUP`` cycles after the handshake, or when the activations of the last
     tile before begin; see ``WeightSequencer``. A result is at ``results``
-    ``SCRATCHPAD + SELECT + rows - 1 + WEIGHT_ELEMENT`` cycles after its step. ``fault`` comes in the cycle before the
+    ``SCRATCHPAD + SELECT + rows - 1 + element`` cycles after its step. ``fault`` comes in the cycle before the
     accumulators' ``finished`` of its command.
     """
 
     def __init__(
-        self, *, design: Design, before: int = SCRATCHPAD + SELECT, element: int = WEIGHT_ELEMENT
+        self,
+        *,
+        design: Design,
+        array: Callable[..., WeightStationaryArray] = WeightStationaryArray,
+        before: int = SCRATCHPAD + SELECT,
+        element: int = WEIGHT_ELEMENT,
     ) -> None:
-        # Cycles from a step to its activations at row 0, and from those to the partial sum below.
-        self._design, self._before, self._element = design, before, element
+        # ``array`` makes one of so many rows and columns. Cycles from a step to its activations at row 0, and from those to the
+        # partial sum below.
+        self._design, self._make, self._before, self._element = design, array, before, element
         super().__init__(core_members(design))
 
     def elaborate(self, platform):
@@ -70,7 +78,7 @@ class WeightStationaryCore(wiring.Component):
             m.d.sync += stop.eq(0)
         with m.Elif(wrong):
             m.d.sync += stop.eq(1)
-        m.d.comb += self.fault.eq(delayed(m, fault, late - 1 + geometry.banks - 1 + ACCUMULATE))
+        m.d.comb += self.fault.eq(delayed(m, fault, late - 1 + geometry.banks - 1 + geometry.accumulate))
         return m
 
     def _setup(self) -> Setup:
@@ -81,7 +89,7 @@ class WeightStationaryCore(wiring.Component):
 
     def _array(self) -> WeightStationaryArray:
         geometry = self._design.geometry
-        return WeightStationaryArray(rows=geometry.tile_depth, columns=geometry.columns)
+        return self._make(rows=geometry.tile_depth, columns=geometry.columns)
 
     def _operands(self, m: Module, sequencer: WeightSequencer, array: WeightStationaryArray) -> None:
         """From both scratchpads to the array."""
@@ -92,11 +100,12 @@ class WeightStationaryCore(wiring.Component):
         )
         chosen = Signal(data.ArrayLayout(8, rows), reset_less=True)
         part = delayed(m, sequencer.step.part, SCRATCHPAD)
+        weights = Value.cast(array.weights)
         m.d.sync += chosen.eq(parts[part] if len(part) else parts[0])
         m.d.comb += [
             self.activations.address.eq(sequencer.step.activations),
             array.activations.eq(chosen),
-            array.weights.eq(self.weights.data[: 8 * geometry.columns]),
+            weights.eq(self.weights.data[: len(weights)]),
             array.capture.eq(delayed(m, sequencer.weight_first, SCRATCHPAD)),
         ]
 

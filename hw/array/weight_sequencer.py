@@ -10,7 +10,6 @@ from amaranth.utils import ceil_log2, exact_log2
 from hw.array.setup import plan
 from hw.design import Design
 from hw.interfaces import execute_command
-from hw.timing import ACCUMULATE
 
 
 class WeightPhase(wiring.Component):
@@ -28,6 +27,8 @@ class WeightPhase(wiring.Component):
         Drop the weights.
     paired : In(1)
         Each word is read twice, for two rows. ``odd``: for the second. Not there without ``paired_weights``.
+    scales : In
+        Words of scales behind the weights, up to 2. ``scale``: one of them is being read. Not there without ``scales``.
     soon : Out(1)
         All are read in the next cycle at the latest.
     first : Out(1)
@@ -36,8 +37,8 @@ class WeightPhase(wiring.Component):
         Of the weight word; a register, one bit wider than an address.
     """
 
-    def __init__(self, *, rows: int, words: int, paired_weights: bool = False) -> None:
-        self._rows, self._paired_weights = rows, paired_weights
+    def __init__(self, *, rows: int, words: int, paired_weights: bool = False, scales: int = 0) -> None:
+        self._rows, self._paired_weights, self._scales = rows, paired_weights, scales
         width = ceil_log2(words)
         super().__init__(
             {
@@ -51,6 +52,7 @@ class WeightPhase(wiring.Component):
                 "reading": Out(1),
                 "address": Out(width + 1),
                 **({"paired": In(1), "odd": Out(1)} if paired_weights else {}),
+                **({"scales": In(range(scales + 1)), "scale": Out(1)} if scales else {}),
             }
         )
 
@@ -59,10 +61,16 @@ class WeightPhase(wiring.Component):
         held = Signal()
         # Below zero from the last word but one on.
         left = Signal(range(-3, max(1, self._rows)), init=-1)
-        begin, whole = self.take | self.more, self.reading
+        begin, whole, more = self.take | self.more, self.reading, 0
         if self._paired_weights:
             m.d.sync += self.odd.eq(self.reading & ~self.odd & ~begin)
             whole = self.reading & (self.odd | ~self.paired)
+        if self._scales:
+            # With the first word it is known how many there are.
+            more = Mux(self.first, self.scales, 0)
+            last = (self.scales == 2) | (self.scales.any() & ~left[0])
+            m.d.comb += self.scale.eq(self.reading & left[-1] & last)
+            whole = whole | self.scale
         m.d.comb += self.soon.eq(held & left[-1])
         m.d.sync += [
             self.first.eq(begin),
@@ -72,7 +80,7 @@ class WeightPhase(wiring.Component):
         with m.If(begin):
             m.d.sync += left.eq(self._rows - 3)
         with m.Elif(self.reading):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += left.eq(left - 1 + more)
         with m.If(self.take):
             m.d.sync += self.address.eq(self.base)
         with m.Elif(whole):
@@ -80,18 +88,19 @@ class WeightPhase(wiring.Component):
         return m
 
 
-def tile(design: Design, *, long_words: bool = False) -> data.StructLayout:
+def tile(design: Design, planned: data.StructLayout) -> data.StructLayout:
     """A tile of a command: where it reads and adds up, and its place among the tiles.
 
-    ``activations`` is wide enough to pass the end of the scratchpad once; ``part`` is the part of its words, of which long ones
-    have twice as many. ``row`` is the
-    accumulator row within its half, one bit wider. ``adds``: it is the first of a command that accumulates.
+    ``activations`` is wide enough to pass the end of the scratchpad once; ``part`` is the part of its words, as many as
+    ``planned`` says. ``row`` is the accumulator row within its half, one bit wider. ``adds``: it is the first of a command that
+    accumulates.
     """
     geometry = design.geometry
+    parts = exact_log2(geometry.activation_bytes // geometry.tile_depth)
     return data.StructLayout(
         {
             "activations": max(16, ceil_log2(design.activation_words)) + 1,
-            "part": exact_log2(geometry.activation_bytes // geometry.tile_depth) + long_words,
+            "part": planned["parts_last"].width if "parts_last" in planned.members else parts,
             "row": ceil_log2(design.accumulator_rows),
             "adds": 1,
             "depth_first": 1,
@@ -116,14 +125,14 @@ class Tiles(wiring.Component):
     """
 
     def __init__(self, *, design: Design, planned: data.StructLayout) -> None:
-        self._design, self._long_words = design, "long" in planned.members
+        self._design = design
         super().__init__(
             {
                 "plan": In(planned),
                 "take": In(1),
                 "more": In(1),
                 "current": Out(planned),
-                "tile": Out(tile(design, long_words=self._long_words)),
+                "tile": Out(tile(design, planned)),
             }
         )
 
@@ -132,9 +141,8 @@ class Tiles(wiring.Component):
         current, here, planned = self.current, self.tile, self.plan
         depth_left, columns_left = Signal.like(planned.depth_left), Signal.like(planned.columns_left)
         parts = self._design.geometry.activation_bytes // self._design.geometry.tile_depth
-        last_part = here.part == parts - 1
-        if self._long_words:
-            last_part = Mux(current.long, here.part == 2 * parts - 1, last_part)
+        named = "parts_last" in planned.shape().members
+        last_part = here.part == (current.parts_last if named else parts - 1)
         m.d.comb += [here.depth_last.eq(depth_left[-1]), here.column_last.eq(columns_left[-1])]
         with m.If(self.more):
             m.d.sync += [
@@ -144,9 +152,7 @@ class Tiles(wiring.Component):
                 depth_left.eq(depth_left - 1),
             ]
             with m.If(last_part):
-                m.d.sync += here.activations.eq(here.activations + 1)
-                if self._long_words:
-                    m.d.sync += here.part.eq(0)
+                m.d.sync += [here.activations.eq(here.activations + 1), here.part.eq(0)]
             with m.If(here.depth_last):
                 m.d.sync += [
                     here.row.eq(here.row + current.command.row_tiles),
@@ -170,13 +176,13 @@ class Tiles(wiring.Component):
         return m
 
 
-def step(design: Design, *, long_words: bool = False, variants: bool = False) -> data.StructLayout:
+def step(design: Design, planned: data.StructLayout, *, variants: bool = False) -> data.StructLayout:
     """A step of the activations, if ``running``: what it reads (see ``tile``) and where its results go.
 
     ``first`` and ``last`` are those of a tile, ``command_last`` that of a command which is not cut short. ``variant``: of the
     command; not there without ``variants``.
     """
-    of_tile = tile(design, long_words=long_words)
+    of_tile = tile(design, planned)
     return data.StructLayout(
         {
             "running": 1,
@@ -209,15 +215,15 @@ class ActivationPhase(wiring.Component):
     """
 
     def __init__(self, *, design: Design, planned: data.StructLayout, variants: bool) -> None:
-        self._variants, long_words = variants, "long" in planned.members
+        self._variants = variants
         super().__init__(
             {
                 "go": In(1),
                 "stop": In(1),
                 "halt": In(1),
                 "current": In(planned),
-                "tile": In(tile(design, long_words=long_words)),
-                "step": Out(step(design, long_words=long_words, variants=variants)),
+                "tile": In(tile(design, planned)),
+                "step": Out(step(design, planned, variants=variants)),
                 "free": Out(1),
             }
         )
@@ -277,8 +283,8 @@ class WeightSequencer(wiring.Component):
     halt : In(1)
         Stop at once.
     weight_reading, weight_first, weight_address : Out
-        A weight word is read; it is a tile's first; which. Of ``WeightPhase``, as is ``weight_odd``, which is there if the plan
-        has ``paired``.
+        A weight word is read; it is a tile's first; which. Of ``WeightPhase``, as are ``weight_odd`` and ``weight_scale``, which
+        are there if the plan has ``paired`` and ``scales``.
     weight_variant : Out
         Of the command whose weights are read; not there without ``variants``.
     waiting : Out(1)
@@ -290,9 +296,10 @@ class WeightSequencer(wiring.Component):
 
     Timing
     ------
-    With S the cycle of a tile's first weight word, and T of its first activations: T is S + rows (or 2) at least. T is at least
-    the number of row tiles, and ``ACCUMULATE + 1``, from the T before it; in the first tile of an accumulating command
-    ``ACCUMULATE`` cycles more than the row tiles. S is as early as the T of the tile before.
+    With S the cycle of a tile's first weight word, and T of its first activations: T is S + rows (or 2) at least, or as many more
+    as there are words of scales. T is at least the number of row tiles, and ``Geometry.accumulate + 1``, from the T before it; in
+    the first tile of an accumulating command ``Geometry.accumulate`` cycles more than the row tiles. S is as early as the T of
+    the tile before.
     """
 
     def __init__(
@@ -301,6 +308,7 @@ class WeightSequencer(wiring.Component):
         self._design, self._variants = design, variants
         self._planned = planned = plan(design) if planned is None else planned
         self._paired_weights = "paired" in planned.members
+        self._scales = 2 if "scales" in planned.members else 0
         words = design.weight_words
         variant = execute_command(design)["variant"].shape
         super().__init__(
@@ -314,8 +322,9 @@ class WeightSequencer(wiring.Component):
                 "weight_reading": Out(1),
                 "weight_first": Out(1),
                 "weight_address": Out(ceil_log2(words) + 1),
-                "step": Out(step(design, long_words="long" in planned.members, variants=variants)),
+                "step": Out(step(design, planned, variants=variants)),
                 **({"weight_odd": Out(1)} if self._paired_weights else {}),
+                **({"weight_scale": Out(1)} if self._scales else {}),
                 **({"weight_variant": Out(variant)} if variants else {}),
             }
         )
@@ -324,7 +333,10 @@ class WeightSequencer(wiring.Component):
         m = Module()
         design = self._design
         m.submodules.weight_phase = weights = WeightPhase(
-            rows=design.geometry.tile_depth, words=design.weight_words, paired_weights=self._paired_weights
+            rows=design.geometry.tile_depth,
+            words=design.weight_words,
+            paired_weights=self._paired_weights,
+            scales=self._scales,
         )
         m.submodules.tiles = tiles = Tiles(design=design, planned=self._planned)
         m.submodules.activation_phase = phase = ActivationPhase(
@@ -335,18 +347,21 @@ class WeightSequencer(wiring.Component):
                 weights.paired.eq(tiles.current.paired),
                 self.weight_odd.eq(weights.odd),
             ]
+        if self._scales:
+            m.d.comb += [weights.scales.eq(tiles.current.scales), self.weight_scale.eq(weights.scale)]
         if self._variants:
             m.d.comb += self.weight_variant.eq(tiles.current.command.variant)
         steps = phase.step
         go, more, take, tile_last, step_last = (Signal() for _ in range(5))
         goes, takes, vacates, vacant = Signal(), Signal(), Signal(), Signal(init=1)
         # A row must be in the accumulators before it is added to: tiles keep apart, and so do commands if rows may overlap.
-        spacing, settling = (Signal(range(-1, ACCUMULATE), init=-1) for _ in range(2))
+        accumulate = design.geometry.accumulate
+        spacing, settling = (Signal(range(-1, accumulate), init=-1) for _ in range(2))
         m.d.sync += [spacing.eq(spacing - ~spacing[-1]), settling.eq(settling - ~settling[-1])]
         with m.If(goes):
-            m.d.sync += spacing.eq(ACCUMULATE - 1)
+            m.d.sync += spacing.eq(accumulate - 1)
         with m.If(steps.running):
-            m.d.sync += settling.eq(ACCUMULATE - 3)
+            m.d.sync += settling.eq(accumulate - 3)
         # What happens is decided in the cycle before: these are registers.
         m.d.sync += [
             vacant.eq((vacates & ~takes) | self.cut | self.halt),

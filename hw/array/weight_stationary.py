@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
+from typing import ClassVar
 
 from amaranth.hdl import Cat, Module, ShapeLike, Signal, Value, signed
 from amaranth.lib import data, wiring
@@ -46,7 +48,9 @@ class WeightStationaryColumn(wiring.Component):
         activation: ShapeLike = INT8,
         weight: ShapeLike = INT8,
         width: int | None = None,
+        result: ShapeLike | None = None,
     ) -> None:
+        # ``width``: of a sum. ``result``: of what leaves below, where that is not a sum.
         self._rows = rows
         self._width = sum_width(rows) if width is None else width
         operands = data.ArrayLayout(activation, rows)
@@ -59,13 +63,13 @@ class WeightStationaryColumn(wiring.Component):
                 "activations_next": Out(operands),
                 "capture_next": Out(rows),
                 "swap_next": Out(rows),
-                "result": Out(signed(self._width)),
+                "result": Out(signed(self._width) if result is None else result),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        weight, partial = self.weight, 0
+        weight, partial = self._weight(), 0
         for row in range(self._rows):
             m.submodules[f"element_{row}"] = element = self._element()
             m.d.comb += [
@@ -79,8 +83,16 @@ class WeightStationaryColumn(wiring.Component):
                 self.swap_next[row].eq(element.swap_next),
             ]
             weight, partial = element.weight_next, element.sum_next
-        m.d.comb += self.result.eq(partial)
+        self._below(m, partial)
         return m
+
+    def _weight(self) -> Value:
+        """What the elements take of the weight."""
+        return self.weight
+
+    def _below(self, m: Module, total: Value) -> None:
+        """From what leaves the last element to the column's result."""
+        m.d.comb += self.result.eq(total)
 
     def _element(self):
         return share(WeightStationaryElement, sum_width=self._width)
@@ -95,6 +107,8 @@ class WeightStationaryArray(wiring.Component):
         1 to 64 each.
     activation, weight : ShapeLike
         Of operands; int8 if they are not given.
+    also : Mapping
+        Further members: what a column has under the same name, and hands to the next as ``..._next``.
 
     Members
     -------
@@ -113,8 +127,11 @@ class WeightStationaryArray(wiring.Component):
     Raises
     ------
     TypeError, ValueError
-        ``rows`` or ``columns`` is not an integer of 1 to 64.
+        ``rows`` or ``columns`` is not an integer of 1 to 64, ``columns`` not a multiple of ``together``.
     """
+
+    together: ClassVar[int] = 1
+    """Neighbouring columns at the same place, which share multipliers."""
 
     def __init__(
         self,
@@ -123,11 +140,15 @@ class WeightStationaryArray(wiring.Component):
         columns: int,
         activation: ShapeLike = INT8,
         weight: ShapeLike = INT8,
+        also: Mapping[str, ShapeLike] | None = None,
     ) -> None:
+        self._also = dict(also or {})
         self._rows, self._columns = operator.index(rows), operator.index(columns)
         for name, size in (("rows", self._rows), ("columns", self._columns)):
             if not 1 <= size <= 64:
                 raise ValueError(f"{name} must be 1 to 64, not {size!r}")
+        if self._columns % self.together:
+            raise ValueError(f"columns must be a multiple of {self.together}, not {columns!r}")
         super().__init__(
             {
                 "weights": In(data.ArrayLayout(weight, columns)),
@@ -135,6 +156,7 @@ class WeightStationaryArray(wiring.Component):
                 "swap": In(1),
                 "activations": In(data.ArrayLayout(activation, rows)),
                 "results": Out(data.ArrayLayout(32, columns)),
+                **{name: In(shape) for name, shape in self._also.items()},
             }
         )
 
@@ -146,20 +168,24 @@ class WeightStationaryArray(wiring.Component):
             _skewed(m, self.capture, self._rows, 2),
             _skewed(m, self.swap, self._rows, 1),
         )
-        weights = Value.cast(self.weights)
-        bits = len(weights) // self._columns
-        for index in range(self._columns):
+        weights, results = Value.cast(self.weights), Value.cast(self.results)
+        bits = len(weights) // self._columns * self.together
+        also = [getattr(self, name) for name in self._also]
+        for index in range(0, self._columns, self.together):
             m.submodules[f"column_{index}"] = column = self._column()
             m.d.comb += [
                 column.activations.eq(left[0]),
                 column.capture.eq(left[1]),
                 column.swap.eq(left[2]),
                 column.weight.eq(weights[:bits]),
-                self.results[index].eq(column.result),
+                results[32 * index : 32 * (index + self.together)].eq(column.result),
+                *(getattr(column, name).eq(value) for name, value in zip(self._also, also, strict=True)),
             ]
-            left = (column.activations_next, column.capture_next, column.swap_next)
-            # The weights of the columns that follow, a cycle later for each.
-            weights = delayed(m, weights[bits:], 1)
+            # A column passes them on a cycle later; the weights of the columns that follow come a cycle later for each.
+            passed = (column.activations_next, column.capture_next, column.swap_next)
+            left = tuple(delayed(m, value, self.together - 1) for value in passed)
+            also = [getattr(column, f"{name}_next") for name in self._also]
+            weights = delayed(m, weights[bits:], self.together)
         return m
 
     def _column(self):

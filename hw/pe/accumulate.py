@@ -13,7 +13,7 @@ class GatedAdder(wiring.Component):
     """``sum = (total if keep else 0) + addend``, combinational; with ``carry`` one more where it is set.
 
     It stays a module of its own in the generated design: the look-up tables of a carry chain have a free input for ``keep``,
-    which synthesis does not find by itself (``fpga.synthesis`` puts it there); anywhere else it is what it looks like.
+    which synthesis does not find by itself (``fpga.cells`` puts it there); anywhere else it is what it looks like.
 
     Parameters
     ----------

@@ -150,7 +150,7 @@ class SerialTableBuilder(wiring.Component):
 class TableSelect(wiring.Component):
     """``entry`` is the entry of a table that ``index`` says, combinational.
 
-    It stays a module of its own: ``fpga.synthesis`` makes it of the slices' multiplexers, which synthesis does not.
+    It stays a module of its own: ``fpga.cells`` makes it of the slices' multiplexers, which synthesis does not.
 
     Members
     -------

@@ -16,7 +16,7 @@ class RegisteredMultiplier(wiring.Component):
     """``product`` of ``a`` and ``b`` of two cycles ago.
 
     It stays a module of its own in the generated design, so that synthesis for a part whose tools do not pack registers
-    into DSP blocks can replace the whole of it (``fpga.synthesis``); anywhere else it is what it looks like.
+    into DSP blocks can replace the whole of it (``fpga.cells``); anywhere else it is what it looks like.
 
     Parameters
     ----------

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import operator
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.pe.accumulate import GatedAdder
 from hw.pe.multiplier import RegisteredMultiplier
-from hw.pe.multipliers.carry_save import LOWEST_CARRY, CarrySaveMac
+from hw.pe.multipliers.carry_save import LOWEST_CARRY, CarrySaveMac, checked_width, multiply_add
 from hw.share import share
 
 
@@ -194,6 +194,73 @@ class WeightStationaryElement(wiring.Component):
             self.swap_next.eq(self.swap),
             product.eq(multiplier.product),
             self.sum_next.eq(self.sum + product),
+        ]
+        with m.If(self.capture_next):
+            m.d.sync += waiting.eq(self.weight_next)
+        with m.If(self.swap_next):
+            m.d.sync += held.eq(waiting)
+        return m
+
+
+class CarrySaveWeightElement(wiring.Component):
+    """:class:`WeightStationaryElement` whose sum is two rows of bits, which are added below the column.
+
+    Parameters
+    ----------
+    sum_width : int
+        Bits of a partial sum, 16 to 64.
+
+    Members
+    -------
+    activation, weight, capture, swap, activation_next, weight_next, capture_next, swap_next
+        As there.
+    sum : In(2 * sum_width - 3)
+        From above: the first row, and above it what there is of the second (``hw.pe.multipliers.carry_save.whole``), a cycle
+        after the activation that it belongs to; ``sum_next``, one cycle later, to below.
+
+    Timing
+    ------
+    As there. From registers to rows no path is longer for a wider sum.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``sum_width`` is not an integer of 16 to 64.
+
+    Reference
+    ---------
+    HPCA 2025, OPT1, weight-stationary.
+    """
+
+    def __init__(self, *, sum_width: int) -> None:
+        self._width = checked_width("sum_width", sum_width)
+        rows = 2 * self._width - LOWEST_CARRY
+        super().__init__(
+            {
+                "activation": In(signed(8)),
+                "weight": In(signed(8)),
+                "capture": In(1),
+                "swap": In(1),
+                "sum": In(rows),
+                "activation_next": Out(signed(8)),
+                "weight_next": Out(signed(8)),
+                "capture_next": Out(1),
+                "swap_next": Out(1),
+                "sum_next": Out(rows),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        waiting, held = Signal(signed(8)), Signal(signed(8))
+        total, carry = self.sum[: self._width], Cat(Const(0, LOWEST_CARRY), self.sum[self._width :])
+        sums, carries = multiply_add(m, held, self.activation_next, total, carry)
+        m.d.sync += [
+            self.activation_next.eq(self.activation),
+            self.weight_next.eq(self.weight),
+            self.capture_next.eq(self.capture),
+            self.swap_next.eq(self.swap),
+            self.sum_next.eq(Cat(sums, carries[LOWEST_CARRY:])),
         ]
         with m.If(self.capture_next):
             m.d.sync += waiting.eq(self.weight_next)

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hw.array.decoded.geometry import DecodedArray, scale_type, slot_bits
+from hw.array.decoded.weight_blocks import StationaryBlocks
 from hw.design import ceil_div
 from hw.formats.format import SCALES, Format
 from hw.formats.pairs import pairs
-from hw.formats.scales import E8M0_BIAS
 from sim.block_results import rounded_products, scaled
 from sim.families import decoded_law
 from sim.families.contract import CycleLaw
-from sim.lookup import half
+from sim.families.decoded_blocks import BlockStream, scale_numbers
 
 
 class DecodedModel:
@@ -46,7 +46,7 @@ class DecodedModel:
         """A step for each slot; in a weight-stationary array a step per row tile, but its weights must come in, too."""
         array = self._array
         if array.stationary_weights:
-            return max(row_tiles, array.rows) * depth_tiles
+            return max(row_tiles, array.rows + array.scale_words(variant)) * depth_tiles
         return row_tiles * array.steps(variant, depth_tiles)
 
     def law(self) -> CycleLaw:
@@ -67,41 +67,46 @@ class DecodedModel:
         """
         array, variant = self._array, fields["variant"]
         formats = array.pairs[variant]
-        slots = array.steps(variant, fields["depth_tiles"])
-        streams = (
-            self._rows(fields, activations, slot_bits(formats[0])),
-            self._columns(fields, weights, slot_bits(formats[1])),
-        )
-        x, w = (
-            _Stream(array, variant, format, stream, slots)
-            for format, stream in zip(formats, streams, strict=True)
-        )
+        streams = self._rows(fields, activations), self._columns(fields, weights)
+        x: _Stream | BlockStream
+        w: _Stream | BlockStream
+        if isinstance(array, StationaryBlocks):
+            x, w = (
+                BlockStream(array, variant, side, stream, fields["depth_tiles"])
+                for side, stream in enumerate(streams)
+            )
+        else:
+            x, w = (
+                _Stream(array, variant, format, stream, fields["depth_tiles"])
+                for format, stream in zip(formats, streams, strict=True)
+            )
         if not array.block:
             return _wrapped(x.values(), w.values())
         unit = formats[0].unit + formats[1].unit + array.dropped
         rows, columns = x.values(), w.values()
         results = []
-        for block in range(fields["depth_tiles"]):
-            part = slice(block * array.block, (block + 1) * array.block)
+        length = array.block_length(variant)
+        for block in range(array.blocks(variant, fields["depth_tiles"])):
+            part = slice(block * length, (block + 1) * length)
             sums = rounded_products(rows[:, part], columns[:, part].T, dropped=array.dropped)
             results.append(scaled(sums, x.scales(block), w.scales(block), unit))
         return np.stack(results)
 
-    def _rows(self, fields: Mapping[str, int], activations: np.ndarray, bits: int) -> np.ndarray:
-        """Slots [row, slot] of whole words."""
+    def _rows(self, fields: Mapping[str, int], activations: np.ndarray) -> np.ndarray:
+        """Bytes [row, byte] of whole words."""
         g = self._array.geometry
         size = self.activation_bytes(fields["variant"], fields["depth_tiles"] * g.tile_depth)
         rows = np.arange(fields["row_tiles"] * g.tile_rows)
         starts = (fields["activations_address"] + rows * fields["activations_stride"]) * g.activation_bytes
-        return _slots(activations[starts[:, None] + np.arange(size)], bits)
+        return activations[starts[:, None] + np.arange(size)]
 
-    def _columns(self, fields: Mapping[str, int], weights: np.ndarray, bits: int) -> np.ndarray:
-        """Slots [column, slot] of whole words, all tiles' columns."""
+    def _columns(self, fields: Mapping[str, int], weights: np.ndarray) -> np.ndarray:
+        """Bytes [column, byte] of whole words, all tiles' columns."""
         g = self._array.geometry
         count, tiles = self.weight_words(fields["variant"], fields["depth_tiles"]), fields["column_tiles"]
         words = weights.reshape(-1, g.weight_bytes)[fields["weights_address"] :][: tiles * count, : g.columns]
         words = words.reshape(tiles, count, g.columns).transpose(0, 2, 1)
-        return _slots(words.reshape(tiles * g.columns, count), bits)
+        return words.reshape(tiles * g.columns, count)
 
 
 def _wrapped(x: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -122,20 +127,19 @@ class _Stream:
     """A stream of each row or column: what it stands for, whatever lies in the padding."""
 
     def __init__(
-        self, array: DecodedArray, variant: int, format: Format, slots: np.ndarray, steps: int
+        self, array: DecodedArray, variant: int, format: Format, stream: np.ndarray, depth_tiles: int
     ) -> None:
-        self._array, self._format = array, format
-        scale = array.scale_slots(variant)
+        self._format, bits, rows = format, slot_bits(format), len(stream)
+        self._steps = steps = array.blocks(variant, depth_tiles) * array.block_length(variant)
+        self._scales = stream[:, :0]
         if array.block:
-            blocks = slots[:, :steps].reshape(len(slots), -1, array.block + scale)
-            codes = blocks[..., : array.block].reshape(len(slots), -1)
-            self._scales = blocks[..., array.block :]
-            self._codes, self._steps = codes & (1 << format.bits) - 1, codes.shape[1]
-        else:
-            self._scales = slots[:, :0]
-            # The last code of an odd depth has a neighbour beside it, in the padding.
-            whole = min(steps + steps % 2, slots.shape[1])
-            self._codes, self._steps = slots[:, :whole] & (1 << format.bits) - 1, steps
+            codes = array.block_length(variant) * bits // 8
+            each = codes + array.scale_slots(variant)
+            blocks = stream[:, : array.blocks(variant, depth_tiles) * each].reshape(rows, -1, each)
+            stream, self._scales = blocks[..., :codes].reshape(rows, -1), blocks[..., codes:]
+        slots = _slots(stream, bits)
+        # The last code of an odd depth has a neighbour beside it, in the padding.
+        self._codes = slots[:, : steps + steps % 2] & (1 << format.bits) - 1
 
     def values(self) -> np.ndarray:
         """int64 [rows, K]: integers times two to their exponents."""
@@ -147,17 +151,5 @@ class _Stream:
         kind = scale_type(self._format)
         if not kind:
             return kind, None
-        bits = slot_bits(self._format)
-        parts = self._scales[:, block, : SCALES[kind] // bits].astype(np.int64)
-        codes = (parts << bits * np.arange(parts.shape[-1])).sum(axis=-1)
-        if kind == "fp16":
-            return kind, half(codes)
-        if kind == "e8m0":
-            return kind, np.exp2(codes.astype(np.float64) - E8M0_BIAS)
-        return kind, codes.astype(np.float64) if kind == "int8" else _e4m3(codes)
-
-
-def _e4m3(codes: np.ndarray) -> np.ndarray:
-    """Magnitudes of E4M3: four bits of exponent, three of mantissa."""
-    exponent, mantissa = codes >> 3 & 15, codes & 7
-    return np.where(exponent == 0, mantissa, mantissa + 8) * np.exp2(np.maximum(exponent, 1) - 10.0)
+        parts = self._scales[:, block, : SCALES[kind] // 8].astype(np.int64)
+        return kind, scale_numbers(kind, (parts << 8 * np.arange(parts.shape[-1])).sum(axis=-1))

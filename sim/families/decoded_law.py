@@ -21,8 +21,7 @@ class DecodedOutputLaw:
     def interval(self, variant: int, depth_tiles: int) -> int:
         """Cycles from a tile to the next: its steps, the reading of its rows' words, or the leaving of its results."""
         array = self._array
-        before = array.word_steps(variant) * (array.activation_words(variant, depth_tiles) - 1)
-        longest = max(array.steps(variant, depth_tiles), before + array.rows)
+        longest = array.steps(variant, depth_tiles) + array.waiting(variant, depth_tiles)
         return longest if array.block else max(longest, array.least_interval)
 
     def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
@@ -54,5 +53,9 @@ def law(array: DecodedArray) -> CycleLaw:
     """The cycle law of a core that has just been reset."""
     if not array.stationary_weights:
         return DecodedOutputLaw(array)
-    way = array.select_latency + array.element_latency
-    return WeightStationaryLaw(array.geometry, setup=DECODED_SETUP, way=way)
+    return WeightStationaryLaw(
+        array.geometry,
+        setup=DECODED_SETUP,
+        way=array.select_latency + array.element_latency,
+        scales=[array.scale_words(variant) for variant in range(len(array.pairs))],
+    )

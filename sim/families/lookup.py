@@ -13,9 +13,9 @@ from hw.design import ceil_div
 from hw.pe.element_times import SCALE_BITS
 from hw.timing import LOOKUP_SETUP
 from sim.families.contract import Successive, Times, Weights
+from sim.half import half
 from sim.lookup import (
     float_result,
-    half,
     half_float_results,
     half_group_sums,
     quantised_group_sums,

@@ -59,7 +59,7 @@ class DecodedArray:
     A stream, of activations of a row or of weights of a column of a tile, is codes in rising order of K, each in a slot of 4 or 8
     bits, the lowest bits first. In a step slot s of the row's stream meets slot s of the column's. A word of activations is
     ``geometry.activation_bytes`` bytes of one row's stream; a word of weights has a byte of each column's. Where sums are
-    float32, each block of codes is followed by slots of its scale.
+    float32, each block of codes is followed by its scale, in slots of 8 bits.
 
     Parameters
     ----------
@@ -72,7 +72,8 @@ class DecodedArray:
     data_bytes : int
         Bytes of a bus beat.
     block : int
-        One of ``BLOCKS``. 0: results are int32, exact sums that wrap. Otherwise they are float32, one for so many steps of K.
+        One of ``BLOCKS``. 0: results are int32, exact sums that wrap. Otherwise they are float32, one for so many steps of K, or
+        for as many times more as ``pair_block`` says.
     accumulator : str
         One of ``Accumulator``: sums of a block are exact, or products lose their lowest bits (``sim.decoded``).
 
@@ -81,8 +82,8 @@ class DecodedArray:
     TypeError, ValueError
         A value that is not among those allowed. Formats of more than 8 bits, of several tables, with offsets, or with blocks that
         are no multiple of ``block``. Where sums are int32, formats with scales of blocks and products beyond 32 bits; where they
-        are float32, a dataflow other than output-stationary, rows whose results would not have left before those of the next
-        block, and results out of range.
+        are float32, a dataflow other than output-stationary (see ``StationaryBlocks``), rows whose results would not have left
+        before those of the next block, and results out of range.
     """
 
     rows: int
@@ -153,6 +154,14 @@ class DecodedArray:
         """That results of float32 leave in time."""
         if self.stationary_weights:
             raise ValueError(f"dataflow must be output-stationary with blocks, not {self.dataflow}")
+        self._check_aligned()
+        least = min(map(self.block_steps, range(len(self.pairs))))
+        if self.drain > least:
+            raise ValueError(
+                f"rows must be fewer with blocks of {least} steps (results take {self.drain} cycles to leave), not {self.rows}"
+            )
+
+    def _check_aligned(self) -> None:
         if self.accumulator == "aligned":
             for x, w in self.pairs:
                 if self._dropped(x, w) != self.dropped:
@@ -160,11 +169,6 @@ class DecodedArray:
                         f"pairs must all lose {self.dropped} bits of a product where accumulator is aligned, "
                         f"not {self._dropped(x, w)} as {x.name} x {w.name}"
                     )
-        least = min(map(self.block_steps, range(len(self.pairs))))
-        if self.drain > least:
-            raise ValueError(
-                f"rows must be fewer with blocks of {least} steps (results take {self.drain} cycles to leave), not {self.rows}"
-            )
 
     @property
     def stationary_weights(self) -> bool:
@@ -198,7 +202,7 @@ class DecodedArray:
             return min(32, max(sum_bits(x, w, self.rows) for x, w in self.pairs))
         if not self.block:
             return 32
-        return max(sum_bits(x, w, self.block, dropped=self.dropped) for x, w in self.pairs)
+        return max(sum_bits(x, w, self.pair_block(x, w), dropped=self.dropped) for x, w in self.pairs)
 
     @property
     def dropped(self) -> int:
@@ -209,8 +213,9 @@ class DecodedArray:
         return PairAccumulator.aligned(x, w, self.block, WINDOW).dropped
 
     def own_scale_slots(self, variant: int) -> tuple[int, int]:
-        """Slots behind each block that the scales of activations and of weights take."""
-        x, w = (SCALES[scale_type(one)] // slot_bits(one) if self.block else 0 for one in self.pairs[variant])
+        """Bytes behind each block that the scales of activations and of weights take, a step each."""
+        some = self.block and not self.stationary_weights
+        x, w = (SCALES[scale_type(one)] // 8 if some else 0 for one in self.pairs[variant])
         return x, w
 
     @property
@@ -251,53 +256,98 @@ class DecodedArray:
         return SCRATCHPAD + SELECT + SLOT_DECODER + self.weights_ahead
 
     def scale_slots(self, variant: int) -> int:
-        """Slots behind the codes of each block, in both streams: as many as the longer scale takes, even with slots of 4 bits."""
-        most = max(self.own_scale_slots(variant))
-        return most + most % 2 if any(slot_bits(one) == 4 for one in self.pairs[variant]) else most
+        """Bytes behind the codes of each block, in both streams: as many as the longer scale takes; an even number where codes of
+        activations that are neighbours have a byte each, so that no word ends between them.
+        """
+        most, x = max(self.own_scale_slots(variant)), self.pairs[variant][0]
+        return most + most % 2 if isinstance(x, PairFormat) and slot_bits(x) == 8 else most
+
+    @property
+    def tile_depth(self) -> int:
+        """Steps of K of a depth tile."""
+        return self.rows if self.stationary_weights else self.block or 1
+
+    def pair_block(self, x: Format, w: Format) -> int:
+        """Steps of K for each result of float32, whole depth tiles; where sums are int32, or weights stay, those of a depth tile.
+
+        The longest of ``BLOCKS`` that divides the blocks of both formats, or of the one whose blocks have scales.
+        """
+        own = math.gcd(*(one.block for one in (x, w) if scale_type(one)))
+        if not own or not self.block or self.stationary_weights:
+            return self.tile_depth
+        return max(one for one in BLOCKS if one and own % one == 0)
+
+    def block_length(self, variant: int) -> int:
+        """``pair_block`` of a variant."""
+        return self.pair_block(*self.pairs[variant])
+
+    def blocks(self, variant: int, depth_tiles: int) -> int:
+        """Of a column tile that is so deep: whole ones, of which there may be more than of depth tiles."""
+        return ceil_div(depth_tiles * self.tile_depth, self.block_length(variant))
 
     def block_steps(self, variant: int) -> int:
-        """Steps of a depth tile of an output-stationary array: of a block and its scales, or one."""
-        return self.block + self.scale_slots(variant) if self.block else 1
+        """Steps of a block and its scales."""
+        return self.block_length(variant) + self.scale_slots(variant)
 
     def steps(self, variant: int, depth_tiles: int) -> int:
         """Slots of either stream of a column tile that is so deep."""
-        return depth_tiles * (self.rows if self.stationary_weights else self.block_steps(variant))
+        return self.blocks(variant, depth_tiles) * self.block_steps(variant)
 
-    def word_steps(self, variant: int) -> int:
-        """Slots of a word of activations."""
-        return self.geometry.activation_bytes * 8 // slot_bits(self.pairs[variant][0])
+    def block_bits(self, variant: int, side: int) -> tuple[int, int]:
+        """Of the codes of a block of activations (0) or weights (1), and of what is behind them."""
+        return self.block_length(variant) * slot_bits(self.pairs[variant][side]), 8 * self.scale_slots(
+            variant
+        )
+
+    def stream_bytes(self, variant: int, side: int, depth_tiles: int) -> int:
+        """Of a row of activations (0) or a column of weights (1) that is so deep."""
+        return ceil_div(self.blocks(variant, depth_tiles) * sum(self.block_bits(variant, side)), 8)
+
+    def word_tiles(self, variant: int) -> int:
+        """Depth tiles of a word of activations of a weight-stationary array."""
+        return self.geometry.activation_bytes * 8 // slot_bits(self.pairs[variant][0]) // self.rows
+
+    def scale_words(self, variant: int) -> int:
+        """Words of weights behind a tile's that have its columns' scales, where weights stay."""
+        return 0
 
     def activation_words(self, variant: int, depth_tiles: int) -> int:
         """Words of a row's stream of activations."""
-        return ceil_div(self.steps(variant, depth_tiles), self.word_steps(variant))
-
-    def weight_slots(self, variant: int) -> int:
-        """Slots that a weight word has of each column."""
-        return 8 // slot_bits(self.pairs[variant][1])
+        return ceil_div(self.stream_bytes(variant, 0, depth_tiles), self.geometry.activation_bytes)
 
     def weight_words(self, variant: int, depth_tiles: int) -> int:
         """Words of weights of a column tile that is so deep."""
-        return ceil_div(self.steps(variant, depth_tiles), self.weight_slots(variant))
+        return self.stream_bytes(variant, 1, depth_tiles)
 
     def depth_granule(self, variant: int) -> int:
         """Steps of K, scales not counted, after which tiles and words of both operands all end."""
-        steps = self.rows if self.stationary_weights else self.block_steps(variant)
-        whole = math.lcm(self.word_steps(variant), self.weight_slots(variant), steps)
-        return whole // steps * self.geometry.tile_depth
+        sizes = (8 * self.geometry.activation_bytes, 8)
+        blocks = (
+            size // math.gcd(size, sum(self.block_bits(variant, side))) for side, size in enumerate(sizes)
+        )
+        return math.lcm(*blocks) * self.block_length(variant)
+
+    def waiting(self, variant: int, depth_tiles: int) -> int:
+        """Cycles by which an output-stationary tile lasts longer than its steps, since its rows' last words come one a cycle."""
+        before = 8 * self.geometry.activation_bytes * (self.activation_words(variant, depth_tiles) - 1)
+        codes, scales = self.block_bits(variant, 0)
+        blocks, rest = divmod(before, codes + scales)
+        within = min(rest, codes) // slot_bits(self.pairs[variant][0]) + max(rest - codes, 0) // 8
+        last_word = blocks * self.block_steps(variant) + within
+        return max(0, last_word + self.rows - self.steps(variant, depth_tiles))
 
     @property
     def geometry(self) -> Geometry:
         """What the rest of the house knows of it."""
-        tile_depth = self.rows if self.stationary_weights else self.block or 1
-        variants = range(len(self.pairs))
+        longest = max(self.steps(variant, 16) for variant in range(len(self.pairs)))
         return Geometry(
             tile_rows=1 if self.stationary_weights else self.rows,
             columns=self.columns,
-            tile_depth=tile_depth,
+            tile_depth=self.tile_depth,
             activation_bytes=max(self.data_bytes, power_of_two_from(self.rows)),
             weight_bytes=power_of_two_from(self.columns),
             # By this the compiler cuts the first rows: as if all slots were the widest.
-            weight_words=self.rows if self.stationary_weights else max(map(self.block_steps, variants)),
+            weight_words=ceil_div(longest, 16),
             variants=len(self.pairs),
             sums="float32" if self.block else "int32",
         )

@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from hw.array.decoded.geometry import DecodedArray
 from hw.array.decoded.output_array import DecodedOutputArray
 from hw.array.decoded.rows import DecodedRows
-from hw.array.decoded.setup import DecodedSetup, depth_bits, long_words
+from hw.array.decoded.setup import DecodedSetup, depth_bits, long_words, uneven_words
 from hw.array.decoded.steps import Steps
 from hw.array.output_core import OutputStationaryCore
 from hw.array.output_sequencer import OutputSequencer
@@ -53,6 +53,7 @@ class DecodedOutputCore(OutputStationaryCore):
             settle=decoded.command_gap + 1 if decoded.block else None,
             depth_bits=depth_bits(decoded),
             long_words=self._long_words,
+            uneven_words=uneven_words(decoded),
         )
         m.submodules.rows = rows = DecodedRows(array=decoded)
         m.submodules.array = array = DecodedOutputArray(array=decoded)
@@ -85,6 +86,8 @@ class DecodedOutputCore(OutputStationaryCore):
         if decoded.block:
             known = SCRATCHPAD + self.turn + output_latency(*decoded.shapes)
             m.d.comb += Value.cast(array.scaling).eq(delayed(m, steps.scaling, known))
+        if uneven_words(decoded):
+            m.d.comb += sequencer.word_ends.eq(steps.word_ends)
         if decoded.scale_bits[0]:
             m.d.comb += array.scales.eq(rows.scales)
         past_activations = self._activations(m, sequencer)

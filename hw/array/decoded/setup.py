@@ -1,12 +1,13 @@
-"""The way into an output-stationary core of decoded operands."""
+"""The way into a core of decoded operands."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data
 from amaranth.utils import exact_log2
 
-from hw.array.decoded.geometry import DecodedArray, slot_bits
+from hw.array.decoded.geometry import MOST_SIZE, DecodedArray, slot_bits
+from hw.array.geometry import TURN
 from hw.array.setup import DEPTH_BITS, Setup
 from hw.design import Design
 from hw.timing import DECODED_SETUP
@@ -35,6 +36,11 @@ def long_words(array: DecodedArray) -> bool:
     return any(slot_bits(one) == 4 for one in array.activations)
 
 
+def uneven_words(array: DecodedArray) -> bool:
+    """Whether some words of activations have codes of 4 bits and scales of 8."""
+    return array.block > 0 and long_words(array)
+
+
 def paired_weights(array: DecodedArray) -> bool:
     """Whether weights that stay come in pairs: words of slots of 4 bits are read for two rows, neighbours of 8 bits meet."""
     narrow = any(slot_bits(one) == 4 for one in array.weights)
@@ -42,9 +48,11 @@ def paired_weights(array: DecodedArray) -> bool:
 
 
 def depth_bits(array: DecodedArray) -> int:
-    """Of the steps of a tile."""
-    longest = max(map(array.block_steps, range(len(array.pairs))))
-    return DEPTH_BITS + (longest - 1).bit_length()
+    """Of the steps of a tile, or of its depth tiles where weights stay."""
+    if not array.block or array.stationary_weights:
+        return DEPTH_BITS
+    most = (1 << DEPTH_BITS) - 1
+    return max(array.steps(variant, most) for variant in range(len(array.pairs))).bit_length()
 
 
 class DecodedSetup(Setup):
@@ -59,33 +67,74 @@ class DecodedSetup(Setup):
     cycles = DECODED_SETUP
 
     def __init__(self, *, design: Design, array: DecodedArray) -> None:
+        stay, variants = array.stationary_weights, range(len(array.pairs))
         super().__init__(
             design=design,
             # Results of blocks keep apart by themselves, but for those of two commands.
-            least_interval=1 if array.block or array.stationary_weights else array.least_interval,
+            least_interval=1 if array.block or stay else array.least_interval,
             depth_bits=depth_bits(array),
-            long_words=long_words(array),
+            long_words=long_words(array) and not stay,
             paired_weights=paired_weights(array),
+            parts=max(map(array.word_tiles, variants)) if stay else 0,
+            scales=max(map(array.scale_words, variants)),
         )
         self._array = array
+        self._blocks = Signal(DEPTH_BITS)
+
+    @property
+    def _ratios(self) -> list[int]:
+        """Depth tiles of a block, by variant."""
+        array = self._array
+        return [array.block_length(variant) // array.tile_depth for variant in range(len(array.pairs))]
 
     def _steps(self, m: Module, command: data.View) -> Value:
         array, variants = self._array, range(len(self._array.pairs))
-        for name, some, side in (("long", long_words(array), 0), ("paired", paired_weights(array), 1)):
-            if some:
-                words = [int(slot_bits(pair[side]) == 4) for pair in array.pairs]
-                m.d.sync += self.plan.payload[name].eq(by_variant(command.variant, words))
+        narrow = {
+            name: [int(slot_bits(pair[side]) == 4) for pair in array.pairs]
+            for name, side in (("long", 0), ("paired", 1))
+        }
+        counts = {
+            "parts_last": [array.word_tiles(variant) - 1 for variant in variants],
+            "scales": [array.scale_words(variant) for variant in variants],
+        }
+        for name, numbers in (narrow | counts).items():
+            if name in self.plan.payload.shape().members:
+                m.d.sync += self.plan.payload[name].eq(by_variant(command.variant, numbers))
         steps = Signal(self._depth_bits)
-        if not array.block:
+        if not array.block or array.stationary_weights:
             m.d.sync += steps.eq(command.depth_tiles)
             return steps
-        # Slots of scales are none or a power of two.
-        scales = [array.scale_slots(variant) for variant in variants]
-        shift = by_variant(command.variant, [exact_log2(one or 1) for one in scales])
-        some = by_variant(command.variant, [int(one > 0) for one in scales])
-        blocks = command.depth_tiles << exact_log2(array.block)
-        m.d.sync += steps.eq(blocks + ((command.depth_tiles << shift) & some.replicate(len(steps))))
+        variant, ratios = command.variant, self._ratios
+        whole = command.depth_tiles + by_variant(variant, [one - 1 for one in ratios])
+        m.d.sync += self._blocks.eq(whole >> by_variant(variant, list(map(exact_log2, ratios))))
+        # Scales take no step or a power of two.
+        scales = [array.scale_slots(each) for each in range(len(ratios))]
+        shift = of_variant(m, variant, [exact_log2(one or 1) for one in scales])
+        some = of_variant(m, variant, [int(one > 0) for one in scales])
+        shorter = of_variant(m, variant, [exact_log2(max(ratios) // one) for one in ratios])
+        codes = (self._blocks << exact_log2(array.block * max(ratios))) >> shorter
+        m.d.sync += steps.eq(codes + ((self._blocks << shift) & some.replicate(len(steps))))
         return steps
 
+    def _turn_left(self, m: Module, steps: Value) -> None:
+        array, variant = self._array, self.plan.payload.command.variant
+        if not array.block or array.stationary_weights:
+            super()._turn_left(m, steps)
+            return
+        # How long the last word is, the lowest bits of how many blocks there are tell.
+        word, ratios = array.geometry.activation_bytes, self._ratios
+        waiting = [
+            tuple(array.waiting(each, (word + blocks) * ratio) for blocks in range(word))
+            for each, ratio in enumerate(ratios)
+        ]
+        kinds = list(dict.fromkeys(waiting))
+        kind = of_variant(m, variant, [kinds.index(one) for one in waiting])
+        more = [(cycles - TURN) % (2 * MOST_SIZE) for one in kinds for cycles in one]
+        waits = of_variant(m, Cat(self._blocks[: exact_log2(word)], kind), more)
+        m.d.sync += self.plan.payload.turn_left.eq(steps + waits.as_signed())
+
     def _short(self, steps: Value) -> Value:
-        return Const(int(self._array.command_gap > 0)) if self._array.block else super()._short(steps)
+        array = self._array
+        if not array.block or array.stationary_weights:
+            return super()._short(steps)
+        return Const(int(array.command_gap > 0))

@@ -20,7 +20,8 @@ def slot_control(formats: Sequence[Format], *, scale_bits: int = 0) -> dict[str,
     """What is to be known of a slot, by name: bits.
 
     ``odd``: it is the second of a pair or of a byte. ``format``: which of ``formats``. ``narrow``: slots have 4 bits; not there
-    if all have, or none. ``scale``: the slot is of a scale; not there without ``scale_bits``. ``valid``: it has a code.
+    if all have, or none. ``scale``: it is a byte of a scale, never odd; not there without ``scale_bits``. ``valid``: it has a
+    code.
     """
     narrow = {slot_bits(one) == 4 for one in formats}
     return (
@@ -56,7 +57,7 @@ class SlotDecoder(wiring.Component):
     pair : Out(pair_layout(shape))
         Zero unless ``valid``.
     collected : Out(scale_bits)
-        The last slots with ``scale``, the latest at the top: 8 bits are the upper half of 16. Not there without ``scale_bits``.
+        The last bytes with ``scale``, the latest at the top: 8 bits are the upper half of 16. Not there without ``scale_bits``.
 
     Timing
     ------
@@ -75,7 +76,8 @@ class SlotDecoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         formats = self._formats
-        width = max(map(slot_bits, formats))
+        scales = "scale" in self.signature.members
+        width = 8 if scales else max(map(slot_bits, formats))
         lower, upper = self.byte[:4], self.byte[4:]
         narrow: Value = self._narrow()
         code = Signal(width)
@@ -92,19 +94,12 @@ class SlotDecoder(wiring.Component):
             half = Mux(self.odd, lower, upper)
             neighbour = Mux(narrow, half, self.other) if beside(formats) else half
             m.d.comb += decoder.neighbour.eq(delayed(m, neighbour, 1))
-        if "scale" in self.signature.members:
-            self._collect(m, code, delayed(m, narrow, 1))
+        if scales:
+            with m.If(delayed(m, self.scale, 1)):
+                m.d.sync += self.collected.eq(Cat(self.collected, code)[-len(self.collected) :])
         return m
 
     def _narrow(self) -> Value:
         if "narrow" in self.signature.members:
             return self.narrow
         return Value.cast(int(slot_bits(self._formats[0]) == 4))
-
-    def _collect(self, m: Module, code: Signal, narrow: Value) -> None:
-        """Each slot comes in at the top."""
-        shifted = Cat(self.collected, code)[-len(self.collected) :]
-        if len(code) == 8:
-            shifted = Mux(narrow, Cat(self.collected, code[:4])[-len(self.collected) :], shifted)
-        with m.If(delayed(m, self.scale, 1)):
-            m.d.sync += self.collected.eq(shifted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -10,7 +10,8 @@ from amaranth.utils import exact_log2
 from hw.array.decoded.geometry import DecodedArray, scale_type, slot_bits
 from hw.array.decoded.output_array import column_control, scaling
 from hw.array.decoded.rows import row_control
-from hw.array.decoded.setup import long_words, of_variant
+from hw.array.decoded.setup import long_words, of_variant, uneven_words
+from hw.array.decoded.words import WordEnds, is_scale
 from hw.pe.block_scale import UNIT_BITS
 
 
@@ -37,6 +38,8 @@ class Steps(wiring.Component):
         Of the block that ends with this step, if there are blocks.
     whole : Out(1)
         The step is the last with its word of weights.
+    word_ends : Out(1)
+        See ``OutputSequencer``; there if ``uneven_words``.
     """
 
     def __init__(self, *, array: DecodedArray, variants: Shape) -> None:
@@ -55,6 +58,7 @@ class Steps(wiring.Component):
                 "column": Out(column_control(array)),
                 "further": Out(1),
                 "whole": Out(1),
+                **({"word_ends": Out(1)} if uneven_words(array) else {}),
                 **({"scaling": Out(scaling(array))} if array.block else {}),
             }
         )
@@ -62,29 +66,30 @@ class Steps(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         array = self._array
-        odd, narrow = self.index[0], {}
+        narrow: dict[int, Value] = {}
         sides = ((self.row, array.activations, 0), (self.column, array.weights, 1))
         for control, formats, side in sides:
             kept = [pair[side] for pair in array.pairs]
             narrow[side] = self._of_variant(m, [int(slot_bits(one) == 4) for one in kept])
-            m.d.comb += control.odd.eq(odd)
             for name, value in (
                 ("format", self._of_variant(m, [formats.index(one) for one in kept])),
                 ("narrow", narrow[side]),
             ):
                 if name in control.shape().members:
                     m.d.comb += control[name].eq(value)
-        byte = self.index
-        if long_words(array):
-            byte = Mux(narrow[0], self.index[1:], self.index[:-1])
-        last = self._blocks(m) if array.block else self.last
+        place, odd, last, scale = self.index, self.index[0], self.last, Const(0)
+        if array.block:
+            place, odd, last, scale = self._blocks(m, narrow[0])
+        byte = Mux(narrow[0], place[1:], place[:-1]) if long_words(array) else place
         m.d.comb += [
+            self.row.odd.eq(odd),
+            self.column.odd.eq(odd),
             self.row.load.eq(self.read & (self.index == 0)),
             self.row.index.eq(byte),
             self.row.last.eq(last),
             self.row.ends.eq(self.ends),
             self.column.last.eq(last),
-            self.whole.eq(self.step & (~narrow[1] | odd | self.last)),
+            self.whole.eq(self.step & (~narrow[1] | odd | scale | self.last)),
         ]
         if not array.block:
             m.d.comb += self.row.valid.eq(self.step)
@@ -94,16 +99,34 @@ class Steps(wiring.Component):
         """What is so for the variant: a register, from a tile's first step on."""
         return of_variant(m, self.variant, values)
 
-    def _blocks(self, m: Module) -> Value:
-        """Counts the slots of a block; the last of one, or of a sum that is cut short."""
+    def _blocks(self, m: Module, narrow: Value) -> tuple[Value, Value, Value, Value]:
+        """Counts the slots of a block: place in the row's word, in halves of bytes if they are ``narrow``; whether a slot is odd,
+        the last of a block or of a sum that is cut short, one of a scale.
+        """
         array, variants = self._array, range(len(self._array.pairs))
-        code_bits = exact_log2(array.block)
-        slot, last = Signal(code_bits + 1), Signal()
+        lengths = [array.block_length(variant) for variant in variants]
+        slot, last = Signal(max(lengths).bit_length()), Signal()
+        length = self._of_variant(m, lengths)
         end = self._of_variant(m, [array.block_steps(variant) - 1 for variant in variants])
+        scale = is_scale(slot, length)
         m.d.comb += [
             last.eq((self.step & (slot == end)) | self.last),
-            self.row.valid.eq(self.step & ~slot[-1]),
+            self.row.valid.eq(self.step & ~scale),
         ]
+        place: Value = self.index
+        if uneven_words(array):
+            m.submodules.word_ends = words = WordEnds(
+                word_bits=exact_log2(array.geometry.activation_bytes), slot_bits=len(slot)
+            )
+            place = Signal.like(self.index)
+            m.d.sync += place.eq(Mux(self.begin, 0, place + 1 + (narrow & scale)))
+            m.d.comb += [
+                words.begin.eq(self.begin),
+                words.narrow.eq(narrow),
+                words.length.eq(length),
+                words.end.eq(end),
+                self.word_ends.eq(words.ends),
+            ]
         with m.If(self.step):
             m.d.sync += slot.eq(slot + 1)
         with m.If(last):
@@ -113,7 +136,7 @@ class Steps(wiring.Component):
         for control, side in ((self.row, 0), (self.column, 1)):
             if "scale" in control.shape().members:
                 own = self._of_variant(m, [array.own_scale_slots(variant)[side] for variant in variants])
-                m.d.comb += control.scale.eq(self.step & slot[-1] & (slot[:3] < own))
+                m.d.comb += control.scale.eq(self.step & scale & (slot[:3] < own))
         x_kinds, w_kinds = array.scale_kinds
         units = [(x.unit + w.unit + array.dropped) % (1 << UNIT_BITS) for x, w in array.pairs]
         m.d.comb += [
@@ -126,4 +149,4 @@ class Steps(wiring.Component):
             ),
             self.scaling.unit.eq(self._of_variant(m, units)),
         ]
-        return last
+        return place, slot[0] & ~scale, last, scale

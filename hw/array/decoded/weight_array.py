@@ -19,6 +19,7 @@ class DecodedWeightColumn(WeightStationaryColumn):
 
     def __init__(self, *, array: DecodedArray) -> None:
         self._shapes = activation, weight = array.shapes
+        self._dropped = array.dropped
         super().__init__(
             rows=array.rows,
             activation=pair_layout(activation),
@@ -28,7 +29,13 @@ class DecodedWeightColumn(WeightStationaryColumn):
 
     def _element(self):
         activation, weight = self._shapes
-        return share(WeightStationaryElement, activation=activation, weight=weight, sum_width=self._width)
+        return share(
+            WeightStationaryElement,
+            activation=activation,
+            weight=weight,
+            sum_width=self._width,
+            dropped=self._dropped,
+        )
 
 
 class DecodedWeightArray(WeightStationaryArray):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data
+from amaranth.utils import exact_log2
 
 from hw.array.decoded.geometry import DecodedArray, slot_bits
 from hw.array.decoded.output_array import WeightDecoder
@@ -69,23 +70,24 @@ class DecodedWeightCore(WeightStationaryCore):
 
     def _decode_activations(
         self, m: Module, sequencer: WeightSequencer, array: WeightStationaryArray
-    ) -> None:
-        """A decoder for each row, all at the same time: slots of rows in turn are beside each other."""
+    ) -> tuple[data.View, Value, Value]:
+        """A decoder for each row, all at the same time: slots of rows in turn are beside each other.
+
+        Returns the word, where in it the step's tile begins (see ``_place``), and whether slots have 4 bits.
+        """
         decoded, step = self._decoded, sequencer.step
         rows, ahead = decoded.rows, decoded.weights_ahead
         m.d.comb += self.activations.address.eq(delayed(m, step.activations, ahead))
         known = self._of_variant(m, step.variant, 0, ahead + SCRATCHPAD)
-        tiles = data.View(
+        windows = data.View(
             data.ArrayLayout(data.ArrayLayout(8, rows), decoded.geometry.activation_bytes // rows),
             self.activations.data,
         )
-        # Half a tile of bytes is a tile of slots of 4 bits.
-        part, half, narrow = delayed(m, step.part, ahead + SCRATCHPAD), Const(0), Const(0)
+        place, narrow = self._place(m, step, ahead + SCRATCHPAD), Const(0)
         if long_words(decoded):
             mixed = len({slot_bits(one) for one in decoded.activations}) > 1
             narrow = known["narrow"] if mixed else Const(1)
-            part, half = Mux(narrow, part[1:], part[:-1]), part[0]
-        tile = tiles[part] if len(part) else tiles[0]
+        tile, half = window(windows, place[1:]), place[0]
         chosen = Signal(data.ArrayLayout(8, rows), reset_less=True)
         for row in range(rows):
             halves = Mux(half, tile[(rows + row) // 2], tile[row // 2])
@@ -104,6 +106,15 @@ class DecodedWeightCore(WeightStationaryCore):
             ]
             if beside(decoded.activations):
                 m.d.comb += decoder.other.eq(chosen[row ^ 1])
+        return windows, place, narrow
+
+    def _place(self, m: Module, step: data.View, since: int) -> Value:
+        """Where in its word a step's tile begins, in halves of ``rows`` bytes; ``since`` cycles after the step."""
+        decoded = self._decoded
+        halves = decoded.geometry.activation_bytes * 2 // decoded.rows
+        sizes = [exact_log2(halves // decoded.word_tiles(variant)) for variant in range(len(decoded.pairs))]
+        place = delayed(m, step.part, 1) << of_variant(m, step.variant, sizes)
+        return delayed(m, place[: exact_log2(halves)], since - 1)
 
     def _decode_weights(self, m: Module, sequencer: WeightSequencer, array: WeightStationaryArray) -> None:
         """A decoder for each column, all at the same time."""
@@ -124,6 +135,11 @@ class DecodedWeightCore(WeightStationaryCore):
                 ),
             ]
         m.d.comb += array.capture.eq(delayed(m, sequencer.weight_first, self._before - 1))
+
+
+def window(windows: data.View, place: Value) -> data.View:
+    """``windows[place]``, of which there may be one alone."""
+    return windows[place] if len(place) else windows[0]
 
 
 def _told(decoder: SlotDecoder, known: dict[str, Value]) -> list:

@@ -1,0 +1,1 @@
+"""The output-stationary array that multiplies digit by digit and leaves out those that are zero."""
