@@ -322,7 +322,7 @@ def test_the_end_of_a_dfu_file():
 
 def example() -> str:
     text = (Path(__file__).resolve().parent.parent / "docs" / "boards.md").read_text()
-    return text.split("```python\n")[1].split("```")[0]
+    return text.split("## A board of one's own")[1].split("```python\n")[1].split("```")[0]
 
 
 def test_the_board_of_the_page_is_built(cache, gatemill, monkeypatch, tmp_path):
