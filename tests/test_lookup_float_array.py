@@ -16,6 +16,8 @@ from hw.array.lookup.array import LookupMatrix
 from hw.array.lookup.float_column import FloatColumn, Halves
 from hw.array.lookup.geometry import LookupFormat, Offset
 
+pytestmark = pytest.mark.long
+
 SHAPES = {
     "one column": {"k": 2, "groups_per_lane": 16, "outputs": 2, "columns": 2, "rows": 1},
     "eight rows": {"k": 4, "groups_per_lane": 4, "outputs": 8, "columns": 8, "rows": 8},
@@ -75,7 +77,6 @@ def test_extremes(names):
     run(plan, random=random)
 
 
-@pytest.mark.long
 @settings(max_examples=8)
 @given(
     k=st.sampled_from([2, 4]), lookups=st.sampled_from([8, 16]), outputs=st.integers(2, 16), banks=st.integers(1, 2),

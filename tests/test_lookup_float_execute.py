@@ -9,10 +9,10 @@ from test_lookup_float_core import SHAPES
 
 from sim.families.lookup import LookupModel
 
+pytestmark = pytest.mark.long
 
-@pytest.mark.parametrize(
-    "shape", [*SHAPES[:2], *(pytest.param(one, marks=pytest.mark.long) for one in SHAPES[2:4])]
-)
+
+@pytest.mark.parametrize("shape", SHAPES[:4])
 def test_all_commands(shape):
     array = array_for(**shape)
     commands = work_of(array)

@@ -16,6 +16,8 @@ from test_lookup_array import stimulus_of
 from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
 from hw.array.lookup.half_column import HalfColumn
 
+pytestmark = pytest.mark.long
+
 SHAPES = {
     "two units": {},
     "one unit, one row": {"columns": 8, "rows": 1},
@@ -43,16 +45,7 @@ CASES |= {f"{name}, with offsets": (shape, ("zero3", 2, "twos2", "zero4")) for n
 CASES |= {"doubled": ({}, ("twos4", "zero1", "plain2")), "one plane, doubled": ({}, ("twos1",))}
 
 
-QUICK = ("eight rows", "odd outputs, with offsets", "one plane", "doubled", "one plane, doubled")
-
-
-@pytest.mark.parametrize(
-    ("shape", "bits"),
-    [
-        pytest.param(*case, id=name, marks=() if name in QUICK else pytest.mark.long)
-        for name, case in CASES.items()
-    ],
-)
+@pytest.mark.parametrize(("shape", "bits"), CASES.values(), ids=CASES)
 def test_groups(shape, bits):
     """Of random lengths, widths and operands, as close as their results allow but for a few."""
     array = array_for(*bits, **shape)
@@ -63,7 +56,6 @@ def test_groups(shape, bits):
     run(plan, random=random)
 
 
-@pytest.mark.long
 def test_the_shortest_groups():
     """Of a chunk of one plane, one after the other: sums and scales wait for their turn, and no others take their places."""
     for outputs, formats in product((8, 16), ((1,), ("twos1",), (1, "zero1"))):
@@ -77,7 +69,6 @@ def test_the_shortest_groups():
 ANY = st.sampled_from([f"{offset.name.lower()}{bits}" for offset in Offset for bits in (1, 2, 3, 4)])
 
 
-@pytest.mark.long
 @settings(max_examples=6)
 @given(
     outputs=st.integers(8, 16), units=st.integers(1, 2), rows=st.integers(1, 4), seed=st.integers(0, 2**32 - 1),

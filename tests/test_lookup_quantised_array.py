@@ -25,6 +25,8 @@ from hw.pe.float_scale import TableScale
 from hw.pe.lookup_times import SINGLE_SCALE, QuantiserTimes
 from sim import lookup
 
+pytestmark = pytest.mark.long
+
 ALL = ("zero4", "none4", "plain4m", "twos4", "zero2", "none2", "twos3", "plain2m")
 VECTORS = np.load(Path(__file__).parent / "vectors" / "lookup.npz")
 LONG = pytest.mark.long

@@ -43,13 +43,8 @@ def overrides(array: str) -> tuple[str, ...]:
     return ("family='spread'", *SMALL, *ARRAYS[array])
 
 
-@pytest.mark.parametrize(
-    "array",
-    [
-        array if place == 0 else pytest.param(array, marks=pytest.mark.long)
-        for place, array in enumerate(ARRAYS)
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("array", ARRAYS)
 def test_results_and_cycles(array):
     assert len(check("systolic-8x8", overrides(array), CASES)) == len(CASES)
 

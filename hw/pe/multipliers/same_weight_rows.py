@@ -68,7 +68,7 @@ class SameWeightRows(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        rows = []
+        rows: list[Value] = []
         for digit, value in zip(self.digits, self.values, strict=True):
             rows.append(Signal(9, name=f"row_{len(rows)}"))
             m.d.comb += rows[-1].eq(multiples(digit, value))
