@@ -72,12 +72,14 @@ _NOTHING = re.compile(r"  wire width 0 \\\S+|connect \\\S+ \{\s*\}")
 _SOURCE = re.compile(r'( *attribute \\src )"([^"]*)"')
 ROOT = Path(__file__).resolve().parent.parent
 """To which sources are relative."""
+_PACKAGES = ("fpga", "gen", "hw", "sim", "tb")
+"""Whose lines are ours: an environment with other packages may lie in ``ROOT``, too."""
 
 
 def _source(line: str) -> str | None:
     """An attribute that says where in our sources something is described, with its path from ``ROOT``; others are None."""
     found = _SOURCE.fullmatch(line)
-    if found is None or not found[2].startswith(f"{ROOT}/"):
+    if found is None or not found[2].startswith(tuple(f"{ROOT}/{package}/" for package in _PACKAGES)):
         return None
     return f'{found[1]}"{found[2].removeprefix(f"{ROOT}/")}"'
 

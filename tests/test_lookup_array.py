@@ -13,6 +13,8 @@ from hw.array.lookup.array import LookupMatrix
 from hw.array.lookup.column import LookupColumn
 from hw.array.lookup.ternary import TernaryColumn
 
+pytestmark = pytest.mark.long
+
 SHAPES = {
     "two of a table": {"k": 2, "groups_per_lane": 4, "outputs": 2, "columns": 6, "rows": 3},
     "one column": {"k": 2, "groups_per_lane": 16, "outputs": 2, "columns": 2, "rows": 1},
@@ -92,7 +94,6 @@ def test_extremes(offset, bits, apart):
     run(plan, random=random)
 
 
-@pytest.mark.long
 @settings(max_examples=8)
 @given(
     k=st.sampled_from([2, 4]), lookups=st.sampled_from([4, 8]), outputs=st.integers(2, 9), banks=st.integers(1, 2),

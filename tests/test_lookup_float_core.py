@@ -25,6 +25,8 @@ from hw.delay import delayed
 from hw.timing import FLOAT_ACCUMULATE
 from sim.families.lookup import LookupModel
 
+pytestmark = pytest.mark.long
+
 Q4_1 = LookupFormat(bits=4, offset=Offset.PLAIN, minimum=True)
 FLOATS = {"scales": "fp16", "groups_per_lane": 4}
 ONE = 0x3F800000

@@ -16,6 +16,8 @@ from test_systolic_model import contents
 
 from sim.families.lookup import LookupModel
 
+pytestmark = pytest.mark.long
+
 BELOW_TWO = 0xBFFF
 """Bits of an fp16 number that is less than 2 in magnitude."""
 SHAPES = [

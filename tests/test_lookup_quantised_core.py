@@ -17,6 +17,8 @@ from test_systolic_model import contents
 
 from sim.families.lookup import LookupModel
 
+pytestmark = pytest.mark.long
+
 SHAPES = [
     {"formats": ("zero4", "plain2m"), "data_bytes": 4},
     {"formats": ("none2", "twos3"), "columns": 16, "rows": 1, "group": 32},
@@ -42,7 +44,6 @@ def test_shapes(shape):
     assert all(after.begin < before.end for before, after in pairwise(times))
 
 
-@pytest.mark.long
 def test_a_stop_leaves_nothing_behind():
     """Neither a halt nor a reset, during which results of hundreds of cycles are on their way."""
     array = shaped(("twos2", "plain2m"), columns=16, rows=2)
@@ -68,7 +69,6 @@ PAST = [
 ]
 
 
-@pytest.mark.long
 def test_past_the_end():
     """Of activations, weights and accumulators; commands that are far too long are cut short, and those beside them unharmed."""
     array = shaped(("twos2", "plain2m"), columns=16, rows=2, group=32)

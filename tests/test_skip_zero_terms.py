@@ -22,6 +22,8 @@ from sim import bit_serial, interpreter
 from sim.cycles.program import predict
 from sim.families.bit_serial import Unpacker, mask_places
 
+pytestmark = pytest.mark.long
+
 NAMES = ("int8-s8", "int6-s8", "int5-s8", "int4-s8", "fp4-mixed-s8", "fp3-mixed-s8")
 """A format of weights for each ``WeightFormat``."""
 KINDS = ("dense", "zero", "first", "others")
@@ -245,7 +247,6 @@ def programs(draw):
     return family, design, commands, visible, draw(st.integers(0, 1000)), draw(st.sampled_from([0, 1, 2, 5]))
 
 
-@pytest.mark.long
 @settings(max_examples=4, deadline=None)
 @given(programs())
 def test_any_masks_take_the_cycles_of_the_law(program):

@@ -8,6 +8,8 @@ from systems import check
 from gen import config
 from gen.cases import Case, grid
 
+pytestmark = pytest.mark.long
+
 LEAN = ("control.prefetch=1", "control.queue_depth=0")
 SMALL = ("memory.activations_kib=1", "memory.weights_kib=1", "memory.accumulators=64", "memory.parameters=16")
 SIZES = [(1, 1, 1), (9, 160, 7), (33, 40, 17)]
@@ -28,7 +30,6 @@ def test_results_and_cycles(overrides):
     assert len(check("systolic-4x4", overrides, grid(SIZES, (1, 20)))) == 6
 
 
-@pytest.mark.long
 def test_the_smallest_accelerator_in_each_format():
     names = [weights.name for _, weights in config.load("bitserial-up5k").instance.pairs]
     cases = [Case((4, 64, 8), weights=name, seed=seed) for seed, name in enumerate(names)]
