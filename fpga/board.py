@@ -8,16 +8,17 @@ import pkgutil
 import re
 import runpy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fpga.parts import ECP5, GOWIN, PARTS, Part
 from fpga.pll import MEGA
+from fpga.soc.sdram_part import SdramPart
 from gen.errors import RequestError
 
-BLOCK_RAM, LARGE_RAM = "block RAM", "SPRAM"
-MEMORIES = (BLOCK_RAM, LARGE_RAM)
+BLOCK_RAM, LARGE_RAM, SDRAM = "block RAM", "SPRAM", "SDRAM"
+MEMORIES = (BLOCK_RAM, LARGE_RAM, SDRAM)
 """What a memory can be made of."""
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -77,12 +78,16 @@ class Board:
         The accelerator's clock unless the user wants another.
     uart : str
         The platform's resource with ``rx`` and ``tx``.
+    link : str
+        What carries its bytes to a host, for people.
     baud : int
         Usual rate.
     memory : str
         One of ``MEMORIES``.
     memory_bytes : int
-        Of the accelerator's memory, a power of two.
+        Of the accelerator's memory, a power of two; of an SDRAM all that it has.
+    sdram : SdramPart, optional
+        What the board has at the platform's resource ``sdram``, in use or not.
     programmer : Programmer
     presets : tuple of str
         Configurations whose size is right for it.
@@ -108,7 +113,9 @@ class Board:
     programmer: Programmer
     memory_bytes: int
     memory: str = BLOCK_RAM
+    sdram: SdramPart | None = None
     uart: str = "uart"
+    link: str = "USB serial"
     baud: int = 1_000_000
     speed: int = 6
     presets: tuple[str, ...] = ()
@@ -124,11 +131,30 @@ class Board:
             raise ValueError(f"memory must be one of {', '.join(MEMORIES)}, not {self.memory!r}")
         if self.memory_bytes < 1024 or self.memory_bytes & self.memory_bytes - 1:
             raise ValueError(f"memory_bytes must be a power of two from 1024, not {self.memory_bytes!r}")
+        if self.memory == SDRAM:
+            self._check_sdram()
+            return
         most = self.resources.block_ram_bytes if self.memory == BLOCK_RAM else self.resources.large_ram_bytes
         if self.memory_bytes > most:
             raise ValueError(
                 f"memory_bytes must be at most the {most} of the {self.memory} of a {self.part}, not {self.memory_bytes!r}"
             )
+
+    def _check_sdram(self) -> None:
+        if self.sdram is None:
+            raise ValueError(f"sdram must be the part of {self.name}, not {self.sdram!r}")
+        if self.memory_bytes != self.sdram.size:
+            raise ValueError(
+                f"memory_bytes must be the {self.sdram.size} of the SDRAM of {self.name}, not {self.memory_bytes!r}"
+            )
+
+    @property
+    def memories(self) -> dict[str, Board]:
+        """This board with each kind of memory that it can have, by the kind's name: its usual one first."""
+        result = {self.memory: self}
+        if self.sdram is not None:
+            result[SDRAM] = replace(self, memory=SDRAM, memory_bytes=self.sdram.size)
+        return result
 
     @property
     def resources(self) -> Part:
@@ -150,10 +176,17 @@ class Board:
             "default_clock_mhz": self.default_hz / MEGA,
             "memory": self.memory,
             "memory_bytes": self.memory_bytes,
+            "memories": {kind: board.memory_bytes for kind, board in self.memories.items()},
+            "link": self.link,
             "baud": self.baud,
             "programmer": self.programmer.tool,
             "presets": list(self.presets),
         }
+
+
+def in_words(size: int) -> str:
+    """Bytes of a memory for people."""
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
 
 
 def boards() -> dict[str, Board]:
@@ -172,14 +205,14 @@ def load(origin: str) -> Board:
     Raises
     ------
     RequestError
-        There is no such board, or the file has none.
+        There is no such board, or the file has none or does not run.
     """
     known = boards()
     if origin in known:
         return known[origin]
     path = Path(origin)
     if path.suffix == ".py" and path.is_file():
-        board = runpy.run_path(str(path)).get("BOARD")
+        board = _run(path, origin).get("BOARD")
         if not isinstance(board, Board):
             raise RequestError(
                 f"--board {origin!r}: must have a BOARD that is an fpga.board.Board, not {board!r}"
@@ -188,3 +221,12 @@ def load(origin: str) -> Board:
     near = difflib.get_close_matches(origin, known, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     raise RequestError(f"--board {origin!r}: must be a Python file or one of {', '.join(known)}{hint}")
+
+
+def _run(path: Path, origin: str) -> dict[str, Any]:
+    """What a Python file of the user's defines. Whatever it raises is the user's to mend."""
+    try:
+        return runpy.run_path(str(path))
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RequestError(f"--board {origin!r}: must be a Python file that runs ({why})") from None

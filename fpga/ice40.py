@@ -11,15 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from fpga.parts import ICE40, devices
-from fpga.synthesis import FigureError, _figure, _read, without_collisions
+from fpga.synthesis import NETLIST, REPORT, figure, frequency, leave_clock, read_json, without_collisions
 from sim import tools
 
 DEVICES = devices(ICE40)
 """Parts by nextpnr's name."""
 PACKAGES = {"up5k": "sg48", "hx8k": "ct256"}
 """In which they are measured."""
-CLOCK = "clk"
-"""The port that stays connected out of context."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,16 +126,14 @@ def synthesise(
         (folder / "script.ys").write_text(script)
         command = [*(yosys or tools.yowasp("yosys")), "-q", "-s", "script.ys"]
         tools.run(command, folder=folder, name="yosys synth_ice40", timeout=timeout)
-        netlist, statistics = _read(folder / "netlist.json"), _read(folder / "statistics.json")
+        netlist, statistics = read_json(folder / "netlist.json"), read_json(folder / "statistics.json")
     modules = {
-        module.removeprefix("\\"): _figure(found, "num_cells_by_type")
-        for module, found in _figure(statistics, "modules").items()
+        module.removeprefix("\\"): figure(found, "num_cells_by_type")
+        for module, found in figure(statistics, "modules").items()
     }
-    cells = _figure(statistics, "design", "num_cells_by_type")
-    top = netlist["modules"][name]
-    # Out of context, more ports than the package has pins would keep it from being placed.
+    cells = figure(statistics, "design", "num_cells_by_type")
     if not pins:
-        top["ports"] = {port: what for port, what in top["ports"].items() if port == CLOCK}
+        leave_clock(netlist["modules"][name])
     return Synthesised(netlist=json.dumps(netlist), modules=modules, cells=cells, flow=flow, name=name)
 
 
@@ -146,10 +142,10 @@ def area(synthesised: Synthesised, *, timeout: float = 600) -> Area:
 
     Raises as :func:`clock`.
     """
-    report = _nextpnr(synthesised, ["--pack-only"], timeout=timeout)
+    report = _run(synthesised, ["--pack-only"], timeout=timeout)
 
     def use(kind: str) -> Use:
-        used, available = (int(_figure(report, "utilization", kind, key)) for key in ("used", "available"))
+        used, available = (int(figure(report, "utilization", kind, key)) for key in ("used", "available"))
         return Use(used=used, available=available)
 
     kinds = report.get("utilization", {})
@@ -170,20 +166,21 @@ def clock(synthesised: Synthesised, *, seed: int = 1, timeout: float = 1800) -> 
     FigureError
         Its report lacks a figure.
     """
-    report = _nextpnr(synthesised, ["--timing-allow-fail", "--seed", str(seed)], timeout=timeout)
-    clocks = _figure(report, "fmax")
-    if not clocks:
-        raise FigureError("the report has no clock: the design has no path between registers")
-    return min(float(_figure(clocks, one, "achieved")) for one in clocks)
+    return frequency(_run(synthesised, ["--timing-allow-fail", "--seed", str(seed)], timeout=timeout))
 
 
-def _nextpnr(synthesised: Synthesised, options: list[str], *, timeout: float) -> dict:
-    flow = synthesised.flow
+def nextpnr(flow: Flow) -> list[str]:
+    """The command that packs, places and routes ``NETLIST`` in its folder, and writes ``REPORT``."""
+    return [
+        *tools.yowasp("nextpnr-ice40"), f"--{flow.device}", "--package", PACKAGES[flow.device],
+        "--freq", str(flow.frequency), "--quiet", "--json", NETLIST, "--report", REPORT,
+    ]  # fmt: skip
+
+
+def _run(synthesised: Synthesised, options: list[str], *, timeout: float) -> dict:
     with tools.working_folder("place") as folder:
-        (folder / "netlist.json").write_text(synthesised.netlist)
-        command = [
-            *tools.yowasp("nextpnr-ice40"), f"--{flow.device}", "--package", PACKAGES[flow.device],
-            "--freq", str(flow.frequency), "--quiet", "--json", "netlist.json", "--report", "report.json", *options,
-        ]  # fmt: skip
-        tools.run(command, folder=folder, name="nextpnr-ice40", timeout=timeout)
-        return _read(folder / "report.json")
+        (folder / NETLIST).write_text(synthesised.netlist)
+        tools.run(
+            [*nextpnr(synthesised.flow), *options], folder=folder, name="nextpnr-ice40", timeout=timeout
+        )
+        return read_json(folder / REPORT)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from amaranth.lib import wiring
 
-from fpga.synthesis import Area, Flow, Placed, _area, _read, place, synthesise
+from fpga.synthesis import NETLIST, REPORT, Area, Flow, Placed, area_of, nextpnr, place, read_json, synthesise
 from gen.rtlil import to_rtlil
 from sim import tools
 
@@ -31,12 +31,8 @@ def measure(
 def area(component: wiring.Component, *, flow: Flow | None = None, timeout: float = 1800) -> Area:
     """What ``component`` takes, as :func:`measure` would say: packed, which takes seconds, but not placed."""
     synthesised = synthesise(to_rtlil(component, name="top"), name="top", flow=flow, timeout=timeout)
-    flow = synthesised.flow
     with tools.working_folder("pack") as folder:
-        (folder / "netlist.json").write_text(synthesised.netlist)
-        command = [
-            *tools.yowasp("nextpnr-ecp5"), f"--{flow.device}", "--package", flow.package, "--speed", str(flow.speed),
-            "--out-of-context", "--pack-only", "--quiet", "--json", "netlist.json", "--report", "report.json",
-        ]  # fmt: skip
+        (folder / NETLIST).write_text(synthesised.netlist)
+        command = [*nextpnr(synthesised.flow), "--pack-only"]
         tools.run(command, folder=folder, name="nextpnr-ecp5", timeout=timeout)
-        return _area(_read(folder / "report.json"))
+        return area_of(read_json(folder / REPORT))

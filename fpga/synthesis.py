@@ -8,10 +8,12 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fpga.block_ram import count_cells, pack_output_registers
 from fpga.cells import loosen_carries, replacements
 from fpga.parts import ECP5, devices
+from gen.rtlil import KEPT
 from sim import tools
 
 DEVICES = devices(ECP5)
@@ -22,8 +24,20 @@ SMALL_WORDS = 64
 """Words of a memory that goes into distributed RAM."""
 
 
+NETLIST, REPORT = "netlist.json", "report.json"
+"""What nextpnr reads, and what it writes."""
+
+
+CLOCK = "clk"
+"""The port that stays connected out of context."""
+
+
 class FigureError(RuntimeError):
     """A figure is not in what the tools wrote."""
+
+
+_KEEP = "setattr -set keep 1 a:keep=1 %ci1:+$dff[Q] t:$dff %i\n"
+"""Registers whose wires say so stay as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +189,7 @@ def synthesise(
     blocks = replacements(rtlil, dsp=flow.dsp)
     rtlil = small_memories(without_collisions(rtlil))
     script = (
-        "read_rtlil design.il\n" + ("techmap -map blocks.v\n" if blocks else "")
+        "read_rtlil design.il\n" + (_KEEP if KEPT in rtlil else "") + ("techmap -map blocks.v\n" if blocks else "")
         + f"synth_ecp5 {options} -top {name} -json netlist.json\n"
         "check -assert\ntee -q -o statistics.json stat -json\n"
     )  # fmt: skip
@@ -192,11 +206,24 @@ def synthesise(
                 (folder / "log.txt").read_text().splitlines()[-10:] if (folder / "log.txt").exists() else []
             )
             raise tools.ToolError("\n".join([str(error), *last])) from error
-        netlist = _read(folder / "netlist.json")
+        netlist = read_json(folder / "netlist.json")
     pack_output_registers(netlist)
     loosen_carries(netlist)
     cells = count_cells(netlist, top=name)
     return Synthesised(netlist=json.dumps(netlist), cells=cells, flow=flow, name=name)
+
+
+def leave_clock(top: dict[str, Any]) -> None:
+    """Take all ports but the clock from a netlist's top: more than the package has pins would keep it from being placed."""
+    top["ports"] = {port: what for port, what in top["ports"].items() if port == CLOCK}
+
+
+def nextpnr(flow: Flow) -> list[str]:
+    """The command that packs, places and routes ``NETLIST`` in its folder out of context, and writes ``REPORT``."""
+    return [
+        *tools.yowasp("nextpnr-ecp5"), f"--{flow.device}", "--package", flow.package, "--speed", str(flow.speed),
+        "--out-of-context", "--freq", str(flow.frequency), "--quiet", "--json", NETLIST, "--report", REPORT,
+    ]  # fmt: skip
 
 
 def place(
@@ -227,37 +254,35 @@ def place(
     flow = synthesised.flow
     reports = []
     with tools.working_folder("place") as folder:
-        (folder / "netlist.json").write_text(synthesised.netlist)
+        (folder / NETLIST).write_text(synthesised.netlist)
         for seed in seeds:
             if progress:
                 progress(seed)
-            report = folder / f"report{seed}.json"
             # The target only guides the tool: what was reached is read from the report, never taken for granted.
-            command = [
-                *tools.yowasp("nextpnr-ecp5"), f"--{flow.device}", "--package", flow.package, "--speed", str(flow.speed),
-                "--out-of-context", "--freq", str(flow.frequency), "--timing-allow-fail", "--seed", str(seed), "--quiet",
-                "--json", "netlist.json", "--report", report.name,
-            ]  # fmt: skip
+            command = [*nextpnr(flow), "--timing-allow-fail", "--seed", str(seed)]
             tools.run(command, folder=folder, name="nextpnr-ecp5", timeout=timeout)
-            reports.append(_read(report))
-    areas = {_area(report) for report in reports}
+            reports.append(read_json(folder / REPORT))
+            (folder / REPORT).unlink()
+    areas = {area_of(report) for report in reports}
     return Placed(
         area=max(areas, key=lambda area: area.luts),
-        frequencies=tuple(_frequency(report) for report in reports),
+        frequencies=tuple(frequency(report) for report in reports),
         seeds=tuple(seeds),
         flow=flow,
         critical_paths=tuple(_path(report) for report in reports),
     )
 
 
-def _read(path: Path) -> dict:
+def read_json(path: Path) -> dict:
+    """What a program wrote at ``path``. Raises ``FigureError`` when it is not there or no JSON."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise FigureError(f"{path.name} was not written: {error}") from error
 
 
-def _figure(table: dict, *keys: str):
+def figure(table: dict, *keys: str):
+    """The entry of ``table`` below these keys. Raises ``FigureError`` when there is none: a missing figure is not 0."""
     for key in keys:
         if not isinstance(table, dict) or key not in table:
             raise FigureError(f"the report has no {' / '.join(keys)}")
@@ -265,9 +290,11 @@ def _figure(table: dict, *keys: str):
     return table
 
 
-def _area(report: dict) -> Area:
+def area_of(report: dict) -> Area:
+    """What nextpnr packed a design into. Raises ``FigureError`` when its report does not say so."""
+
     def used(kind: str) -> int:
-        return int(_figure(report, "utilization", kind, "used"))
+        return int(figure(report, "utilization", kind, "used"))
 
     return Area(
         luts=used("TRELLIS_COMB"),
@@ -277,11 +304,12 @@ def _area(report: dict) -> Area:
     )
 
 
-def _frequency(report: dict) -> float:
-    clocks = _figure(report, "fmax")
+def frequency(report: dict) -> float:
+    """MHz of the slowest clock in nextpnr's report. Raises ``FigureError`` when there is none."""
+    clocks = figure(report, "fmax")
     if not clocks:
         raise FigureError("the report has no clock: the design has no path between registers")
-    return min(float(_figure(clocks, clock, "achieved")) for clock in clocks)
+    return min(float(figure(clocks, clock, "achieved")) for clock in clocks)
 
 
 def _path(report: dict) -> tuple[str, ...]:

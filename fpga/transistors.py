@@ -13,7 +13,7 @@ from typing import Any
 
 from amaranth.lib import wiring
 
-from fpga.synthesis import _figure, _read, without_collisions
+from fpga.synthesis import figure, read_json, without_collisions
 from gen.rtlil import to_rtlil
 from sim import tools
 
@@ -101,8 +101,8 @@ def levels(cells: Mapping[str, Mapping[str, Any]]) -> int:
 def plain(component: wiring.Component, *, timeout: float = 600) -> Plain:
     """Synthesise ``component`` by ``PLAIN_SCRIPT``. Raises as :func:`transistors`."""
     statistics, netlist = _synthesised(component, PLAIN_SCRIPT, timeout, "statistics.json", "netlist.json")
-    cells = _figure(netlist, "modules", "top", "cells")
-    return Plain(transistors=count(_figure(statistics, "design", "num_cells_by_type")), levels=levels(cells))
+    cells = figure(netlist, "modules", "top", "cells")
+    return Plain(transistors=count(figure(statistics, "design", "num_cells_by_type")), levels=levels(cells))
 
 
 def transistors(component: wiring.Component, *, timeout: float = 600) -> Transistors:
@@ -111,7 +111,7 @@ def transistors(component: wiring.Component, *, timeout: float = 600) -> Transis
     Raises ``sim.tools.ToolError`` when Yosys is missing, fails or takes longer than ``timeout`` seconds.
     """
     (statistics,) = _synthesised(component, SCRIPT, timeout, "statistics.json")
-    return count(_figure(statistics, "design", "num_cells_by_type"))
+    return count(figure(statistics, "design", "num_cells_by_type"))
 
 
 def _synthesised(component: wiring.Component, script: str, timeout: float, *written: str) -> list[dict]:
@@ -121,4 +121,4 @@ def _synthesised(component: wiring.Component, script: str, timeout: float, *writ
         (folder / "script.ys").write_text(script)
         command = [*tools.yowasp("yosys"), "-q", "-s", "script.ys"]
         tools.run(command, folder=folder, name="yosys synth", timeout=timeout)
-        return [_read(folder / name) for name in written]
+        return [read_json(folder / name) for name in written]

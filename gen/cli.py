@@ -17,15 +17,22 @@ from typer.exceptions import TyperException
 from gen.commands import (
     board,
     build,
+    chat,
+    cluster,
     demo,
+    estimate,
+    eval,
     formats,
     generate,
     models,
     presets,
     quantize,
     reproduce,
+    search,
     show,
     simulate,
+    sweep,
+    trace,
 )
 from gen.errors import RequestError
 
@@ -43,6 +50,9 @@ app.command("generate")(generate.generate)
 app.command("simulate")(simulate.simulate)
 app.command("formats")(formats.formats)
 app.command("quantize")(quantize.quantize)
+app.command("eval")(eval.evaluate)
+app.command("search")(search.search)
+app.command("trace")(trace.trace)
 app.command("reproduce")(reproduce.reproduce)
 app.add_typer(models.app, name="models")
 app.command("boards")(build.boards)
@@ -51,6 +61,11 @@ app.command("flash")(build.flash)
 app.command("run")(board.run)
 app.command("selftest")(board.selftest)
 app.command("virtual")(board.virtual)
+app.command("estimate")(estimate.estimate)
+app.command("sweep")(sweep.sweep)
+app.command("compare")(sweep.compare)
+app.command("cluster")(cluster.cluster)
+app.command("chat")(chat.chat)
 app.command("demo")(demo.demo)
 
 
@@ -61,6 +76,8 @@ INTERRUPTED = 130
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit status."""
     sys.unraisablehook = _interrupt_again
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, _end)
     status = run(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()
@@ -86,6 +103,11 @@ def run(arguments: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
+def _end(number: int, _: Any) -> None:
+    """Ended from outside: programs that were started end with us, and what is half written goes, as after an interrupt."""
+    raise SystemExit(128 + number)
+
+
 def _interrupt_again(unraisable: Any) -> None:
     """An interrupt that fell into a ``__del__``, where Python can only ignore it, comes again right after."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
@@ -96,12 +118,17 @@ def _interrupt_again(unraisable: Any) -> None:
 
 def _fail(error: RuntimeError) -> int:
     """A tool is missing or failed, or a simulation did not end well; anything else is a defect of ours."""
+    from fpga.flash import FlashError
+    from fpga.flow.steps import DoesNotFit
     from fpga.host.accelerator import DeviceError
     from fpga.host.link import LinkError
+    from fpga.synthesis import FigureError
     from sim.simulate import SimulationError
     from sim.tools import ToolError
 
-    if not isinstance(error, ToolError | SimulationError | DeviceError | LinkError):
+    if not isinstance(
+        error, DoesNotFit | FigureError | ToolError | SimulationError | DeviceError | LinkError | FlashError
+    ):
         raise error
     print(f"gatemill: {error}", file=sys.stderr)
     return 2 if isinstance(error, ToolError) else 1

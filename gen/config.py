@@ -17,102 +17,20 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    ValidationError,
-    create_model,
-)
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import BaseModel, Field, ValidationError, create_model
 
+from gen import toml_file
 from gen.errors import RequestError
 from gen.families import DEFAULT, FAMILIES, Family, load_family
+from gen.notebook import Shown
+from gen.sections import Bus, ControlUnit, Memory, Output, Section
 from hw.control.isa import FETCH_BUFFER, INSTRUCTION_BITS
 from hw.design import Design, Geometry
 
-LARGEST_FILE = 1 << 20
-"""Bytes of a configuration file; more is a mistake in the file's name."""
 
-
-class Section(BaseModel):
-    """A table of the configuration: no unknown keys, no coercion."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """Annotation of an integer that must be one of ``values``."""
-
-    values: tuple[int, ...]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._check, handler(source))
-
-    def __get_pydantic_json_schema__(self, *_: Any) -> dict[str, Any]:
-        return {"type": "integer", "enum": list(self.values)}
-
-    def _check(self, value: int) -> int:
-        if value not in self.values:
-            raise PydanticCustomError("one_of", "not one of the values")
-        return value
-
-
-class Bus(Section):
-    """The AXI4 master."""
-
-    data_width: Annotated[int, OneOf((32, 64, 128, 256, 512))] = Field(
-        default=64, description="bits of a bus beat"
-    )
-    address_width: int = Field(default=32, ge=32, le=64, description="bits of a memory address")
-    burst_beats: int = Field(default=256, ge=1, le=256, description="most beats in a burst")
-    outstanding: int = Field(default=4, ge=1, le=16, description="most read bursts under way")
-
-
-class Memory(Section):
-    """The memories on the chip."""
-
-    activations_kib: int = Field(default=64, ge=1, le=4096, description="KiB of activations")
-    weights_kib: int = Field(default=32, ge=1, le=4096, description="KiB of weights")
-    accumulators: Annotated[int, OneOf(tuple(1 << i for i in range(2, 17)))] = Field(
-        default=1024, description="results per column of the array, both halves together"
-    )
-    parameters: int = Field(
-        default=256,
-        ge=16,
-        le=65536,
-        multiple_of=16,
-        description="output features whose bias and scale are on the chip",
-    )
-
-
-class Output(Section):
-    """The way out."""
-
-    lanes: Annotated[int, OneOf((1, 2, 4, 8, 16))] = Field(
-        default=1, description="results requantised and written per cycle"
-    )
-
-
-class ControlUnit(Section):
-    """Fetch, queues and counters."""
-
-    prefetch: Annotated[int, OneOf((1, FETCH_BUFFER))] = Field(
-        default=FETCH_BUFFER, description="instructions fetched ahead of their use"
-    )
-    queue_depth: int = Field(
-        default=8, ge=0, le=32, description="instructions that wait behind each unit's next one"
-    )
-    counters: bool = Field(
-        default=True, description="all counters; otherwise cycles alone, and the others read 0"
-    )
-
-
-class Config(Section):
+class Config(Shown, Section):
     """A whole configuration. ``array`` is a table of the family's own keys."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,47}$", description="small letters, digits and hyphens")
@@ -132,18 +50,24 @@ class Config(Section):
     @property
     def instance(self) -> Family:
         """The family's array with these keys, on this bus."""
-        return load_family(self.family)(self.array, data_bytes=self.bus.data_width // 8)
+        single = self.control.issue == "in-order"
+        return load_family(self.family)(self.array, data_bytes=self.bus.data_width // 8, single=single)
 
     @property
     def digest(self) -> str:
         """SHA-256 of what makes the hardware, as hexadecimal digits; name and summary do not."""
         content = self.model_dump(exclude={"name", "summary", "array"})
         content["array"] = self.array.identity()
+        if self.control.issue == "queues":
+            del content["control"]["issue"]  # the same as before there was a choice
+        else:
+            content["control"] = {"issue": self.control.issue}
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def design(self) -> Design:
         """The numbers that hardware, models and compiler share."""
-        g, beat = self.geometry, self.bus.data_width // 8
+        g, beat, control = self.geometry, self.bus.data_width // 8, self.control
+        in_order = control.issue == "in-order"
         return Design(
             geometry=g,
             data_bytes=beat,
@@ -155,9 +79,10 @@ class Config(Section):
             accumulator_rows=self.memory.accumulators,
             parameter_entries=self.memory.parameters,
             output_lanes=self.output.lanes,
-            prefetch=self.control.prefetch,
-            queue_depth=self.control.queue_depth,
-            counters=self.control.counters,
+            prefetch=1 if in_order else control.prefetch,
+            queue_depth=0 if in_order else control.queue_depth,
+            counters=control.counters and not in_order,
+            issue=control.issue,
             configuration=int(self.digest[:8], 16),
         )
 
@@ -199,7 +124,7 @@ def load(origin: str, overrides: Iterable[str] = ()) -> Config:
     RequestError
         With all the mistakes, one a line.
     """
-    data = _read(origin)
+    data = read(origin)
     for text in overrides:
         _override(data, text)
     return check(data, origin)
@@ -213,15 +138,14 @@ def check(data: Mapping[str, Any], origin: str) -> Config:
         result = model.model_validate(dict(data))
     except ValidationError as error:
         for item in error.errors(include_url=False, include_context=False):
-            mistakes.append(_mistake(model, item))
+            mistakes.append(mistake(model, item))
             bad.add(mistakes[-1].path)
     if model is Config and "family" not in bad:
         family = data.get("family", DEFAULT)
         mistakes.append(Mistake("family", family, f"must be one of {', '.join(sorted(FAMILIES))}"))
     mistakes += _Rules(model, data, bad).mistakes()
     if mistakes or result is None:
-        count = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "1 mistake"
-        raise RequestError(f"configuration {origin} has {count}:", *map(str, mistakes))
+        raise toml_file.refusal(f"configuration {origin}", mistakes)
     return result
 
 
@@ -243,24 +167,18 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "allOf": choices}
 
 
-def _read(origin: str) -> dict[str, Any]:
+def read(origin: str) -> dict[str, Any]:
     """The TOML of a preset's name or a file."""
     names = presets()
     if origin in names:
         return tomllib.loads(files("gen.presets").joinpath(f"{origin}.toml").read_text())
-    path = Path(origin)
-    if not path.is_file():
+    if not Path(origin).is_file():
         near = difflib.get_close_matches(origin, names, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise RequestError(
             f"configuration {origin!r}: must be a TOML file or one of {', '.join(names)}{hint}"
         )
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise RequestError(f"configuration {origin!r}: must be at most {LARGEST_FILE} bytes long")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RequestError(f"configuration {origin!r}: must be readable TOML ({error})") from None
+    return toml_file.read(origin, "configuration")
 
 
 def _override(data: dict[str, Any], text: str) -> None:
@@ -293,7 +211,7 @@ def _model(family: str) -> type[Config]:
     return create_model("Configuration", __base__=Config, array=(load_family(family).Config, ...))
 
 
-def _mistake(model: type[BaseModel], error: Mapping[str, Any]) -> Mistake:
+def mistake(model: type[BaseModel], error: Mapping[str, Any]) -> Mistake:
     """What pydantic found, in terms of the file."""
     path = ".".join(map(str, error["loc"]))
     above = _schema_at(model, error["loc"][:-1])
@@ -314,6 +232,7 @@ def _mistake(model: type[BaseModel], error: Mapping[str, Any]) -> Mistake:
 def _named(part: Mapping[str, Any], given: Any, text: str) -> Any:
     """Of a table (with its JSON schema) the keys that ``text`` names, in that order, with their values; or ``given``."""
     keys = part.get("properties", {})
+    given = given.model_dump() if isinstance(given, BaseModel) else given
     named = [word for word in dict.fromkeys(re.findall(r"\w+", text)) if word in keys]
     return {key: given.get(key, keys[key].get("default")) for key in named} if named else given
 
@@ -327,7 +246,8 @@ def _schema_at(model: type[BaseModel], place: Iterable[str | int]) -> dict[str, 
 
     part = follow(whole)
     for key in place:
-        part = follow(part.get("properties", {}).get(key, {}))
+        inside = part.get("items", {}) if isinstance(key, int) else part.get("properties", {}).get(key, {})
+        part = follow(inside)
     return part
 
 
@@ -376,7 +296,8 @@ class _Rules:
             return None
         family = load_family(name)
         try:
-            return family(family.Config.model_validate(array), data_bytes=width[0] // 8).geometry
+            array, single = family.Config.model_validate(array), self._values["control.issue"] == "in-order"
+            return family(array, data_bytes=width[0] // 8, single=single).geometry
         except ValueError as error:
             return Mistake("array", _named(family.Config.model_json_schema(), array, str(error)), str(error))
 
@@ -400,8 +321,16 @@ class _Rules:
                     lanes,
                     f"must be at most {most}, as bus.data_width = {width} carries {most}",
                 )
+        in_order = self._good("control.issue") == ["in-order"]
+        if in_order:
+            yield from self._in_order(geometry)
+        elif (good := self._good("bus.address_width")) and good[0] < 32:
+            yield Mistake(
+                "bus.address_width", good[0], 'must be at least 32, or control.issue must be "in-order"'
+            )
         if (
-            (good := self._good("control.prefetch", "bus.data_width"))
+            not in_order
+            and (good := self._good("control.prefetch", "bus.data_width"))
             and good[0] == 1
             and good[1] > INSTRUCTION_BITS
         ):
@@ -412,6 +341,21 @@ class _Rules:
             )
         if geometry:
             yield from self._against(geometry)
+
+    def _in_order(self, geometry: Geometry | None) -> Iterator[Mistake]:
+        """What instructions issued in order ask for."""
+        why = 'as control.issue = "in-order"'
+        for path, most in (("bus.data_width", INSTRUCTION_BITS), ("output.lanes", 1)):
+            if (good := self._good(path)) and good[0] > most:
+                yield Mistake(path, good[0], f"must be at most {most}, {why}")
+        if geometry and geometry.sums != "int32":
+            yield Mistake(
+                "control.issue", "in-order", f"must be queues, as the array's sums are {geometry.sums}"
+            )
+        elif geometry and not geometry.single:
+            yield Mistake(
+                "control.issue", "in-order", "must be queues, as there is no such array of one EXECUTE"
+            )
 
     def _against(self, g: Geometry) -> Iterator[Mistake]:
         """Rules between the array and what is around it."""

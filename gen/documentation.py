@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from fpga.board import boards
+from fpga.board import boards, in_words
 from fpga.pll import megahertz
 from gen import config
 from gen.board_documentation import PARTS as BOARD_PARTS
+from gen.board_figures import PARTS as BOARD_FIGURES
+from gen.board_figures import SUMMARY
 from gen.decoded_documentation import PARTS as DECODED_PARTS
+from gen.estimate import fitted
 from gen.families.bit_serial import KINDS, BitSerialConfig, BitSerialFamily
 from gen.families.contract import ArrayConfig
 from gen.families.decoded import DecodedConfig
@@ -28,6 +31,7 @@ from gen.families.lookup import LookupConfig
 from gen.lookup_documentation import PARTS as LOOKUP_PARTS
 from gen.markdown import table
 from gen.pictures import PICTURES
+from gen.sweep.figures import FIGURES
 from hw import timing
 from hw.control import isa, registers
 from hw.formats import FORMATS, Format, Operand
@@ -245,8 +249,9 @@ def _boards() -> str:
             f"{board.resources.luts:,} / {board.resources.flip_flops:,}",
             f"{board.resources.block_rams} of {board.resources.block_ram_bits:,} bits",
             board.resources.dsps,
-            f"{board.memory_bytes >> 10} KiB {board.memory}",
+            ", ".join(f"{in_words(one.memory_bytes)} {kind}" for kind, one in board.memories.items()),
             f"{megahertz(board.clock_hz)}, {megahertz(board.default_hz)}",
+            f"{board.link}, {board.baud:,} baud",
             f"`{board.programmer.tool}`",
             ", ".join(f"`{name}`" for name in board.presets),
         )
@@ -261,10 +266,30 @@ def _boards() -> str:
             "DSP",
             "memory",
             "oscillator, usual clock, MHz",
+            "link",
             "programmer",
             "presets",
         ),
         rows,
+    )
+
+
+def _fit_errors() -> str:
+    model = fitted.model()
+    rows = [
+        (
+            f"`{kind}`",
+            model["points"][kind],
+            model["errors"][kind].get("lut", {}).get("points", 0),
+            *(
+                f"{100 * errors['median']:.1f} %, {100 * errors['worst']:.1f} %" if errors else "not measured"
+                for errors in (model["errors"][kind].get(name) for name in ("lut", "ff", "fmax_mhz"))
+            ),
+        )
+        for kind in model["cores"]
+    ]
+    return table(
+        ("core", "points seen", "held out", "error of LUTs: median, worst", "registers", "MHz"), rows
     )
 
 
@@ -287,6 +312,12 @@ PARTS: dict[str, Callable[[], str]] = {
     **DECODED_PARTS,
     "decoded_keys": lambda: _array_keys(DecodedConfig, "those of the block"),
     **BOARD_PARTS,
+    **BOARD_FIGURES,
+    **SUMMARY,
+    "fit_errors": _fit_errors,
+    "sweep_figures": lambda: table(
+        ("figure", "what"), ((f"`{name}`", text) for name, text in FIGURES.items())
+    ),
 }
 """What can be generated, by name."""
 DOCUMENTS = {
@@ -296,7 +327,10 @@ DOCUMENTS = {
     "lookup.md": (*LOOKUP_PARTS, "lookup_keys"),
     "decoded.md": (*DECODED_PARTS, "decoded_keys"),
     "board.md": tuple(BOARD_PARTS),
-    "boards.md": ("boards",),
+    "sweeps.md": ("sweep_figures",),
+    "estimate.md": ("fit_errors",),
+    "boards.md": ("boards", *BOARD_FIGURES),
+    "../README.md": tuple(SUMMARY),
 }
 """The parts of each document."""
 

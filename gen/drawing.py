@@ -52,6 +52,13 @@ class Drawing:
         for place, line in enumerate(lines):
             self.text(x + width // 2, first + LINE * place, line, "small" if place else "bold")
 
+    def bar(self, x: int, y: int, width: int, height: int, share: float, kind: str) -> None:
+        """A frame of which ``share`` (0 to 1) is filled from the left; ``kind`` as of a box."""
+        self._parts.append(
+            f'  <rect x="{x}" y="{y}" width="{width}" height="{height}" fill="none" stroke="#cbd2d9"/>\n'
+            f'  <rect x="{x}" y="{y}" width="{round(width * share)}" height="{height}" class="block {kind}"/>\n'
+        )
+
     def wire(self, *points: Point) -> None:
         """From point to point, an arrow at the last."""
         path = " L ".join(f"{x} {y}" for x, y in points)

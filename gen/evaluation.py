@@ -18,6 +18,7 @@ import numpy as np
 from gen.errors import RequestError
 from gen.models.file import ModelFile, ModelFileError
 from gen.models.llama import Llama
+from gen.progress import Progress
 from hw.formats import Format
 from sim.quantise import quantise, rule
 from sim.quantise.ggml import from_blocks
@@ -33,7 +34,6 @@ FLOATS = ("F16", "BF16", "F32", "F64")
 INTEGERS = ("I8", "I16", "I32", "I64")
 """What GGUF calls the types that are not."""
 
-Notify = Callable[[str, int, int], None]
 Options = Mapping[str, str]
 """Options of formats' rules by keyword, see ``keywords``."""
 
@@ -187,7 +187,7 @@ def errors(
     layers: Sequence[str],
     formats: Sequence[Format],
     options: Options,
-    progress: Notify = lambda *_: None,
+    progress: Progress = lambda *_: None,
 ) -> list[LayerError]:
     """Every layer in every format, layer by layer; each format with those of the ``options`` that it has."""
 
@@ -206,7 +206,7 @@ def perplexity(
     tokens: Sequence[int],
     format: Format | None,
     options: Options,
-    progress: Notify = lambda *_: None,
+    progress: Progress = lambda *_: None,
 ) -> float:
     """Exponential of the mean of -log p of every token but the first of each window of ``CONTEXT``.
 
@@ -245,7 +245,7 @@ def perplexity(
     return math.exp(total / count)
 
 
-def _each(work: Callable[[str], Any], layers: Sequence[str], what: str, progress: Notify) -> Iterator[Any]:
+def _each(work: Callable[[str], Any], layers: Sequence[str], what: str, progress: Progress) -> Iterator[Any]:
     """``work`` on every layer, as many at a time as there are processors, in order."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for number, result in enumerate(pool.map(work, layers)):

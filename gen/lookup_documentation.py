@@ -29,9 +29,9 @@ GEMM, TYPES = (4, 256, 64), ("int8", "int4-s8")
 TAKEN_OFF = {Offset.NONE: "nothing", Offset.TWOS: "1", Offset.ZERO: "z'"}
 
 
-def family(name: str) -> LookupFamily:
+def family(name: str, overrides: Sequence[str] = ()) -> LookupFamily:
     """Of that preset."""
-    found = config.load(name).instance
+    found = config.load(name, list(overrides)).instance
     assert isinstance(found, LookupFamily)
     return found
 
@@ -165,8 +165,8 @@ def _times() -> str:
 
 
 def _words() -> str:
-    """Unit column 0 of the smallest preset: what goes where shows by packing one bit after the other."""
-    small = family(PRESETS[1])
+    """Unit column 0 of a small array: what goes where shows by packing one bit after the other."""
+    small = family(PRESETS[1], ["array.columns=16", "array.groups_per_lane=2"])
     array = small.array
     cells = _cells(small)
     kind = KINDS[PACKED]

@@ -133,6 +133,37 @@ def grouped(
     return svg(figure)
 
 
+def pareto(
+    groups: Mapping[str, Sequence[tuple[float, float]]],
+    front: Sequence[tuple[float, float]],
+    axes_names: tuple[str, str],
+    title: str,
+) -> bytes:
+    """Points of each group by its name, and the line through those of the Pareto front, which are ringed."""
+    figure = Figure(figsize=(9, 5.4))
+    axes: Any = figure.add_subplot()
+    for number, (name, values) in enumerate(groups.items()):
+        colour, marker = COLOURS[number % len(COLOURS)], "osD^v"[number // len(COLOURS) % 5]
+        axes.plot(*zip(*values, strict=True), marker, markersize=5, alpha=0.7, label=name, color=colour)
+    if front:
+        best = sorted(front)
+        axes.plot(*zip(*best, strict=True), "-", linewidth=1, color="#1f2933", zorder=0)
+        axes.plot(*zip(*best, strict=True), "o", markersize=10, fillstyle="none", color="#1f2933")
+    for axis, values in zip(
+        "xy", zip(*(one for some in groups.values() for one in some), strict=True), strict=True
+    ):
+        if min(values) > 0 and max(values) > 8 * min(values):
+            getattr(axes, f"set_{axis}scale")("log")
+    axes.set_xlabel(axes_names[0])
+    axes.set_ylabel(axes_names[1])
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.grid(alpha=0.3)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return svg(figure)
+
+
 def lines(
     panels: Mapping[str, Mapping[str, Sequence[float]]],
     places: Sequence[str],

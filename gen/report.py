@@ -282,3 +282,34 @@ def _label(
         f"<text x='{x:.1f}' y='{y:.1f}' font-size='{size}' font-weight='{weight}' fill='{fill}' "
         f"text-anchor='{anchor}'>{escape(text)}</text>"
     )
+
+
+def workload(document: Mapping[str, Any]) -> Group:
+    """The cost of a work (``gen.cost``) for people."""
+    rows = []
+    for row in [*document["products"], {"kind": "all", **document["total"]}]:
+        shape = f"{row['M']} x {row['K']} x {row['N']}" if "M" in row else ""
+        use, bits = row["utilisation"], row["bits_moved"]
+        rows.append(
+            [
+                row["kind"],
+                shape,
+                f"{row['count']:,}",
+                f"{row['cycles']:,}",
+                f"{use['array']:.1%}",
+                f"{use['bus']:.1%}",
+                f"{row['bytes'] / 1e6:,.1f}",
+                f"{bits['all'] / 1e9:,.2f}",
+            ]
+        )
+    columns = ["product", "M x K x N", "count", "cycles", "array", "read bus", "MB on the bus", "Gbit moved"]
+    title = f"{document['workload']} on {document['configuration']}"
+    lines = [table(columns, rows, title=title, numbers=6)]
+    total = document["total"]
+    if total["seconds"]:
+        text = (
+            f"{total['seconds']:.3g} s at {document['clock_mhz']:g} MHz, "
+            f"{document['tokens_per_second']:.3g} tokens/s"
+        )
+        return Group(*lines, Text(text))
+    return Group(*lines)

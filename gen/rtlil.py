@@ -69,6 +69,9 @@ _NOTHING = re.compile(r"  wire width 0 \\\S+|connect \\\S+ \{\s*\}")
 """Wires without bits: Verilog would make two bits, [-1:0], of them."""
 
 
+KEPT = r"attribute \keep 1"
+"""Of a wire: ``hw.delay.OWN``."""
+
 _SOURCE = re.compile(r'( *attribute \\src )"([^"]*)"')
 ROOT = Path(__file__).resolve().parent.parent
 """To which sources are relative."""
@@ -87,7 +90,8 @@ def _source(line: str) -> str | None:
 def split(text: str, *, sources: bool = False) -> dict[str, str]:
     """Bodies of the modules in ``text`` by name: what stands between ``module`` and ``end``.
 
-    Without attributes; with ``sources``, those remain that name a line of ours.
+    Without attributes; with ``sources``, those remain that name a line of ours or a register that stays as it is
+    (``hw.delay.OWN``).
     """
     modules: dict[str, str] = {}
     name: str | None = None
@@ -99,8 +103,8 @@ def split(text: str, *, sources: bool = False) -> dict[str, str]:
         elif line == "end":
             modules[name], name = "\n".join(body), None
         elif line.lstrip().startswith("attribute "):
-            if sources and (source := _source(line)):
-                body.append(source)
+            if sources and (kept := line if line.strip() == KEPT else _source(line)):
+                body.append(kept)
         elif line and not _NOTHING.fullmatch(line):
             body.append(line)
     return modules
@@ -140,7 +144,7 @@ def to_rtlil(component: wiring.Component, *, name: str, sources: bool = False) -
     """RTLIL of ``component`` as module ``name``, each different module once; the same text for the same component.
 
     Ports are named by :func:`ports`; the clock and reset of the domain ``sync`` are ``clk`` and ``rst``. With ``sources``,
-    wires and cells say which lines of which files describe them.
+    wires and cells say which lines of which files describe them, and which registers are not to be joined with others.
     """
     check_name(name)
     with sharing(prefix=name, sources=sources) as shared, _quick_memories():

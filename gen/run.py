@@ -12,6 +12,7 @@ from gen.compiler import Program, compile_gemm
 from gen.config import Config
 from gen.generate import generate
 from gen.options import Options
+from gen.progress import Progress
 from gen.workload import Workload
 from hw.control.isa import FETCH_SOURCE, INSTRUCTION_BYTES, Error, Queue
 from hw.design import ceil_div
@@ -24,7 +25,7 @@ def run(
     workloads: Sequence[Workload],
     options: Options,
     *,
-    progress: Callable[[str, int, int], None] = lambda *_: None,
+    progress: Progress = lambda *_: None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Run ``workloads`` on the Verilog of ``config``, all in one simulator process; a document for each.
@@ -97,7 +98,7 @@ def document(
     """What came of a run, as the command line gives it."""
     m, k, n = load.sizes
     counters = result.counters
-    if config.control.counters:
+    if config.design().counters:
         loaded = counters["load_beats"]
     else:
         counters = {"cycles": counters["cycles"]}

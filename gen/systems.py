@@ -7,6 +7,7 @@ from gen.families.bit_serial import KINDS
 
 _WS = 'array.dataflow="weight-stationary"'
 _DSP = 'array.multiplier="dsp"'
+_IN_ORDER = 'control.issue="in-order"'
 _ONE_OF_A_KIND = ("int8-s8", "int6-s8", "int5-s8", "int4", "fp4-mixed-s8", "fp3-ea-s8")
 """A format of bit-serial arrays for each number of bits, the selectors of both floats among them."""
 _LOOKUPS = ("int4-s8", "int4-asym-s8", "int3-asym-s8", "int2-s8", "ternary", "bipolar3-s8", "binary-s8")
@@ -142,7 +143,12 @@ SYSTEMS: Systems = {
         (),
         each_format(_LOOKUPS, [(1, 1, 1), (5, 165, 70), (1, 384, 130)]),
     ),
-    "1x16 by lookups, groups of 64, 32-bit bus, least control": (
+    "OS issued in order, 32-bit bus": (
+        "systolic-nano9k",
+        (),
+        grid([(1, 1, 1), (7, 165, 9)], (1, 20)),
+    ),
+    "1x16 by lookups, groups of 64, 32-bit bus, issued in order": (
         "lut-up5k",
         (),
         each_format(("int2-asym-s8", "int2-s8", "ternary", "binary-s8"), [(1, 1, 1), (3, 100, 19)]),
@@ -171,6 +177,34 @@ SYSTEMS: Systems = {
 """Preset, overrides and cases by name: all families, both dataflows, odd sizes, buses of 32 to 512 bits."""
 
 MORE_SYSTEMS: Systems = {
+    "bit-serial issued in order, 32-bit bus": (
+        "bitserial-up5k",
+        (),
+        each_format(("int8-s8", "int4-s8", "fp3-mixed-s8"), [(1, 1, 1), (5, 300, 3), (1, 140, 9)], (1, 20)),
+    ),
+    "4x4 OS issued in order, 64-bit bus, 40-bit addresses, small": (
+        "systolic-4x4",
+        (_IN_ORDER, "bus.data_width=64", "bus.address_width=40", *_SMALL),
+        grid([(1, 1, 1), (13, 300, 9), (1, 33, 35)], base=0x12_3456_7800),
+    ),
+    "5x3 OS digit by digit, issued in order, 32-bit bus, small": (
+        "systolic-4x4",
+        (
+            _IN_ORDER,
+            'array.multiplier="sparse_digit"',
+            "array.rows=5",
+            "array.columns=3",
+            "bus.outstanding=1",
+            "bus.burst_beats=5",
+            *_SMALL,
+        ),
+        grid([(1, 1, 1), (11, 70, 7), (1, 50, 19)], (1, 20)),
+    ),
+    "3x5 OS issued in order, 256-bit bus, small": (
+        "systolic-4x4",
+        (_IN_ORDER, "array.rows=3", "array.columns=5", "bus.data_width=256", *_SMALL),
+        grid([(1, 1, 1), (7, 65, 9), (1, 40, 33)], (1, 20)),
+    ),
     "4x6 WS of two products in a DSP block, 64-bit bus, small": (
         "systolic-4x4",
         (_WS, _DSP, "array.columns=6", "bus.data_width=64", *_SMALL),

@@ -333,10 +333,11 @@ def of_layer(
                 f"--tokens {tokens}: must be an integer from 1 to {len(numbers)}, the prompt's tokens"
             )
         entering = llama.entering(layer, numbers)[-tokens:]
-        w, w_scales = _weights(llama, layer, formats[1], family)
+        name = f"{layer}.weight"
+        w, w_scales = tensor_weights(llama.file, name, llama.weights(layer).T, formats[1], family)
     except ModelFileError as error:
         raise RequestError(f"--model {model!r}: {path} must be a model that can be read ({error})") from None
-    x, x_scales = _quantised(entering, formats[0], 1, family, one_scale=mode != "raw")
+    x, x_scales = quantised(entering, formats[0], 1, family, one_scale=mode != "raw")
     if mode != "raw" and x_scales.size > 1:
         raise RequestError(
             f"--mode {mode!r}: must be raw with activations in {formats[0].name}, which have a scale in each row"
@@ -369,7 +370,7 @@ def of_layer(
     return load
 
 
-def _quantised(
+def quantised(
     matrix: np.ndarray, format: Format, depth_axis: int, family: Family | None, *, one_scale: bool = False
 ) -> tuple[Operand, np.ndarray]:
     """The operand whose rows are those of ``matrix``, and the scale of each, or the only one, that is left for its sums."""
@@ -386,19 +387,22 @@ def _left(result: Quantised, format: Format, family: Family | None) -> np.ndarra
     return result.row_scales * (_unit(format, family) / 2.0**format.unit)
 
 
-def _weights(llama: Any, layer: str, format: Format, family: Family | None) -> tuple[Operand, np.ndarray]:
-    """W of a layer, and the scale of each feature.
+def tensor_weights(
+    file: Any, name: str, matrix: np.ndarray, format: Format, family: Family | None
+) -> tuple[Operand, np.ndarray]:
+    """W of the tensor ``name``, whose numbers are ``matrix`` [N, K], and the scale of each feature.
+
+    Blocks that the file has in this very format are taken as they are.
 
     Raises ``ModelFileError`` for blocks whose numbers are not finite.
     """
     from gen.models.file import ModelFileError
     from sim.quantise.ggml import from_blocks
 
-    matrix, name = llama.weights(layer).T, f"{layer}.weight"
-    if not llama.file.stores(name, format):
-        return _quantised(matrix, format, 0, family)
+    if not file.stores(name, format):
+        return quantised(matrix, format, 0, family)
     try:
-        blocks = from_blocks(format, llama.file.raw(name), matrix.shape, name=f"tensor {name}")
+        blocks = from_blocks(format, file.raw(name), matrix.shape, name=f"tensor {name}")
     except ValueError as error:
         raise ModelFileError(str(error)) from None
     return blocks.operand(depth_axis=0), _left(blocks, format, family)

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal, Value, ValueCastable, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+OWN = {"keep": 1}
+"""Attributes of a register that synthesis is not to join with one like it in another place: from there the way would be long."""
+
 _LEAST_RING = 4
 """Cycles of the shortest delay through a memory."""
 
 
-def delayed(m: Module, value: ValueLike, cycles: int) -> Value:
-    """``value`` of ``cycles`` cycles ago, through as many registers (none for 0); zero before that."""
+def without_reset(m: Module, output: Any) -> Any:
+    """A register in front of ``output``, to be written instead of it, which a reset leaves alone: a port cannot be one itself.
+
+    For data that something else says is there: the wires of a reset then reach fewer registers.
+    """
+    register = Signal.like(output, reset_less=True)
+    m.d.comb += output.eq(register)
+    return register
+
+
+def delayed(m: Module, value: ValueLike, cycles: int, *, reset_less: bool = False) -> Value:
+    """``value`` of ``cycles`` cycles ago, through as many registers (none for 0).
+
+    Before that zero, also after a reset; ``reset_less``, after a reset whatever is on its way.
+    """
     value = Value.cast(value) if not isinstance(value, ValueCastable) else value.as_value()
     for _ in range(cycles):
-        register = Signal(value.shape(), name="delayed")
+        register = Signal(value.shape(), name="delayed", reset_less=reset_less)
         m.d.sync += register.eq(value)
         value = register
     return value

@@ -33,12 +33,8 @@ def execute_command(design: Design) -> data.StructLayout:
             "activations_address": ceil_log2(design.activation_words),
             "weights_address": ceil_log2(design.weight_words),
             "accumulators_address": ceil_log2(design.accumulator_rows),
-            "activations_stride": 16,
-            "row_tiles": 16,
-            "column_tiles": 16,
-            "depth_tiles": 24,
             "accumulate": 1,
-            "variant": 8,
+            **design.execute_fields,
             **configure,
         }
     )
@@ -46,38 +42,12 @@ def execute_command(design: Design) -> data.StructLayout:
 
 def load_command(design: Design) -> data.StructLayout:
     """A LOAD whose tokens have come; fields as in the instruction, cut to the bits that this design implements."""
-    beats = max(design.activation_beats, design.weight_beats, design.parameter_beats)
-    return data.StructLayout(
-        {
-            "variant": 2,
-            "post": 8,
-            "index": INDEX_BITS,
-            "memory_address": design.address_width,
-            "memory_stride": 32,
-            "row_bytes": 24,
-            "rows": 16,
-            "local_stride": 16,
-            "local_address": ceil_log2(beats),
-        }
-    )
+    return data.StructLayout({"variant": 2, "post": 8, "index": INDEX_BITS, **design.load_fields})
 
 
 def store_command(design: Design) -> data.StructLayout:
     """A STORE whose tokens have come."""
-    return data.StructLayout(
-        {
-            "variant": 1,
-            "post": 8,
-            "index": INDEX_BITS,
-            "memory_address": design.address_width,
-            "memory_stride": 32,
-            "accumulators_address": ceil_log2(design.accumulator_rows),
-            "accumulators_stride": 16,
-            "rows": 16,
-            "columns": 16,
-            "parameters_address": ceil_log2(design.parameter_entries),
-        }
-    )
+    return data.StructLayout({"variant": 1, "post": 8, "index": INDEX_BITS, **design.store_fields})
 
 
 def mover_members(design: Design) -> dict:
@@ -103,7 +73,7 @@ def mover_members(design: Design) -> dict:
 
 
 def accumulators_read(design: Design) -> Signature:
-    """STORE's side of the accumulators, seen from STORE: a row of all banks, ``hw.timing.ACCUMULATOR_READ`` cycles later.
+    """STORE's side of the accumulators, seen from STORE: a row of all banks, ``Geometry.accumulator_read`` cycles later.
 
     ``active`` says that the half of ``address`` is in use.
     """

@@ -3,6 +3,9 @@
 No Amaranth here.
 """
 
+RESET = 4
+"""Cycles that a reset must last: registers of data have none, and what some of them hold must have left them by its end."""
+
 SCRATCHPAD = 4
 """Read address to data of every scratchpad: address, block RAM, the block's own register, choice of the part."""
 
@@ -11,6 +14,36 @@ READ_RETURN = 1
 
 ACCUMULATOR_READ = 4
 """STORE's read address to a row of accumulators: whose address, block RAM, the block's own register, choice of the half."""
+
+LEAN_ACCUMULATOR_READ = 2
+"""The same of in-order designs: block RAM, choice of the half. It stays as long as its address does."""
+
+LEAN_PARAMETER_READ = 1
+"""In-order designs: address of a word of 32 bits of the parameters to the word."""
+
+MOVER_ROW = 4
+"""In-order designs: start of a LOAD or STORE, or the last cycle of its row before, to the first burst of a LOAD's row being asked
+for, or to the first cycle of a STORE's row."""
+
+MOVER_NEXT_BURST = 1
+"""Last beat of a burst at the mover to the next one being asked for; behind a row's last beat this is the row's last cycle."""
+
+MOVER_READ = 3
+"""First step of a result that is stored (in the first cycle of a row, or behind the steps of the result before) to its first
+limb's product, or its first byte if it is written as it is: accumulator and shift, then bias, are read."""
+
+MOVER_REQUANTISE = 11
+"""First limb's product to the result: products of limbs, three cycles of shifting by a bit, shift by fours, rounding. The first
+product of the next result may come in the cycle in which this result is taken."""
+
+MOVER_BEAT = 2
+"""Byte that completes a beat, or B that makes room for it if that is later, to AW and W being valid."""
+
+MOVER_WRITTEN = 1
+"""AW and W of a beat taken to the first cycle in which a byte of the next one is taken, or which is the last one of its row."""
+
+MOVER_END = 1
+"""The last cycle of a command's last row, or B of its last burst if that is later, to ``ended``."""
 
 PROGRAM_CHECK = 5
 """Start pulse to the first cycle in which the fetcher may ask for instructions."""
@@ -33,6 +66,13 @@ TOKEN = TOKEN_COUNT + 1
 RUN_END = 6
 """First cycle in which the whole program is drained, to the last that counts as one of the run: a fault of its last instruction
 (a token too many: 4 cycles, and two in the collector) still counts."""
+
+IN_ORDER_START = 11
+"""Issued in order: the first cycle of a run to the one in which its first instruction is asked for: the registers that the host
+wrote are looked at one by one, and the program is checked."""
+
+TOKEN_PASS = 8
+"""Issued in order: cycles in which every token counter comes by once. All but the first pass of an instruction take one more."""
 
 QUEUE_CHECK = 1
 """All tokens of a queue's head there, to the cycle in which it leaves the queue."""
@@ -151,6 +191,9 @@ ACCUMULATE = 5
 """A result at its accumulator bank to the cycle of its write: whose address, block RAM, the block's own register, choice of
 the half, sum. A row that is read to be added to must have been written before: results of the same row are more than this
 apart."""
+
+SINGLE_ACCUMULATE = 2
+"""``ACCUMULATE`` of a design whose geometry is for a single EXECUTE at a time: block RAM, choice of the half and sum."""
 
 # Output-stationary arrays that multiply digit by digit (hw/array/sparse_digit, hw/pe/digit.py)
 

@@ -33,8 +33,12 @@ def run(
     address_width: int,
     notify: verilator.Notify | None = None,
     timeout: float | None = None,
+    start: int | None = None,
 ) -> BareResult:
-    """Run ``job`` with the exact memory; arguments and errors as in :func:`sim.simulate.simulate_all`."""
+    """Run ``job`` with the exact memory; arguments and errors as in :func:`sim.simulate.simulate_all`.
+
+    With ``start``, 1 or more, registers that have no value before a reset begin with random ones of this seed, not with 0.
+    """
     program = verilator.build(
         simulate.bench_sources(verilog, external=False),
         top="harness",
@@ -52,7 +56,8 @@ def run(
     with tools.working_folder("bare") as folder:
         (folder / "job.txt").write_text(" ".join(map(str, numbers)))
         (folder / "image0.hex").write_text(simulate.to_hex(job.image, data_bytes))
-        text = tools.run([program], folder=folder, name="model", timeout=timeout)
+        random = [] if start is None else ["+verilator+rand+reset+2", f"+verilator+seed+{start}"]
+        text = tools.run([program, *random], folder=folder, name="model", timeout=timeout)
         cycles, seconds = text.split()[-2:]
         data = simulate.from_hex((folder / "dump0.hex").read_text(), data_bytes)
     return BareResult(memory=simulate.cut(data, job, data_bytes), cycles=int(cycles), seconds=float(seconds))

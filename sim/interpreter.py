@@ -251,18 +251,13 @@ def _implemented_bits(design: Design) -> dict[tuple[Opcode, str], int]:
     def bits(values: int) -> int:
         return (values - 1).bit_length()
 
-    beats = max(design.activation_beats, design.weight_beats, design.parameter_beats)
     return {
-        (Opcode.LOAD, "memory_address"): design.address_width,
-        (Opcode.LOAD, "row_bytes"): 24,
-        (Opcode.LOAD, "local_address"): bits(beats),
+        **{(Opcode.LOAD, name): width for name, width in design.load_fields.items()},
         (Opcode.EXECUTE, "activations_address"): bits(design.activation_words),
         (Opcode.EXECUTE, "weights_address"): bits(design.weight_words),
         (Opcode.EXECUTE, "accumulators_address"): bits(design.accumulator_rows),
         (Opcode.EXECUTE, "accumulate"): 1,
         (Opcode.EXECUTE, "reserved"): 0,
-        (Opcode.EXECUTE, "depth_tiles"): 24,
-        (Opcode.STORE, "memory_address"): design.address_width,
-        (Opcode.STORE, "accumulators_address"): bits(design.accumulator_rows),
-        (Opcode.STORE, "parameters_address"): bits(design.parameter_entries),
+        **{(Opcode.EXECUTE, name): width for name, width in design.execute_fields.items()},
+        **{(Opcode.STORE, name): width for name, width in design.store_fields.items()},
     }

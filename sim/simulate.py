@@ -29,7 +29,7 @@ BREACHES = (
 )
 """Meaning of the bits of the harness' ``breaches``."""
 
-_READ_BACK = ("status", "error", "error_instruction", *(name for name, _ in COUNTERS))
+READ_BACK = ("status", "error", "error_instruction", *(name for name, _ in COUNTERS))
 _DEPTH_BYTES = 1 << 22
 BENCH = Path(__file__).resolve().parent.parent / "tb"
 """Folder of the test bench."""
@@ -118,7 +118,7 @@ class RunResult:
         return self.cycles / self.seconds if self.seconds else 0.0
 
 
-def _writes(registers: Mapping[str, int]) -> list[tuple[int, int]]:
+def register_writes(registers: Mapping[str, int]) -> list[tuple[int, int]]:
     """Register offsets and values in the order of writing."""
     writes: list[tuple[int, int]] = []
     for name, value in registers.items():
@@ -155,10 +155,10 @@ def describe(job: Job, data_bytes: int) -> dict:
         "beats": len(job.image) // data_bytes,
         "dump": _range(job, data_bytes),
         "limit": job.limit,
-        "writes": [*acknowledge, *_writes(job.registers), (BY_NAME["control"].offset, 1)],
-        "refused": _writes(job.refused),
+        "writes": [*acknowledge, *register_writes(job.registers), (BY_NAME["control"].offset, 1)],
+        "refused": register_writes(job.refused),
         "status": BY_NAME["status"].offset,
-        "reads": [BY_NAME[name].offset for name in _READ_BACK],
+        "reads": [BY_NAME[name].offset for name in READ_BACK],
         "reset": job.reset,
         "stall": job.stall,
         "seed": job.seed,
@@ -432,7 +432,7 @@ def _results(folder: Path, jobs: Sequence[Job], data_bytes: int, external: bool,
             data = (folder / f"dump{number}.bin").read_bytes()
         else:
             data = from_hex((folder / f"dump{number}.hex").read_text(), data_bytes)
-        registers = {name: row["registers"][str(BY_NAME[name].offset)] for name in _READ_BACK}
+        registers = {name: row["registers"][str(BY_NAME[name].offset)] for name in READ_BACK}
         results.append(
             RunResult(
                 memory=cut(data, job, data_bytes),

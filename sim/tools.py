@@ -1,7 +1,8 @@
 """Finds and runs the programs that the flow needs: nothing is asked of the user's environment.
 
 Programs come from wheels that are installed with this package; only Icarus comes from the system. Each runs in its own
-process group, so that an interrupt or a time limit ends it with all that it started.
+process group, so that an interrupt or a time limit ends it with all that it started; under ``ONE_GROUP`` it stays in that of
+its parent, which whoever set the variable ends as a whole.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+ONE_GROUP = "GATEMILL_ONE_GROUP"
+"""The environment variable that keeps programs in the process group of this process."""
 
 
 class ToolError(RuntimeError):
@@ -127,7 +131,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         return
     for kind, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 10.0)):
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, kind)
+            if ONE_GROUP in os.environ:
+                process.send_signal(kind)
+            else:
+                os.killpg(process.pid, kind)
         with suppress(subprocess.TimeoutExpired):
             process.wait(patience)
             break
@@ -217,7 +224,7 @@ def _start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            start_new_session=ONE_GROUP not in os.environ,
         )
     except OSError as error:
         raise ToolError(f"{name} cannot be started: {error}") from error

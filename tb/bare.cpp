@@ -56,6 +56,9 @@ static uint64_t number(FILE* file) {
 int main(int argc, char** argv) {
     Verilated::commandArgs(argc, argv);
     top = std::make_unique<Vtop>();
+    // What begins at random may be pins, too.
+    top->clk = top->load = top->dump = top->job = 0;
+    top->s_axil_awvalid = top->s_axil_wvalid = top->s_axil_bready = top->s_axil_arvalid = top->s_axil_rready = 0;
     FILE* file = fopen("job.txt", "r");
     if (!file) return 2;
     top->read_latency = number(file);

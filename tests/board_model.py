@@ -30,6 +30,7 @@ class BoardModel:
         *,
         digest: str,
         memory_bytes: int = 1 << 16,
+        memory_timing: int = 0,
         magic: int = board.MAGIC,
         spoil: Callable[[bytes], bytes] = bytes,
         hang_up_after: int | None = None,
@@ -38,7 +39,8 @@ class BoardModel:
         self.memory = bytearray(memory_bytes)
         self.accelerator = {name: register.reset for name, register in registers.BY_NAME.items()}
         self.board = {"magic": magic, "version": board.VERSION, "clock_hz": 25_000_000}
-        self.board |= {"memory_bytes": memory_bytes, "baud": 1_000_000, "crc_status": 0, "crc_value": 0}
+        self.board |= {"memory_bytes": memory_bytes, "baud": 1_000_000}
+        self.board["memory_timing"] = memory_timing
         self.digest = [int(digest[i : i + 8], 16) for i in range(0, 64, 8)]
         self._spoil, self._hang_up_after, self._program = spoil, hang_up_after, program
         self._near, self._far = os.openpty()
@@ -94,6 +96,10 @@ class BoardModel:
                 if command == 1:
                     at = 6 + 4 * i
                     self._write(address + 4 * i, int.from_bytes(held[at : at + 4], "big"))
+            if command == 5:
+                with contextlib.suppress(OSError):
+                    data = self.memory[address : address + 4 * count]
+                    os.write(self._near, zlib.crc32(data).to_bytes(4, "big"))
             if command == 2:
                 answer = b"".join(self._read(address + 4 * i).to_bytes(4, "big") for i in range(count))
                 with contextlib.suppress(OSError):
@@ -122,10 +128,3 @@ class BoardModel:
             if name == "control" and value & 1:
                 self.accelerator["status"] = 1 << registers.STATUS_DONE
                 self._program(self)
-        elif address == board.address("crc_control"):
-            start, size = self.board["crc_address"], self.board["crc_length"]
-            self.board["crc_value"] = zlib.crc32(self.memory[start : start + size])
-        else:
-            for name in ("crc_address", "crc_length"):
-                if board.address(name) == address:
-                    self.board[name] = value

@@ -9,9 +9,7 @@ from systolic_bench import House, fill, read, run
 from test_systolic_model import contents
 
 from hw.interfaces import execute_command
-
-RESET = 4
-"""Cycles that a reset lasts at least."""
+from hw.timing import RESET
 
 
 def check_core(design, core, model, commands, visible, seed=1, change=None):

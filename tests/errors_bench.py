@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from systems import START_TO_INTERRUPT, system
+from systems import start_to_interrupt, system
 
 from gen.cases import Case, prediction, prepare
 from hw.control.isa import (
@@ -137,7 +137,10 @@ class Right:
         np.testing.assert_array_equal(self.ready.program.read_output(memory), self.ready.load.golden())
         assert self.ready.program.damaged(memory) is None
         cycles = prediction(loaded, self.ready).cycles
-        assert (result.counters["cycles"], result.cycles) == (cycles, cycles + START_TO_INTERRUPT)
+        assert (result.counters["cycles"], result.cycles) == (
+            cycles,
+            cycles + start_to_interrupt(loaded.design()),
+        )
 
 
 class Abandoned(Right):

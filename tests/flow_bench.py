@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -60,3 +62,9 @@ ECP5_REPORT = {
         },
     ],
 }
+
+
+def example() -> str:
+    """The board file of docs/boards.md."""
+    text = (Path(__file__).resolve().parent.parent / "docs" / "boards.md").read_text()
+    return text.split("## A board of one's own")[1].split("```python\n")[1].split("```")[0]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 
 from fpga.soc import registers
 from fpga.soc.registers import BY_NAME, REGISTERS
 
-WRITE, READ, WRITE_FIXED, READ_FIXED = 1, 2, 3, 4
+WRITE, READ, WRITE_FIXED, READ_FIXED, CHECK = 1, 2, 3, 4, 5
 
 
 class Words:
@@ -40,7 +41,7 @@ class Words:
 
 
 class Board(Words):
-    """The same with the board's registers; accelerator and checksum must be left alone."""
+    """The same with the board's registers; the accelerator must be left alone."""
 
     def __init__(self, size: int, **shown: int):
         super().__init__(size)
@@ -55,26 +56,24 @@ class Board(Words):
         if address >> registers.REGION_BITS == registers.ACCELERATOR_BASE >> registers.REGION_BITS:
             raise NotImplementedError("accelerator")
         found = [r for r in REGISTERS if registers.BOARD_BASE + r.offset == address]
-        if not found or (value is not None and found[0].access is registers.Access.RO):
+        against = registers.Access.WO if value is None else registers.Access.RO
+        if not found or found[0].access is against:
             self.errors |= 1
             return 0
         name = found[0].name
-        if name in ("crc_control", "crc_status", "crc_value"):
-            raise NotImplementedError(name)
         if value is None:
             return self.errors if name == "link_errors" else self.registers.get(name, 0)
         if name == "link_errors":
             self.errors = 0
-        elif name in ("crc_address", "crc_length"):
-            self.registers[name] = value & ~3
         return 0
 
 
 class LinkModel:
-    """Takes bytes, and None for a silence; ``sent`` are the answers."""
+    """Takes bytes, and None for a silence; ``sent`` are the answers. Addresses count on in ``counted`` bits."""
 
-    def __init__(self, words: Words):
+    def __init__(self, words: Words, *, counted: int = 30):
         self.words = words
+        self._counted = counted
         self.sent = bytearray()
         self.unknown = self.forgotten = 0
         self._held = b""
@@ -86,7 +85,7 @@ class LinkModel:
             if byte is None:
                 self.forgotten += bool(self._held)
                 self._held = b""
-            elif not self._held and byte not in (WRITE, READ, WRITE_FIXED, READ_FIXED):
+            elif not self._held and byte not in (WRITE, READ, WRITE_FIXED, READ_FIXED, CHECK):
                 self.unknown += 1
                 self._noted("unknown")
             else:
@@ -105,14 +104,20 @@ class LinkModel:
         code, count, first = held[0], held[1], int.from_bytes(held[2:6], "big")
 
         def place(number: int) -> int:
-            return (first + number * (code in (WRITE, READ))) % (1 << 30)
+            block = first >> self._counted << self._counted
+            return (
+                block | (first + number) % (1 << self._counted) if code in (WRITE, READ, CHECK) else first
+            ) % (1 << 30)
 
-        if code in (READ, READ_FIXED):
-            for number in range(count):
-                self.sent += self.words.read(place(number)).to_bytes(4, "big")
+        asks = code in (READ, READ_FIXED, CHECK)
+        if asks:
+            read = [self.words.read(place(number)) for number in range(count)]
+            if code == CHECK:
+                read = [zlib.crc32(b"".join(word.to_bytes(4, "little") for word in read))]
+            self.sent += b"".join(word.to_bytes(4, "big") for word in read)
         elif len(held) > 6 and len(held) % 4 == 2:
             self.words.write(place(len(held) // 4 - 2), int.from_bytes(held[-4:], "big"))
-        if code in (READ, READ_FIXED) or len(held) == 6 + 4 * count:
+        if asks or len(held) == 6 + 4 * count:
             self._held = b""
 
 
@@ -122,4 +127,15 @@ def command(code: int, address: int, *, count: int = 1, words: Iterable[int] = (
     return bytes([code, len(data) or count]) + (address // 4).to_bytes(4, "big") + b"".join(data)
 
 
-__all__ = ["BY_NAME", "READ", "READ_FIXED", "WRITE", "WRITE_FIXED", "Board", "LinkModel", "Words", "command"]
+__all__ = [
+    "BY_NAME",
+    "CHECK",
+    "READ",
+    "READ_FIXED",
+    "WRITE",
+    "WRITE_FIXED",
+    "Board",
+    "LinkModel",
+    "Words",
+    "command",
+]

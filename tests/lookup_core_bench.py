@@ -33,11 +33,12 @@ def array_for(
     data_bytes=4,
     ternary="planes",
     scales="int8",
+    single=False,
 ):
     """A small array of all formats."""
     return LookupArray(
         rows=rows, columns=columns, k=k, groups_per_lane=groups_per_lane, outputs=outputs, group=group,
-        variants=variants, data_bytes=data_bytes, ternary=ternary, scales=scales,
+        variants=variants, data_bytes=data_bytes, ternary=ternary, scales=scales, single=single,
     )  # fmt: skip
 
 

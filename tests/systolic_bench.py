@@ -19,7 +19,6 @@ from hw.design import Design
 from hw.interfaces import accumulators_read, execute_command, write_port
 from hw.memory.accumulators import Accumulators
 from hw.memory.scratchpad import Scratchpad
-from hw.timing import ACCUMULATOR_READ
 
 
 def design_for(
@@ -82,6 +81,7 @@ class House(wiring.Component):
                 words=getattr(design, f"{name[:-1]}_words"),
                 word_bytes=getattr(geometry, f"{name[:-1]}_bytes"),
                 beat_bytes=design.data_bytes,
+                kept=not geometry.single,
             )
             m.submodules[name] = pad
             wiring.connect(m, wiring.flipped(getattr(self, name)), pad.write)
@@ -120,12 +120,12 @@ async def fill(ctx, house, activations, weights):
 
 async def read(ctx, house, first, rows):
     """So many rows of the accumulators, as int32 [rows, columns]."""
-    columns = house.design.geometry.banks
+    columns, reading = house.design.geometry.banks, house.design.geometry.accumulator_read
     found = np.zeros((rows, columns), np.int64)
     ctx.set(house.read.active, 1)
-    for row in range(rows + ACCUMULATOR_READ):
-        if row >= ACCUMULATOR_READ:
-            found[row - ACCUMULATOR_READ] = [ctx.get(house.read.data[c]) for c in range(columns)]
+    for row in range(rows + reading):
+        if row >= reading:
+            found[row - reading] = [ctx.get(house.read.data[c]) for c in range(columns)]
         ctx.set(house.read.address, (first + row) % house.design.accumulator_rows)
         await ctx.tick()
     ctx.set(house.read.active, 0)

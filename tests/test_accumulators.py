@@ -8,16 +8,24 @@ from amaranth.sim import Simulator
 from systolic_bench import design_for
 
 from hw.memory.accumulators import Accumulators
-from hw.timing import ACCUMULATE, ACCUMULATOR_READ, FLOAT_ACCUMULATE, FLOAT_ADD
+from hw.timing import (
+    ACCUMULATE,
+    ACCUMULATOR_READ,
+    FLOAT_ACCUMULATE,
+    FLOAT_ADD,
+    LEAN_ACCUMULATOR_READ,
+    SINGLE_ACCUMULATE,
+)
 
 CYCLES = 300
 
 
-def accumulators(banks, sums, spread=1):
+def accumulators(banks, sums, spread=1, single=False):
     design = design_for(
         rows=1, columns=banks * spread, data_bytes=4, dataflow="output-stationary", accumulator_rows=16
     )
-    return Accumulators(design=replace(design, geometry=replace(design.geometry, sums=sums, spread=spread)))
+    geometry = replace(design.geometry, sums=sums, spread=spread, single=single)
+    return Accumulators(design=replace(design, geometry=geometry))
 
 
 def any_results(random, banks, sums):
@@ -34,10 +42,17 @@ def test_latency_of_a_sum():
 
 @pytest.mark.parametrize("banks", [1, 3])
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(("sums", "latency"), [("int32", ACCUMULATE), ("float32", FLOAT_ACCUMULATE)])
-def test_random_results_and_reads(banks, seed, sums, latency):
+@pytest.mark.parametrize(
+    ("sums", "single", "latency", "reading"),
+    [
+        ("int32", False, ACCUMULATE, ACCUMULATOR_READ),
+        ("float32", False, FLOAT_ACCUMULATE, ACCUMULATOR_READ),
+        ("int32", True, SINGLE_ACCUMULATE, LEAN_ACCUMULATOR_READ),
+    ],
+)
+def test_random_results_and_reads(banks, seed, sums, single, latency, reading):
     """Results go to one half, adding to a row as soon as it may be; STORE reads the other; now and then they change places."""
-    dut = accumulators(banks, sums)
+    dut = accumulators(banks, sums, single=single)
     random = np.random.default_rng(seed)
     table = np.zeros((16, banks), sums)
     skewed = [[None] * (CYCLES + banks + 1) for _ in range(banks)]
@@ -77,7 +92,7 @@ def test_random_results_and_reads(banks, seed, sums, latency):
             if wrong and valid:
                 conflicts.append(now + 1)
             if active and not wrong:
-                reads[now + ACCUMULATOR_READ] = table[address].copy()
+                reads[now + reading] = table[address].copy()
             if now in reads:
                 got = [ctx.get(dut.read.data[c]) for c in range(banks)]
                 assert got == reads[now].view(np.uint32).tolist()

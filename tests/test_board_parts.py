@@ -15,16 +15,19 @@ from link_model import READ, WRITE, command
 from fpga.soc import registers
 from fpga.soc.board import RESET_CYCLES, BoardRegisters
 from fpga.soc.bus import Decoder
-from fpga.soc.crc import MemoryCrc
+from fpga.soc.crc import WordCrc
+from fpga.soc.link import Link
 from fpga.soc.memory import Memory
 from fpga.soc.registers import ACCELERATOR_BASE
 from fpga.soc.storage import BlockStorage
 from fpga.soc.system import ByteSystem, System
+from fpga.soc.uart import ReceiveBuffer
 from fpga.soc.virtual import block_memory
 from gen import config
 from gen.verilog import to_verilog
 from hw.control.registers import BY_NAME
 from sim import lint
+from sim.cycles.memory import MemoryTiming
 from tests.formal import later
 
 DIGEST = random.Random(1).randbytes(32).hex()
@@ -135,10 +138,14 @@ def test_decoder():
             for port, place, data in zip((dut.low, dut.high), places, (11, 12), strict=True):
                 ctx.set(port.response.valid, place is not None)
                 ctx.set(port.response.payload, {"data": data})
+            await ctx.tick()
+            for port in (dut.low, dut.high):
+                ctx.set(port.response.valid, 0)
             assert ctx.get(dut.initiator.response.valid)
             answer = ctx.get(dut.initiator.response.payload)
             seen.append((*places, answer.data, answer.unmapped))
             await ctx.tick()
+            assert not ctx.get(dut.initiator.response.valid)
 
     simulate(dut, bench)
     away = (None, None, 0, 1)
@@ -147,31 +154,33 @@ def test_decoder():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("length", [0, 7])
-def test_checksum(length):
-    dut = MemoryCrc()
-    data = random.Random(length).randbytes(64)
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, *later(16, 32)])
+def test_checksum(bits):
+    dut = WordCrc(bits=bits)
+    data = random.Random(bits).randbytes(20)
 
     async def bench(ctx):
-        ctx.set(dut.address, 3)
-        ctx.set(dut.length, length)
-        ctx.set(dut.start, 1)
-        await ctx.tick()
-        ctx.set(dut.start, 0)
-        ctx.set(dut.bus.request.ready, 1)
-        while ctx.get(dut.busy):
-            asked = ctx.get(dut.bus.request.valid)
-            place = 4 * ctx.get(dut.bus.request.payload.address)
+        for count in (5, 0, 2):
+            ctx.set(dut.clear, 1)
             await ctx.tick()
-            ctx.set(dut.bus.response.valid, asked)
-            ctx.set(dut.bus.response.payload, {"data": int.from_bytes(data[place:][:4], "little")})
-        assert ctx.get(dut.value) == zlib.crc32(data[12:][: 4 * length])
+            ctx.set(dut.clear, 0)
+            for word in range(count):
+                ctx.set(dut.word, int.from_bytes(data[4 * word :][:4], "little"))
+                ctx.set(dut.take, 1)
+                await ctx.tick()
+                ctx.set(dut.take, 0)
+                ctx.set(dut.word, 0x5555AAAA)
+                for _ in range(32 // bits):
+                    assert ctx.get(dut.busy)
+                    await ctx.tick()
+                assert not ctx.get(dut.busy)
+            assert ctx.get(dut.value) == zlib.crc32(data[: 4 * count])
 
     simulate(dut, bench)
 
 
 def test_reset_lasts_and_is_answered_behind():
-    dut = BoardRegisters(digest=DIGEST, clock_hz=1, memory_bytes=4, baud=1)
+    dut = BoardRegisters(digest=DIGEST, clock_hz=1, memory_bytes=4, baud=1, memory_timing=0)
     high = []
 
     async def bench(ctx):
@@ -203,6 +212,23 @@ def test_digest_must_be_one(digest):
         registers.digest_words(digest)
 
 
+def test_timing_of_the_memory():
+    timing = MemoryTiming(read_latency=3, write_latency=1, interval=2, outstanding=4)
+    assert registers.timing_word(timing) == 0x04020103
+    for single_port in (False, True):
+        assert registers.timing_of(registers.timing_word(timing, single_port=single_port)) == (
+            timing,
+            single_port,
+        )
+    assert registers.timing_of(registers.timing_word(None)) == (None, False)
+    with pytest.raises(ValueError, match="outstanding must be 1 to 127, not 128"):
+        registers.timing_word(MemoryTiming(outstanding=128))
+    with pytest.raises(ValueError, match="read_latency must be 1 to 255, not 0"):
+        registers.timing_word(MemoryTiming(read_latency=0))
+    with pytest.raises(ValueError, match=r"memory_timing must be 0 to 2\*\*32 - 1, not -1"):
+        BoardRegisters(digest=DIGEST, clock_hz=1, memory_bytes=4, baud=1, memory_timing=-1)
+
+
 def test_parameters():
     with pytest.raises(
         ValueError, match="memory must be as wide as the accelerator's bus of 64 bits, not 32"
@@ -212,6 +238,12 @@ def test_parameters():
         system(baud=2_000_000)
     with pytest.raises(ValueError, match=r"clock_hz must be 1 to 2\*\*32 - 1, not 0"):
         system(ByteSystem, clock_hz=0)
+    with pytest.raises(ValueError, match="bits must be one of 1, 2, 4, 8, 16, 32, not 3"):
+        WordCrc(bits=3)
+    with pytest.raises(ValueError, match="counted must be 1 to 30, not 0"):
+        Link(counted=0)
+    with pytest.raises(ValueError, match="depth must be a power of two, 2 or more, not 6"):
+        ReceiveBuffer(depth=6)
     with pytest.raises(ValueError, match="region of low must be aligned to its size, not 0x4 with 3 bits"):
         Decoder(regions={"low": (4, 3)})
     with pytest.raises(ValueError, match="memory_bytes must be a multiple of 4, not 4098"):

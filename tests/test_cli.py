@@ -36,8 +36,12 @@ def process(*arguments, **environment):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["presets"], ["show"], ["generate"], ["simulate"], ["models", "get"], ["demo"]]
-)
+    "command",
+    [
+        [], ["presets"], ["show"], ["generate"], ["simulate"], ["models", "get"], ["demo"], ["sweep"], ["compare"],
+        ["cluster"],
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_every_command_has_help(gatemill, command, flag):
     status, out, err = gatemill(*command, flag)
@@ -283,7 +287,7 @@ def test_generate_is_deterministic_and_tells_all(tmp_path):
             True,
             marks=pytest.mark.long,
         ),
-        (["--gemm", "3x8x6", "--stall", "0.4"], False),
+        pytest.param(["--gemm", "3x8x6", "--stall", "0.4"], False, marks=pytest.mark.long),
     ],
 )
 def test_simulate(gatemill, arguments, exact):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gen import config
+from gen import config, toml_file
 from gen.errors import RequestError
 
 BASE = "systolic-8x8"
@@ -82,6 +82,19 @@ def test_all_mistakes_at_once():
         ),
         (["name='A b'"], 'name = "A b": must be text that matches ^[a-z][a-z0-9-]{0,47}$'),
         (["array.rows=true"], "array.rows = true: must be an integer from 1 to 64"),
+        (
+            ["bus.address_width=17"],
+            'bus.address_width = 17: must be at least 32, or control.issue must be "in-order"',
+        ),
+        (
+            ["control.issue='in-order'", "bus.data_width=512", "output.lanes=1"],
+            'bus.data_width = 512: must be at most 256, as control.issue = "in-order"',
+        ),
+        (
+            ["control.issue='in-order'", "output.lanes=2"],
+            'output.lanes = 2: must be at most 1, as control.issue = "in-order"',
+        ),
+        (["control.issue='none'"], 'control.issue = "none": must be one of queues, in-order'),
         (["bus.data_width=64.0"], "bus.data_width = 64.0: must be one of 32, 64, 128, 256, 512"),
     ],
 )
@@ -142,7 +155,7 @@ def test_file_and_preset_are_the_same(tmp_path):
         (b"name = ", "must be readable TOML"),
         (b"\xff\xfe", "must be readable TOML"),
         (b"a = " + b"[" * 9999, "must be readable TOML"),
-        (b"#" * (config.LARGEST_FILE + 1), "must be at most"),
+        (b"#" * (toml_file.LARGEST_FILE + 1), "must be at most"),
     ],
 )
 def test_a_file_that_is_no_toml_is_refused(tmp_path, content, words):
@@ -171,6 +184,31 @@ def test_a_key_that_came_later_changes_no_digest_at_its_default():
     assert config.load(BASE, ["pe.multiplier=carry_save"]).digest != config.load(BASE).digest
     assert config.load(BASE, ["array.depth=1"]).digest == config.load(BASE).digest
     assert config.load(BASE, ["array.depth=2"]).digest != config.load(BASE).digest
+
+
+@pytest.mark.parametrize(
+    ("preset", "why"),
+    [
+        ("olive-8x8", "there is no such array of one EXECUTE"),
+        ("systolic-ws-16x16", "there is no such array"),
+        ("lut-fp16-m2n64k4", "the array's sums are float32"),
+    ],
+)
+def test_arrays_that_are_not_issued_in_order(preset, why):
+    with pytest.raises(RequestError, match=f'control.issue = "in-order": must be queues, as {why}'):
+        config.load(preset, ["control.issue='in-order'", "output.lanes=1"])
+
+
+def test_issued_in_order_the_other_keys_of_control_mean_nothing():
+    one = config.load("bitserial-up5k")
+    other = config.load("bitserial-up5k", ["control.prefetch=16", "control.counters=true"])
+    assert (
+        one.digest
+        == other.digest
+        != config.load("bitserial-up5k", ["control.issue=queues", "bus.address_width=32"]).digest
+    )
+    design = other.design()
+    assert (design.prefetch, design.queue_depth, design.counters) == (1, 0, False)
 
 
 def test_the_schema_for_editors_is_current_and_names_every_key():

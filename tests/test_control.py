@@ -14,10 +14,12 @@ from hw.control.isa import Error, Queue, Token
 from hw.control.queue import InstructionQueue
 from hw.control.run import Watchdog
 from hw.control.tokens import TokenCounters
+from hw.in_order.registers import RegisterFile
 from hw.timing import QUEUE_CHECK, QUEUE_HEAD, TOKEN_COUNT
 
 
-async def write(ctx, bus, address, value, strobe=0b1111):
+async def write(ctx, bus, address, value, strobe=0b1111, *, later=2):
+    """Written and answered; the answer comes so many cycles ``later`` than the cycle after."""
     ctx.set(bus.aw.payload, address)
     ctx.set(bus.w.payload, {"data": value, "strobe": strobe})
     ctx.set(bus.aw.valid, 1)
@@ -28,7 +30,7 @@ async def write(ctx, bus, address, value, strobe=0b1111):
     await ctx.tick()
     ctx.set(bus.aw.valid, 0)
     ctx.set(bus.w.valid, 0)
-    for _ in range(2):  # looked up, carried out
+    for _ in range(later):
         assert not ctx.get(bus.b.valid)
         await ctx.tick()
     response = ctx.get(bus.b.payload)
@@ -52,9 +54,18 @@ async def read(ctx, bus, address):
     return answer.data, answer.response
 
 
+def queues(configuration=0):
+    return RegisterPort(configuration=configuration), 2
+
+
+def in_order(configuration=0):
+    return RegisterFile(configuration=configuration, address_width=17, index_bits=12), 0
+
+
+@pytest.mark.parametrize("make", [queues, in_order])
 class TestRegisters:
-    def test_every_register_answers_as_the_table_says(self):
-        dut = RegisterPort(configuration=0xC0FFEE)
+    def test_every_register_answers_as_the_table_says(self, make):
+        dut, later = make(0xC0FFEE)
 
         async def bench(ctx):
             for register in registers.REGISTERS:
@@ -62,7 +73,7 @@ class TestRegisters:
                 wanted = 0xC0FFEE if register.name == "configuration" else register.reset
                 assert (value, response) == (wanted, OKAY), register
                 writable = register.access is not registers.Access.RO
-                assert await write(ctx, dut.bus, register.offset, 0x5A5A5A5A & ~1) == (
+                assert await write(ctx, dut.bus, register.offset, 0x5A5A5A5A & ~1, later=later) == (
                     OKAY if writable else SLVERR
                 )
                 value, _ = await read(ctx, dut.bus, register.offset)
@@ -71,33 +82,33 @@ class TestRegisters:
 
         simulate(dut, bench)
 
-    def test_unmapped_misaligned_and_partial_accesses_are_refused(self):
-        dut = RegisterPort()
+    def test_unmapped_misaligned_and_partial_accesses_are_refused(self, make):
+        dut, later = make()
         mapped = {register.offset for register in registers.REGISTERS}
 
         async def bench(ctx):
             for address in range(256):
                 if address not in mapped:
                     assert (await read(ctx, dut.bus, address))[1] == SLVERR
-                    assert await write(ctx, dut.bus, address, 1) == SLVERR
+                    assert await write(ctx, dut.bus, address, 1, later=later) == SLVERR
             watchdog = registers.BY_NAME["watchdog"]
-            assert await write(ctx, dut.bus, watchdog.offset, 7, strobe=0b0111) == SLVERR
+            assert await write(ctx, dut.bus, watchdog.offset, 7, strobe=0b0111, later=later) == SLVERR
             assert await read(ctx, dut.bus, watchdog.offset) == (watchdog.reset, OKAY)
 
         simulate(dut, bench)
 
-    def test_start_is_one_pulse_and_refused_while_busy(self):
-        dut = RegisterPort()
+    def test_start_is_one_pulse_and_refused_while_busy(self, make):
+        dut, later = make()
         control = registers.BY_NAME["control"].offset
         pulses = []
 
         async def bench(ctx):
-            assert await write(ctx, dut.bus, control, 0) == OKAY
-            assert await write(ctx, dut.bus, control, 1) == OKAY
+            assert await write(ctx, dut.bus, control, 0, later=later) == OKAY
+            assert await write(ctx, dut.bus, control, 1, later=later) == OKAY
             ctx.set(dut.busy, 1)
-            assert await write(ctx, dut.bus, control, 1) == SLVERR
-            assert await write(ctx, dut.bus, registers.BY_NAME["watchdog"].offset, 3) == SLVERR
-            assert await write(ctx, dut.bus, registers.BY_NAME["status"].offset, 0) == OKAY
+            assert await write(ctx, dut.bus, control, 1, later=later) == SLVERR
+            assert await write(ctx, dut.bus, registers.BY_NAME["watchdog"].offset, 3, later=later) == SLVERR
+            assert await write(ctx, dut.bus, registers.BY_NAME["status"].offset, 0, later=later) == OKAY
             await ctx.tick().repeat(4)
             assert sum(pulses) == 1
 
@@ -111,9 +122,9 @@ class TestRegisters:
         simulator.add_testbench(watch, background=True)
         simulator.run()
 
-    def test_configuration_is_checked(self):
+    def test_configuration_is_checked(self, make):
         with pytest.raises(ValueError, match="configuration must be 0 to"):
-            RegisterPort(configuration=1 << 32)
+            make(1 << 32)
 
 
 class TestTokens:

@@ -181,10 +181,8 @@ def test_wrong_programs(table, far):
     run_each_before_a_right_one(cases)
 
 
-@pytest.mark.parametrize(
-    "table",
-    [pytest.param(name, marks=pytest.mark.long) if name != "EXECUTE" else name for name in TABLES],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("table", TABLES)
 def test_wrong_programs_with_the_smallest_control(table):
     run_each_before_a_right_one(TABLES[table], (*SMALL, "control.prefetch=1", "control.queue_depth=0"))
 
@@ -224,7 +222,7 @@ def test_errors_of_the_bus():
     )
 
 
-def test_the_younger_of_two_executes_in_the_core_is_named():
+def younger_of_two() -> dict[str, Wrong]:
     """The older one's results are on their way when the younger runs past its scratchpad."""
     good = execute(wait=READY, depth_tiles=16)
     activations, weights = execute(activations_address=253), execute(weights_address=253)
@@ -235,23 +233,35 @@ def test_the_younger_of_two_executes_in_the_core_is_named():
             cases[f"{name}, {distance} behind"] = Wrong(
                 program=program, error=Error.LOCAL, queue=Queue.EXECUTE, index=2 + distance
             )
-    run_each_before_a_right_one(cases)
+    return cases
+
+
+def test_the_younger_of_two_executes_in_the_core_is_named():
+    run_each_before_a_right_one(younger_of_two())
+
+
+LONG = execute(row_tiles=8, depth_tiles=32, activations_stride=8)
+CONFLICT = Wrong(
+    program=[*OPERANDS, LONG, store(rows=32), *BEHIND],
+    error=Error.CONFLICT,
+    queue=Queue.STORE,
+    index=3,
+    written=(range(OUT, OUT + 512),),
+    interpreted=False,
+)
+PEACE = replace(
+    CONFLICT,
+    program=[*OPERANDS, LONG, store(rows=32, accumulators_address=32), *BEHIND],
+    error=Error.NONE,
+    queue=0,
+    index=0,
+    status=DONE,
+)
+CONFLICTS = {"conflict": CONFLICT, "other half": PEACE, "again": CONFLICT}
 
 
 def test_execute_and_store_in_the_same_half():
-    long = execute(row_tiles=8, depth_tiles=32, activations_stride=8)
-    program = [*OPERANDS, long, store(rows=32), *BEHIND]
-    other = [*OPERANDS, long, store(rows=32, accumulators_address=32), *BEHIND]
-    conflict = Wrong(
-        program=program,
-        error=Error.CONFLICT,
-        queue=Queue.STORE,
-        index=3,
-        written=(range(OUT, OUT + 512),),
-        interpreted=False,
-    )
-    peace = replace(conflict, program=other, error=Error.NONE, queue=0, index=0, status=DONE)
-    run_each_before_a_right_one({"conflict": conflict, "other half": peace, "again": conflict})
+    run_each_before_a_right_one(CONFLICTS)
 
 
 DEAD = {

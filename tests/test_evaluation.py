@@ -78,6 +78,7 @@ def test_every_layer_in_every_format(small) -> None:
     assert told[-1] == ("quantising", 2, 2)
 
 
+@pytest.mark.long
 def test_perplexity_of_a_real_model() -> None:
     """By the definition, token by token; and int8 in one block hardly changes it."""
     path = fetch.fetch("smollm2")

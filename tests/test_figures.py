@@ -225,6 +225,7 @@ def test_table_marks_what_is_missed():
     assert "2 (4)" in console.file.getvalue()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lanes", [4, 32])
 def test_area_of_a_bit_serial_element(lanes):
     """For a product of FP4 a cycle, all formats at hand, against parallel multipliers of FP4 alone: synthesis without placing."""

@@ -20,10 +20,9 @@ from hw.accelerator import Accelerator
 from hw.array.core import systolic_core
 from hw.control.isa import Opcode, OutputMode
 from hw.formats import INT8, Operand
-from hw.timing import ACCUMULATE, FLOAT_ACCUMULATE
 from sim import golden, interpreter, simulate
 from sim.cycles.program import predict
-from sim.families.systolic import OutputStationaryLaw, SystolicModel
+from sim.families.systolic import SystolicModel
 from tests.reference_array import design
 
 GRANULE = 1024
@@ -36,21 +35,12 @@ class Times:
     steps: int
 
 
-class PatternLaw(OutputStationaryLaw):
-    def execute(self, visible, fields, weights=None):
-        times = super().execute(visible, fields)
-        return Times(times.taken, times.finished + FLOAT_ACCUMULATE - ACCUMULATE, times.steps)
-
-
 class PatternModel(SystolicModel):
     """A result per EXECUTE."""
 
     def execute(self, fields, activations, weights, settings=()):
         assert fields["depth_tiles"] <= GRANULE
         return super().execute(fields, activations, weights).view(np.float32)[None]
-
-    def law(self):
-        return PatternLaw(self._geometry)
 
 
 class Patterns(Systolic):
@@ -116,6 +106,7 @@ def results():
     return list(zip(loads, programs, images, done, strict=True))
 
 
+@pytest.mark.long
 def test_results_equal_both_golden_models(results):
     for one, program, image, result in results:
         assert result.ok, (hex(result.status), hex(result.error), result.breaches)

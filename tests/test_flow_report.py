@@ -6,6 +6,7 @@ import pytest
 from flow_bench import ECP5_REPORT, step
 
 from fpga.flow import floorplan
+from fpga.flow.layout import flip_flops
 from fpga.flow.report import critical_path, fastest, lines, overfull, utilisation
 from fpga.parts import ECP5, GOWIN, ICE40
 from fpga.synthesis import FigureError
@@ -35,6 +36,25 @@ def test_what_the_part_has_none_of_is_left_out():
         }
     }
     assert list(utilisation(report, ICE40)) == ["luts", "block_rams"]
+
+
+def test_registers_of_a_layout():
+    """The tenth bit of each of a tile's eight cells: columns 36 to 45 of the first of its two lines."""
+    blank, used = "0" * 54, "0" * 45 + "1" + "0" * 8
+    tile = [used, used, blank, used, *[blank] * 12]
+    lines = [
+        ".device 5k",
+        ".io_tile 0 1",
+        *[used] * 16,
+        ".logic_tile 1 1",
+        *tile,
+        ".ramb_tile 2 1",
+        *[used] * 16,
+    ]
+    assert (
+        flip_flops("\n".join([*lines, ".logic_tile 3 1", *[used] * 16, ".extra_bit 1 1 1", ""]).encode()) == 9
+    )
+    assert flip_flops(b".comment nothing\n") == 0
 
 
 def test_what_there_is_too_much_of():

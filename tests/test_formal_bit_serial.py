@@ -54,13 +54,13 @@ def test_planner_keeps_the_rules(array):
 @pytest.mark.parametrize(
     "bug",
     [
-        ("self.command.ready.eq(~self.busy & ~self.halt)", "self.command.ready.eq(~self.busy)"),
+        ("Signal(), ~self.busy & ~self.halt", "Signal(), ~self.busy"),
         ("stages.eq(0), self.plan.valid.eq(0)", "self.plan.valid.eq(0)"),
         ("self.plan.valid.eq(~self.plan.ready)", "self.plan.valid.eq(0)"),
         ("array.pause(one, words + 1)", "array.pause(one, words)"),
         ("Mux(short, planned.last_pause, planned.pause)", "planned.pause"),
-        ("(command.depth_tiles - 1)[:index_bits]", "command.depth_tiles[:index_bits]"),
-        ("with m.If(self.command.valid & self.command.ready)", "with m.If(self.command.valid)"),
+        ("else command.depth_tiles - 1", "else command.depth_tiles"),
+        ("taken.eq(self.command.valid & ready)", "taken.eq(self.command.valid)"),
     ],
 )
 def test_planner_with_a_bug(bug):

@@ -318,7 +318,7 @@ def test_rows_are_those_of_the_command():
 @pytest.mark.parametrize(
     "bug",
     [
-        ("end = Signal(design.address_width + 1)", "end = Signal(design.address_width)"),
+        ("end = Signal(design.address_width + 1, ", "end = Signal(design.address_width, "),
         ("~(address < self.window_first)", "~(end < self.window_first)"),
     ],
 )

@@ -125,7 +125,6 @@ def test_planner_keeps_the_rules(array):
         ("setup = LOOKUP_SETUP", "setup = LOOKUP_SETUP - 1"),
         *later(
             ("range(1, array.group_words + 1)", "range(array.group_words)"),
-            ("command.depth_tiles <= array.group_words", "command.depth_tiles == array.group_words"),
             ("array.zero_words(one) > 0", "array.zero_words(one) > 2"),
             ("one.bits - 1", "one.bits // 2"),
             ("rows * (array.outputs - 1)", "rows * array.outputs"),
@@ -344,6 +343,7 @@ TOTALS, LONG_TOTALS = totals(W1, ASYM2), totals(W1, ASYM2, data_bytes=16)
 """Words of activations of a chunk, and of two."""
 
 
+@pytest.mark.long
 def test_words_of_a_front():
     assert FRONT.least_chunk == 2
     check(front(FRONT), depth=34)

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from board_model import BoardModel
 
+from fpga.host import runs
 from fpga.host.accelerator import Accelerator, DeviceError
 from fpga.host.link import BURST, Link, LinkError
+from fpga.host.parts import parts
 from fpga.soc import registers as board
 from gen import config, workload
 from gen.compiler import compile_gemm
 from gen.errors import RequestError
 from hw.control import registers
 from hw.control.isa import Error, OutputMode, Queue
+from sim.cycles.memory import MemoryTiming
 
 CONFIG = config.load("systolic-4x4")
 
@@ -73,6 +76,14 @@ def test_a_port_that_is_not_there():
         Link.open("nowhere")
 
 
+@pytest.mark.parametrize(
+    "url", ["socket://localhost", "socket://:4321", "socket://localhost:x", "socket://localhost:70000"]
+)
+def test_a_socket_without_a_port(url):
+    with pytest.raises(LinkError, match=f"--url '{url}': must be socket://host:port, with a port from 1 to"):
+        Link.open(url)
+
+
 def test_uploads_are_checked_and_sent_again():
     spoilt = iter([True])
 
@@ -101,7 +112,7 @@ def test_an_upload_that_stays_wrong():
 def test_the_cable_is_pulled():
     with device(hang_up_after=20_000, memory_bytes=1 << 20) as model:
         with Accelerator.open(model.url, config=CONFIG, timeout=0.5) as accelerator:
-            with pytest.raises(LinkError, match=r"the line is gone after \d+ bytes|no answer"):
+            with pytest.raises(LinkError, match=r"the line is gone after [\d,]+ bytes|no answer"):
                 accelerator.write(0, bytes(1 << 20))
 
 
@@ -160,6 +171,16 @@ def test_a_program_in_error():
             accelerator.run({})
 
 
+def test_an_error_that_nobody_knows():
+    def run(model):
+        model.accelerator["status"] = 1 << registers.STATUS_ERROR
+        model.accelerator["error"] = 200 | 99 << 8
+
+    with device(program=run) as model, Accelerator.open(model.url, config=CONFIG) as accelerator:
+        with pytest.raises(DeviceError, match="ended in error 200 in 99, instruction 0"):
+            accelerator.run({})
+
+
 def test_a_program_that_hangs():
     def run(model):
         model.accelerator["status"] = 1 << registers.STATUS_BUSY
@@ -169,12 +190,69 @@ def test_a_program_that_hangs():
             accelerator.run({}, timeout=0.1)
 
 
+def test_the_user_says_how_long_a_program_may_take(gatemill):
+    def run(model):
+        model.accelerator["status"] = 1 << registers.STATUS_BUSY
+
+    with device(program=run) as model:
+        wanted = ("run", "systolic-4x4", "--url", model.url, "--gemm", "1x1x1", "--timeout")
+        status, out, err = gatemill(*wanted, "1")
+        assert (status, out) == (1, "")
+        assert "program: must end within 1 s; status is 0x1" in err
+        status, out, err = gatemill(*wanted, "0")
+    assert (status, out) == (2, "")
+    assert "--timeout 0: must be an integer from 1 to 86400" in err
+
+
+def test_the_bar_of_a_self_test_shows_bytes_alone():
+    told = []
+    with device(program=lambda model: None) as model:
+        with Accelerator.open(model.url, config=CONFIG) as accelerator:
+            runs.selftest(accelerator, lambda what, done, total: told.append((what, total)))
+    assert {what for what, _ in told} == {"upload", "download"}
+    assert (told[0], max(total for _, total in told)) == (("upload", 1 << 16), 1 << 16)
+
+
 def test_parts_fit_the_memory():
     load = workload.random((40, 64, 48), "raw", 1)
-    with device(memory_bytes=8192) as model, Accelerator.open(model.url, config=CONFIG) as accelerator:
-        rows, features = accelerator.parts(load)
-        assert (rows, features) != (40, 48)
-        program = compile_gemm(CONFIG.design(), CONFIG.instance, rows, 64, features)
-        assert program.memory.end <= 8192
-        with pytest.raises(RequestError, match="even a row of 4 features takes"):
-            accelerator.parts(workload.random((1, 4000, 4), "raw", 1))
+    cut = list(parts(CONFIG, load, 8192))
+    assert len(cut) > 1
+    assert all(part.program.memory.end <= 8192 for part in cut)
+    y = np.zeros((40, 48), np.int32)
+    for part in cut:
+        y[slice(*part.rows), slice(*part.features)] = part.load.golden()
+    assert np.array_equal(y, load.golden())
+    with pytest.raises(RequestError, match=r"even a row of 4 features takes .* the board has 8192"):
+        list(parts(CONFIG, workload.random((1, 4000, 4), "raw", 1), 8192))
+
+
+@pytest.mark.parametrize(
+    ("shown", "message"),
+    [
+        (board.timing_word(MemoryTiming()), "1,234 cycles, not "),
+        (0, "1,234 cycles; not predicted: an SDRAM's open rows"),
+        (
+            board.timing_word(MemoryTiming(), single_port=True),
+            "1,234 cycles; not predicted: the memory has one port",
+        ),
+    ],
+)
+def test_cycles_are_held_against_the_model_where_it_knows_the_memory(shown, message):
+    load = workload.random((5, 24, 6), "raw", 3)
+    program = compile_gemm(CONFIG.design(), CONFIG.instance, 5, 24, 6)
+    image = program.image(load.x, load.w)
+    wanted: tuple[object, object] = (None, None)
+    with device(program=answers(program, load), memory_timing=shown) as model:
+        with Accelerator.open(model.url, config=CONFIG) as accelerator:
+            document = runs.run(accelerator, load, lambda *_: None)
+            if accelerator.unpredictable is None:
+                wanted = (accelerator.predicted(program, image), False)
+            else:
+                with pytest.raises(ValueError, match="memory must have a timing that the cycle model knows"):
+                    accelerator.predicted(program, image)
+    told = document["cycles"]
+    assert told["measured"] == 1234
+    assert (told["predicted"], told["equal"]) == wanted
+    assert document["mismatch"] is None
+    assert document["pass"] is (told["equal"] is not False)
+    assert runs.cycles_text(told).startswith(message)

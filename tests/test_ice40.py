@@ -58,6 +58,7 @@ def test_area_and_clock_out_of_context(wide):
     assert wide.cells["SB_RAM40_4K"] == wide.cells["SB_MAC16"] == 1
 
 
+@pytest.mark.long
 def test_what_does_not_fit_has_an_area_and_no_clock():
     large = synthesise(to_rtlil(Wide(registers=64 * 90), name="top"), name="top")
     assert not ice40.area(large).fits

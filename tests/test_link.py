@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from link_model import READ, READ_FIXED, WRITE, WRITE_FIXED, LinkModel, Words, command
+from link_model import CHECK, READ, READ_FIXED, WRITE, WRITE_FIXED, LinkModel, Words, command
 
 from fpga.soc.link import Link, Silence
 from fpga.soc.uart import UartReceiver, UartTransmitter
@@ -56,8 +56,7 @@ def run(data, *, offers=(True,), takes=(True,), delays=(0,), settle=20):
             ctx.set(request.ready, answer is None)
             answers = answer is not None and wait == 0
             ctx.set(response.valid, answers)
-            if answers:
-                ctx.set(response.payload, answer)
+            ctx.set(response.payload, answer if answers else {"data": 0})
             for name in flags:
                 flags[name] += ctx.get(getattr(dut, name))
             if ctx.get(dut.o.valid) and ready:
@@ -93,7 +92,7 @@ WRITES = st.builds(
 )  # fmt: skip
 READS = st.builds(
     lambda code, address, count: list(command(code, address, count=count)),
-    st.sampled_from([READ, READ_FIXED]), ADDRESSES, st.integers(0, 3),
+    st.sampled_from([READ, READ_FIXED, CHECK]), ADDRESSES, st.integers(0, 3),
 )  # fmt: skip
 CUT = st.builds(lambda bytes_, cut: [*bytes_[:cut], None], WRITES | READS, st.integers(1, 17))
 GARBAGE = st.lists(st.integers(0, 255), max_size=6).map(lambda data: [*data, None])
@@ -195,8 +194,8 @@ def test_burst_reads_leave_no_gap_on_the_line(divisor):
         response = dut.link.bus.response
         ctx.set(dut.link.bus.request.ready, 1)
         ctx.set(response.payload, {"data": 0})
-        ctx.set(response.valid, 1)
         for level in line:
+            ctx.set(response.valid, ctx.get(response.ready))
             ctx.set(dut.receiver.rx, level)
             levels.append(ctx.get(dut.transmitter.tx))
             await ctx.tick()

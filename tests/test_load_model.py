@@ -71,7 +71,7 @@ def runs(draw):
 
 
 @given(runs())
-@settings(max_examples=40, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=20, phases=[Phase.explicit, Phase.generate])
 def test_every_cycle_is_predicted(run):
     d, timing, commands, fetches = run
     agree(d, timing, commands, fetches)

@@ -12,7 +12,8 @@ SMALL = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("group", [32, pytest.param(64, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("group", [32, 64])
 def test_programs(group):
     """Results as of both golden models and cycles as predicted: each format, raw and as fp16, groups and parts of them."""
     weights = ["int4", "int3-asym", "ternary", "bipolar2"] + ["q4_0", "q4_1"] * (group == 32)

@@ -199,6 +199,7 @@ def test_tokenizer_of_the_real_model(real, text, numbers):
     assert got == numbers
 
 
+@pytest.mark.long
 def test_the_real_model_goes_on_as_it_should(real):
     numbers = real.tokenizer.encode("Gravity is")
     for _ in range(6):

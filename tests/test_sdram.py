@@ -127,6 +127,7 @@ def test_random_traffic(phases):
             assert traffic.breach == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("latencies", [(3, 1), *later((2, 0), (2, 2), (3, 0), (3, 3), (3, 4))])
 def test_latencies(latencies):
     """Words that come later, as they do through pads."""

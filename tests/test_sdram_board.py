@@ -43,6 +43,7 @@ def test_gemm_through_the_link(width):
     program = virtual.program(configuration, memory=memory(width), clock_hz=CLOCK, baud=BAUD)
     with Client(program) as client:
         assert client.shown("memory_bytes") == PART.size
+        assert client.shown("memory_timing") == 0
         for case in (Case((5, 9, 6)), Case((3, 70, 11), OutputMode.REQUANTISED, seed=2)):
             ready = prepare(configuration, case)
             for _ in range(2):

@@ -176,6 +176,7 @@ def told(memory, rows):
     return np.frombuffer(memory, "<u4")[(OUT - BASE) // 4 :][:rows].tolist()
 
 
+@pytest.mark.long
 def test_the_core_has_them_in_order_and_keeps_them(teller):
     """Through fetch, decode, queue and core; the last CONFIGURE's token starts the STORE. A fault and a new start change none."""
     wrong = [configure(3, 9), *AGAIN]

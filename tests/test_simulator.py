@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """The test bench: exact memory timing, both simulators, both memories, faults that must show."""
 
+import os
 import random
 import subprocess
 import sys
@@ -295,6 +296,16 @@ def test_second_builder_of_a_model_keeps_the_first(tmp_path):
         verilator.keep(temporary, final)
         assert not temporary.exists()
     assert (final / "model").read_text() == "first"
+
+
+def test_models_that_another_process_removes_are_no_trouble(tmp_path, monkeypatch):
+    monkeypatch.setattr(verilator, "KEPT", 2)
+    for age, name in enumerate(["newest", "newer", "old"]):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    verilator._prune(tmp_path)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["gone", "newer", "newest"]
 
 
 def test_missing_package_says_how_to_get_it():

@@ -13,6 +13,7 @@ from fpga import synthesis
 from fpga.measure import measure
 from fpga.synthesis import FigureError, Flow, place, synthesise
 from gen.rtlil import to_rtlil
+from hw.delay import OWN
 from hw.share import share
 from sim import tools
 
@@ -105,9 +106,9 @@ def test_missing_figure_is_an_error():
 
 def test_report_without_a_figure(tmp_path):
     with pytest.raises(FigureError, match="the report has no utilization / TRELLIS_FF / used"):
-        synthesis._area({"utilization": {"TRELLIS_COMB": {"used": 3}}})
+        synthesis.area_of({"utilization": {"TRELLIS_COMB": {"used": 3}}})
     with pytest.raises(FigureError, match=r"none\.json was not written"):
-        synthesis._read(tmp_path / "none.json")
+        synthesis.read_json(tmp_path / "none.json")
 
 
 def test_failures_name_the_tool_and_the_reason():
@@ -137,3 +138,27 @@ def test_too_large_for_the_part():
 def test_wrong_flow(options, text):
     with pytest.raises(ValueError, match=text):
         Flow(**options)
+
+
+class Twins(wiring.Component):
+    """Two registers of the same value, which may be one."""
+
+    def __init__(self, attributes):
+        self._attributes = attributes
+        super().__init__({"i": In(1), "o": Out(2)})
+
+    def elaborate(self, platform):
+        m = Module()
+        for index in range(2):
+            register = Signal(name=f"register_{index}", attrs=self._attributes)
+            m.d.sync += register.eq(self.i)
+            m.d.comb += self.o[index].eq(register)
+        return m
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sources", "registers"), [({}, True, 1), (OWN, True, 2), (OWN, False, 1)]
+)
+def test_registers_that_stay_apart(attributes, sources, registers):
+    text = to_rtlil(Twins(attributes), name="top", sources=sources)
+    assert synthesise(text, name="top").count("TRELLIS_FF") == registers

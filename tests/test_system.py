@@ -7,10 +7,10 @@ from gen.cases import RAW, REQUANTISED, Case, memory
 from gen.systems import FULL_SIZE, MORE_SYSTEMS, SYSTEMS
 
 LONGER = (
-    "16x16 WS, 128-bit bus", "2x3 bit-serial, groups of 32, 32-bit bus, small", "5x8 OS, 512-bit bus, 64-bit addresses",
+    "16x16 WS, 128-bit bus", "8x8 bit-serial, 64-bit bus", "5x8 OS, 512-bit bus, 64-bit addresses",
     "8x8 of OliVe's pairs and integers WS, 64-bit bus", "16x16 of MX and NVFP4 WS, 128-bit bus",
     "3x5 OS, 8 steps of K at once, 64-bit bus", "2x3 OS, 32-bit bus, small", "4x4 OS, 32-bit bus",
-    "1x16 by lookups, groups of 64, 32-bit bus, least control", "5x3 OS digit by digit, 64-bit bus, small",
+    "1x16 by lookups, groups of 64, 32-bit bus, issued in order", "5x3 OS digit by digit, 64-bit bus, small",
     "4x4 bit-serial of fp16, 64-bit bus", "4x4 WS, 128-bit bus, small", "8x8 of OliVe's pairs and integers, 64-bit bus",
     "2x3 OS, 4 steps of K at once by bit weight, 32-bit bus, small",
 )  # fmt: skip

@@ -65,6 +65,7 @@ def test_a_layer(preset):
     check(preset, ["blk.0.attn_k"])
 
 
+@pytest.mark.long
 def test_a_layer_by_lookups():
     check(LOOKUP, ["blk.0.attn_k"], dict(zip(LOOKUPS, (25, 9, 4), strict=True)))
 

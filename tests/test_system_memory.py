@@ -11,11 +11,13 @@ from hw.control.isa import OutputMode
 from sim import tools
 
 SIMULATORS = (*(["icarus"] if tools.icarus() else []), "verilator")
-NAMES = ("4x4 OS, 32-bit bus", "4x4 WS, 128-bit bus, small")
+NAMES = ("4x4 OS, 32-bit bus", "4x4 WS, 128-bit bus, small", "OS issued in order, 32-bit bus")
 ODD = (("activations", 3), ("parameters", 5), ("output", 7))
 
 
-@pytest.mark.parametrize("name", [NAMES[0], pytest.param(NAMES[1], marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.long) for name in NAMES[1:])]
+)
 def test_random_back_pressure(name):
     preset, overrides, _ = SYSTEMS[name]
     shapes = ((1, 1, 1), (6, 21, 13), (9, 40, 5))

@@ -291,6 +291,16 @@ OTHERS = [
 @pytest.mark.parametrize(("dataflow", "multiplier", "columns"), OTHERS)
 def test_halts_with_other_multipliers(dataflow, multiplier, columns, by_reset):
     """Nothing is left of what was dropped."""
+    _check_halts(dataflow, multiplier, columns, by_reset)
+
+
+@pytest.mark.parametrize("dataflow", [OUTPUT, WEIGHT])
+def test_a_reset_leaves_nothing_behind(dataflow):
+    """Of what has no reset itself neither."""
+    _check_halts(dataflow, "native", 6, by_reset=True)
+
+
+def _check_halts(dataflow, multiplier, columns, by_reset):
     design = design_for(rows=2, columns=columns, data_bytes=4, dataflow=dataflow, multiplier=multiplier)
     long = command(row_tiles=4, column_tiles=3, depth_tiles=9, activations_stride=3)
 

@@ -13,6 +13,7 @@ from amaranth.sim import Simulator
 from mapped import run_component, run_mapped
 from test_block_ram import synthesised
 
+from hw.pe.term_tables import TableEncoder
 from hw.pe.terms import LaneEncoder, TermEncoder, format_set
 from hw.pe.weight_format import WeightFormat, special_value
 from hw.timing import TERM_ENCODER
@@ -114,8 +115,10 @@ def encoded(encoder, weights):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("alone", [True, False])
-def test_encoder(format, alone):
+@pytest.mark.parametrize(
+    ("alone", "kind"), [(True, TermEncoder), (False, TermEncoder), (False, TableEncoder)]
+)
+def test_encoder(format, alone, kind):
     """Every code, with every special value, without a gap; what stands above the code's bits does not matter."""
     lanes, random = 16, np.random.default_rng(format.value)
     pairs = [(c, s) for s in (SPECIALS if format.floating else [0]) for c in range(1 << format.bits)]
@@ -132,7 +135,7 @@ def test_encoder(format, alone):
         )
         for i, row in enumerate(rows)
     ]
-    seen = encoded(TermEncoder(lanes=lanes, formats=[format] if alone else FORMATS), weights)
+    seen = encoded(kind(lanes=lanes, formats=[format] if alone else FORMATS), weights)
     for (cycle, *_), row in zip(weights, rows, strict=True):
         got = list(zip(*seen[cycle + TERM_ENCODER : cycle + TERM_ENCODER + format.terms], strict=True))
         assert got == [tuple(bit_serial.terms(code, name(format), special)) for code, special in row]
@@ -141,14 +144,15 @@ def test_encoder(format, alone):
     )
 
 
-def test_encoder_changes_formats():
+@pytest.mark.parametrize("kind", [TermEncoder, TableEncoder])
+def test_encoder_changes_formats(kind):
     """Weights of any formats in turn, with and without gaps: each as alone."""
     random, cycle, weights = np.random.default_rng(3), 0, []
     for _ in range(200):
         format = FORMATS[random.integers(len(FORMATS))]
         weights.append((cycle, random.integers(256, size=2).tolist(), format, int(random.choice(SPECIALS))))
         cycle += format.terms + int(random.integers(3))
-    seen = encoded(TermEncoder(lanes=2, formats=FORMATS), weights)
+    seen = encoded(kind(lanes=2, formats=FORMATS), weights)
     for cycle, codes, format, special in weights:
         for lane, code in enumerate(codes):
             terms = bit_serial.terms(code % (1 << format.bits), name(format), special)

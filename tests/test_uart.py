@@ -8,7 +8,7 @@ import random
 import pytest
 from amaranth.sim import Simulator
 
-from fpga.soc.uart import LEAST_DIVISOR, UartReceiver, UartTransmitter, divisor_of
+from fpga.soc.uart import LEAST_DIVISOR, ReceiveBuffer, UartReceiver, UartTransmitter, divisor_of
 from tests.formal import later
 
 DIVISORS = (8, 9, *later(13, 25))
@@ -82,9 +82,38 @@ def test_break_is_one_framing_error():
     assert receive(8, levels) == ([0x63], 1, 0)
 
 
-def test_byte_that_is_not_taken_stays_and_the_next_is_lost():
+def test_byte_that_is_not_taken_in_time_is_lost():
+    """A byte waits from the middle of its stop bit until that of the next one's first bit, 2 bits later."""
     levels = line_of([0x21, 0x42, 0x63], 8)
-    assert receive(8, levels, ready=lambda cycle: cycle > 190) == ([0x21, 0x63], 0, 1)
+    assert receive(8, levels, ready=lambda cycle: cycle > 190) == ([0x63], 0, 2)
+    offered = 5 + 4 + 9 * 8 + 4
+    for after, seen in ((12, [0x21, 0x42, 0x63]), (16, [0x42, 0x63])):
+        assert receive(8, levels, ready=lambda cycle, end=offered + after: cycle >= end)[0] == seen
+
+
+def test_buffer_keeps_the_order_and_is_full_one_byte_later():
+    dut, sent = ReceiveBuffer(depth=8), list(random.Random(7).randbytes(60))
+    taken, got = [], []
+
+    async def bench(ctx):
+        generator = random.Random(8)
+        while len(got) < len(sent):
+            takes = len(taken) >= 9 and generator.random() < 0.4
+            ctx.set(dut.i.valid, len(taken) < len(sent))
+            ctx.set(dut.i.payload, sent[min(len(taken), len(sent) - 1)])
+            ctx.set(dut.o.ready, takes)
+            if ctx.get(dut.o.valid) and takes:
+                got.append(ctx.get(dut.o.payload))
+            if ctx.get(dut.i.valid) and ctx.get(dut.i.ready):
+                taken.append(1)
+            assert len(taken) - len(got) <= 10
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert got == sent
 
 
 def transmit(divisor, data, *, gap=0):

@@ -18,6 +18,7 @@ from gen import config
 from gen.generate import generate
 from gen.verilog import to_verilog
 from sim import lint, tools
+from tests.formal import later
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -146,3 +147,12 @@ def test_accelerators_are_clean(preset):
     ports = re.findall(r"^  (?:input|output).*$", top, re.MULTILINE)
     assert ports
     assert not [port for port in ports if "__" in port]
+
+
+@pytest.mark.parametrize(
+    "preset", ["mx-8x8", *later("olive-8x8", "systolic-ulx3s", "lut-m2n64k4", "bitserial-up5k")]
+)
+def test_no_process_sets_constants_alone(preset):
+    """It has nothing to wait for: a simulator never runs it, and its register stays what it was."""
+    made = generate(config.load(preset, []))
+    assert not re.findall(r"always @\*\n    \S+ = \d+'h[0-9a-f]+;\n", made.verilog)

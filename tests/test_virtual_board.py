@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from virtual_board import CLOCK, MEMORY, SMALL
 from fpga.host.accelerator import Accelerator, DeviceError
 from fpga.host.virtual import VirtualBoard
 from fpga.soc import registers as board_registers
+from fpga.soc import virtual
+from fpga.soc.memory import memory_timing
 from gen import config, workload
 from gen.compiler import compile_gemm
 from hw.control import registers
@@ -50,9 +53,10 @@ def test_gemms(board):
 def test_a_gemm_in_parts(board):
     load = workload.random((20, 60, 50), "raw", 5)
     with Accelerator.open(board.url, config=CONFIG) as device:
-        got, runs = device.workload(load)
+        got, runs = device.workload(load, predict=True)
     assert np.array_equal(got, load.golden())
     assert len(runs) > 1
+    assert all(run.counters["cycles"] == run.predicted for run in runs)
 
 
 def test_the_board_tells_of_itself(board):
@@ -69,10 +73,13 @@ def test_commands(board, gatemill):
     assert status == 0, err
     document = json.loads(out)
     assert document["pass"] is True
-    assert document["cycles"] > 24
+    assert document["cycles"]["measured"] > 24
+    assert document["cycles"]["equal"] is True
+    assert document["board"]["memory_timing"] == asdict(memory_timing())
     status, out, err = gatemill("selftest", "systolic-4x4", *SETS, "--url", board.url)
     assert status == 0, err
     assert "GEMM, int8 by int8" in out
+    assert "as predicted" in out
 
 
 def test_tcp_and_one_client_after_the_other(program):
@@ -129,11 +136,23 @@ def test_the_client_of_litex(program, tcp):
 
 
 @pytest.mark.long
-def test_the_command(tmp_path):
+@pytest.mark.parametrize(("memory", "size"), [("block-ram", 32 << 10), ("sdram", 32 << 20)])
+def test_the_command(tmp_path, memory, size):
     """A board appears under the name asked for, is used, and goes with an interrupt."""
     name = tmp_path / "board"
     sets = [part for one in SMALL for part in ("--set", one)]
-    command = [sys.executable, "-m", "gen.cli", "virtual", "systolic-4x4", *sets, "--board", "ulx3s-25f"]
+    command = [
+        sys.executable,
+        "-m",
+        "gen.cli",
+        "virtual",
+        "systolic-4x4",
+        *sets,
+        "--board",
+        "ulx3s-25f",
+        "--memory",
+        memory,
+    ]
     process = subprocess.Popen(
         [*command, "--pty", str(name), "--json"],
         cwd=ROOT,
@@ -146,7 +165,7 @@ def test_the_command(tmp_path):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.05)
         with Accelerator.open(str(name), config=config.load("systolic-4x4", SMALL)) as device:
-            assert device.identity.clock_hz == 80_000_000
+            assert (device.identity.clock_hz, device.identity.memory_bytes) == (80_000_000, size)
             assert device.gemm(np.ones((1, 4), np.int8), np.ones((4, 1), np.int8)) == [[4]]
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
@@ -164,6 +183,17 @@ def test_the_command(tmp_path):
         (["--board", "ulx3s-85f", "--pty", "a", "--tcp", "1"], "--pty, --tcp: at most one"),
         (["--board", "ulx3s-85f", "--tcp", "70000"], "--tcp 70000: must be an integer from 0 to 65535"),
         (["--board", "nothing"], "nothing"),
+        (["--board", "ulx3s-85f", "--clock", "500"], "--clock 500: clock must be 400 MHz"),
+        (["--board", "ulx3s-85f", "--baud", "1"], "--baud 1: must be an integer from 300 to 20000000"),
+        (["--board", "ulx3s-85f", "--baud", "19999999"], "systolic-4x4 on ulx3s-85f: baud must be at most"),
+        (
+            ["--board", "ulx3s-85f", "--memory", "sdram", "--clock", "150"],
+            "systolic-4x4 on ulx3s-85f: clock_hz must be 1 to 142857142",
+        ),
+        (
+            ["--board", "icebreaker", "--set", "bus.data_width=128"],
+            "systolic-4x4 on icebreaker: bus.data_width must be 32 or 64 with the SPRAM of icebreaker, not 128",
+        ),
     ],
 )
 def test_wrong_requests(gatemill, options, message):
@@ -171,6 +201,17 @@ def test_wrong_requests(gatemill, options, message):
     assert (status, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_the_board_is_that_of_a_build(gatemill, monkeypatch):
+    def program(loaded, *, memory, clock_hz, baud, notify):
+        raise ToolError(f"{loaded.name}: {memory.size} bytes, {clock_hz} Hz, {baud} baud")
+
+    monkeypatch.setattr(virtual, "program", program)
+    wanted = ("virtual", "systolic-4x4", "--board", "ulx3s-25f")
+    assert "systolic-4x4: 32768 bytes, 80000000 Hz, 1000000 baud" in gatemill(*wanted)[2]
+    _, _, err = gatemill(*wanted, "--clock", "75", "--baud", "2500000")
+    assert "systolic-4x4: 32768 bytes, 75000000 Hz, 2500000 baud" in err
 
 
 def test_nobody_answers(gatemill):

@@ -9,7 +9,7 @@ import zlib
 from functools import cache
 
 import numpy as np
-from link_model import READ, WRITE, command
+from link_model import CHECK, READ, WRITE, command
 
 from fpga.soc import registers, virtual
 from fpga.soc.registers import ACCELERATOR_BASE, LINK_ERRORS
@@ -41,9 +41,9 @@ def board(width):
 class Client:
     """Commands and answers through pipes."""
 
-    def __init__(self, program):
+    def __init__(self, program, *arguments):
         self._process = subprocess.Popen(
-            [program, "0", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [program, "0", "1", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
 
     def __enter__(self):
@@ -59,7 +59,8 @@ class Client:
     def receive(self, count):
         data = b""
         while len(data) < count:
-            assert self.answers(LIMIT), "no answer"
+            if not self.answers(LIMIT):
+                raise TimeoutError(f"no answer within {LIMIT} s")
             part = os.read(self._process.stdout.fileno(), count - len(data))
             assert part, "the board has gone"
             data += part
@@ -103,19 +104,21 @@ class Client:
         for one, word in names:
             self.write(ACCELERATOR_BASE + BY_NAME[one].offset, [word])
 
-    def checksum(self, address, length):
-        self.put("crc_address", address)
-        self.put("crc_length", length)
-        self.put("crc_control", 1)
-        while self.shown("crc_status"):
-            pass
-        return self.shown("crc_value")
+    def check(self, address, count):
+        """CRC-32 of ``count`` words, 255 at most, as the board works it out."""
+        self.send(command(CHECK, address, count=count))
+        return int.from_bytes(self.receive(4), "big")
+
+    def checked(self, address, data):
+        """Whether the memory has ``data``."""
+        parts = [(first, data[first : first + 1020]) for first in range(0, len(data), 1020)]
+        return all(self.check(address + first, len(part) // 4) == zlib.crc32(part) for first, part in parts)
 
     def run(self, ready):
         """Upload, run, download: the memory and the cycles."""
         image = np.pad(ready.image, (0, -len(ready.image) % 4))
         self.write(ready.program.base, image.view("<u4"))
-        assert self.checksum(ready.program.base, len(image)) == zlib.crc32(image.tobytes())
+        assert self.checked(ready.program.base, image.tobytes())
         for name, value in ready.program.registers.items():
             self.set(name, value)
         self.set("control", 1)

@@ -30,7 +30,8 @@ BOARD = Board(
     platform=_platform,
     clock="clk",
     clock_hz=48_000_000,
-    default_hz=96_000_000,
+    default_hz=80_000_000,
+    link="UART on pins",
     memory_bytes=128 << 10,
     programmer=Programmer(
         tool="dfu-util", arguments=("-a", "0", "-D"), package="dfu-util", vendor=0x1209, product=0x5AF0

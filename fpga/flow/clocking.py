@@ -9,6 +9,7 @@ from amaranth.lib.cdc import FFSynchronizer
 from fpga.board import Board
 from fpga.parts import ECP5, ICE40
 from fpga.pll import Settings, megahertz, settings
+from hw.delay import OWN
 
 SETTLING = 16e-6
 """Seconds of reset after the clock is steady: block RAM of an iCE40 reads zeros for its first 3 microseconds."""
@@ -38,7 +39,7 @@ class Clocking(Elaboratable):
         self._board, self._clock_hz = board, clock_hz
         self._settings = settings(board.resources.family, input_hz=board.clock_hz, output_hz=clock_hz)
         self.clk = Signal()
-        self.rst = Signal(init=1)
+        self.rst = Signal(init=1, attrs=OWN)
 
     def elaborate(self, platform):
         m = Module()
@@ -63,7 +64,9 @@ class Clocking(Elaboratable):
             m.d.raw += left.eq(cycles)
         with m.Elif(left != 0):
             m.d.raw += left.eq(left - 1)
-        m.d.raw += self.rst.eq(left != 0)
+        # Where the clock is made and where the reset is wanted may be far apart.
+        early = Signal(init=1, attrs=OWN)
+        m.d.raw += [early.eq(left != 0), self.rst.eq(early)]
         return m
 
 

@@ -10,7 +10,7 @@ from fpga.parts import ECP5, GOWIN, ICE40
 from fpga.pll import MEGA
 from fpga.synthesis import FigureError
 
-_KINDS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
+KINDS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     ECP5: {
         "luts": {"TRELLIS_COMB": 1},
         "flip_flops": {"TRELLIS_FF": 1},
@@ -101,7 +101,7 @@ def utilisation(report: Mapping, family: str) -> dict[str, Use]:
     """
     kinds = _figure(report, "utilization")
     result = {}
-    for name, cells in _KINDS[family].items():
+    for name, cells in KINDS[family].items():
         if next(iter(cells)) not in kinds:
             continue
         used = sum(weight * kinds[cell]["used"] for cell, weight in cells.items() if cell in kinds)
@@ -117,7 +117,7 @@ def overfull(report: Mapping, family: str) -> dict[str, tuple[int, int]]:
     found = {
         kind.replace("_", " "): (one.used, one.available) for kind, one in utilisation(report, family).items()
     }
-    named = {cell for cells in _KINDS[family].values() for cell in cells}
+    named = {cell for cells in KINDS[family].values() for cell in cells}
     found |= {
         kind: (one["used"], one["available"])
         for kind, one in report["utilization"].items()

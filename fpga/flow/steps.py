@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fpga import ice40, synthesis
 from fpga.board import Board
+from fpga.fanout import spread_registers
 from fpga.flow import programs
 from fpga.flow.report import overfull
 from fpga.flow.top import TOP, Prepared
@@ -41,7 +42,10 @@ def synthesise(board: Board, prepared: Prepared, *, clock_hz: int, timeout: floa
         flow = synthesis.Flow(
             device=part.device, package=board.package, speed=board.speed, frequency=frequency
         )
-        return synthesis.synthesise(prepared.rtlil, name=TOP, flow=flow, yosys=yosys, timeout=timeout).netlist
+        made = synthesis.synthesise(prepared.rtlil, name=TOP, flow=flow, yosys=yosys, timeout=timeout)
+        netlist = json.loads(made.netlist)
+        spread_registers(netlist)
+        return json.dumps(netlist)
     if part.family == ICE40:
         small = ice40.Flow(device=part.device, frequency=frequency)
         return ice40.synthesise(
@@ -127,7 +131,9 @@ def _nextpnr(board: Board) -> list[str]:
     ]  # fmt: skip
     if part.family == ECP5:
         where = [f"--{part.device}", "--package", board.package, "--speed", str(board.speed)]
-        return [*command, *where, "--lpf", _CONSTRAINTS[ECP5]]
+        # The other router takes several times as long over a full system. This one looks at time only when told:
+        # some 10 % of the clock.
+        return [*command, *where, "--lpf", _CONSTRAINTS[ECP5], "--router", "router2", "--tmg-ripup"]
     if part.family == ICE40:
         return [*command, f"--{part.device}", "--package", board.package, "--pcf", _CONSTRAINTS[ICE40]]
     where = ["--device", board.package, "--vopt", f"family={part.device}"]

@@ -6,17 +6,20 @@ from dataclasses import dataclass, field
 
 from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal
 from amaranth.lib import io, wiring
+from amaranth.lib.wiring import Out
 
-from fpga.board import Board
+from fpga.board import SDRAM, Board
 from fpga.flow.clocking import Clocking
 from fpga.parts import ECP5, GOWIN
+from fpga.soc.sdram_pads import SdramPads, capture_of
+from fpga.soc.sdram_part import SdramPart
 from gen.rtlil import to_rtlil
 
 TOP, SYSTEM = "top", "gatemill_system"
 
 
 class BoardTop(Elaboratable):
-    """``SYSTEM``, a module with ``clk``, ``rst``, ``rx`` and ``tx``, on the board's pins.
+    """``SYSTEM`` on the board's pins: a module with ``clk``, ``rst``, ``rx`` and ``tx``, and ``sdram`` where that is its memory.
 
     Parameters
     ----------
@@ -26,7 +29,7 @@ class BoardTop(Elaboratable):
     """
 
     def __init__(self, *, board: Board, clock_hz: int) -> None:
-        self._board = board
+        self._board, self._clock_hz = board, clock_hz
         self._clocking = Clocking(board=board, clock_hz=clock_hz)
 
     def elaborate(self, platform):
@@ -42,10 +45,23 @@ class BoardTop(Elaboratable):
         received = Signal()
         sent = Signal()
         m.d.comb += [received.eq(rx.i), tx.o.eq(sent)]
+        part = self._board.sdram if self._board.memory == SDRAM else None
+        pins = {} if part is None else self._sdram(m, platform, part)
         m.submodules.system = Instance(
-            SYSTEM, i_clk=ClockSignal(), i_rst=ResetSignal(), i_rx=received, o_tx=sent
+            SYSTEM, i_clk=ClockSignal(), i_rst=ResetSignal(), i_rx=received, o_tx=sent, **pins
         )
         return m
+
+    def _sdram(self, m: Module, platform, part: SdramPart) -> dict:
+        """The pads of the SDRAM; what ``SYSTEM`` is joined to."""
+        names = [sub.name for sub in platform.lookup("sdram").ios]
+        ports = platform.request("sdram", dir=dict.fromkeys(names, "-"))
+        _, falling = capture_of(part, clock_hz=self._clock_hz)
+        m.submodules.pads = pads = SdramPads(part=part, ports=ports, falling=falling)
+        return {
+            f"{'i' if pin.flow is Out else 'o'}_sdram_{name}": getattr(pads.pins, name)
+            for name, pin in pads.pins.signature.members.items()
+        }
 
 
 def _others(platform, name: str) -> dict[str, str]:

@@ -9,26 +9,32 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 
 import numpy as np
 
-from fpga.host.link import Link
+from fpga.host.link import BURST, Link
+from fpga.host.parts import parts
 from fpga.soc import registers as board
-from gen.compiler import DoesNotFit, Program, compile_gemm
+from gen.compiler import Program
 from gen.config import Config
 from gen.errors import RequestError
 from gen.workload import Workload, of_operands
 from hw.control import registers
-from hw.control.isa import FETCH_SOURCE, Error, OutputMode, Queue
+from hw.control.isa import FETCH_SOURCE, Error, Queue
 from hw.control.registers import COUNTERS, STATUS_BUSY, STATUS_DONE, STATUS_ERROR
-from hw.design import ceil_div
+from hw.design import Design, ceil_div
 from hw.formats import Operand
+from sim.cycles.memory import MemoryTiming
+from sim.cycles.program import predict as predict_cycles
 
 UPLOADS = 3
 """Times that a part of the memory is written before it is given up."""
 CHECKED = 1 << 16
-"""Bytes that are written before their checksum is compared."""
+"""Bytes that are written before their checksums are compared."""
+PATIENCE = 60.0
+"""Seconds that a program may take unless the user says otherwise."""
 
 Notice = Callable[[str, int, int], None]
 """Told what is being done, bytes done and in all."""
@@ -51,6 +57,10 @@ class Identity:
     clock_hz: int
     memory_bytes: int
     baud: int
+    timing: MemoryTiming | None = None
+    """Of its memory, for the cycle model; None if that is not fixed."""
+    single_port: bool = False
+    """A beat that is written keeps another from being read, which the cycle model does not know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +71,17 @@ class Run:
     """By the names of ``hw.control.registers.COUNTERS``."""
     seconds: float
     """From the start to the end as the host sees it."""
+    predicted: int | None = None
+    """Cycles by the cycle model, if it was asked and knows the board's memory."""
+
+
+def unpredictable(design: Design, timing: MemoryTiming | None, *, single_port: bool) -> str | None:
+    """Why the cycle model cannot say what a program of ``design`` takes with such a memory; None if it can."""
+    if timing is None:
+        return "an SDRAM's open rows and refreshes decide, which the cycle model does not know"
+    if single_port and design.issue == "queues":
+        return "the memory has one port, and what is written delays what is read, which the cycle model does not know"
+    return None
 
 
 class Accelerator:
@@ -132,11 +153,11 @@ class Accelerator:
         for _ in range(UPLOADS):
             words = self._link.read(address, size // 4, lambda done, total: notice("download", done, total))
             data = words.astype("<u4").view(np.uint8)
-            if zlib.crc32(data.tobytes()) == self._checksum(address, size):
+            if self._agrees(address, data.tobytes()):
                 return data
         raise DeviceError(f"download of {size} bytes at {address:#x}: checksum wrong {UPLOADS} times")
 
-    def run(self, settings: Mapping[str, int], *, timeout: float = 60.0) -> Run:
+    def run(self, settings: Mapping[str, int], *, timeout: float = PATIENCE) -> Run:
         """Start the program that ``settings`` (``Program.registers``) describe, wait for its end.
 
         Raises
@@ -165,12 +186,17 @@ class Accelerator:
         return Run(counters={name: self._get(name) for name, _ in COUNTERS}, seconds=seconds)
 
     def execute(
-        self, program: Program, image: np.ndarray, notice: Notice = _no_notice
+        self,
+        program: Program,
+        image: np.ndarray,
+        notice: Notice = _no_notice,
+        *,
+        timeout: float = PATIENCE,
     ) -> tuple[np.ndarray, Run]:
-        """Upload ``image``, run ``program``; Y [M, N] and what came of the run."""
+        """Upload ``image``, run ``program`` for at most ``timeout`` s; Y [M, N] and what came of the run."""
         self._fits(program)
         self.write(program.base, image, notice)
-        run = self.run(program.registers)
+        run = self.run(program.registers, timeout=timeout)
         start, size = program.regions["output"]
         first = start // 4 * 4
         end = ceil_div(start + size, 4) * 4
@@ -178,20 +204,49 @@ class Accelerator:
         memory[first - program.base : end - program.base] = self.read(first, end - first, notice)
         return program.read_output(memory), run
 
-    def workload(self, load: Workload, notice: Notice = _no_notice) -> tuple[np.ndarray, list[Run]]:
-        """Y [M, N] of a workload, in as many programs as the memory of the board makes necessary, and each one's run."""
-        m, _, n = load.sizes
-        rows, features = self.parts(load)
-        y = np.zeros((m, n), load.result_type)
+    def workload(
+        self,
+        load: Workload,
+        notice: Notice = _no_notice,
+        *,
+        predict: bool = False,
+        timeout: float = PATIENCE,
+    ) -> tuple[np.ndarray, list[Run]]:
+        """Y [M, N] of a workload, in as many programs as the memory of the board makes necessary, and each one's run.
+
+        With ``predict`` the cycle model says of each what it must take; see ``unpredictable``. Each may take ``timeout`` s.
+        """
+        foreseen = predict and self.unpredictable is None
+        y = np.zeros((load.sizes[0], load.sizes[2]), load.result_type)
         runs = []
-        for n0 in range(0, n, features):
-            for m0 in range(0, m, rows):
-                part = load.part((m0, min(m, m0 + rows)), (n0, min(n, n0 + features)))
-                program = self._compile(part.sizes, part.mode, part.formats)
-                got, run = self.execute(program, program.image(part.x, part.w, *part.scaling), notice)
-                y[m0 : m0 + got.shape[0], n0 : n0 + got.shape[1]] = got
-                runs.append(run)
+        for part in parts(self.config, load, self.identity.memory_bytes):
+            program, own = part.program, part.load
+            image = program.image(own.x, own.w, *own.scaling)
+            got, run = self.execute(program, image, notice, timeout=timeout)
+            if foreseen:
+                run = replace(run, predicted=self.predicted(program, image))
+            y[slice(*part.rows), slice(*part.features)] = got
+            runs.append(run)
         return y, runs
+
+    @property
+    def unpredictable(self) -> str | None:
+        """Why the cycle model cannot say what a program takes on this board; None if it can."""
+        timing, single_port = self.identity.timing, self.identity.single_port
+        return unpredictable(self.config.design(), timing, single_port=single_port)
+
+    def predicted(self, program: Program, image: np.ndarray) -> int:
+        """Cycles of ``program`` by the cycle model, with the memory that the board says it has.
+
+        Raises ``ValueError`` when that is ``unpredictable``.
+        """
+        if self.unpredictable:
+            raise ValueError(f"memory must have a timing that the cycle model knows: {self.unpredictable}")
+        design, law = self.config.design(), self.config.instance.model().law()
+        timing = self.identity.timing
+        return predict_cycles(
+            design, law, program.instructions, timing, image=image, base=program.base
+        ).cycles
 
     def gemm(
         self, x: Operand | np.ndarray, w: Operand | np.ndarray, notice: Notice = _no_notice
@@ -206,38 +261,6 @@ class Accelerator:
         w = w if isinstance(w, Operand) else Operand.weights(weights, w)
         return self.workload(of_operands(x, w, self.config.instance), notice)[0]
 
-    def parts(self, load: Workload) -> tuple[int, int]:
-        """Rows and features of the largest parts of ``load`` whose programs fit the memory of the board.
-
-        Raises
-        ------
-        RequestError
-            Not even one row and one column tile fit, or no program can be made of the workload at all.
-        """
-        m, k, n = load.sizes
-        columns = self.config.instance.geometry.columns
-        while True:
-            why = None
-            try:
-                program = self._compile((m, k, n), load.mode, load.formats)
-            except DoesNotFit as error:
-                why = error
-            else:
-                if program.memory.end <= self.identity.memory_bytes:
-                    return m, n
-            if n > columns:
-                n = ceil_div(ceil_div(n, 2), columns) * columns
-            elif m > 1:
-                m = ceil_div(m, 2)
-            else:
-                raise why or RequestError(
-                    f"GEMM {load.sizes}: even a row of {n} features takes {program.memory.end} bytes of memory, and "
-                    f"the board has {self.identity.memory_bytes}"
-                )
-
-    def _compile(self, sizes: tuple[int, int, int], mode: OutputMode, formats: tuple[str, str]) -> Program:
-        return compile_gemm(self.config.design(), self.config.instance, *sizes, mode=mode, formats=formats)
-
     def _identify(self) -> Identity:
         magic = self._link.read_word(board.address("magic"))
         if magic != board.MAGIC:
@@ -249,7 +272,10 @@ class Accelerator:
         if version != board.VERSION:
             raise DeviceError(f"register map of the board must be version {board.VERSION}, not {version}")
         words = self._link.read(board.address("digest"), 8)
+        timing, single_port = board.timing_of(self._link.read_word(board.address("memory_timing")))
         return Identity(
+            timing=timing,
+            single_port=single_port,
             digest="".join(f"{int(word):08x}" for word in words),
             clock_hz=self._link.read_word(board.address("clock_hz")),
             memory_bytes=self._link.read_word(board.address("memory_bytes")),
@@ -272,30 +298,21 @@ class Accelerator:
 
     def _write_checked(self, address: int, part: bytes, done: int, total: int, notice: Notice) -> None:
         words = np.frombuffer(part, "<u4")
-        wanted = zlib.crc32(part)
         for _ in range(UPLOADS):
             self._link.write(address, words, lambda sent, _: notice("upload", done + sent, total))
-            try:
-                if self._checksum(address, len(part)) == wanted:
-                    return
-            except DeviceError:
-                pass
+            if self._agrees(address, part):
+                return
             self._link.resynchronise()
         raise DeviceError(
             f"upload of {len(part)} bytes to {address:#x}: the board's checksum was wrong {UPLOADS} times: "
             "check the cable, or take a lower rate"
         )
 
-    def _checksum(self, address: int, size: int, timeout: float = 10.0) -> int:
-        """CRC-32 of the memory, worked out by the device."""
-        self._link.write_word(board.address("crc_address"), address)
-        self._link.write_word(board.address("crc_length"), size)
-        self._link.write_word(board.address("crc_control"), 1)
-        begun = time.monotonic()
-        while self._link.read_word(board.address("crc_status")) & 1:
-            if time.monotonic() - begun > timeout:
-                raise DeviceError(f"checksum of {size} bytes at {address:#x}: must come within {timeout:g} s")
-        return self._link.read_word(board.address("crc_value"))
+    def _agrees(self, address: int, data: bytes) -> bool:
+        """Whether the memory has ``data``, by the checksums that the device works out."""
+        step = 4 * BURST
+        wanted = [zlib.crc32(data[first : first + step]) for first in range(0, len(data), step)]
+        return bool(self._link.checksums(address, len(data) // 4).tolist() == wanted)
 
     def _put(self, name: str, value: int) -> None:
         self._link.write_word(board.ACCELERATOR_BASE + registers.BY_NAME[name].offset, value)
@@ -305,6 +322,14 @@ class Accelerator:
 
     def _error(self) -> str:
         value = self._get("error")
-        code, source = Error(value & 0xFF), value >> 8 & 0xFF
-        queue = "fetch" if source == FETCH_SOURCE else Queue(source).name.lower()
-        return f"program ended in error {code.name.lower()} in {queue}, instruction {self._get('error_instruction')}"
+        code, source = value & 0xFF, value >> 8 & 0xFF
+        queue = "fetch" if source == FETCH_SOURCE else _name(Queue, source)
+        return f"program ended in error {_name(Error, code)} in {queue}, instruction {self._get('error_instruction')}"
+
+
+def _name(kind: type[IntEnum], value: int) -> str:
+    """Of ``value`` in ``kind``; the number where that has none, as a board can say anything."""
+    try:
+        return kind(value).name.lower()
+    except ValueError:
+        return str(value)

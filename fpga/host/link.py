@@ -1,7 +1,9 @@
 """The host's end of the link: words of the board's address space over the bytes of LiteX's UARTBone.
 
 A command is ``[command][words][word address, 4 bytes][data, 4 bytes each]``, all big-endian; a read is answered with its data,
-a write with nothing. What is lost on the way is found by a time-out (reads) or a checksum (uploads: ``fpga.host.accelerator``).
+a check with the CRC-32 of what a read would be answered with, a write with nothing.
+
+What is lost on the way is found by a time-out (reads) or a checksum (uploads: ``fpga.host.accelerator``).
 
 Reference: LiteX, ``litex/tools/remote/comm_uart.py`` and ``litex/soc/cores/uart.py``.
 """
@@ -10,15 +12,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import numpy as np
 import serial
 
-WRITE, READ = 1, 2
+WRITE, READ, CHECK = 1, 2, 5
 BURST = 255
 """Most words of a command."""
 AHEAD = 4
 """Reads that are asked for before the first one is answered, so that a slow USB bridge costs its delay once."""
+CHECKS_AHEAD = 64
+"""The same of checks; so many commands wait in the device's buffer of 512 bytes."""
 TRIES = 3
 """Times that a read is asked for."""
 QUIET = 0.25
@@ -30,6 +35,15 @@ Progress = Callable[[int, int], None]
 
 class LinkError(RuntimeError):
     """The device does not answer, or the line is gone."""
+
+
+def _names_a_port(url: str) -> bool:
+    """Whether a URL ends in a host and a port."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname and parts.port)
+    except ValueError:
+        return False
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -50,6 +64,7 @@ class Link:
     def __init__(self, port: serial.SerialBase, *, name: str) -> None:
         self._port = port
         self._name = name
+        self._moved = 0
 
     @classmethod
     def open(cls, url: str, *, baud: int = 1_000_000, timeout: float = 2.0) -> Link:
@@ -57,6 +72,8 @@ class Link:
 
         Raises ``LinkError`` when it cannot be opened.
         """
+        if url.startswith("socket://") and not _names_a_port(url):
+            raise LinkError(f"--url {url!r}: must be socket://host:port, with a port from 1 to 65535")
         try:
             port = serial.serial_for_url(
                 url, baudrate=baud, timeout=timeout, write_timeout=max(timeout, 10.0)
@@ -80,7 +97,7 @@ class Link:
         _check(address, len(words))
         for first in range(0, len(words), BURST):
             part = words[first : first + BURST]
-            self._send(_head(WRITE, len(part), address + 4 * first) + part.astype(">u4").tobytes(), 4 * first)
+            self._send(_head(WRITE, len(part), address + 4 * first) + part.astype(">u4").tobytes())
             progress(4 * (first + len(part)), 4 * len(words))
 
     def read(self, address: int, count: int, progress: Progress = _no_progress) -> np.ndarray:
@@ -89,22 +106,29 @@ class Link:
         An answer that does not come is asked for again, after a silence that lets the device start afresh; so registers
         whose reading changes something must not be read through this (there are none).
         """
+        return self._asked(READ, address, count, progress)
+
+    def checksums(self, address: int, count: int) -> np.ndarray:
+        """CRC-32 (uint32), as ``zlib.crc32``, of each ``BURST`` words of the ``count`` from byte address ``address`` on."""
+        return self._asked(CHECK, address, count, _no_progress)
+
+    def _asked(self, command: int, address: int, count: int, progress: Progress) -> np.ndarray:
         _check(address, count)
         parts: list[np.ndarray] = []
         done = tries = 0
+        ahead = BURST * (AHEAD if command == READ else CHECKS_AHEAD)
         while done < count:
-            sizes = [
-                min(BURST, count - first) for first in range(done, min(count, done + AHEAD * BURST), BURST)
-            ]
-            heads = [_head(READ, size, address + 4 * (done + i * BURST)) for i, size in enumerate(sizes)]
-            self._send(b"".join(heads), 4 * done)
-            data = self._receive(4 * sum(sizes), 4 * done)
-            if len(data) < 4 * sum(sizes):
+            sizes = [min(BURST, count - first) for first in range(done, min(count, done + ahead), BURST)]
+            heads = [_head(command, size, address + 4 * (done + i * BURST)) for i, size in enumerate(sizes)]
+            self._send(b"".join(heads))
+            wanted = 4 * (sum(sizes) if command == READ else len(sizes))
+            data = self._receive(wanted)
+            if len(data) < wanted:
                 tries += 1
                 if tries == TRIES:
                     raise LinkError(
                         f"{self._name}: no answer to a read of {address + 4 * done:#010x} after {TRIES} tries "
-                        f"({len(data)} of {4 * sum(sizes)} bytes came): is the board on and flashed, the rate right?"
+                        f"({len(data)} of {wanted} bytes came): is the board on and flashed, the rate right?"
                     )
                 self.resynchronise()
                 continue
@@ -128,26 +152,29 @@ class Link:
         try:
             self._port.reset_input_buffer()
         except (serial.SerialException, OSError) as error:
-            raise self._gone(error, 0) from None
+            raise self._gone(error) from None
 
-    def _send(self, data: bytes, done: int) -> None:
+    def _send(self, data: bytes) -> None:
         try:
             sent = self._port.write(data)
-            if sent is not None and sent != len(data):
-                raise LinkError(f"{self._name}: took {sent} of {len(data)} bytes at byte {done}")
         except (serial.SerialException, OSError) as error:
-            raise self._gone(error, done) from None
+            raise self._gone(error) from None
+        if sent is not None and sent != len(data):
+            raise LinkError(f"{self._name}: took {sent} of {len(data)} bytes, {self._moved:,} bytes before")
+        self._moved += len(data)
 
-    def _receive(self, count: int, done: int) -> bytes:
+    def _receive(self, count: int) -> bytes:
         try:
-            return bytes(self._port.read(count))
+            data = bytes(self._port.read(count))
         except (serial.SerialException, OSError, TypeError) as error:
             # pyserial reads from a closed descriptor (TypeError) when the device goes away in the middle.
-            raise self._gone(error, done) from None
+            raise self._gone(error) from None
+        self._moved += len(data)
+        return data
 
-    def _gone(self, error: Exception, done: int) -> LinkError:
+    def _gone(self, error: Exception) -> LinkError:
         return LinkError(
-            f"{self._name}: the line is gone after {done} bytes ({error}): plug it in and try again"
+            f"{self._name}: the line is gone after {self._moved:,} bytes there and back ({error}): plug it in and try again"
         )
 
 

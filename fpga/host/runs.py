@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fpga.host.accelerator import Accelerator, DeviceError, Notice
+from fpga.host.accelerator import PATIENCE, Accelerator, DeviceError, Notice
 from gen import workload
 from gen.compiler import DoesNotFit
 from gen.run import mismatch
@@ -25,26 +26,39 @@ def describe(accelerator: Accelerator) -> dict[str, Any]:
         "digest": identity.digest,
         "clock_hz": identity.clock_hz,
         "memory_bytes": identity.memory_bytes,
+        "memory_timing": asdict(identity.timing) if identity.timing else None,
         "baud": identity.baud,
     }
 
 
-def run(accelerator: Accelerator, load: Workload, notice: Notice) -> dict[str, Any]:
-    """Compute ``load`` on the board, in parts if need be, and compare every bit."""
+def run(
+    accelerator: Accelerator, load: Workload, notice: Notice, *, timeout: float = PATIENCE
+) -> dict[str, Any]:
+    """Compute ``load`` on the board, in parts if need be, and compare every bit, and the cycles with the cycle model.
+
+    Each part may take ``timeout`` s.
+    """
     begun = time.monotonic()
-    got, runs = accelerator.workload(load, notice)
+    got, runs = accelerator.workload(load, notice, predict=True, timeout=timeout)
     seconds = time.monotonic() - begun
     wrong = mismatch(got, load.golden())
     cycles = sum(one.counters["cycles"] for one in runs)
+    why = accelerator.unpredictable
+    differing = 0 if why else sum(one.counters["cycles"] != one.predicted for one in runs)
     m, k, n = load.sizes
     on_board = cycles / accelerator.identity.clock_hz
     return {
-        "pass": wrong is None,
+        "pass": wrong is None and not differing,
         "configuration": accelerator.config.name,
         "workload": load.describe(),
         "board": describe(accelerator),
         "programs": len(runs),
-        "cycles": cycles,
+        "cycles": {
+            "measured": cycles,
+            "predicted": None if why else sum(one.predicted or 0 for one in runs),
+            "equal": None if why else not differing,
+            "why": why,
+        },
         "board_seconds": on_board,
         "gops": 2 * m * k * n / on_board / 1e9 if cycles else 0.0,
         "mismatch": wrong,
@@ -62,8 +76,7 @@ def selftest(accelerator: Accelerator, notice: Notice) -> dict[str, Any]:
     for x, w in accelerator.config.instance.pairs:
         checks.append((f"GEMM, {x.name} by {w.name}", partial(_gemm, accelerator, x, w, notice)))
     rows = []
-    for place, (what, check) in enumerate(checks):
-        notice(what, place, len(checks))
+    for what, check in checks:
         try:
             rows.append({"what": what, "held": True, "detail": check()})
         except (DeviceError, DoesNotFit) as error:
@@ -100,5 +113,13 @@ def _gemm(accelerator: Accelerator, x: Any, w: Any, notice: Notice) -> str:
     load = workload.random(sizes, "raw", SELFTEST_SEED, (x, w), family)
     document = run(accelerator, load, notice)
     if not document["pass"]:
-        raise DeviceError(f"{load.title}: {document['mismatch']}")
-    return f"{document['cycles']} cycles"
+        raise DeviceError(f"{load.title}: {document['mismatch'] or cycles_text(document['cycles'])}")
+    return cycles_text(document["cycles"])
+
+
+def cycles_text(cycles: dict[str, Any]) -> str:
+    """Measured and predicted, in words."""
+    measured, predicted = f"{cycles['measured']:,}", cycles["predicted"]
+    if cycles["equal"] is None:
+        return f"{measured} cycles; not predicted: {cycles['why']}"
+    return f"{measured} cycles, " + ("as predicted" if cycles["equal"] else f"not {predicted:,} as predicted")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from fpga.soc import registers
-from fpga.soc.bus import WORD_ADDRESS, word_bus
+from fpga.soc.bus import word_bus
 from fpga.soc.registers import BY_NAME, DIGEST_WORDS, LINK_ERRORS, REGISTERS
 from hw.control.registers import Access
 
@@ -18,7 +19,7 @@ RESET_CYCLES = 16
 
 
 class BoardRegisters(wiring.Component):
-    """Says what the board is, keeps what went wrong, commands checksum and reset.
+    """Says what the board is, keeps what went wrong, commands the reset.
 
     Parameters
     ----------
@@ -26,14 +27,13 @@ class BoardRegisters(wiring.Component):
         Of the configuration: 64 hexadecimal digits.
     clock_hz, memory_bytes, baud : int
         What the registers of these names show.
+    memory_timing : int
+        The same; see ``fpga.soc.registers.timing_word``.
 
     Members
     -------
     bus : In(``word_bus``), addresses of words
     errors : In, a bit for each of ``LINK_ERRORS``; one cycle each time
-    crc_start, crc_stop : Out(1), one cycle
-    crc_address, crc_length : Out, in words
-    crc_busy, crc_value : In
     reset : Out(1)
         High for ``RESET_CYCLES`` cycles; the write that asked for it is answered behind them.
 
@@ -47,28 +47,27 @@ class BoardRegisters(wiring.Component):
         ``digest`` is none, or a number does not fit into 32 bits.
     """
 
-    def __init__(self, *, digest: str, clock_hz: int, memory_bytes: int, baud: int) -> None:
+    def __init__(
+        self, *, digest: str, clock_hz: int, memory_bytes: int, baud: int, memory_timing: int
+    ) -> None:
         numbers = {"clock_hz": clock_hz, "memory_bytes": memory_bytes, "baud": baud}
         for name, value in numbers.items():
             if not 1 <= operator.index(value) < 1 << 32:
                 raise ValueError(f"{name} must be 1 to 2**32 - 1, not {value!r}")
+        if not 0 <= operator.index(memory_timing) < 1 << 32:
+            raise ValueError(f"memory_timing must be 0 to 2**32 - 1, not {memory_timing!r}")
         words = registers.digest_words(digest)
         self._fixed = {
             "magic": registers.MAGIC,
             "version": registers.VERSION,
             **{f"digest{i}": words[i] for i in range(DIGEST_WORDS)},
             **numbers,
+            "memory_timing": memory_timing,
         }
         super().__init__(
             {
                 "bus": In(word_bus()),
                 "errors": In(len(LINK_ERRORS)),
-                "crc_start": Out(1),
-                "crc_stop": Out(1),
-                "crc_address": Out(WORD_ADDRESS),
-                "crc_length": Out(WORD_ADDRESS),
-                "crc_busy": In(1),
-                "crc_value": In(32),
                 "reset": Out(1),
             }
         )
@@ -77,50 +76,49 @@ class BoardRegisters(wiring.Component):
         del platform
         m = Module()
         request, response = self.bus.request, self.bus.response
-        asked, taken, writes = request.payload, Signal(), Signal()
+        asked, taken = request.payload, Signal()
         noted, left = Signal(len(LINK_ERRORS)), Signal(range(RESET_CYCLES + 1))
         m.d.comb += [
-            request.ready.eq(~response.valid & ~self.reset),
+            request.ready.eq(~self.reset),
             taken.eq(request.valid & request.ready),
-            writes.eq(taken & asked.write),
             self.reset.eq(left != 0),
         ]
-        shown = self._fixed | {
-            "link_errors": noted,
-            "crc_address": self.crc_address << 2,
-            "crc_length": self.crc_length << 2,
-            "crc_status": self.crc_busy,
-            "crc_value": self.crc_value,
-        }
-        with m.If(taken):
-            m.d.sync += [response.payload.data.eq(0), response.payload.unmapped.eq(1)]
-            with m.Switch(asked.address):
-                for register in REGISTERS:
-                    with m.Case(register.offset // 4):
-                        m.d.sync += response.payload.unmapped.eq(asked.write & (register.access is Access.RO))
-                        with m.If(~asked.write):
-                            m.d.sync += response.payload.data.eq(shown.get(register.name, 0))
+        self._read(m, noted)
 
         def hit(name: str):
-            return writes & (asked.address == BY_NAME[name].offset // 4)
+            return taken & asked.write & (asked.address == BY_NAME[name].offset // 4)
 
-        m.d.sync += [
-            noted.eq(noted | self.errors),
-            self.crc_start.eq(hit("crc_control") & asked.data[registers.CRC_START]),
-            self.crc_stop.eq(hit("crc_control") & ~asked.data[registers.CRC_START]),
-        ]
-        with m.If(hit("link_errors")):
-            m.d.sync += noted.eq(self.errors)
-        for name in ("crc_address", "crc_length"):
-            with m.If(hit(name)):
-                m.d.sync += getattr(self, name).eq(asked.data[2:])
+        m.d.sync += noted.eq(Mux(hit("link_errors"), 0, noted) | self.errors)
         resets = hit("reset") & asked.data[registers.RESET_START]
         with m.If(resets):
             m.d.sync += left.eq(RESET_CYCLES)
         with m.Elif(self.reset):
             m.d.sync += left.eq(left - 1)
-        with m.If((taken & ~resets) | (left == 1)):
-            m.d.sync += response.valid.eq(1)
-        with m.Elif(response.ready):
-            m.d.sync += response.valid.eq(0)
+        m.d.sync += response.valid.eq((taken & ~resets) | (left == 1))
         return m
+
+    def _read(self, m: Module, noted: Signal) -> None:
+        """What an address shows."""
+        asked, shown = self.bus.request.payload, self.bus.response.payload
+        readable = [register for register in REGISTERS if register.access is not Access.WO]
+        low, number = ceil_log2(len(readable)), asked.address[: registers.ADDRESS_WIDTH - 2]
+        # Constants are a table of what the lowest bits of the address alone say.
+        fixed = Signal(32)
+        with m.Switch(asked.address[:low]):
+            for register in readable:
+                with m.Case(register.offset // 4):
+                    m.d.comb += fixed.eq(self._fixed.get(register.name, 0))
+        m.d.comb += shown.data.eq(fixed | Mux(number == BY_NAME["link_errors"].offset // 4, noted, 0))
+        with m.Switch(number):
+            for register in REGISTERS:
+                with m.Case(register.offset // 4):
+                    allowed = (
+                        ~asked.write
+                        if register.access is Access.RO
+                        else asked.write | (register.access is Access.RW)
+                    )
+                    m.d.comb += shown.unmapped.eq(~allowed)
+            with m.Default():
+                m.d.comb += shown.unmapped.eq(1)
+        with m.If(asked.address[len(number) :].any()):
+            m.d.comb += shown.unmapped.eq(1)

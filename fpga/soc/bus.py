@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,11 +18,12 @@ REQUEST = data.StructLayout({"address": WORD_ADDRESS, "data": 32, "write": 1})
 """``address`` counts words; ``data`` matters to writes alone."""
 RESPONSE = data.StructLayout({"data": 32, "unmapped": 1, "refused": 1})
 """``unmapped``: there is nothing to read or write there; ``refused``: the accelerator answered SLVERR. With either, nothing
-was done. ``data`` is 0 then, and in the answer to a write."""
+was done. ``data`` means nothing then, nor in the answer to a write."""
 
 
 def word_bus() -> wiring.Signature:
-    """Seen from the initiator, which asks for nothing more before the answer has come, and always takes that."""
+    """Seen from the initiator, which asks for nothing more before the answer has come, and takes that at once. What it asked
+    for stays at ``request`` until then, so that no target keeps it."""
     return wiring.Signature(
         {"request": Out(stream.Signature(REQUEST)), "response": In(stream.Signature(RESPONSE))}
     )
@@ -30,6 +31,7 @@ def word_bus() -> wiring.Signature:
 
 class Decoder(wiring.Component):
     """Hands each access to the target in whose region it lies, whose answer goes back; without one the answer is an error.
+    While nothing is answered, the initiator sees data of 0.
 
     Parameters
     ----------
@@ -43,7 +45,7 @@ class Decoder(wiring.Component):
 
     Timing
     ------
-    Nothing is added on the way there or back; an error is answered in the next cycle.
+    Nothing is added on the way there; back, one cycle: all of an answer are registers. An error is answered two cycles later.
 
     Raises
     ------
@@ -64,8 +66,9 @@ class Decoder(wiring.Component):
         del platform
         m = Module()
         request, response = self.initiator.request, self.initiator.response
-        away, missed = Signal(len(self._regions)), Signal()
-        hits = Signal(len(self._regions))
+        hits, missed, data = Signal(len(self._regions)), Signal(), 0
+        # An answer depends on the address, too: it would come late in its cycle, and goes far.
+        valid, answer = Signal(), Signal(RESPONSE)
         for i, (name, (first, bits)) in enumerate(self._regions.items()):
             target, low = getattr(self, name), bits - 2
             m.d.comb += [
@@ -74,74 +77,25 @@ class Decoder(wiring.Component):
                 target.request.payload.data.eq(request.payload.data),
                 target.request.payload.write.eq(request.payload.write),
                 target.request.payload.address.eq(request.payload.address[:low]),
-                target.response.ready.eq(response.ready & away[i]),
+                target.response.ready.eq(response.ready),
             ]
             with m.If(hits[i]):
-                m.d.comb += request.ready.eq(target.request.ready)
-            with m.If(away[i]):
                 m.d.comb += [
-                    response.valid.eq(target.response.valid),
-                    response.payload.eq(target.response.payload),
+                    request.ready.eq(target.request.ready),
+                    valid.eq(target.response.valid),
+                    answer.unmapped.eq(target.response.payload.unmapped),
+                    answer.refused.eq(target.response.payload.refused),
                 ]
+            answers = hits[i] & target.response.valid
+            data |= target.response.payload.data & answers.replicate(32)
         with m.If(~hits.any()):
-            m.d.comb += request.ready.eq(1)
-        with m.If(missed):
-            m.d.comb += [response.valid.eq(1), response.payload.unmapped.eq(1)]
-        with m.If(request.valid & request.ready):
-            m.d.sync += [away.eq(hits), missed.eq(~hits.any())]
-        with m.Elif(response.valid & response.ready):
-            m.d.sync += [away.eq(0), missed.eq(0)]
-        return m
-
-
-class Arbiter(wiring.Component):
-    """Lets two initiators have one target; ``first`` goes before ``second`` when both ask.
-
-    Members
-    -------
-    first, second : In(``word_bus``)
-    target : Out(``word_bus``)
-
-    Timing
-    ------
-    Nothing is added on the way there or back.
-    """
-
-    def __init__(self) -> None:
-        self._owners, self._away = Signal(2), Signal(2)
-        super().__init__({"first": In(word_bus()), "second": In(word_bus()), "target": Out(word_bus())})
-
-    def elaborate(self, platform):
-        del platform
-        m = Module()
-        owners, picked, away = self._owners, Signal(2), self._away
-        request, response = self.target.request, self.target.response
-        # Whoever has asked keeps its turn until the target takes it: what is offered stays.
-        with m.If(owners.any()):
-            m.d.comb += picked.eq(owners)
-        with m.Elif(self.first.request.valid):
-            m.d.comb += picked.eq(0b01)
-        with m.Elif(self.second.request.valid):
-            m.d.comb += picked.eq(0b10)
-        for i, side in enumerate((self.first, self.second)):
-            with m.If(picked[i] & ~away.any()):
-                m.d.comb += [
-                    request.valid.eq(side.request.valid),
-                    request.payload.eq(side.request.payload),
-                    side.request.ready.eq(request.ready),
-                ]
-            m.d.comb += [
-                side.response.valid.eq(response.valid & away[i]),
-                side.response.payload.eq(response.payload),
-            ]
-            with m.If(away[i]):
-                m.d.comb += response.ready.eq(side.response.ready)
-        with m.If(request.valid):
-            m.d.sync += owners.eq(picked)
-        with m.If(request.valid & request.ready):
-            m.d.sync += [owners.eq(0), away.eq(picked)]
-        with m.Elif(response.valid & response.ready):
-            m.d.sync += away.eq(0)
+            m.d.comb += [request.ready.eq(1), valid.eq(missed), answer.unmapped.eq(1)]
+        m.d.comb += answer.data.eq(data)
+        m.d.sync += [
+            missed.eq(request.valid & ~hits.any()),
+            response.valid.eq(valid),
+            Value.cast(response.payload).eq(Value.cast(answer)),
+        ]
         return m
 
 
@@ -174,12 +128,10 @@ class LiteBridge(wiring.Component):
         del platform
         m = Module()
         asked, answer = self.bus.request.payload, self.bus.response
-        kept, mapped = Signal(REQUEST), asked.address[LITE_ADDRESS - 2 :] == 0
-        failed = Signal()
-        address = kept.address[: LITE_ADDRESS - 2] << 2
+        mapped, address = asked.address[LITE_ADDRESS - 2 :] == 0, asked.address[: LITE_ADDRESS - 2] << 2
         m.d.comb += [
             self.m_axil_awaddr.eq(address), self.m_axil_araddr.eq(address),
-            self.m_axil_wdata.eq(kept.data), self.m_axil_wstrb.eq(0b1111),
+            self.m_axil_wdata.eq(asked.data), self.m_axil_wstrb.eq(0b1111), answer.payload.data.eq(self.m_axil_rdata),
         ]  # fmt: skip
         for name in ("aw", "w", "ar"):
             with m.If(getattr(self, f"m_axil_{name}ready")):
@@ -187,7 +139,6 @@ class LiteBridge(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.bus.request.ready.eq(1)
-                m.d.sync += [kept.eq(asked), answer.payload.eq(0), answer.payload.unmapped.eq(~mapped)]
                 with m.If(self.bus.request.valid):
                     m.d.sync += [
                         self.m_axil_awvalid.eq(mapped & asked.write),
@@ -196,24 +147,19 @@ class LiteBridge(wiring.Component):
                     ]
                     m.next = "WAIT"
                     with m.If(~mapped):
-                        m.next = "ANSWER"
+                        m.next = "MISSED"
             with m.State("WAIT"):
+                start = asked.write & asked.data[0] & (address == BY_NAME["control"].offset)
                 m.d.comb += [
-                    self.m_axil_bready.eq(kept.write),
-                    self.m_axil_rready.eq(~kept.write),
+                    self.m_axil_bready.eq(1),
+                    self.m_axil_rready.eq(1),
+                    answer.valid.eq(self.m_axil_bvalid | self.m_axil_rvalid),
+                    answer.payload.refused.eq(Mux(asked.write, self.m_axil_bresp[1], self.m_axil_rresp[1])),
+                    self.started.eq(start & self.m_axil_bvalid & ~self.m_axil_bresp[1]),
                 ]
-                with m.If(kept.write & self.m_axil_bvalid):
-                    m.d.comb += failed.eq(self.m_axil_bresp[1])
-                    m.d.sync += answer.payload.refused.eq(failed)
-                    m.next = "ANSWER"
-                with m.If(~kept.write & self.m_axil_rvalid):
-                    m.d.comb += failed.eq(self.m_axil_rresp[1])
-                    m.d.sync += [answer.payload.refused.eq(failed), answer.payload.data.eq(self.m_axil_rdata)]
-                    m.next = "ANSWER"
-                start = kept.write & kept.data[0] & (address == BY_NAME["control"].offset)
-                m.d.comb += self.started.eq(start & self.m_axil_bvalid & ~failed)
-            with m.State("ANSWER"):
-                m.d.comb += answer.valid.eq(1)
-                with m.If(answer.ready):
+                with m.If(answer.valid):
                     m.next = "IDLE"
+            with m.State("MISSED"):
+                m.d.comb += [answer.valid.eq(1), answer.payload.unmapped.eq(1)]
+                m.next = "IDLE"
         return m

@@ -1,91 +1,80 @@
-"""CRC-32 over a range of the memory, so that the host can check an upload without reading it back."""
+"""CRC-32 of words, so that the host can check an upload without reading it back."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+import operator
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
-from fpga.soc.bus import WORD_ADDRESS, word_bus
+_POLYNOMIAL, _WIDTH = 0xEDB88320, 32
+"""Of CRC-32, the lowest bit first."""
 
 
-class MemoryCrc(wiring.Component):
-    """Reads words from the bus one by one and keeps their CRC-32, the lowest byte of each word first.
+def _stepped(state: Value, bits: int) -> Value:
+    """The remainder after ``bits`` more bits of the message, which were added to it beforehand."""
+    terms = [state[i] for i in range(_WIDTH)]
+    for _ in range(bits):
+        out = terms[0]
+        terms = [
+            (terms[i + 1] if i + 1 < _WIDTH else 0) ^ (out if _POLYNOMIAL >> i & 1 else 0)
+            for i in range(_WIDTH)
+        ]
+    return Cat(terms)
+
+
+class WordCrc(wiring.Component):
+    """CRC-32 of words, the lowest byte of each first.
+
+    Parameters
+    ----------
+    bits : int
+        Of a word that are worked off in a cycle: 1, 2, 4, 8, 16 or 32.
 
     Members
     -------
-    bus : Out(``word_bus``), reads alone
-    start, stop : In(1)
-        Begin, anew if need be; give up. An access under way is waited for.
-    address, length : In(``WORD_ADDRESS``)
-        First word and number of words, held while busy.
+    word : In(32)
+    take : In(1)
+        ``word`` is the next; not while busy.
+    clear : In(1)
+        None have come; not while busy.
     busy : Out(1)
     value : Out(32)
-        As ``zlib.crc32`` of these bytes, when not busy; 0 after a word that is not there, and the rest is not read.
-    unmapped : Out(1)
-        One cycle: such a word was met.
+        As ``zlib.crc32`` of the bytes of all that have come, while not busy.
 
     Timing
     ------
-    A word takes 2 cycles and those of the access.
+    Busy for ``32 / bits`` cycles behind that of ``take``.
 
-    Reference: CRC-32/ISO-HDLC of Greg Cook's catalogue of parametrised CRC algorithms, in ``amaranth.lib.crc``.
+    Raises
+    ------
+    TypeError, ValueError
+        ``bits`` is not as above.
+
+    Reference: CRC-32/ISO-HDLC of Greg Cook's catalogue of parametrised CRC algorithms.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, bits: int) -> None:
+        self._bits = operator.index(bits)
+        if self._bits not in (1, 2, 4, 8, 16, 32):
+            raise ValueError(f"bits must be one of 1, 2, 4, 8, 16, 32, not {bits!r}")
         super().__init__(
-            {
-                "bus": Out(word_bus()),
-                "start": In(1),
-                "stop": In(1),
-                "address": In(WORD_ADDRESS),
-                "length": In(WORD_ADDRESS),
-                "busy": Out(1),
-                "value": Out(32),
-                "unmapped": Out(1),
-            }
+            {"word": In(_WIDTH), "take": In(1), "clear": In(1), "busy": Out(1), "value": Out(_WIDTH)}
         )
 
     def elaborate(self, platform):
         del platform
         m = Module()
-        m.submodules.processor = crc = catalog.CRC32_ISO_HDLC(data_width=32).create()
-        request, response = self.bus.request, self.bus.response
-        place, left = Signal(WORD_ADDRESS), Signal(WORD_ADDRESS)
-        wanted, halted, missing = Signal(), Signal(), Signal()
-        m.d.comb += [
-            crc.data.eq(response.payload.data),
-            request.payload.address.eq(place),
-            self.busy.eq(1),
-        ]
-        with m.If(~missing):
-            m.d.comb += self.value.eq(crc.crc)
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += self.busy.eq(wanted)
-                with m.If(wanted):
-                    m.next = "NEXT"
-            with m.State("NEXT"):
-                m.next = "REQUEST"
-                with m.If(wanted):
-                    m.d.comb += crc.start.eq(1)
-                    m.d.sync += [place.eq(self.address), left.eq(self.length), wanted.eq(0), missing.eq(0)]
-                    m.next = "NEXT"
-                with m.Elif((left == 0) | halted | missing):
-                    m.next = "IDLE"
-            with m.State("REQUEST"):
-                m.d.comb += request.valid.eq(1)
-                with m.If(request.ready):
-                    m.next = "RESPONSE"
-            with m.State("RESPONSE"):
-                m.d.comb += response.ready.eq(1)
-                with m.If(response.valid):
-                    m.d.comb += [crc.valid.eq(1), self.unmapped.eq(response.payload.unmapped)]
-                    m.d.sync += [place.eq(place + 1), left.eq(left - 1), missing.eq(self.unmapped)]
-                    m.next = "NEXT"
-        with m.If(self.start):
-            m.d.sync += [wanted.eq(1), halted.eq(0)]
-        with m.If(self.stop):
-            m.d.sync += [wanted.eq(0), halted.eq(1)]
+        steps = _WIDTH // self._bits
+        rest, left = Signal(_WIDTH, reset_less=True), Signal(range(steps + 1))
+        m.d.comb += [self.value.eq(~rest), self.busy.eq(left != 0)]
+        # One enable and one choice of two: an iCE40 has a cell for that and the register.
+        with m.If(self.take | self.busy):
+            m.d.sync += [
+                rest.eq(Mux(self.busy, _stepped(rest, self._bits), rest ^ self.word)),
+                left.eq(Mux(self.busy, left - 1, steps)),
+            ]
+        with m.If(self.clear):
+            m.d.sync += rest.eq(-1)
         return m

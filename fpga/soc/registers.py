@@ -8,21 +8,22 @@ else gives 0 and a write there does nothing; both are noted in ``link_errors``, 
 from __future__ import annotations
 
 from hw.control.registers import Access, Register
+from sim.cycles.memory import MemoryTiming
 
 BOARD_BASE, ACCELERATOR_BASE = 0xF000_0000, 0xF001_0000
 REGION_BITS = 16
 """Bits of an address within the board's or the accelerator's registers."""
 
 MAGIC = 0x44424D47  # "GMBD" in memory order
-VERSION = 1
+VERSION = 2
 """Of this map and of the link."""
 
 DIGEST_WORDS = 8
-ADDRESS_WIDTH = 7
+ADDRESS_WIDTH = 6
 """Bits of the offset of a board register."""
 
 LINK_ERRORS = (
-    ("unmapped", "an access to an address without memory or register, or a write to what is read only"),
+    ("unmapped", "an access to an address without memory or register, or against what its table says"),
     ("refused", "the accelerator answered a register access with SLVERR"),
     ("unknown", "a byte that begins no command was dropped"),
     ("forgotten", "half a command was forgotten after a silence"),
@@ -31,8 +32,12 @@ LINK_ERRORS = (
 )
 """Name and meaning of the bits of ``link_errors``."""
 
-CRC_START, CRC_BUSY, RESET_START = 0, 0, 0
-"""Bit positions in ``crc_control``, ``crc_status`` and ``reset``."""
+RESET_START = 0
+"""Bit position in ``reset``."""
+TIMING_PARTS = ("read_latency", "write_latency", "interval", "outstanding")
+"""Parts of ``MemoryTiming`` in the bytes of ``memory_timing``, the lowest first."""
+SINGLE_PORT = 31
+"""Bit position in ``memory_timing``."""
 
 _RO, _RW, _WO = Access.RO, Access.RW, Access.WO
 _TABLE = (
@@ -46,16 +51,13 @@ _TABLE = (
     ("memory_bytes", _RO, "size of the memory"),
     ("baud", _RO, "bits per second of the link"),
     ("link_errors", _RW, "what went wrong on the link since the last write, which clears it"),
-    ("crc_address", _RW, "address of the first byte to check, a multiple of 4"),
-    ("crc_length", _RW, "bytes to check, a multiple of 4"),
-    ("crc_control", _WO, "write 1: start, also anew while busy; write 0: stop"),
-    ("crc_status", _RO, "bit 0: busy"),
+    ("reset", _WO, "write 1: reset accelerator and memory port; memory contents stay"),
     (
-        "crc_value",
+        "memory_timing",
         _RO,
-        "CRC-32 of these bytes, as zlib.crc32 has it; 0 if some of them lie outside the memory",
+        "of the memory's port, a byte each from the lowest: read latency, write latency, interval, outstanding, and bit 31 if it "
+        "does not read and write at the same time; 0 if cycles are not fixed",
     ),
-    ("reset", _WO, "write 1: reset accelerator, memory port and checksum; memory contents stay"),
 )
 
 REGISTERS = tuple(
@@ -81,3 +83,28 @@ def digest_words(digest: str) -> tuple[int, ...]:
     if value < 0:
         raise ValueError(f"digest must be {8 * DIGEST_WORDS} hexadecimal digits, not {digest!r}")
     return tuple(int(digest[8 * i : 8 * i + 8], 16) for i in range(DIGEST_WORDS))
+
+
+def timing_word(timing: MemoryTiming | None, *, single_port: bool = False) -> int:
+    """What ``memory_timing`` shows; None: cycles are not fixed.
+
+    Raises ``ValueError`` unless each part fits its place.
+    """
+    if timing is None:
+        return 0
+    word = int(single_port) << SINGLE_PORT
+    for place, name in enumerate(TIMING_PARTS):
+        value, most = getattr(timing, name), 0x7F if name == "outstanding" else 0xFF
+        if not 1 <= value <= most:
+            raise ValueError(f"{name} must be 1 to {most}, not {value!r}")
+        word |= value << 8 * place
+    return word
+
+
+def timing_of(word: int) -> tuple[MemoryTiming | None, bool]:
+    """What ``timing_word`` was given."""
+    single_port, word = bool(word >> SINGLE_PORT & 1), word & (1 << SINGLE_PORT) - 1
+    if not word:
+        return None, single_port
+    parts = {name: word >> 8 * place & 0xFF for place, name in enumerate(TIMING_PARTS)}
+    return MemoryTiming(**parts), single_port

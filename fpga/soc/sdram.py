@@ -11,7 +11,8 @@ from amaranth.lib.wiring import In, Out
 from fpga.soc.memory import OUTSTANDING
 from fpga.soc.sdram_control import SdramControl
 from fpga.soc.sdram_front import SdramFront, memory_ports
-from fpga.soc.sdram_part import SdramPart, pins_signature
+from fpga.soc.sdram_part import SdramPart
+from fpga.soc.sdram_pins import pins_signature
 
 
 class Sdram(wiring.Component):

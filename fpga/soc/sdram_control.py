@@ -8,7 +8,8 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from fpga.soc.sdram_part import BANK_BITS, WORD_BYTES, SdramCycles, SdramPart, pins_signature
+from fpga.soc.sdram_part import BANK_BITS, WORD_BYTES, SdramCycles, SdramPart
+from fpga.soc.sdram_pins import pins_signature
 
 START_REFRESHES = 8
 """Refreshes before the mode register is set."""
@@ -55,6 +56,16 @@ def beats_signature(part: SdramPart) -> wiring.Signature:
     )
 
 
+def _time(most: int) -> Signal:
+    """A time of up to ``most`` cycles, as ones that are shifted out: its lowest bit says that it lasts."""
+    return Signal(max(1, most - 1))
+
+
+def _cycles(number: int) -> int:
+    """What to put there for so many cycles, this one included."""
+    return (1 << number - 1) - 1
+
+
 class SdramControl(wiring.Component):
     """Reads and writes words of 16 bits, one after the other in a row.
 
@@ -82,13 +93,11 @@ class SdramControl(wiring.Component):
     def __init__(self, *, part: SdramPart, cycles: SdramCycles) -> None:
         self._part, self._cycles = part, cycles
         self._command = Signal(Command)
-        self._pause = Signal(
-            range(max(cycles.as_dict()[name] for name in ("rcd", "rrd", "rp", "rfc", "mrd")))
-        )
+        self._pause = _time(max(cycles.as_dict()[name] for name in ("rcd", "rrd", "rp", "rfc", "mrd")))
         # A bank opened again after the shortest time must not come too soon after its last row either.
         self._row_cycles = max(cycles.ras, cycles.rc - cycles.rp)
-        self._row_time, self._write_time = Signal(range(self._row_cycles)), Signal(range(cycles.wr))
-        self._read_time = Signal(range(cycles.cas + 2))
+        self._row_time, self._write_time = _time(self._row_cycles), _time(cycles.wr)
+        self._read_time = _time(cycles.cas + 2)
         self._open, self._due, self._dropped = Signal(1 << BANK_BITS), Signal(), Signal()
         self._column, self._bank = Signal(part.column_bits), Signal(BANK_BITS)
         self._writing = Signal()
@@ -106,7 +115,7 @@ class SdramControl(wiring.Component):
             Cat(pins.ras_n, pins.cas_n, pins.we_n).eq(~self._command),
         ]
         for time in (self._pause, self._row_time, self._write_time, self._read_time):
-            m.d.sync += time.eq(time - time.any())
+            m.d.sync += time.eq(time >> 1)
         m.d.sync += [self._command.eq(Command.NONE), pins.dq_oe.eq(0), pins.dqm.eq(0)]
         left = Signal(range(self._cycles.interval), init=self._cycles.interval - 1)
         m.d.sync += left.eq(Mux(left.any(), left - 1, self._cycles.interval - 1))
@@ -125,7 +134,7 @@ class SdramControl(wiring.Component):
 
     def _give(self, m: Module, command: Command, pause: int) -> None:
         """A command, and the cycles until the next one that waits for ``_pause``."""
-        m.d.sync += [self._command.eq(command), self._pause.eq(pause - 1)]
+        m.d.sync += [self._command.eq(command), self._pause.eq(_cycles(pause))]
 
     def _start(self, m: Module) -> None:
         passed = Signal(range(self._cycles.power_up + 1))
@@ -139,12 +148,12 @@ class SdramControl(wiring.Component):
         cycles, pins = self._cycles, self.pins
         times, ready = Signal(range(START_REFRESHES), init=START_REFRESHES - 1), Signal()
         with m.State("CLOSE"):
-            with m.If(~Cat(self._pause, self._row_time, self._write_time).any()):
+            with m.If(~(self._pause[0] | self._row_time[0] | self._write_time[0])):
                 self._give(m, Command.PRECHARGE, cycles.rp)
                 m.d.sync += [pins.a.eq(1 << 10), self._open.eq(0)]
                 m.next = "REFRESH"
         with m.State("REFRESH"):
-            with m.If(~self._pause.any()):
+            with m.If(~self._pause[0]):
                 self._give(m, Command.REFRESH, cycles.rfc)
                 m.d.sync += times.eq(times - times.any())
                 with m.If(~times.any()):
@@ -153,7 +162,7 @@ class SdramControl(wiring.Component):
                     with m.If(ready):
                         m.next = "SELECT"
         with m.State("MODE"):
-            with m.If(~self._pause.any()):
+            with m.If(~self._pause[0]):
                 self._give(m, Command.MODE, cycles.mrd)
                 m.d.sync += [pins.a.eq(cycles.cas << 4), pins.ba.eq(0)]
                 m.next = "SELECT"
@@ -179,19 +188,19 @@ class SdramControl(wiring.Component):
                 with m.If(rows[self._bank] == row):
                     m.next = "COLUMN"
         with m.State("PRECHARGE"):
-            with m.If(~Cat(self._pause, self._row_time, self._write_time).any()):
+            with m.If(~(self._pause[0] | self._row_time[0] | self._write_time[0])):
                 self._give(m, Command.PRECHARGE, cycles.rp)
                 m.d.sync += [pins.a.eq(0), pins.ba.eq(self._bank)]
                 m.next = "ACTIVATE"
         with m.State("ACTIVATE"):
-            with m.If(~self._pause.any()):
+            with m.If(~self._pause[0]):
                 self._give(m, Command.ACTIVATE, max(cycles.rcd, cycles.rrd))
                 m.d.sync += [
                     pins.a.eq(row),
                     pins.ba.eq(self._bank),
                     rows[self._bank].eq(row),
                     self._open.bit_select(self._bank, 1).eq(1),
-                    self._row_time.eq(self._row_cycles - 1),
+                    self._row_time.eq(_cycles(self._row_cycles)),
                 ]
                 m.next = "COLUMN"
 
@@ -199,9 +208,7 @@ class SdramControl(wiring.Component):
         cycles, pins = self._cycles, self.pins
         with m.State("COLUMN"):
             stop = self._dropped | self.restart
-            m.d.comb += self.beats.step.eq(
-                ~self._pause.any() & ~(self._writing & self._read_time.any()) & ~stop
-            )
+            m.d.comb += self.beats.step.eq(~self._pause[0] & ~(self._writing & self._read_time[0]) & ~stop)
             with m.If(stop):
                 m.next = "SELECT"
             with m.If(self.beats.step):
@@ -216,9 +223,9 @@ class SdramControl(wiring.Component):
                         pins.dq_o.eq(self.beats.data),
                         pins.dq_oe.eq(1),
                         pins.dqm.eq(self.beats.mask),
-                        self._write_time.eq(cycles.wr - 1),
+                        self._write_time.eq(_cycles(cycles.wr)),
                     ]
                 with m.Else():
-                    m.d.sync += [self._command.eq(Command.READ), self._read_time.eq(cycles.cas + 1)]
+                    m.d.sync += [self._command.eq(Command.READ), self._read_time.eq(_cycles(cycles.cas + 2))]
                 with m.If(self.beats.boundary & (~self.beats.more | self._due | self._column.all())):
                     m.next = "SELECT"

@@ -9,7 +9,8 @@ from amaranth.hdl import Module
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In
 
-from fpga.soc.sdram_part import SdramPart, pins_signature
+from fpga.soc.sdram_part import SdramPart
+from fpga.soc.sdram_pins import pins_signature
 
 STAGES = 3
 """Cycles through the pads of an ECP5: two to the part, one back."""

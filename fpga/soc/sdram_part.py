@@ -1,13 +1,10 @@
-"""An SDR SDRAM as its data sheet has it: sizes, and times in cycles of a clock."""
+"""An SDR SDRAM as its data sheet has it: sizes, and times in cycles of a clock. No Amaranth here."""
 
 from __future__ import annotations
 
 import math
 import operator
 from dataclasses import asdict, dataclass
-
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 WORD_BYTES = 2
 """Bytes of a column: the part is 16 bits wide."""
@@ -126,20 +123,6 @@ class SdramPart:
         The part's clock is inverted; ``delay`` are the ns from an edge to the part and back, pads and board together.
         """
         return math.floor((self.access + self.hold + 2 * delay) * clock_hz / GIGA + 0.5)
-
-
-def sdram_pins(part: SdramPart) -> dict:
-    """The part's pins but its clock, by the names that follow the prefix, seen from the controller."""
-    return {
-        "cke": Out(1), "cs_n": Out(1), "ras_n": Out(1), "cas_n": Out(1), "we_n": Out(1),
-        "ba": Out(BANK_BITS), "a": Out(part.row_bits), "dqm": Out(WORD_BYTES, init=3),
-        "dq_o": Out(8 * WORD_BYTES), "dq_oe": Out(1), "dq_i": In(8 * WORD_BYTES),
-    }  # fmt: skip
-
-
-def pins_signature(part: SdramPart) -> wiring.Signature:
-    """Those pins together, seen from the controller."""
-    return wiring.Signature(sdram_pins(part))
 
 
 AS4C16M16SA_7 = SdramPart()

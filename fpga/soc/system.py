@@ -8,21 +8,18 @@ from typing import TypeVar
 
 from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module, ResetSignal, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from fpga.soc import registers
 from fpga.soc.board import BoardRegisters
-from fpga.soc.bus import Arbiter, Decoder, LiteBridge, lite_pins
-from fpga.soc.crc import MemoryCrc
+from fpga.soc.bus import Decoder, LiteBridge, lite_pins
 from fpga.soc.link import Link, Silence
 from fpga.soc.memory import Memory, axi_pins
 from fpga.soc.sdram import Sdram
-from fpga.soc.uart import UartReceiver, UartTransmitter, divisor_of
+from fpga.soc.uart import ReceiveBuffer, UartReceiver, UartTransmitter, divisor_of
 from gen.config import Config
 from gen.generate import accelerator as make_accelerator
-from hw.stream.skid import SkidBuffer
 
 RECEIVE_BUFFER = 512
 """Bytes that wait behind a read's answer; a block RAM."""
@@ -44,6 +41,13 @@ def _part_pins(memory: BoardMemory) -> dict:
     return {"sdram": memory.signature.members["sdram"]} if isinstance(memory, Sdram) else {}
 
 
+def _timing_word(memory: BoardMemory) -> int:
+    """An SDRAM has no fixed timing: which rows are open and when it is refreshed decides."""
+    if isinstance(memory, Sdram):
+        return registers.timing_word(None)
+    return registers.timing_word(memory.timing, single_port=memory.single_port)
+
+
 def _join_part(m: Module, outer, inner) -> None:
     if hasattr(outer, "sdram"):
         wiring.connect(m, wiring.flipped(outer.sdram), inner.sdram)
@@ -60,7 +64,7 @@ class _Core(wiring.Component):
     reset : Out(1)
         To be the reset of the domain ``accelerator``, together with that of ``sync``.
     active : Out(1)
-        A command, a program or a checksum is under way.
+        A command or a program is under way.
     """
 
     def __init__(
@@ -72,7 +76,13 @@ class _Core(wiring.Component):
             raise ValueError(
                 f"memory must be as wide as the accelerator's bus of {wanted} bits, not {width!r}"
             )
-        self._board = BoardRegisters(digest=digest, clock_hz=clock_hz, memory_bytes=memory.size, baud=baud)
+        self._board = BoardRegisters(
+            digest=digest,
+            clock_hz=clock_hz,
+            memory_bytes=memory.size,
+            baud=baud,
+            memory_timing=_timing_word(memory),
+        )
         super().__init__(
             {
                 **_STREAMS,
@@ -86,7 +96,11 @@ class _Core(wiring.Component):
         del platform
         m = Module()
         accelerator, memory, board = self._accelerator, self._memory, self._board
-        m.submodules.link = link = Link()
+        # The part whose memory has one port is the one with few cells.
+        narrow = isinstance(memory, Memory) and memory.single_port
+        # A bit more than the memory and a command have: behind the memory's last word comes nothing.
+        counted = max(ceil_log2(memory.size // 4), 8) + 1
+        m.submodules.link = link = Link(counted=counted, crc_bits=1 if narrow else 8)
         m.submodules.board = board
         m.submodules.bridge = bridge = LiteBridge()
         renamed = DomainRenamer(_RESET)
@@ -97,8 +111,6 @@ class _Core(wiring.Component):
             m.d.comb += memory.restart.eq(ResetSignal(_RESET))
         else:
             m.submodules.memory = renamed(memory)
-        m.submodules.checksum = renamed(crc := MemoryCrc())
-        m.submodules.arbiter = renamed(arbiter := Arbiter())
         m.submodules.decoder = decoder = Decoder(
             regions={
                 "memory": (0, ceil_log2(memory.size)),
@@ -107,9 +119,7 @@ class _Core(wiring.Component):
             }
         )
         wiring.connect(m, link.bus, decoder.initiator)
-        wiring.connect(m, decoder.memory, arbiter.first)
-        wiring.connect(m, crc.bus, arbiter.second)
-        wiring.connect(m, arbiter.target, memory.bus)
+        wiring.connect(m, decoder.memory, memory.bus)
         wiring.connect(m, decoder.board, board.bus)
         wiring.connect(m, decoder.accelerator, bridge.bus)
         wiring.connect(m, wiring.flipped(self.i), link.i)
@@ -119,7 +129,7 @@ class _Core(wiring.Component):
         self._pins(m, memory, "s_axi_", accelerator, "m_axi_", axi)
         m.d.comb += [link.forget.eq(self.forget), self.waiting.eq(link.waiting), self.reset.eq(board.reset)]
         _join_part(m, self, memory)
-        self._status(m, link, bridge, crc)
+        self._status(m, link, bridge)
         return m
 
     @staticmethod
@@ -128,33 +138,25 @@ class _Core(wiring.Component):
             mine, theirs = getattr(here, prefix + name), getattr(there, other + name)
             m.d.comb += mine.eq(theirs) if pin.flow is In else theirs.eq(mine)
 
-    def _status(self, m: Module, link: Link, bridge: LiteBridge, crc: MemoryCrc) -> None:
-        """What is noted in ``link_errors``; the checksum's orders; ``active``."""
+    def _status(self, m: Module, link: Link, bridge: LiteBridge) -> None:
+        """What is noted in ``link_errors``; ``active``."""
         board = self._board
         seen = {
-            "unmapped": link.unmapped | crc.unmapped,
+            "unmapped": link.unmapped,
             "refused": link.refused,
             "unknown": link.unknown,
             "forgotten": link.forgotten,
             "framing": self.framing,
             "overrun": self.overrun,
         }
-        m.d.comb += [
-            board.errors.eq(Cat(seen[name] for name, _ in registers.LINK_ERRORS)),
-            crc.start.eq(board.crc_start),
-            crc.stop.eq(board.crc_stop),
-            crc.address.eq(board.crc_address),
-            crc.length.eq(board.crc_length),
-            board.crc_busy.eq(crc.busy),
-            board.crc_value.eq(crc.value),
-        ]
+        m.d.comb += board.errors.eq(Cat(seen[name] for name, _ in registers.LINK_ERRORS))
         running, before = Signal(), Signal()
         m.d.sync += before.eq(self._accelerator.interrupt)
         with m.If(bridge.started):
             m.d.sync += running.eq(1)
         with m.If((self._accelerator.interrupt & ~before) | board.reset):
             m.d.sync += running.eq(0)
-        m.d.comb += self.active.eq(~link.idle | running | crc.busy | self.i.valid | self.o.valid)
+        m.d.comb += self.active.eq(~link.idle | running | self.i.valid | self.o.valid)
 
 
 def _domains(m: Module, system, core: _Core) -> None:
@@ -163,9 +165,9 @@ def _domains(m: Module, system, core: _Core) -> None:
     m.domains.accelerator = reset = ClockDomain(_RESET, local=True)
     sync.clk = reset.clk = system.clk
     sync.rst = system.rst
-    # A register alone, since it reaches everything; the reset of ``sync`` sets it.
-    held = Signal(init=1)
-    m.d.sync += held.eq(core.reset)
+    # A register alone, since it reaches everything, with another before it; the reset of ``sync`` sets it.
+    asked, held = Signal(), Signal(init=1)
+    m.d.sync += [asked.eq(core.reset), held.eq(asked)]
     m.d.comb += reset.rst.eq(held)
 
 
@@ -267,14 +269,11 @@ class System(wiring.Component):
         m.submodules.receiver = receiver = UartReceiver(divisor=self._divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(divisor=self._divisor)
         m.submodules.silence = silence = Silence(cycles=self._silence)
-        m.submodules.buffer = buffer = SyncFIFOBuffered(width=8, depth=RECEIVE_BUFFER)
-        # What comes out of a block RAM comes late in its cycle.
-        m.submodules.registered = registered = SkidBuffer(shape=8)
+        m.submodules.buffer = buffer = ReceiveBuffer(depth=RECEIVE_BUFFER)
         _domains(m, self, core)
         _join_part(m, self, core)
-        wiring.connect(m, receiver.o, buffer.w_stream)
-        wiring.connect(m, buffer.r_stream, registered.i)
-        wiring.connect(m, registered.o, core.i)
+        wiring.connect(m, receiver.o, buffer.i)
+        wiring.connect(m, buffer.o, core.i)
         wiring.connect(m, core.o, transmitter.i)
         m.d.comb += [
             receiver.rx.eq(self.rx),

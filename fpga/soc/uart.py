@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
@@ -47,13 +47,13 @@ class UartReceiver(wiring.Component):
     rx : In(1), the line, of any timing
     o : stream of bytes
     framing : Out(1), one cycle: a byte was dropped, its stop bit was low
-    overrun : Out(1), one cycle: a byte was dropped, the one before it was not taken yet
+    overrun : Out(1), one cycle: a byte that was not taken in time was dropped
 
     Timing
     ------
-    A bit is what most of three samples around its middle say. A byte is offered from the middle of its stop bit on;
-    the next start bit may follow at once. A start bit that is high again in its middle is none. After a
-    stop bit that is low the line must be high before the next start bit counts.
+    A bit is what most of three samples around its middle say. A byte is offered from the middle of its stop bit on, until
+    that of the next byte's first bit; the next start bit may follow at once. A start bit that is high again in its middle
+    is none. After a stop bit that is low the line must be high before the next start bit counts.
 
     Raises
     ------
@@ -68,11 +68,11 @@ class UartReceiver(wiring.Component):
     def elaborate(self, platform):
         del platform
         m = Module()
-        line, before, byte = Signal(init=1), Signal(2, init=0b11), Signal(_BITS)
+        line, before = Signal(init=1), Signal(2, init=0b11)
         m.submodules.synchronizer = FFSynchronizer(self.rx, line, init=1)
         m.d.sync += before.eq(Cat(line, before))
         bit = (line & before[0]) | (line & before[1]) | (before[0] & before[1])
-        wait, place = Signal(range(self._divisor)), Signal(range(_BITS + 1))
+        wait, place = Signal(range(self._divisor)), Signal(range(_BITS))
         now = wait == 0
         m.d.sync += [wait.eq(Mux(now, self._divisor - 1, wait - 1)), self.framing.eq(0), self.overrun.eq(0)]
         with m.If(self.o.ready):
@@ -91,17 +91,20 @@ class UartReceiver(wiring.Component):
                         m.next = "DATA"
             with m.State("DATA"):
                 with m.If(now):
-                    m.d.sync += [byte.eq(Cat(byte[1:], bit)), place.eq(place + 1)]
+                    m.d.sync += [
+                        self.o.payload.eq(Cat(self.o.payload[1:], bit)),
+                        self.o.valid.eq(0),
+                        self.overrun.eq(self.o.valid & ~self.o.ready),
+                        place.eq(place + 1),
+                    ]
                     with m.If(place == _BITS - 1):
                         m.next = "STOP"
             with m.State("STOP"):
                 with m.If(now):
                     m.next = "HIGH"
-                    m.d.sync += [self.framing.eq(~bit), self.overrun.eq(bit & self.o.valid & ~self.o.ready)]
+                    m.d.sync += [self.framing.eq(~bit), self.o.valid.eq(bit)]
                     with m.If(bit):
                         m.next = "IDLE"
-                    with m.If(bit & (~self.o.valid | self.o.ready)):
-                        m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(byte)]
             with m.State("HIGH"):
                 with m.If(line):
                     m.next = "IDLE"
@@ -142,21 +145,78 @@ class UartTransmitter(wiring.Component):
         frame = 1 + _BITS + 1
         rest, left = Signal(frame - 1, init=-1), Signal(range(frame + 1))
         wait = Signal(range(self._divisor))
-        m.d.comb += self.i.ready.eq((left == 0) | ((left == 1) & (wait == 0)))
-        with m.If(self.i.ready & self.i.valid):
+        # Known a cycle before: much depends on it elsewhere.
+        free = Signal(init=1)
+        m.d.comb += self.i.ready.eq(free)
+        with m.If(free & self.i.valid):
             m.d.sync += [
+                free.eq(0),
                 self.tx.eq(0),
                 rest.eq(Cat(self.i.payload, 1)),
                 left.eq(frame),
                 wait.eq(self._divisor - 1),
             ]
         with m.Elif(wait != 0):
-            m.d.sync += wait.eq(wait - 1)
+            m.d.sync += [wait.eq(wait - 1), free.eq((left == 0) | ((left == 1) & (wait == 1)))]
         with m.Elif(left != 0):
             m.d.sync += [
+                free.eq(left == 1),
                 self.tx.eq(rest[0]),
                 rest.eq(Cat(rest[1:], 1)),
                 left.eq(left - 1),
                 wait.eq(self._divisor - 1),
             ]
+        return m
+
+
+class ReceiveBuffer(wiring.Component):
+    """Bytes that wait, in block RAM.
+
+    Parameters
+    ----------
+    depth : int
+        Of the RAM, a power of two, 2 or more; one byte more waits at the output.
+
+    Members
+    -------
+    i, o : streams of bytes
+
+    Timing
+    ------
+    A byte taken in cycle t is offered in cycle t + 2, when nothing is before it; then a byte every two cycles.
+
+    Raises
+    ------
+    TypeError, ValueError
+        ``depth`` is not as above.
+    """
+
+    def __init__(self, *, depth: int) -> None:
+        self._depth = operator.index(depth)
+        if self._depth < 2 or self._depth & (self._depth - 1):
+            raise ValueError(f"depth must be a power of two, 2 or more, not {depth!r}")
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
+
+    def elaborate(self, platform):
+        del platform
+        m = Module()
+        m.submodules.bytes = ram = memory.Memory(shape=8, depth=self._depth, init=[])
+        port, read = ram.write_port(), ram.read_port()
+        # With a bit more than the address, full and empty differ.
+        written, taken = Signal(range(2 * self._depth)), Signal(range(2 * self._depth))
+        coming = Signal()
+        m.d.comb += [
+            self.i.ready.eq(written != taken ^ self._depth),
+            port.en.eq(self.i.valid & self.i.ready),
+            port.addr.eq(written),
+            port.data.eq(self.i.payload),
+            read.en.eq((written != taken) & ~coming & (~self.o.valid | self.o.ready)),
+            read.addr.eq(taken),
+        ]
+        m.d.sync += [written.eq(written + port.en), taken.eq(taken + read.en), coming.eq(read.en)]
+        # What comes out of a block RAM comes late in its cycle: a register before anything looks at it.
+        with m.If(coming):
+            m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(read.data)]
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
         return m

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A board in simulation, compiled: its link is bytes on file descriptors (``tb/virtual.cpp``)."""
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +64,12 @@ def _speed(notify: Notify) -> list[Row]:
     from gen.bench import simulation
 
     return [simulation.speed(notify)]
+
+
+def _workload(notify: Notify) -> list[Row]:
+    from gen.bench import workload
+
+    return [workload.row(notify)]
 
 
 def _generate(notify: Notify) -> list[Row]:
@@ -167,21 +174,70 @@ def _decoded_layers(notify: Notify) -> list[Row]:
     return decoded_layers.rows(notify)
 
 
+def _boards(
+    notify: Notify, names: Sequence[str] = (), *, memory: str | None = None, save: bool = False
+) -> list[Row]:
+    """Of these boards, or of all, with their usual memory or this one.
+
+    Kept board by board, so that what fails late loses nothing.
+    """
+    from fpga.board import boards as known
+    from gen.bench import boards
+
+    found: list[Row] = []
+    for name in names or known():
+        rows = boards.rows(notify, [name], memory)
+        if save:
+            boards.save(rows)
+            notify(f"kept in {boards.FILE}: python -m gen.documentation shows it")
+        found += rows
+    return found
+
+
+def _of_boards(names: Sequence[str], memory: str | None, *, save: bool) -> Callable[[Notify], list[Row]]:
+    """Those of these boards, or of all. Raises ``RequestError`` when there is no such board or memory."""
+    from fpga.board import MEMORIES, load
+
+    kinds = {kind.lower().replace(" ", "-"): kind for kind in MEMORIES}
+    if memory is not None and memory not in kinds:
+        raise RequestError(f"--memory {memory!r}: must be one of {', '.join(kinds)}")
+    for name in names:
+        load(name)
+    return partial(_boards, names=names, memory=None if memory is None else kinds[memory], save=save)
+
+
 def _up5k(notify: Notify) -> list[Row]:
     from gen.bench import small_part
 
     return small_part.rows(notify)
 
 
+def _sweep(notify: Notify) -> list[Row]:
+    from gen.bench import sweep
+
+    return [sweep.row(notify)]
+
+
+def _fit(notify: Notify) -> list[Row]:
+    from gen.bench import fit
+
+    return fit.rows(notify)
+
+
+BOARDS = "boards"
+"""The figures that can be kept."""
 FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "cycles": _cycles,
     "utilisation": _utilisation,
     "bus": _bus,
     "mac": _mac,
     "skip": _skip,
+    "workload": _workload,
     "generate": _generate,
     "speed": _speed,
     "quantise": _quantise,
+    "sweep": _sweep,
+    "fit": _fit,
     "clock": _clock,
     "elements": _elements,
     "fp16-element": _fp16_element,
@@ -198,10 +254,12 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "systolic-multipliers": _systolic_multipliers,
     "digits": _digits,
     "up5k": _up5k,
+    BOARDS: _boards,
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
     "decoded-array", "decoded-clock", "multipliers", "systolic-multipliers", "digits", "up5k",
+    BOARDS,
 )  # fmt: skip
 """Place and route: minutes each."""
 
@@ -218,6 +276,18 @@ def figures(
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Draw what can be drawn: DIR/KEY.svg."),
     ] = None,
+    board: Annotated[
+        list[str] | None, typer.Option(metavar="BOARD", help="Of `boards` only this one; may be repeated.")
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND", help="Of `boards` with this memory, where they have it; their usual one."
+        ),
+    ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the figures of `boards`, for the documents.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
@@ -229,12 +299,17 @@ def figures(
     chosen = [key for key in FIGURES if (not only or key in only) and not (quick and key in SLOW)]
     if not chosen:
         raise RequestError("--only, --quick: at least one figure must be left")
+    if (board or memory or save) and BOARDS not in chosen:
+        raise RequestError(
+            f"--board, --memory, --save: {BOARDS} must be one of the figures, not {', '.join(chosen)}"
+        )
+    measures = {**FIGURES, BOARDS: _of_boards(board or [], memory, save=save)}
     if output is not None:
         output_folder(output)
     rows: list[Row] = []
     for place, key in enumerate(chosen, start=1):
         note(f"[{place}/{len(chosen)}] {key}")
-        rows += FIGURES[key](lambda text: note(f"      {text}"))
+        rows += measures[key](lambda text: note(f"      {text}"))
     if output is not None:
         drawn = {f"{row.key}.svg": row.picture() for row in rows if row.picture is not None}
         for file in write_files(output, drawn):

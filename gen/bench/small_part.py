@@ -19,6 +19,8 @@ from hw.array.lookup.array import LookupMatrix
 from hw.control.control import Control
 from hw.dma.load import LoadUnit
 from hw.dma.store import StoreUnit
+from hw.in_order.control import Control as InOrderControl
+from hw.in_order.mover import Mover
 from hw.memory.accumulators import Accumulators
 
 Notify = Callable[[str], None]
@@ -34,11 +36,14 @@ SEEDS = (1, 2, 3)
 def units(loaded: Config) -> dict[str, wiring.Component]:
     """The parts of the accelerator that are worth a line."""
     design = loaded.design()
+    if design.in_order:
+        movers = {"LOAD and STORE": Mover(design=design)}
+    else:
+        movers = {"STORE": StoreUnit(design=design), "LOAD": LoadUnit(design=design)}
     return {
-        "control": Control(design=design),
+        "control": (InOrderControl if design.in_order else Control)(design=design),
         "core": loaded.instance.core(design),
-        "STORE": StoreUnit(design=design),
-        "LOAD": LoadUnit(design=design),
+        **movers,
         "accumulators": Accumulators(design=design),
     }
 

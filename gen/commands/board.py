@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gen.commands import workloads
-from gen.commands.build import BoardOption
+from gen.commands import build, workloads
 from gen.commands.common import (
     ActivationsOption,
     ConfigArgument,
@@ -48,6 +47,9 @@ def run(
     activations: ActivationsOption = None,
     weights: WeightsOption = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of random operands.")] = 0,
+    timeout: Annotated[
+        int, typer.Option("--timeout", metavar="S", help="Seconds for each program on the board.")
+    ] = 60,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,6 +57,7 @@ def run(
     choice("--mode", mode, ("raw", "requantised"))
     integer("--baud", baud, 300, 20_000_000)
     integer("--seed", seed, 0, (1 << 32) - 1)
+    integer("--timeout", timeout, 1, 24 * build.HOUR)
     workloads.check(gemm, model, layer)
     from fpga.host import runs
     from fpga.host.accelerator import Accelerator
@@ -74,7 +77,7 @@ def run(
         family=family,
     )
     with transfer_bar() as notice, Accelerator.open(url, config=loaded, baud=baud) as accelerator:
-        document = runs.run(accelerator, load, notice)
+        document = runs.run(accelerator, load, notice, timeout=timeout)
     emit(document, as_json=as_json, render=lambda: _run_table(document))
     if not document["pass"]:
         raise typer.Exit(1)
@@ -105,7 +108,10 @@ def selftest(
 def virtual(
     config: ConfigArgument,
     *,
-    board: BoardOption,
+    board: build.BoardOption,
+    memory: build.MemoryOption = None,
+    clock: build.ClockOption = None,
+    baud: build.BaudOption = None,
     pty: Annotated[
         Path | None, typer.Option("--pty", metavar="NAME", help="A link to the pty, for the time being.")
     ] = None,
@@ -120,21 +126,18 @@ def virtual(
         raise RequestError("--pty, --tcp: at most one of them must be given")
     if tcp is not None:
         integer("--tcp", tcp, 0, 65535)
-    from fpga import board as boards
-    from fpga.flow.design import memory
+    from fpga.flow import design
     from fpga.host.virtual import VirtualBoard
+    from fpga.soc.uart import divisor_of
     from fpga.soc.virtual import program
-    from gen import config as configuration
 
-    loaded, known = configuration.load(config, overrides or []), boards.load(board)
+    loaded, known, hertz, rate = build.request(config, board, memory, clock, baud, overrides)
     begun = time.monotonic()
-    model = program(
-        loaded,
-        memory=memory(loaded, known, modelled=True),
-        clock_hz=known.default_hz,
-        baud=known.baud,
-        notify=note,
-    )
+    with build.explained(loaded, known):
+        # The link of the simulation has no divisor; that of the board must be possible all the same.
+        divisor_of(clock_hz=hertz, baud=rate)
+        model_memory = design.memory(loaded, known, clock_hz=hertz, modelled=True)
+    model = program(loaded, memory=model_memory, clock_hz=hertz, baud=rate, notify=note)
     with VirtualBoard(model, port=tcp, name=pty) as running:
         url = running.url if pty is None else str(pty)
         note(f"{known.name} with {loaded.name}: --url {url} (Ctrl-C ends it)")
@@ -152,12 +155,20 @@ def virtual(
 def _run_table(document: dict[str, Any]) -> RenderableType:
     from gen.report import table
 
-    held = "equal to the golden model, every bit" if document["pass"] else f"differs: {document['mismatch']}"
+    wrong, cycles = document["mismatch"], document["cycles"]
+    held = f"differs: {wrong}" if wrong else "equal to the golden model, every bit"
+    if cycles["equal"] is None:
+        predicted = f"none: {cycles['why']}"
+    else:
+        predicted = f"{cycles['predicted']:,}, " + (
+            "equal" if cycles["equal"] else "which is not what was measured"
+        )
     clock = document["board"]["clock_hz"]
     rows = [
         ("result", held),
         ("programs", str(document["programs"])),
-        ("cycles", f"{document['cycles']:,}"),
+        ("cycles", f"{cycles['measured']:,}"),
+        ("predicted", predicted),
         (f"at {clock / 1e6:g} MHz", f"{1e3 * document['board_seconds']:.3f} ms, {document['gops']:.3f} GOPS"),
         ("with the link", f"{document['seconds']:.2f} s"),
     ]

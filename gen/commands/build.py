@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +36,12 @@ BoardOption = Annotated[
     str, typer.Option("--board", metavar="BOARD", help="A board of `gatemill boards`, or a Python file.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of place and route.")]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", metavar="KIND", help="block-ram or sdram, of those that the board has; its usual one."
+    ),
+]
 ClockOption = Annotated[
     str | None, typer.Option("--clock", metavar="MHZ", help="Clock; the board's usual one otherwise.")
 ]
@@ -45,6 +54,10 @@ AllowOption = Annotated[
 ]
 
 HOUR = 3600
+NARROWEST = 8
+"""Characters that the name of a net has at least, however narrow the terminal."""
+MADE = re.compile(r"(?<=[a-z0-9_])_[A-Z$].*")
+"""What Yosys and nextpnr put behind the name of a net of ours, to name what they make of it."""
 
 
 def boards(as_json: JsonOption = False) -> None:
@@ -60,6 +73,7 @@ def build(
     *,
     board: BoardOption,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the files.")],
+    memory: MemoryOption = None,
     clock: ClockOption = None,
     seed: SeedOption = 1,
     baud: BaudOption = None,
@@ -69,7 +83,9 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Make a bitstream: figures against the part and the clock, critical path, floorplan."""
-    wanted, loaded = _plan(config, board, clock, seed, baud, timeout, overrides)
+    from fpga.flow.build import bitstream_file
+
+    wanted, loaded = _plan(config, board, memory, clock, seed, baud, timeout, overrides)
     folder = output_folder(output)
     made = _build(wanted, loaded, timeout)
     whole = made.holds or allow_timing_fail
@@ -80,7 +96,9 @@ def build(
     if whole:
         file = made.bitstream(note)
         contents[file.name] = file.read_bytes()
-    paths = write_files(folder, contents)
+    # An earlier build's bitstream must not lie beside the figures of one that has none.
+    old = bitstream_file(folder, wanted.board).name
+    paths = write_files(folder, contents, stale=() if whole else (old,))
     document = {
         **made.figures,
         "holds": made.holds,
@@ -98,6 +116,7 @@ def flash(
     config: ConfigArgument,
     *,
     board: BoardOption,
+    memory: MemoryOption = None,
     clock: ClockOption = None,
     seed: SeedOption = 1,
     baud: BaudOption = None,
@@ -114,14 +133,15 @@ def flash(
     from fpga.flow.build import bitstream_file
 
     start = time.monotonic()
-    wanted, loaded = _plan(config, board, clock, seed, baud, timeout, overrides)
+    wanted, loaded = _plan(config, board, memory, clock, seed, baud, timeout, overrides)
     programmer, file = wanted.board.programmer, bitstream_file(wanted.folder, wanted.board)
     words = flasher.command(programmer, file, wanted=not dry_run)
     if not dry_run:
         made = _build(wanted, loaded, timeout)
-        if not made.holds and not allow_timing_fail:
+        if not made.holds:
             note(f"gatemill: {_missed(made)}")
-            raise typer.Exit(1)
+            if not allow_timing_fail:
+                raise typer.Exit(1)
         file = made.bitstream(note)
         note(f"{programmer.tool}: {file.name}")
         flasher.flash(programmer, file)
@@ -139,6 +159,7 @@ def flash(
 def _plan(
     config: str,
     board: str,
+    memory: str | None,
     clock: str | None,
     seed: int,
     baud: int | None,
@@ -147,22 +168,14 @@ def _plan(
 ) -> tuple[Plan, Config]:
     integer("--seed", seed, 0, (1 << 31) - 1)
     integer("--timeout", timeout, 1, 24 * HOUR)
-    from fpga.board import load
-    from gen import config as configuration
-
-    found = load(board)
-    loaded = configuration.load(config, overrides or [])
-    hertz = found.default_hz if clock is None else _hertz(clock, found)
-    rate = found.baud if baud is None else integer("--baud", baud, 300, 20_000_000)
+    loaded, found, hertz, rate = request(config, board, memory, clock, baud, overrides)
     from amaranth.hdl import UnusedElaboratable
 
     from fpga.flow.build import plan
     from fpga.flow.design import system
 
-    try:
+    with explained(loaded, found):
         made = system(loaded, found, clock_hz=hertz, baud=rate)
-    except ValueError as error:
-        raise RequestError(f"{loaded.name} on {found.name}: {error}") from None
     note("design")
     try:
         return plan(made, found, clock_hz=hertz, seed=seed), loaded
@@ -170,6 +183,58 @@ def _plan(
         # Given up half way: Amaranth need not warn of parts that were made and not used.
         warnings.simplefilter("ignore", UnusedElaboratable)
         raise
+
+
+def request(
+    config: str,
+    board: str,
+    memory: str | None,
+    clock: str | None,
+    baud: int | None,
+    overrides: list[str] | None,
+) -> tuple[Config, Board, int, int]:
+    """The configuration, the board, the clock in Hz and the bits a second of the link that options name.
+
+    Raises
+    ------
+    RequestError
+        One of them is none.
+    """
+    from gen import config as configuration
+
+    found = board_with(board, memory)
+    loaded = configuration.load(config, overrides or [])
+    hertz = found.default_hz if clock is None else _hertz(clock, found)
+    rate = found.baud if baud is None else integer("--baud", baud, 300, 20_000_000)
+    return loaded, found, hertz, rate
+
+
+@contextmanager
+def explained(loaded: Config, found: Board) -> Iterator[None]:
+    """A design that a board cannot have, which is a ``ValueError``, is a request that cannot be taken."""
+    try:
+        yield
+    except ValueError as error:
+        raise RequestError(f"{loaded.name} on {found.name}: {error}") from None
+
+
+def board_with(board: str, memory: str | None) -> Board:
+    """The board that options name, with the memory that they name.
+
+    Raises
+    ------
+    RequestError
+        There is no such board, or it has no such memory.
+    """
+    from fpga.board import load
+
+    found = load(board)
+    if memory is None:
+        return found
+    known = {kind.lower().replace(" ", "-"): one for kind, one in found.memories.items()}
+    if memory not in known:
+        raise RequestError(f"--memory {memory!r}: must be one of {', '.join(known)} on {found.name}")
+    return known[memory]
 
 
 def _hertz(text: str, board: Board) -> int:
@@ -214,20 +279,29 @@ def _boards_table(found: list[Board]) -> Any:
     from gen.report import table
 
     return table(
-        ["name", "part", "LUT", "RAM", "DSP", "memory", "MHz", "presets"],
+        ["board", "what it has", "link, programmer", "presets"],
         [
             [
-                board.name, board.part, f"{board.resources.luts:,}", f"{board.resources.block_rams}",
-                f"{board.resources.dsps}", f"{board.memory_bytes >> 10} KiB", megahertz(board.default_hz),
-                ", ".join(board.presets),
+                f"{board.name}\n{board.part}\n{megahertz(board.default_hz)} MHz",
+                f"{board.resources.luts:,} LUT\n{board.resources.block_rams} RAM, {board.resources.dsps} DSP\n{_sizes(board)}",
+                f"{board.link}\n{board.baud:,} baud\n{board.programmer.tool}",
+                "\n".join(board.presets),
             ]
             for board in found
         ],
-    )  # fmt: skip
+    )
+
+
+def _sizes(board: Board) -> str:
+    """Of each memory that it can have."""
+    from fpga.board import in_words
+
+    return "\n".join(f"{in_words(one.memory_bytes)} {kind}" for kind, one in board.memories.items())
 
 
 def _build_table(document: dict[str, Any]) -> Any:
     from rich.console import Group
+    from rich.text import Text
 
     from gen.report import table
 
@@ -239,17 +313,39 @@ def _build_table(document: dict[str, Any]) -> Any:
         ],
     )
     path = document["critical_path"]
-    steps = table(
-        ["ns", "what", "to", "at", "source"],
-        [
-            [
-                f"{step['delay']:.2f}", step["kind"], step["net"] or step["cell"], ",".join(map(str, step["place"])),
-                " ".join(step["sources"]),
-            ]
-            for step in path["steps"]
-        ],
-    )  # fmt: skip
+    steps = steps_table(path["steps"])
     clock = (
         f"{document['fmax_mhz']:g} MHz of {document['clock_mhz']:g}; critical path {path['delay_ns']:g} ns:"
     )
-    return Group(use, clock, steps, *document["files"])
+    files = [Text(file, no_wrap=True, overflow="ignore") for file in document["files"]]
+    return Group(use, clock, steps, *files)
+
+
+def steps_table(steps: list[dict[str, Any]]) -> Any:
+    """Of a path. A line of Python is always whole; the front of a name is cut where there is no room for all of it."""
+    from rich.console import Console
+
+    from gen.report import table
+
+    columns = ["ns", "what", "to", "at", "source"]
+    rows = [
+        [
+            f"{step['delay']:.2f}", step["kind"], described(step["net"] or step["cell"]),
+            ",".join(map(str, step["place"])), "\n".join(step["sources"]),
+        ]
+        for step in steps
+    ]  # fmt: skip
+    others = sum(
+        max([len(columns[place]), *(len(line) for row in rows for line in row[place].split("\n"))])
+        for place in (0, 1, 3, 4)
+    )
+    room = max(NARROWEST, Console().width - others - 3 * len(columns) - 1)
+    for row in rows:
+        row[2] = row[2] if len(row[2]) <= room else f"…{row[2][1 - room :]}"
+    return table(columns, rows)
+
+
+def described(name: str) -> str:
+    """The net that Python describes, out of the name of a net or cell that was made of it."""
+    module, dot, own = name.rpartition(".")
+    return f"{module}{dot}{MADE.sub('', own) or own}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from gen.errors import RequestError
+from gen.progress import Progress as Notice
 
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A preset's name or a TOML file.")]
 SetOption = Annotated[
@@ -28,13 +29,17 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 
 def emit(document: Any, *, as_json: bool, render: Callable[[], Any]) -> None:
-    """Print ``document`` as JSON, or what ``render`` gives, on standard output."""
+    """Print ``document`` as JSON, or what ``render`` gives, on standard output; text as it is, in one line however long."""
     if as_json:
         print(json.dumps(document, indent=2))
         return
+    rendered = render()
+    if isinstance(rendered, str):
+        print(rendered)
+        return
     from rich.console import Console
 
-    Console(highlight=False).print(render())
+    Console(highlight=False).print(rendered)
 
 
 def note(text: str) -> None:
@@ -43,7 +48,7 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+def progress_bar() -> Iterator[Notice]:
     """A bar on standard error, updated by (what, done, in all); nothing when that is no terminal."""
     from rich.console import Console
     from rich.progress import Progress
@@ -55,7 +60,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def transfer_bar() -> Iterator[Callable[[str, int, int], None]]:
+def transfer_bar() -> Iterator[Notice]:
     """The same for bytes that go over a link, with bytes a second and the time left."""
     from rich.console import Console
     from rich.progress import (
@@ -101,12 +106,18 @@ def output_file(path: Path, *suffixes: str) -> Path:
     return path
 
 
-def write_files(folder: Path, contents: Mapping[str, bytes]) -> list[str]:
-    """Write files into ``folder``, beside their names first: none is ever seen half done. Their paths."""
+def write_files(folder: Path, contents: Mapping[str, bytes], *, stale: Sequence[str] = ()) -> list[str]:
+    """Write files into ``folder``, beside their names first: none is ever seen half done. Their paths.
+
+    Files called ``stale``, which an earlier run may have left, are removed before the others get their names.
+    """
     parts = {folder / name: folder / f".{name}.{os.getpid()}" for name in contents}
     try:
         for path, part in parts.items():
             part.write_bytes(contents[path.name])
+        for name in stale:
+            path = folder / name
+            path.unlink(missing_ok=True)
         for path, part in parts.items():
             part.replace(path)
     except OSError as error:
@@ -131,3 +142,16 @@ def choice(option: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise RequestError(f"{option} {value!r}: must be one of {', '.join(allowed)}")
     return value
+
+
+def model_path(model: str, kinds: str) -> Path:
+    """The file of ``model``: a file of one of ``kinds``, or one that has been fetched under this name."""
+    from gen.models.fetch import SOURCES, find
+
+    if Path(model).is_file():
+        return Path(model)
+    if model in SOURCES:
+        if path := find(model):
+            return path
+        raise RequestError(f"MODEL {model!r}: must have been fetched (gatemill models get {model})")
+    raise RequestError(f"MODEL {model!r}: must be a {kinds} file or one of {', '.join(sorted(SOURCES))}")

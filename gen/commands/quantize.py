@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gen.commands.common import JsonOption, emit, integer, note, output_folder, progress_bar, write_files
+from gen.commands.common import (
+    JsonOption,
+    emit,
+    integer,
+    model_path,
+    note,
+    output_folder,
+    progress_bar,
+    write_files,
+)
 from gen.errors import RequestError
 
 if TYPE_CHECKING:
@@ -66,7 +75,7 @@ def quantize(
     integer("--tokens", tokens, 2, 1 << 20)
     from gen import evaluation
 
-    opened = evaluation.Model(_path(model))
+    opened = evaluation.Model(model_path(model, "GGUF or safetensors"))
     names = opened.chosen([one for one in (layers or "").split(",") if one])
     wanted = opened.llama is not None and layers is None if perplexity is None else perplexity
     read = _tokens(opened, text, tokens) if wanted else []
@@ -121,20 +130,6 @@ def _options(settings: list[str], formats: list[Format]) -> dict[str, str]:
             raise RequestError(f"--option {setting!r}: must be given once, {key} is {options[key]} already")
         options[key] = value
     return options
-
-
-def _path(model: str) -> Path:
-    from gen.models.fetch import SOURCES, find
-
-    if Path(model).is_file():
-        return Path(model)
-    if model in SOURCES:
-        if path := find(model):
-            return path
-        raise RequestError(f"MODEL {model!r}: must have been fetched (gatemill models get {model})")
-    raise RequestError(
-        f"MODEL {model!r}: must be a GGUF or safetensors file or one of {', '.join(sorted(SOURCES))}"
-    )
 
 
 def _tokens(model: Model, text: Path | None, most: int) -> list[int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from gen.compiler.layout import ALIGNMENT, MemoryMap
 from gen.compiler.order import give_tokens, interleave
 from gen.compiler.program import Program
-from gen.compiler.schedule import Scheduler
+from gen.compiler.schedule import Scheduler, Step
 from gen.compiler.tiling import DoesNotFit, Gemm, Span, Tiler, Tiling
 from gen.families.contract import Family
 from hw.control.isa import INDEX_BITS, PARAMETER_BYTES, OutputMode, assemble
@@ -57,7 +58,51 @@ def compile_gemm(
     TypeError, ValueError
         For other mistakes of the arguments.
     """
-    gemm = _gemm(M, K, N, mode, family.variant(*formats))
+    gemm = make_gemm(M, K, N, mode, family.variant(*formats))
+    plan = make_plan(design, family, gemm, base=base, alignment=alignment)
+    steps = plan.steps()
+    too_long(len(steps))
+    binary = b"".join(assemble(step.opcode, **step.fields) for step in steps)
+    memory = plan.memory
+    # Last in memory, since only now its length is known; up to whole fetches, so that these stay in the window, too.
+    memory.add("program", ceil_div(len(binary), ALIGNMENT) * ALIGNMENT)
+    memory.check(design)
+    return Program(
+        gemm=gemm, family=family, binary=binary, memory=memory, blocks=plan.blocks, tiling=plan.tiling
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A GEMM cut to fit, and where its data lie: all but its instructions."""
+
+    design: Design
+    family: Family
+    gemm: Gemm
+    tiling: Tiling
+    memory: MemoryMap
+    blocks: dict[tuple[Span, Span], tuple[int, int]]
+    """(column tiles, steps of K) of every weight block: its address and bytes."""
+
+    def steps(self, tiling: Tiling | None = None) -> list[Step]:
+        """The instructions in order; of ``tiling``, if it is given, which is that of the plan with parts left out."""
+        scheduler = Scheduler(
+            self.design, self.family, self.gemm, tiling or self.tiling, self.memory, self.blocks
+        )
+        steps = interleave(scheduler.build(), self.design.queue_depth)
+        give_tokens(steps)
+        return steps
+
+
+def make_plan(
+    design: Design,
+    family: Family,
+    gemm: Gemm,
+    *,
+    base: int = 0,
+    alignment: Mapping[str, int] | None = None,
+) -> Plan:
+    """The plan of a GEMM; arguments and errors are those of ``compile_gemm``."""
     offsets = _offsets(base, alignment)
     if design.geometry != family.geometry:
         raise ValueError(f"design must be of the geometry {family.geometry}, not {design.geometry}")
@@ -70,21 +115,20 @@ def compile_gemm(
     if gemm.mode is OutputMode.REQUANTISED:
         memory.add("parameters", gemm.N * PARAMETER_BYTES, offsets["parameters"])
     memory.add("output", gemm.M * gemm.N * design.geometry.result_bytes(gemm.mode), offsets["output"])
-    steps = interleave(Scheduler(design, family, gemm, tiling, memory, blocks).build(), design.queue_depth)
-    if len(steps) >= MOST_INSTRUCTIONS:
+    return Plan(design=design, family=family, gemm=gemm, tiling=tiling, memory=memory, blocks=blocks)
+
+
+def too_long(length: int) -> None:
+    """Raises ``DoesNotFit`` when a program of so many instructions cannot be run."""
+    if length >= MOST_INSTRUCTIONS:
         raise DoesNotFit(
-            f"the program must be shorter than {MOST_INSTRUCTIONS} instructions, not {len(steps)}: larger "
+            f"the program must be shorter than {MOST_INSTRUCTIONS} instructions, not {length}: larger "
             "memory.activations, memory.weights and memory.accumulators make it shorter"
         )
-    give_tokens(steps)
-    binary = b"".join(assemble(step.opcode, **step.fields) for step in steps)
-    # Last in memory, since only now its length is known; up to whole fetches, so that these stay in the window, too.
-    memory.add("program", ceil_div(len(binary), ALIGNMENT) * ALIGNMENT)
-    memory.check(design)
-    return Program(gemm=gemm, family=family, binary=binary, memory=memory, blocks=blocks, tiling=tiling)
 
 
-def _gemm(M: int, K: int, N: int, mode: OutputMode, variant: int) -> Gemm:
+def make_gemm(M: int, K: int, N: int, mode: OutputMode, variant: int) -> Gemm:
+    """A GEMM whose sizes and mode are checked."""
     if not isinstance(mode, OutputMode):
         raise TypeError(f"mode must be an OutputMode, not {mode!r}")
     sizes = {name: operator.index(value) for name, value in (("M", M), ("K", K), ("N", N))}
@@ -112,16 +156,20 @@ def _weight_blocks(
 ) -> dict[tuple[Span, Span], tuple[int, int]]:
     """Address and bytes of every weight block, one after the other in the order in which they are taken."""
     g, model, place, blocks = design.geometry, family.model(), 0, {}
+    chunks = [
+        [
+            (part, model.weight_words(gemm.variant, ceil_div(part[1] - part[0], g.tile_depth)))
+            for part in chunk
+        ]
+        for chunk in tiling.chunks
+    ]
     for group in tiling.groups:
-        for chunk in tiling.chunks:
+        for chunk in chunks:
             for columns in group.blocks:
-                for part in chunk:
-                    words = (columns[1] - columns[0]) * model.weight_words(
-                        gemm.variant, ceil_div(part[1] - part[0], g.tile_depth)
-                    )
+                for part, words in chunk:
                     # Whole bus beats, so that every block starts on one.
-                    size = ceil_div(words * g.weight_bytes, design.data_bytes) * design.data_bytes
-                    blocks[columns, part] = (place, size)
-                    place += size
+                    size = ceil_div((columns[1] - columns[0]) * words * g.weight_bytes, design.data_bytes)
+                    blocks[columns, part] = (place, size * design.data_bytes)
+                    place += size * design.data_bytes
     start = memory.add("weights", place)
     return {key: (start + offset, size) for key, (offset, size) in blocks.items()}

@@ -100,6 +100,19 @@ class Scratchpad:
         return max(old, key=lambda step: step.index, default=None)
 
 
+def output_part(design: Design, gemm: Gemm, memory: MemoryMap, group: Group, rows: Span) -> dict[str, int]:
+    """What a STORE writes: the features of ``group`` of the row tiles ``rows``, as the instruction's fields."""
+    g, size = design.geometry, design.geometry.result_bytes(gemm.mode)
+    first, last = group.tiles[0] * g.columns, min(group.tiles[1] * g.columns, gemm.N)
+    m, last_m = rows[0] * g.tile_rows, min(rows[1] * g.tile_rows, gemm.M)
+    return {
+        "memory_address": memory.regions["output"][0] + (m * gemm.N + first) * size,
+        "memory_stride": gemm.N * size,
+        "rows": last_m - m,
+        "columns": last - first,
+    }
+
+
 class Scheduler:
     """Builds the queues of one GEMM; ``block_address`` says where in memory a weight block lies."""
 
@@ -167,25 +180,17 @@ class Scheduler:
                     self._use_weights(step, tile, group, columns, part)
         store.index = len(self._stores)
         store.after = [self._executes[-1]]
-        first, count = (
-            group.tiles[0] * g.columns,
-            min(group.tiles[1] * g.columns, gemm.N) - group.tiles[0] * g.columns,
-        )
-        m, last_m = rows[0] * g.tile_rows, min(rows[1] * g.tile_rows, gemm.M)
-        size = g.result_bytes(gemm.mode)
+        output = output_part(self._design, gemm, self._memory, group, rows)
         store.fields = {
+            **output,
             "variant": int(gemm.mode),
-            "memory_address": self._memory.regions["output"][0] + (m * gemm.N + first) * size,
-            "memory_stride": gemm.N * size,
             "accumulators_address": half,
             "accumulators_stride": height,
-            "rows": last_m - m,
-            "columns": count,
             "parameters_address": 0,
         }
         self._stores.append(store)
         if gemm.mode is OutputMode.REQUANTISED:
-            self._use_parameters(store, tile, group, first, count)
+            self._use_parameters(store, tile, group, group.tiles[0] * g.columns, output["columns"])
 
     # What they need ---------------------------------------------------------------------------------------------
 

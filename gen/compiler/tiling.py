@@ -140,11 +140,15 @@ class Tiler:
         self.model = family.model()
         self.granule = family.depth_granule(gemm.variant)
         self.half = design.accumulator_rows // 2
+        self._words: dict[int, int] = {}
         self._check_least()
 
     def words(self, steps: int) -> int:
         """Weight words of a column tile over ``steps`` of K."""
-        return self.model.weight_words(self.gemm.variant, ceil_div(steps, self.geometry.tile_depth))
+        depth = ceil_div(steps, self.geometry.tile_depth)
+        if depth not in self._words:
+            self._words[depth] = self.model.weight_words(self.gemm.variant, depth)
+        return self._words[depth]
 
     def row_bytes(self, steps: int) -> int:
         """Bytes of ``steps`` of K of a row of X."""

@@ -73,7 +73,7 @@ class BitSerialFamily(Family):
         return BitSerial(
             rows=c.rows, columns=c.columns, lanes=c.lanes, group=c.group, data_bytes=self.data_bytes,
             variants=[KINDS[name] for name in c.weights], activations=c.activations,
-            rounding=c.rounding, skip_zero_terms=c.skip_zero_terms,
+            rounding=c.rounding, skip_zero_terms=c.skip_zero_terms, single=self.single,
         )  # fmt: skip
 
     @property

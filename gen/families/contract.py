@@ -43,6 +43,8 @@ class Family(ABC):
     config : instance of the family's ``Config``
     data_bytes : int
         Bytes of a bus beat: 4, 8, 16, 32 or 64.
+    single : bool
+        One EXECUTE at a time, for a design that issues in order (``Geometry.single``).
 
     Members
     -------
@@ -69,7 +71,7 @@ class Family(ABC):
     activations: ClassVar[tuple[Format, ...]]
     weights: ClassVar[tuple[Format, ...]]
 
-    def __init__(self, config: ArrayConfig, *, data_bytes: int) -> None:
+    def __init__(self, config: ArrayConfig, *, data_bytes: int, single: bool = False) -> None:
         if not isinstance(config, self.Config):
             raise TypeError(
                 f"config of family {self.name} must be a {self.Config.__qualname__}, not {config!r}"
@@ -77,7 +79,7 @@ class Family(ABC):
         if operator.index(data_bytes) not in (4, 8, 16, 32, 64):
             raise ValueError(f"data_bytes must be 4, 8, 16, 32 or 64, not {data_bytes!r}")
         self.config: Any = config
-        self.data_bytes = operator.index(data_bytes)
+        self.data_bytes, self.single = operator.index(data_bytes), single
         self.geometry = self._geometry()
 
     @property

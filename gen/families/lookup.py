@@ -205,7 +205,7 @@ class LookupFamily(Family):
         return LookupArray(
             rows=c.rows, columns=c.columns, k=c.k, groups_per_lane=c.groups_per_lane, outputs=c.outputs, group=c.group,
             variants=[(KINDS | FLOAT_KINDS)[name] for name in c.weights], data_bytes=self.data_bytes, scales=c.scales,
-            activations=c.activations, tables=c.tables, ternary=c.ternary,
+            activations=c.activations, tables=c.tables, ternary=c.ternary, single=self.single,
         )  # fmt: skip
 
     @property

@@ -76,6 +76,7 @@ class Systolic(Family):
             dataflow=c.dataflow,
             multiplier=c.multiplier,
             depth=c.depth,
+            single=self.single,
         )
 
     def core(self, design: Design) -> Any:

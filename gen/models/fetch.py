@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from gen.errors import RequestError
+from gen.progress import Progress
 from sim import tools
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is going on, bytes done and bytes in all."""
 
 _CHUNK = 1 << 20
 

@@ -87,9 +87,18 @@ class Llama:
         """Names of all linear layers."""
         return [f"blk.{block}.{linear}" for block in range(self.sizes.blocks) for linear in LINEARS]
 
+    @property
+    def head(self) -> str:
+        """Name of the tensor that makes logits: in many files that of the embedding."""
+        return "output.weight" if "output.weight" in self.file.tensors else "token_embd.weight"
+
     def weights(self, layer: str) -> np.ndarray:
         """``W[K, N]`` of a linear layer, so that its output is ``X @ W``."""
         return self._matrix(layer, *self._shape(layer)).T
+
+    def product(self, layer: str, x: np.ndarray) -> np.ndarray:
+        """What a linear layer makes of ``X[rows, K]``."""
+        return x @ self.weights(layer)
 
     def entering(self, layer: str, tokens: list[int]) -> np.ndarray:
         """``X[len(tokens), K]``: what enters ``layer`` for each token of a prompt."""
@@ -120,8 +129,7 @@ class Llama:
         return x
 
     def _head(self, x: np.ndarray) -> np.ndarray:
-        head = "output.weight" if "output.weight" in self.file.tensors else "token_embd.weight"
-        return self._norm(x, "output_norm") @ self._read(head).T
+        return self._norm(x, "output_norm") @ self._read(self.head).T
 
     def _block(
         self, block: int, x: np.ndarray, inputs: dict[str, np.ndarray] | None = None, until: str = ""
@@ -131,7 +139,7 @@ class Llama:
 
         def linear(name: str, value: np.ndarray) -> np.ndarray:
             seen[name] = value
-            return value if name == until else value @ self.weights(f"blk.{block}.{name}")
+            return value if name == until else self.product(f"blk.{block}.{name}", value)
 
         normed = self._norm(x, f"blk.{block}.attn_norm")
         if until in ("attn_q", "attn_k", "attn_v"):

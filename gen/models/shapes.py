@@ -104,6 +104,9 @@ SHAPES = {
     "llama-3-8b": Shape(
         source="meta-llama/Meta-Llama-3-8B", layers=32, width=4096, hidden=14336, heads=32, key_heads=8, vocabulary=128256,
     ),
+    "bitnet-3b": Shape(
+        source="1bitLLM/bitnet_b1_58-3B", layers=26, width=3200, hidden=8640, heads=32, key_heads=32, vocabulary=32002,
+    ),
     "smollm2": Shape(
         source="HuggingFaceTB/SmolLM2-135M", layers=30, width=576, hidden=1536, heads=9, key_heads=3, vocabulary=49152,
     ),

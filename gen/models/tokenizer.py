@@ -47,8 +47,14 @@ class Tokenizer:
 
     def decode(self, numbers: list[int]) -> str:
         """The text of ``numbers``; bytes that are no UTF-8 become the replacement character."""
-        text = "".join(self._tokens[number] for number in numbers)
-        return bytes(self._bytes[name] for name in text).decode(errors="replace")
+        return b"".join(map(self.bytes, numbers)).decode(errors="replace")
+
+    def bytes(self, number: int) -> bytes:
+        """What a token stands for: perhaps a part of a character. What is not made of bytes' stand-ins is taken as text."""
+        token = self._tokens[number]
+        if all(name in self._bytes for name in token):
+            return bytes(self._bytes[name] for name in token)
+        return token.encode()
 
     def _merge(self, parts: list[str]) -> list[str]:
         never = len(self._ranks)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Protocol, cast
+
+from gen.progress import Progress
 
 PAPERS = {
     "bit-weight": "gen.reproduce.bit_weight",
@@ -13,9 +15,6 @@ PAPERS = {
     "olive": "gen.reproduce.olive",
 }
 """Where each paper's module is; imported when it is asked for."""
-
-Progress = Callable[[str, int, int], None]
-"""Takes what is under way, how much of it is done, and how much there is in all."""
 
 
 class Paper(Protocol):

@@ -18,7 +18,7 @@ from gen.reproduce.claims import table as claims_table
 from sim import digits
 
 if TYPE_CHECKING:
-    from gen.reproduce import Progress
+    from gen.progress import Progress
 
 SIGMAS = (10, 20, 30, 40, 50)
 AVERAGES = {10: 1.75, 20: 2.10, 30: 2.32, 40: 2.48, 50: 2.60}

@@ -22,7 +22,7 @@ from hw.formats import find
 from sim.bit_serial import integer_terms, magnitude_terms, term_value
 
 if TYPE_CHECKING:
-    from gen.reproduce import Progress
+    from gen.progress import Progress
 
 MODELS = ("opt-1.3b", "phi-2", "yi-6b", "llama-2-7b", "llama-2-13b", "llama-3-8b")
 """In the order of every array below."""

@@ -21,7 +21,7 @@ from hw.array.lookup.geometry import LookupArray, LookupFormat, Offset
 from sim import lookup
 
 if TYPE_CHECKING:
-    from gen.reproduce import Progress
+    from gen.progress import Progress
 
 K = lut_units.K
 TILE = 512

@@ -13,6 +13,7 @@ from amaranth.lib import wiring
 
 from fpga.dot_units import AdderDot, LookupDot, MultiplierDot, TableRegisters, TernaryDot
 from fpga.transistors import FLIP_FLOP_TRANSISTORS, Transistors, transistors
+from gen.progress import Progress
 from hw.pe.lookup_times import LEAST_K, MOST_K, MOST_PLANES
 
 K = 4
@@ -84,7 +85,7 @@ MEASURED = {
 """What :func:`measure` gives."""
 
 
-def measure(progress: Callable[[str, int, int], None]) -> dict[str, Transistors]:
+def measure(progress: Progress) -> dict[str, Transistors]:
     """All ``UNITS``, synthesised."""
     found = {}
     for number, (name, make) in enumerate(UNITS.items()):

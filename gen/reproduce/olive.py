@@ -22,7 +22,7 @@ from sim.cycles.memory import MemoryTiming
 from sim.cycles.program import predict
 
 if TYPE_CHECKING:
-    from gen.reproduce import Progress
+    from gen.progress import Progress
 
 SIDE = 64
 """Rows and columns of the paper's systolic array."""

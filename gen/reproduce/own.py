@@ -15,7 +15,7 @@ from sim.cycles.program import predict
 
 if TYPE_CHECKING:
     from gen.config import Config
-    from gen.reproduce import Progress
+    from gen.progress import Progress
     from sim.families.contract import CycleLaw, ExecuteTimes, Weights
 
 PAIRS: tuple[tuple[str, str], ...] = (

@@ -58,6 +58,7 @@ def systolic_core(
         dataflow=dataflow,
         multiplier=multiplier,
         depth=depth,
+        single=geometry.single,
     )
     if geometry != expected:
         raise ValueError(f"geometry must be {expected}, not {geometry}")

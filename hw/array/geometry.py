@@ -62,12 +62,14 @@ def systolic_geometry(
     dataflow: Dataflow,
     multiplier: Multiplier = "native",
     depth: int = 1,
+    single: bool = False,
 ) -> Geometry:
     """Geometry of ``rows`` × ``columns`` elements behind a bus of ``data_bytes``.
 
     Output-stationary: a tile is ``rows`` rows of M and any length of K, one weight word per ``depth`` steps of K, which
     elements take at once, or for a ``group`` of steps (``Elements``). Weight-stationary: a tile is one row of M and ``rows``
-    steps of K, whose ``rows`` weight words stay in the array while row tiles pass.
+    steps of K, whose ``rows`` weight words stay in the array while row tiles pass. ``single``: as ``Geometry.single``, where
+    that is output-stationary; the other's tiles rely on the latency of its accumulators.
 
     Raises
     ------
@@ -102,6 +104,8 @@ def systolic_geometry(
         activation_bytes=max(data_bytes, power_of_two_from(max(rows, LEAST_STEPS) * depth)),
         weight_bytes=here.group * power_of_two_from(ceil_div(columns * depth * here.weight_bits, 8)),
         weight_words=rows if stationary_weights else 1,
+        activation_bits=8,
+        single=single and not stationary_weights,
     )
 
 

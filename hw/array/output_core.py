@@ -12,7 +12,7 @@ from hw.array.geometry import least_interval
 from hw.array.output_sequencer import ActivationWalk, OutputSequencer, WeightWalk
 from hw.array.output_stationary import OutputStationaryArray
 from hw.array.setup import Setup
-from hw.delay import delayed
+from hw.delay import delayed, without_reset
 from hw.design import Design
 from hw.interfaces import core_members
 from hw.timing import CORNER_TURN, DRAIN_ROWS, OUTPUT_ELEMENT, SCRATCHPAD
@@ -145,7 +145,7 @@ class OutputStationaryCore(wiring.Component):
         """Accumulator rows of a tile follow each other; so do tiles. ``further``: the sum that ends with ``last`` is added."""
         rows, half_rows = self._design.geometry.tile_rows, self._design.accumulator_rows // 2
         command = sequencer.current.command
-        half, accumulate, first = Signal(), Signal(), Signal(range(2 * half_rows))
+        half, accumulate, first = Signal(), Signal(), Signal(range(2 * half_rows), reset_less=True)
         with m.If(sequencer.begin):
             m.d.sync += first.eq(first + rows)
             with m.If(sequencer.fresh):
@@ -156,11 +156,14 @@ class OutputStationaryCore(wiring.Component):
                 ]
         late = SCRATCHPAD + self.turn + self._element
         adds = accumulate if further is None else accumulate | further
-        fetched = delayed(m, Cat(first[:-1], half, adds), late)
+        fetched = delayed(m, Cat(first[:-1], half, adds), late, reset_less=True)
+        address, accumulates = (
+            without_reset(m, output) for output in (self.results.address, self.results.accumulate)
+        )
         with m.If(delayed(m, last, late)):
-            m.d.sync += Cat(self.results.address, self.results.accumulate).eq(fetched)
+            m.d.sync += Cat(address, accumulates).eq(fetched)
         with m.Elif(self.results.valid):
-            m.d.sync += self.results.address[:-1].eq(self.results.address[:-1] + 1)
+            m.d.sync += address[:-1].eq(address[:-1] + 1)
         past = Signal()
         m.d.sync += past.eq(first > half_rows - rows)
         past_now = past & delayed(m, sequencer.step, 1)

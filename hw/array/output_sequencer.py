@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from hw.array.geometry import LEAST_STEPS, least_interval
 from hw.array.setup import COUNT_BITS, DEPTH_BITS, TURN, plan
-from hw.delay import delayed
+from hw.delay import delayed, without_reset
 from hw.design import Design
 
 
@@ -108,7 +108,7 @@ class OutputSequencer(wiring.Component):
         least, (near, in_two, ending) = self._least, self._before_ends(m)
         word, goes_on, dropped, stops = Signal(), Signal(), Signal(), Signal()
         early = Signal(range(-1, least), init=-1)
-        past_depth = Signal(self._depth_bits + 1)
+        past_depth = Signal(self._depth_bits + 1, reset_less=True)
         m.d.comb += [
             self.last.eq((self.step & past_depth[-1]) | dropped),
             self.ends.eq(self.last & (final_tile | dropped)),
@@ -173,8 +173,9 @@ class OutputSequencer(wiring.Component):
             self.running.eq((load | self.begin | (self.running & ~final)) & ~self.halt),
             settling.eq(settling - ~settled),
         ]
+        current = without_reset(m, self.current)
         with m.If(load):
-            m.d.sync += self.current.eq(self.plan.payload)
+            m.d.sync += current.eq(self.plan.payload)
         with m.If(self.step | self.last):
             m.d.sync += settling.eq(least - TURN - 1)
 
@@ -194,7 +195,7 @@ class OutputSequencer(wiring.Component):
 
     def _tiles(self, m: Module, turn: Signal, cut: Signal, final_tile: Signal) -> None:
         """Row tiles within column tiles."""
-        rows_left, columns_left = Signal(COUNT_BITS + 1), Signal(COUNT_BITS + 1)
+        rows_left, columns_left = (Signal(COUNT_BITS + 1, reset_less=True) for _ in range(2))
         stopped = Signal()
         m.d.comb += [
             self.again.eq(~rows_left[-1] & ~self.fresh),
@@ -253,7 +254,8 @@ class ActivationWalk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        row_0, next_of_row_0, next_tile = (Signal.like(self.address) for _ in range(3))
+        row_0, next_of_row_0, next_tile = (Signal.like(self.address, reset_less=True) for _ in range(3))
+        address = without_reset(m, self.address)
         first, target, onward = (Signal.like(self.address) for _ in range(3))
         first_words, last_row = Signal(), Signal()
         m.d.comb += [
@@ -264,10 +266,10 @@ class ActivationWalk(wiring.Component):
         m.d.sync += [
             last_row.eq(~self.begin & self.turns),
             next_of_row_0.eq(row_0 + 1),
-            self.address.eq(onward),
+            address.eq(onward),
         ]
         with m.If(self.begin | last_row):
-            m.d.sync += [self.address.eq(target), row_0.eq(target), first_words.eq(self.begin)]
+            m.d.sync += [address.eq(target), row_0.eq(target), first_words.eq(self.begin)]
         with m.If(first_words & self.read):
             m.d.sync += next_tile.eq(onward)
         return m
@@ -302,7 +304,8 @@ class WeightWalk(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        first, onward, target = (Signal.like(self.address) for _ in range(3))
+        first, target = (Signal.like(self.address, reset_less=True) for _ in range(2))
+        onward = Signal.like(self.address)
         jump, next_columns, fresh = Signal(), Signal(), Signal()
         m.d.comb += onward.eq(self.address + self.step)
         m.d.sync += [
@@ -310,7 +313,7 @@ class WeightWalk(wiring.Component):
             next_columns.eq(self.begin & ~self.fresh & ~self.again),
             fresh.eq(self.begin & self.fresh),
             target.eq(Mux(self.fresh, self.base, first)),
-            self.address.eq(Mux(jump, target, onward)),
+            without_reset(m, self.address).eq(Mux(jump, target, onward)),
         ]
         with m.If(fresh):
             m.d.sync += first.eq(target)

@@ -9,7 +9,7 @@ from amaranth.hdl import Module, ShapeLike, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.delay import delayed
+from hw.delay import delayed, without_reset
 from hw.pe.systolic import OutputStationaryElement
 from hw.share import share
 from hw.timing import DRAIN_ROWS
@@ -28,6 +28,8 @@ class Drain(wiring.Component):
         1 or more.
     width : int
         Bits of a result.
+    reset_less : bool
+        What is on its way stays there in a reset, and goes on.
 
     Members
     -------
@@ -41,19 +43,20 @@ class Drain(wiring.Component):
     joined: rows that finish one after another, a cycle apart, never are.
     """
 
-    def __init__(self, *, rows: int, width: int) -> None:
-        self._rows = operator.index(rows)
+    def __init__(self, *, rows: int, width: int, reset_less: bool = False) -> None:
+        self._rows, self._reset_less = operator.index(rows), reset_less
         super().__init__({"results": In(data.ArrayLayout(width, rows)), "top": Out(width)})
 
     def elaborate(self, platform):
         m = Module()
         below = None
+        top = without_reset(m, self.top) if self._reset_less else self.top
         first = range(0, self._rows, DRAIN_ROWS)
         for group in reversed(first):
             joined = self.results[group]
             for row in range(group + 1, min(group + DRAIN_ROWS, self._rows)):
                 joined = joined | self.results[row]
-            register = self.top if group == 0 else Signal.like(self.top, name=f"from_row_{group}")
+            register = top if group == 0 else Signal.like(top, name=f"from_row_{group}")
             m.d.sync += register.eq(joined if below is None else joined | below)
             below = register
         return m
@@ -75,10 +78,18 @@ class OutputStationaryColumn(wiring.Component):
     As column 0 of :class:`OutputStationaryArray`.
     """
 
-    def __init__(self, *, rows: int, weight: ShapeLike = INT8, width: int = 32, columns: int = 1) -> None:
-        # ``weight``, ``width``: of what the elements take and give. ``columns``: how many one stands for.
+    def __init__(
+        self,
+        *,
+        rows: int,
+        activation: ShapeLike = INT8,
+        weight: ShapeLike = INT8,
+        width: int = 32,
+        columns: int = 1,
+    ) -> None:
+        # ``activation``, ``weight``, ``width``: of what the elements take and give. ``columns``: how many one stands for.
         self._rows, self._width = rows, width
-        operands = data.ArrayLayout(INT8, rows)
+        operands = data.ArrayLayout(activation, rows)
         super().__init__(
             {
                 "activations": In(operands),
@@ -93,10 +104,10 @@ class OutputStationaryColumn(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.drain = results = share(Drain, rows=self._rows, width=self._width)
+        m.submodules.drain = results = share(Drain, rows=self._rows, width=self._width, reset_less=True)
         m.submodules.drain_valid = valids = share(Drain, rows=self._rows, width=1)
         self._top(m, results.top, valids.top)
-        above = self._weight()
+        above = self._weight(m)
         for row in range(self._rows):
             m.submodules[f"element_{row}"] = element = self._element()
             m.d.comb += [
@@ -111,7 +122,7 @@ class OutputStationaryColumn(wiring.Component):
             above = element.weight_next
         return m
 
-    def _weight(self) -> Value:
+    def _weight(self, m: Module) -> Value:
         """What the elements take of the weight."""
         return self.weight
 
@@ -130,12 +141,12 @@ class OutputStationaryArray(wiring.Component):
     ----------
     rows, columns : int
         1 or more.
-    weight : ShapeLike
-        int8 if it is not given.
+    activation, weight : ShapeLike
+        int8 if they are not given.
 
     Members
     -------
-    activations : In(ArrayLayout(signed(8), rows))
+    activations : In(ArrayLayout(activation, rows))
         Already skewed: row r's operand r cycles after row 0's. Zero when there is none.
     last : In(rows)
         Per row, with its activation: the last of a sum.
@@ -161,7 +172,9 @@ class OutputStationaryArray(wiring.Component):
     together: ClassVar[int] = 1
     """Neighbouring columns at the same place, which share multipliers."""
 
-    def __init__(self, *, rows: int, columns: int, weight: ShapeLike = INT8) -> None:
+    def __init__(
+        self, *, rows: int, columns: int, activation: ShapeLike = INT8, weight: ShapeLike = INT8
+    ) -> None:
         self._rows, self._columns = operator.index(rows), operator.index(columns)
         for name, size in (("rows", self._rows), ("columns", self._columns)):
             if size < 1:
@@ -170,7 +183,7 @@ class OutputStationaryArray(wiring.Component):
             raise ValueError(f"columns must be a multiple of {self.together}, not {columns!r}")
         super().__init__(
             {
-                "activations": In(data.ArrayLayout(INT8, rows)),
+                "activations": In(data.ArrayLayout(activation, rows)),
                 "last": In(rows),
                 "weights": In(data.ArrayLayout(weight, columns)),
                 "valid": Out(1),
@@ -197,7 +210,7 @@ class OutputStationaryArray(wiring.Component):
             further = self.together - 1
             activations = delayed(m, column.activations_next, further)
             last = delayed(m, column.last_next, further)
-            weights = delayed(m, weights[bits:], self.together)
+            weights = delayed(m, weights[bits:], self.together, reset_less=True)
         return m
 
     def _column(self):

@@ -28,7 +28,7 @@ class PackedOutputColumn(OutputStationaryColumn):
     def __init__(self, *, rows: int) -> None:
         super().__init__(rows=rows, weight=BOTH, width=64, columns=2)
 
-    def _weight(self) -> Value:
+    def _weight(self, m: Module) -> Value:
         return joined(self.weight)
 
     def _element(self):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.delay import delayed
 from hw.share import share
+
+LATE = 2
+"""Cycles by which words come later to rows that are ``late``."""
 
 
 class Row(wiring.Component):
@@ -22,6 +25,10 @@ class Row(wiring.Component):
         Slices of a word, activations of a slice, bits of an activation.
     skew : tuple of int
         Cycles by which each lane comes after the time below.
+    late : bool
+        ``word`` is that of the cycle after ``load``.
+    again : bool
+        It comes again in the cycle after ``slice``, and is not kept; only with ``late``.
 
     Members
     -------
@@ -33,8 +40,19 @@ class Row(wiring.Component):
         The slice, from two cycles after ``load`` or ``slice`` on.
     """
 
-    def __init__(self, *, slices: int, lanes: int, width: int, skew: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        *,
+        slices: int,
+        lanes: int,
+        width: int,
+        skew: tuple[int, ...],
+        late: bool = False,
+        again: bool = False,
+    ) -> None:
         self._slices, self._slice, self._skew = slices, data.ArrayLayout(width, lanes), skew
+        self._late, self._again = late, again
+        self._all = data.ArrayLayout(self._slice, slices)
         super().__init__(
             {
                 "word": In(slices * lanes * width),
@@ -49,20 +67,35 @@ class Row(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # After a reset all are zero, as a term is not until it has come down its column.
-        kept = Signal(data.ArrayLayout(self._slice, self._slices))
-        place = Signal(exact_log2(self._slices))
         chosen = Signal(self._slice)
-        m.d.sync += [
-            self.load_next.eq(self.load),
-            self.slice_next.eq(self.slice),
-            place.eq(place + self.slice),
-            chosen.eq(kept[place]),
-        ]
-        with m.If(self.load):
-            m.d.sync += [kept.eq(self.word), place.eq(0)]
+        m.d.sync += [self.load_next.eq(self.load), self.slice_next.eq(self.slice)]
+        (self._moved if self._late else self._chosen)(m, chosen)
         for lane, skew in enumerate(self._skew):
             m.d.comb += self.activations[lane].eq(delayed(m, chosen[lane], skew))
         return m
+
+    def _chosen(self, m: Module, chosen: data.View) -> None:
+        """The slice out of the whole word."""
+        kept = Signal(data.ArrayLayout(self._slice, self._slices))
+        place = Signal(exact_log2(self._slices))
+        m.d.sync += [place.eq(place + self.slice), chosen.eq(kept[place])]
+        with m.If(self.load):
+            m.d.sync += [kept.eq(self.word), place.eq(0)]
+
+    def _moved(self, m: Module, chosen: data.View) -> None:
+        """The slice out of the word, and then what is left of it: so it takes a slice less, and no choice."""
+        size = len(chosen.as_value())
+        if self._again:
+            place, parts = Signal(exact_log2(self._slices)), data.View(self._all, self.word)
+            here = Mux(self.load_next, 0, place)
+            with m.If(self.load_next | self.slice_next):
+                m.d.sync += [chosen.eq(parts[here]), place.eq(here + 1)]
+            return
+        left = Signal((self._slices - 1) * size)
+        with m.If(self.load_next):
+            m.d.sync += Cat(chosen.as_value(), left).eq(self.word)
+        with m.Elif(self.slice_next):
+            m.d.sync += Cat(chosen.as_value(), left).eq(left)
 
 
 class Rows(wiring.Component):
@@ -73,6 +106,10 @@ class Rows(wiring.Component):
     rows : int
     slices, lanes, width, skew
         Of a ``Row``.
+    late : bool
+        See below.
+    again : bool
+        As of a ``Row``.
 
     Members
     -------
@@ -85,12 +122,17 @@ class Rows(wiring.Component):
 
     Timing
     ------
-    ``hw.timing.CORNER_TURN`` cycles from ``word``, ``load`` and ``slice`` to lane 0 of ``activations[0]``.
+    ``hw.timing.CORNER_TURN`` cycles from ``word``, ``load`` and ``slice`` to lane 0 of ``activations[0]``; with ``late``, from
+    ``load`` and ``slice``, and ``word`` is to come ``LATE`` cycles later: it is not kept for the way to all rows.
     """
 
-    def __init__(self, *, rows: int, slices: int, lanes: int, width: int, skew: Sequence[int]) -> None:
-        self._rows = rows
+    def __init__(
+        self, *, rows: int, slices: int, lanes: int, width: int, skew: Sequence[int], late: bool = False,
+        again: bool = False,
+    ) -> None:  # fmt: skip
+        self._rows, self._late = rows, late
         self._arguments = {"slices": slices, "lanes": lanes, "width": width, "skew": tuple(skew)}
+        self._arguments |= {"late": late, "again": again}
         super().__init__(
             {
                 "word": In(slices * lanes * width),
@@ -102,9 +144,12 @@ class Rows(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        word = Signal.like(self.word, reset_less=True)
+        word = self.word
+        if not self._late:
+            word = Signal.like(self.word, reset_less=True)
+            m.d.sync += word.eq(self.word)
         load, slice_ = Signal(), Signal()
-        m.d.sync += [word.eq(self.word), load.eq(self.load), slice_.eq(self.slice)]
+        m.d.sync += [load.eq(self.load), slice_.eq(self.slice)]
         for index in range(self._rows):
             m.submodules[f"row_{index}"] = row = share(Row, **self._arguments)
             m.d.comb += [

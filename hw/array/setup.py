@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from hw.array.geometry import TURN
+from hw.delay import without_reset
 from hw.design import Design
 from hw.interfaces import execute_command
 from hw.timing import SYSTOLIC_SETUP
@@ -125,11 +126,11 @@ class Setup(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        planned = self.plan.payload
+        planned = without_reset(m, self.plan.payload)
         command = planned.command
         stages = Signal(self.cycles - 3)
-        steps = self._steps(m, command)
-        self._turn_left(m, steps)
+        steps = self._steps(m, planned)
+        self._turn_left(m, planned, steps)
         m.d.comb += [
             self.command.ready.eq(~self.busy & ~self.halt),
             self.soon.eq(stages[-1] | (self.plan.valid & ~self.plan.ready)),
@@ -140,8 +141,13 @@ class Setup(wiring.Component):
             planned.passes_left.eq(command.row_tiles - 3),
             planned.columns_left.eq(command.column_tiles - 2),
             planned.depth_left.eq(steps - 2),
-            planned.short.eq(self._short(steps)),
         ]
+        short = self._short(steps)
+        if isinstance(short, Const):
+            # Not in a register without reset: what never changes never wakes a process of the Verilog that sets it.
+            m.d.comb += self.plan.payload.short.eq(short)
+        else:
+            m.d.sync += planned.short.eq(short)
         with m.If(self.command.valid & self.command.ready):
             m.d.sync += [self.busy.eq(1), command.eq(self.command.payload)]
         with m.If(self.plan.valid):
@@ -152,12 +158,12 @@ class Setup(wiring.Component):
             m.d.sync += [stages.eq(0), self.plan.valid.eq(0), self.busy.eq(0)]
         return m
 
-    def _turn_left(self, m: Module, steps: Value) -> None:
+    def _turn_left(self, m: Module, planned: data.View, steps: Value) -> None:
         """A tile takes its steps, or all words of its rows, whichever is longer: rows of the last word come one a step."""
-        geometry, planned = self._design.geometry, self.plan.payload
+        geometry = self._design.geometry
         word_bits = exact_log2(self._word_steps)
         row_last, least = geometry.tile_rows - 1, self._least_interval - 1
-        depth_last, interval_last, longest = (Signal(self._depth_bits) for _ in range(3))
+        depth_last, interval_last, longest = (Signal(self._depth_bits, reset_less=True) for _ in range(3))
         part = depth_last[:word_bits]
         early = part < row_last
         if self._long_words:
@@ -179,9 +185,9 @@ class Setup(wiring.Component):
             planned.turn_left.eq(interval_last - (TURN - 1)),
         ]
 
-    def _steps(self, m: Module, command: data.View) -> Value:
-        """Of a tile, in the cycle after ``command``'s, and as many more as ``cycles`` has."""
-        return command.depth_tiles
+    def _steps(self, m: Module, planned: data.View) -> Value:
+        """Of a tile, in the cycle after the command's, and as many more as ``cycles`` has."""
+        return planned.command.depth_tiles
 
     def _short(self, steps: Value) -> Value:
         """Whether a tile of so many steps must wait, as the first of its command, for the results of the one before it."""

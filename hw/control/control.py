@@ -52,7 +52,8 @@ class Control(wiring.Component):
     bus_moves : In(1)
         A handshake on the AXI master; feeds the watchdog.
     window_first, window_last : Out
-    halt : Out(1)
+    halt, load_halt, store_halt : Out(1)
+        The core is to halt, LOAD, STORE: all in the same cycle.
     """
 
     def __init__(self, *, design: Design) -> None:
@@ -79,6 +80,8 @@ class Control(wiring.Component):
                 "window_first": Out(width),
                 "window_last": Out(width),
                 "halt": Out(1),
+                "load_halt": Out(1),
+                "store_halt": Out(1),
             }
         )
 
@@ -141,7 +144,7 @@ class Control(wiring.Component):
             port.queue.eq(run.queue),
             port.index.eq(run.index),
             self.interrupt.eq(run.done),
-            self.halt.eq(run.halt),
+            Cat(self.halt, self.load_halt, self.store_halt).eq(run.units),
         ]
 
     def _tokens(self, m: Module, run: RunControl, execute: ExecuteUnit, queues: dict) -> list[tuple]:

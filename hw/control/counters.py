@@ -42,6 +42,9 @@ class Counters(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # A register alone, since it reaches all counters; a reset sets it. It is as late as ``seen``.
+        clear = Signal(init=1)
+        m.d.sync += clear.eq(self.clear)
         for i, (name, _) in enumerate(COUNTERS):
             if not self._every and name != "cycles":
                 continue
@@ -49,8 +52,10 @@ class Counters(wiring.Component):
                 name=f"seen_{name}"
             )  # a register between the event, wherever it is, and the carry chain
             m.d.sync += seen.eq(self.running & (1 if name == "cycles" else self.events[name]))
+            value = Signal(32, name=name, reset_less=True)
+            m.d.comb += self.values[i].eq(value)
             with m.If(seen):
-                m.d.sync += self.values[i].eq(self.values[i] + 1)
-            with m.If(self.clear):
-                m.d.sync += self.values[i].eq(0)
+                m.d.sync += value.eq(value + 1)
+            with m.If(clear):
+                m.d.sync += value.eq(seen)
         return m

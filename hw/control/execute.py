@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.control.decode import command_layout
 from hw.control.isa import INDEX_BITS, Error, Queue, Token
 from hw.control.ring import Ring
+from hw.delay import without_reset
 from hw.design import Design
 from hw.interfaces import execute_command
 
@@ -63,7 +64,7 @@ class ExecuteUnit(wiring.Component):
             self.fault.eq(wrong),
             self.finished.eq(ending & ~wrong),
             self.post.eq(Mux(ending & ~wrong, owing.post, 0)),
-            self.index.eq(owing.index),
+            without_reset(m, self.index).eq(owing.index),
         ]
         m.d.comb += [
             ending.eq(self.ended & in_flight.o.valid),

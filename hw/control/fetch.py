@@ -45,7 +45,7 @@ class ProgramCheck(wiring.Component):
         stages = Signal(PROGRAM_CHECK - 1)
         m.d.sync += stages.eq(Cat(self.start, stages))
         # Cycle by cycle: the length's last byte; the sum; the comparisons; all together. Each addition has a cycle of its own.
-        size, last = Signal(INDEX_BITS + 5), Signal(width + 1)
+        size, last = Signal(INDEX_BITS + 5, reset_less=True), Signal(width + 1, reset_less=True)
         m.d.sync += [size.eq((self.length << 5) - 1), last.eq(self.address[:width] + size)]
         zeros = [*self.address[:7], *self.address[width:], *self.length[INDEX_BITS:]]
         faults = [Cat(zeros[i : i + 16]).any() for i in range(0, len(zeros), 16)]
@@ -62,7 +62,7 @@ class ProgramCheck(wiring.Component):
         """Was ``a`` less than ``b`` in the cycle before? Compared in parts of 16 bits; the parts are put together now."""
         result = Const(0)
         for start in range(0, len(a), 16):
-            less, same = Signal(), Signal()
+            less, same = Signal(reset_less=True), Signal(reset_less=True)
             part = slice(start, start + 16)
             m.d.sync += [less.eq(a[part] < b[part]), same.eq(~(a[part] ^ b[part]).any())]
             result = less | (same & result)
@@ -262,7 +262,7 @@ class Fetch(wiring.Component):
 
     def _words(self, m: Module, store: WordStore, handed: Signal) -> None:
         """Numbers the words, and knows the last one."""
-        left, final = Signal(INDEX_BITS), Signal()  # to be handed over; it is one
+        left, final = Signal(INDEX_BITS, reset_less=True), Signal()  # to be handed over; it is one
         m.d.comb += [
             self.o.valid.eq(store.o.valid),
             self.o.payload.word.eq(store.o.payload),
@@ -282,7 +282,7 @@ class Fetch(wiring.Component):
         beats_per_instruction = max(1, INSTRUCTION_BYTES // self._data_bytes)
         batch = min(FETCH_BATCH, self._prefetch)
         batch_bytes, batch_bits = batch * INSTRUCTION_BYTES, exact_log2(batch)
-        remaining, many = Signal(INDEX_BITS), Signal()
+        remaining, many = Signal(INDEX_BITS, reset_less=True), Signal()
         room = Signal(range(self._prefetch + 1))
         tail = Signal(range(batch + 1))
         if self._data_bytes > INSTRUCTION_BYTES:

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.control.decode import command_layout, entry_layout, own_tokens
 from hw.control.isa import INDEX_BITS, Queue
 from hw.control.ring import Ring
+from hw.delay import without_reset
 from hw.design import Design
 
 
@@ -71,8 +72,10 @@ class InstructionQueue(wiring.Component):
             shape=entry_layout(self._design, self._queue), depth=self._design.queue_depth + 1
         )
         wiring.connect(m, ring.i, wiring.flipped(self.i))
-        entry = ring.o.payload
-        wait, served, go = Signal.like(self.present, reset_less=True), Signal(), Signal()
+        # The head is seen in a register alone: the RAM's output comes late, and goes far.
+        entry = Signal.like(ring.o.payload, reset_less=True)
+        wait, served, go = entry.wait, Signal(), Signal()
+        m.d.sync += entry.eq(ring.o.payload)
         m.d.comb += [
             ring.clear.eq(self.clear),
             self.missing.eq(wait & ~self.present),
@@ -81,18 +84,17 @@ class InstructionQueue(wiring.Component):
             ring.o.ready.eq(go),
             self.empty.eq(~ring.o.valid & ~self.o.valid),
         ]
-        # What the head waits for is seen in registers: the RAM's output comes late.
+        m.d.comb += self.index.eq(entry.command.index)
         m.d.sync += [
             self.head.eq(ring.o.valid & ~go & ~self.clear),
-            wait.eq(entry.wait),
             self.take.eq(Mux(go, wait, 0)),
-            self.index.eq(entry.command.index),
         ]
         # Its tokens stay there once they are: only this queue takes them.
         m.d.sync += served.eq(self.head & ~self.missing.any() & ~go & ~self.clear)
-        # The payload follows the RAM for as long as it is not valid: a late enable would have to reach all of it.
+        # The payload follows the head for as long as it is not valid: a late enable would have to reach all of it.
+        payload = without_reset(m, self.o.payload)
         with m.If(~self.o.valid):
-            m.d.sync += self.o.payload.eq(entry.command)
+            m.d.sync += payload.eq(entry.command)
         with m.If(go | self.o.ready | self.clear):
             m.d.sync += self.o.valid.eq(go & ~self.clear)
         return m

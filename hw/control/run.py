@@ -10,6 +10,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.control.isa import FETCH_SOURCE, Error, Queue
+from hw.delay import OWN
 from hw.interfaces import INDEX_BITS
 from hw.timing import RUN_END
 
@@ -51,11 +52,14 @@ class FaultCollector(wiring.Component):
     def _pick(m: Module, reports: list, name: str) -> data.View:
         """The first valid one, in a register. What is not chosen is masked, and all is joined: less deep than a chain."""
         result, before, masked = Signal(fault_report(), name=name), Const(0), []
+        picked = Signal(fault_report(), name=f"{name}_report", reset_less=True)
+        valid = Signal(name=f"{name}_valid")
         for report in reports:
             bits = Value.cast(report)
             masked.append(bits & (report.valid & ~before).replicate(len(bits)))
             before |= report.valid
-        m.d.sync += Value.cast(result).eq(reduce(or_, masked))
+        m.d.sync += [Value.cast(picked).eq(reduce(or_, masked)), valid.eq(before)]
+        m.d.comb += [result.eq(picked), result.valid.eq(valid)]
         return result
 
 
@@ -143,6 +147,8 @@ class RunControl(wiring.Component):
         From the cycle after ``start`` to the end of a run that goes well, or to its first fault.
     halt : Out(1)
         From the cycle after the first fault until all is quiet.
+    units : Out(3)
+        The same thrice, from registers of their own: units lie far apart.
     clear : Out(1)
         One cycle, the first of a run, and the first after a halt: forget tokens and buffers.
     begin, rested : Out(1)
@@ -167,6 +173,7 @@ class RunControl(wiring.Component):
                 "barks": In(1),
                 "running": Out(1),
                 "halt": Out(1),
+                "units": Out(3),
                 "clear": Out(1),
                 "begin": Out(1),
                 "rested": Out(1),
@@ -182,6 +189,8 @@ class RunControl(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         draining, silent = Signal(RUN_END), Signal()
+        units = [Signal(name=f"halt_{unit}", attrs=OWN) for unit in range(len(self.units))]
+        m.d.comb += self.units.eq(Cat(units))
         calm = Signal(range(SETTLING + 1))
         m.d.sync += draining.eq(Mux(self.running, Cat(self.drained, draining), 0))
         m.d.comb += silent.eq(calm[-1])
@@ -203,6 +212,7 @@ class RunControl(wiring.Component):
                     m.next = "RUN"
             with m.State("RUN"):
                 with m.If(self.fault.valid):
+                    m.d.sync += [one.eq(1) for one in units]
                     m.d.sync += [
                         self.running.eq(0),
                         self.halt.eq(1),
@@ -217,6 +227,7 @@ class RunControl(wiring.Component):
                     m.next = "IDLE"
             with m.State("HALT"):
                 with m.If(silent):
+                    m.d.sync += [one.eq(0) for one in units]
                     m.d.sync += [self.halt.eq(0), self.busy.eq(0), self.done.eq(1), self.error.eq(1)]
                     m.next = "IDLE"
                 with m.Elif(self.barks):
@@ -224,6 +235,7 @@ class RunControl(wiring.Component):
                     m.next = "STUCK"
             with m.State("STUCK"):
                 with m.If(silent):
+                    m.d.sync += [one.eq(0) for one in units]
                     m.d.sync += [self.halt.eq(0), self.busy.eq(0)]
                     m.next = "IDLE"
         return m

@@ -83,10 +83,10 @@ class BurstSplitter(wiring.Component):
         self._beat_bits = exact_log2(data_bytes)
         self._most = most
         self._state = Signal(_State)
-        self._page = Signal(address_width - PAGE_BITS)
+        self._page = Signal(address_width - PAGE_BITS, reset_less=True)
         self._carry = Signal()
-        self._place = Signal(PAGE_BITS - self._beat_bits)
-        self._left = Signal(length_width)
+        self._place = Signal(PAGE_BITS - self._beat_bits, reset_less=True)
+        self._left = Signal(length_width, reset_less=True)
         self._far = Signal()
         self._limit = Signal(max(1, ceil_log2(min(most, 1 << len(self._place)))))
         self._whole = Signal(init=1)

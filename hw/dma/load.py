@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.control.isa import Error
+from hw.delay import without_reset
 from hw.design import PAGE_BYTES, Design
 from hw.dma.read_arbiter import read_beats
 from hw.dma.realign import (
@@ -83,16 +84,16 @@ class Rows(wiring.Component):
         lane = exact_log2(design.data_bytes)
         limits = Array(beats - 1 for beats in scratchpad_beats(design).values())
 
-        command = Signal(load_command(design))
-        address, wrapped = Signal(design.address_width), Signal()
+        command = Signal(load_command(design), reset_less=True)
+        address, wrapped = Signal(design.address_width, reset_less=True), Signal()
         # Narrow, because each row is checked before the next one's place is computed.
-        local = Signal(max(local_bits(design), 16) + 1)
-        left, final = Signal(16), Signal()
+        local = Signal(max(local_bits(design), 16) + 1, reset_less=True)
+        left, final = Signal(16, reset_less=True), Signal()
         # Of the row under way: distances to its last byte and beat, and what the checks said.
-        span, limit = Signal(24), Signal(local_bits(design))
-        end = Signal(design.address_width + 1)
-        local_end = Signal(max(len(local), len(span) - lane) + 1)
-        count, carry = Signal(count_bits(design)), Signal()
+        span, limit = Signal(24, reset_less=True), Signal(local_bits(design), reset_less=True)
+        end = Signal(design.address_width + 1, reset_less=True)
+        local_end = Signal(max(len(local), len(span) - lane) + 1, reset_less=True)
+        count, carry = Signal(count_bits(design), reset_less=True), Signal()
         above, fits, inside = Signal(), Signal(), Signal()
 
         with m.FSM():
@@ -199,7 +200,11 @@ class Splitter(wiring.Component):
             raise TypeError(f"design must be a Design, not {design!r}")
         self._design = design
         # Seen by the proofs.
-        self._span, self._final, self._length = Signal(span_layout(design)), Signal(), Signal(8)
+        self._span, self._final, self._length = (
+            Signal(span_layout(design), reset_less=True),
+            Signal(),
+            Signal(8),
+        )
         self._cutting, self._stepping = Signal(), Signal()
         self._under_way, self._full = Signal(range(design.outstanding + 1)), Signal()
         super().__init__(
@@ -221,7 +226,8 @@ class Splitter(wiring.Component):
         # Lengths are beats less one: what is left on the page is then the inverse of the address bits. What is
         # added or taken away has a bit more at its low end, for the one.
         span, final, length = self._span, self._final, self._length
-        on_page, cap, crosses = Signal(page), Signal(8), Signal()
+        on_page, cap, crosses = Signal(page), Signal(8, reset_less=True), Signal()
+        asked = without_reset(m, self.ar.payload)
         m.d.comb += [
             on_page.eq(~span.address[:page]),
             crosses.eq((span.count[:page] + span.address[:page])[page]),
@@ -261,8 +267,8 @@ class Splitter(wiring.Component):
             with m.State("STEP"):
                 m.d.comb += [self._stepping.eq(1), ask.eq(~self.stop)]
                 m.d.sync += [
-                    self.ar.payload.address.eq(Cat(Const(0, exact_log2(size)), span.address)),
-                    self.ar.payload.length.eq(length),
+                    asked.address.eq(Cat(Const(0, exact_log2(size)), span.address)),
+                    asked.length.eq(length),
                     # Behind the last burst both are of no use, so that these need not wait for ``length``.
                     span.address.eq((Cat(1, span.address) + Cat(1, cap))[1:]),
                     span.count.eq((Cat(0, span.count) - Cat(1, cap))[1:]),
@@ -364,7 +370,7 @@ class LoadUnit(wiring.Component):
         m.d.sync += stopping.eq(self.busy & (stopping | self.halt | rows.refused | receive.error))
 
         # ``index`` serves both: a fault waits while commands finish.
-        found, code, index = Signal(), Signal(4), Signal(INDEX_BITS)
+        found, code, index = Signal(), Signal(4), Signal(INDEX_BITS, reset_less=True)
         with m.If(~found):
             m.d.sync += [
                 found.eq(rows.refused | receive.error),
@@ -380,6 +386,6 @@ class LoadUnit(wiring.Component):
             self.post.eq(receive.post),
             self.fault.eq(found & ~receive.finished),
             self.code.eq(code),
-            self.index.eq(Mux(receive.finished, receive.index, index)),
+            without_reset(m, self.index).eq(Mux(receive.finished, receive.index, index)),
         ]
         return m

@@ -8,6 +8,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, Signature
 
+from hw.delay import without_reset
 from hw.interfaces import axi_address, axi_read_data
 from hw.stream.fifo import Fifo
 
@@ -80,15 +81,16 @@ class ReadArbiter(wiring.Component):
         ]
         # The owner is put down a cycle late: no grant follows at once, and no beat comes before AR was accepted.
         m.d.sync += [owners.i.valid.eq(go & (fetch.valid | load.valid)), owners.i.payload.eq(~fetch.valid)]
+        payload = without_reset(m, self.ar.payload)
         with m.If(~self.ar.valid):
             m.d.sync += [
                 self.ar.valid.eq(go & (fetch.valid | load.valid)),
-                self.ar.payload.eq(Mux(fetch.valid, fetch.payload, load.payload)),
+                payload.eq(Mux(fetch.valid, fetch.payload, load.payload)),
             ]
         with m.Elif(self.ar.ready):
             m.d.sync += self.ar.valid.eq(0)
 
-        beat = Signal(self.r.payload.shape())
+        beat = Signal(self.r.payload.shape(), reset_less=True)
         m.d.sync += beat.eq(self.r.payload)
         m.d.comb += [
             self.r.ready.eq(1),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2, exact_log2
 
 from hw.control.isa import Destination
+from hw.delay import OWN, delayed
 from hw.design import Design
 from hw.dma.read_arbiter import read_beats
 from hw.interfaces import INDEX_BITS, write_port
@@ -132,13 +131,13 @@ class Realign(wiring.Component):
         beat = data.StructLayout(
             {"data": data.ArrayLayout(8, size), "own": size, "local": self.local.shape(), "variant": 2}
         )
-        half, now, before = Signal(beat), Signal(beat), Signal(beat)
+        half, now, before = Signal(beat, reset_less=True), Signal(beat), Signal(beat, reset_less=True)
         valid, first, flush, owed = Signal(), Signal(), Signal(), Signal()
 
         # The rotation is spread over two cycles; the second one also merges.
         steps = len(self.shift)
         early = (steps + 1) // 2
-        rest = Signal(steps - early)
+        rest = Signal(steps - early, reset_less=True)
         m.d.sync += [
             valid.eq(self.valid),
             first.eq(self.first),
@@ -156,17 +155,17 @@ class Realign(wiring.Component):
             m.d.sync += before.eq(now)
 
         write = Signal()
-        merged = Signal(8 * size)
+        merged = Signal(8 * size, reset_less=True)
         m.d.comb += write.eq(valid & ~first | owed)
         m.d.sync += merged.eq(Cat(Mux(before.own[i], before.data[i], now.data[i]) for i in range(size)))
-        local = Signal.like(self.local)
-        m.d.sync += local.eq(before.local)
         written = Signal()
         m.d.sync += written.eq(write)
         m.d.comb += self.active.eq(valid | owed | written)
         for which, name in SCRATCHPADS.items():
             port = getattr(self, name)
-            m.d.sync += port.valid.eq(write & (before.variant == which))
+            # The scratchpads lie far apart: each has an address of its own.
+            local = Signal.like(port.address, name=f"{name}_address", reset_less=True, attrs=OWN)
+            m.d.sync += [port.valid.eq(write & (before.variant == which)), local.eq(before.local)]
             m.d.comb += [port.address.eq(local), port.data.eq(merged)]
         return m
 
@@ -225,7 +224,7 @@ class Receive(wiring.Component):
         m.submodules.realign = realign = Realign(design=self._design)
         for name in SCRATCHPADS.values():
             wiring.connect(m, getattr(realign, name), wiring.flipped(getattr(self, name)))
-        given, row = self.row.payload, Signal(row_layout(self._design))
+        given, row = self.row.payload, Signal(row_layout(self._design), reset_less=True)
         # ``row`` is there; the next beat is its first, its last.
         there, first, final = Signal(), Signal(), Signal()
         m.d.comb += self.row.ready.eq(~there | self.r.valid & final)
@@ -254,18 +253,11 @@ class Receive(wiring.Component):
         m.d.comb += [self.error.eq(self.r.valid & self.r.error & ~failed), self.error_index.eq(row.index)]
         m.d.sync += failed.eq((failed | self.error) & ~self.clear)
 
-        end = data.StructLayout({"finished": 1, "post": 8, "index": INDEX_BITS})
-        stages = [Signal(end, name=f"tail_{i}") for i in range(LOAD_TAIL - READ_RETURN - 1)]
-        m.d.sync += [
-            stages[0].finished.eq(self.r.valid & final & row.end & ~failed & ~self.r.error),
-            stages[0].post.eq(row.post),
-            stages[0].index.eq(row.index),
-        ]
-        m.d.sync += [after.eq(stage) for stage, after in pairwise(stages)]
+        tail = Signal(LOAD_TAIL - READ_RETURN - 1)
+        m.d.sync += tail.eq(Cat(self.r.valid & final & row.end & ~failed & ~self.r.error, tail))
         m.d.comb += [
-            self.finished.eq(stages[-1].finished),
-            self.post.eq(stages[-1].post),
-            self.index.eq(stages[-1].index),
-            self.active.eq(there | realign.active | Cat(stage.finished for stage in stages).any()),
+            self.finished.eq(tail[-1]),
+            Cat(self.post, self.index).eq(delayed(m, Cat(row.post, row.index), len(tail), reset_less=True)),
+            self.active.eq(there | realign.active | tail.any()),
         ]
         return m

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from hw.control.isa import Error, OutputMode
+from hw.delay import without_reset
 from hw.design import Design
 from hw.dma.bursts import BurstSplitter, run_layout
 from hw.dma.writer import Writer, most_beats
@@ -58,10 +59,10 @@ class RowAddresses(wiring.Component):
         self._design = design
         width = design.address_width
         self._state = Signal(_State)
-        self._to_last, self._first_beat_to_last = Signal(18), Signal(19)
-        self._address, self._address_wraps = Signal(width), Signal()
-        self._following, self._following_wraps = Signal(width), Signal()
-        self._end, self._end_wraps = Signal(width), Signal()
+        self._to_last, self._first_beat_to_last = Signal(18, reset_less=True), Signal(19, reset_less=True)
+        self._address, self._address_wraps = Signal(width, reset_less=True), Signal()
+        self._following, self._following_wraps = Signal(width, reset_less=True), Signal()
+        self._end, self._end_wraps = Signal(width, reset_less=True), Signal()
         self._below, self._above = Signal(), Signal()
         super().__init__(
             {
@@ -78,13 +79,13 @@ class RowAddresses(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         bits = exact_log2(self._design.data_bytes)
-        command, run = self.command, self.runs.payload
+        command, run = self.command, without_reset(m, self.runs.payload)
         state, to_last, first_beat_to_last = self._state, self._to_last, self._first_beat_to_last
         address, address_wraps = self._address, self._address_wraps
         following, following_wraps = self._following, self._following_wraps
         end, end_wraps = self._end, self._end_wraps
         below, above = self._below, self._above
-        rows_left, final = Signal(16), Signal()
+        rows_left, final = Signal(16, reset_less=True), Signal()
 
         outside = below | above | end_wraps
         with m.If(self.runs.ready):
@@ -220,7 +221,7 @@ class StoreUnit(wiring.Component):
         wiring.connect(m, splitter.bursts, writer.bursts)
         wiring.connect(m, writer.axi, wiring.flipped(self.axi))
 
-        command = Signal(self.command.payload.shape())
+        command = Signal(self.command.payload.shape(), reset_less=True)
         start, run = Signal(), Signal()
         m.d.comb += [
             walker.start.eq(start),

@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.delay import without_reset
 from hw.design import Design
 from hw.dma.bursts import burst_layout
 from hw.interfaces import axi_write
@@ -110,7 +111,7 @@ class Writer(wiring.Component):
         self._empty, self._pending, self._final = Signal(init=1), Signal(), Signal()
         self._spare = Signal(range(-most, STORE_FIFO + 1))
         self._waiting, self._writing, self._last = Signal(), Signal(), Signal()
-        self._waiting_length, self._left = Signal(range(most)), Signal(range(most))
+        self._waiting_length, self._left = (Signal(range(most), reset_less=True) for _ in range(2))
         self._unanswered = Signal(design.outstanding)
         self._start = Signal()
         super().__init__(
@@ -153,7 +154,7 @@ class Writer(wiring.Component):
         """A burst is taken, pending until it is started, then at AW until it is accepted."""
         burst, aw, spare = self.bursts.payload, self.axi.aw, self._spare
         empty, pending, start = self._empty, self._pending, self._start
-        load = Signal()
+        load, asked = Signal(), without_reset(m, aw.payload)
         m.d.comb += [
             self.bursts.ready.eq(empty),
             self.empty.eq(empty),
@@ -168,8 +169,8 @@ class Writer(wiring.Component):
         ]
         with m.If(empty):
             m.d.sync += [
-                aw.payload.address.eq(burst.address),
-                aw.payload.length.eq(burst.length),
+                asked.address.eq(burst.address),
+                asked.length.eq(burst.length),
                 self._final.eq(burst.final),
             ]
         # Beats in the FIFO, or put in in this cycle, that belong to no burst yet. A burst takes its own when it is loaded,
@@ -184,7 +185,7 @@ class Writer(wiring.Component):
         aw, w, start = self.axi.aw, self.axi.w, self._start
         waiting, waiting_length = self._waiting, self._waiting_length
         left, writing, last = self._left, self._writing, self._last
-        move, begin = Signal(), Signal()
+        move, begin, beat = Signal(), Signal(), without_reset(m, w.payload)
         m.d.comb += [
             move.eq(writing & (~w.valid | w.ready)),
             begin.eq(waiting & (~writing | move & last)),
@@ -200,9 +201,9 @@ class Writer(wiring.Component):
         with m.If(move):
             m.d.sync += [
                 w.valid.eq(1),
-                w.payload.data.eq(fifo.o.data),
-                w.payload.strobe.eq(fifo.o.strobe),
-                w.payload.last.eq(last),
+                beat.data.eq(fifo.o.data),
+                beat.strobe.eq(fifo.o.strobe),
+                beat.last.eq(last),
             ]
         with m.Elif(w.ready):
             m.d.sync += w.valid.eq(0)

@@ -22,13 +22,16 @@ class RegisteredMemory(wiring.Component):
         Words, 1 or more.
     lanes, lane_width : int
         A word is ``lanes`` parts of ``lane_width`` bits, written one by one or together; 1 or more each.
+    kept : bool
+        With the register. Without it, data comes a cycle earlier: where block RAM has none, it would take a cell for each bit.
 
     Members
     -------
     write_enable : In(lanes), write_address, write_data : In
         Written at the end of the cycle.
     read_address : In, read_data : Out
-        Data comes 2 cycles after its address. What is written in the cycle of the address may or may not be seen.
+        Data comes 2 cycles after its address, or 1 if it is not ``kept``. What is written in the cycle of the address may or may
+        not be seen.
 
     Raises
     ------
@@ -36,9 +39,9 @@ class RegisteredMemory(wiring.Component):
         A size that is not an integer of 1 or more.
     """
 
-    def __init__(self, *, depth: int, lanes: int, lane_width: int) -> None:
+    def __init__(self, *, depth: int, lanes: int, lane_width: int, kept: bool = True) -> None:
         self._depth, self._lane_width = operator.index(depth), operator.index(lane_width)
-        lanes = operator.index(lanes)
+        lanes, self._kept = operator.index(lanes), kept
         for name, size in (("depth", depth), ("lanes", lanes), ("lane_width", lane_width)):
             if size < 1:
                 raise ValueError(f"{name} must be 1 or more, not {size!r}")
@@ -58,13 +61,16 @@ class RegisteredMemory(wiring.Component):
         width = len(self.write_data)
         m.submodules.words = storage = memory.Memory(shape=width, depth=self._depth, init=[])
         write, read = storage.write_port(granularity=self._lane_width), storage.read_port()
-        kept = Signal(width, reset_less=True)
         m.d.comb += [
             write.addr.eq(self.write_address),
             write.data.eq(self.write_data),
             write.en.eq(self.write_enable),
             read.addr.eq(self.read_address),
-            self.read_data.eq(kept),
         ]
-        m.d.sync += kept.eq(read.data)
+        if self._kept:
+            kept = Signal(width, reset_less=True)
+            m.d.sync += kept.eq(read.data)
+            m.d.comb += self.read_data.eq(kept)
+        else:
+            m.d.comb += self.read_data.eq(read.data)
         return m

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.control.isa import OutputMode
+from hw.delay import without_reset
 from hw.design import Design
 from hw.timing import PACK
 
@@ -95,8 +96,8 @@ class Packer(wiring.Component):
 
         emit = emits[-1]
         held = Signal(size)
-        gathered = Signal(data.ArrayLayout(8, size))
-        beat = data.View(data.ArrayLayout(8, size), self.data)
+        gathered = Signal(data.ArrayLayout(8, size), reset_less=True)
+        beat = data.View(data.ArrayLayout(8, size), without_reset(m, self.data))
         for i in range(size):
             byte = rotated.word_select(i % (4 * lanes), 8)
             with m.If(here[i] | emit):
@@ -117,12 +118,12 @@ class Packer(wiring.Component):
         group = Mux(self.raw, self.results.as_value(), Cat(result[:narrow] for result in self.results))
         amounts = self.place.first[: exact_log2(4 * lanes)]
         split = len(amounts) // _ROTATIONS
-        later = Signal(len(amounts) - split)
+        later = Signal(len(amounts) - split, reset_less=True)
         m.d.sync += later.eq(amounts[split:])
         for name, bits, first in (("fine", amounts[:split], 0), ("coarse", later, split)):
             for i, bit in enumerate(bits):
                 group = Mux(bit, group.rotate_left(8 << (first + i)), group)
-            rotated = Signal(32 * lanes, name=name)
+            rotated = Signal(32 * lanes, name=name, reset_less=True)
             m.d.sync += rotated.eq(group)
             group = rotated
         return group

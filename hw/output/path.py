@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from hw.delay import delayed
 from hw.design import Design
 from hw.interfaces import accumulators_read
 from hw.output.pack import Packer, beat_members
@@ -68,10 +67,10 @@ class ResultPath(wiring.Component):
 
         # The parameters meet the accumulators where these have been chosen.
         m.d.comb += self.parameters_address.eq(
-            self._later(m, "address", self.address, chosen_at - SCRATCHPAD)
+            delayed(m, self.address, chosen_at - SCRATCHPAD, reset_less=True)
         )
-        slot = self._later(m, "slot", self.step.slot, ACCUMULATOR_READ)
-        chosen = Signal(data.ArrayLayout(32, lanes))
+        slot = delayed(m, self.step.slot, ACCUMULATOR_READ, reset_less=True)
+        chosen = Signal(data.ArrayLayout(32, lanes), reset_less=True)
         m.d.sync += chosen.eq(self.accumulators.as_value().word_select(slot, 32 * lanes))
 
         m.submodules.packer = packer = Packer(design=self._design)
@@ -87,8 +86,12 @@ class ResultPath(wiring.Component):
                 requantise.raw.eq(self.raw),
                 packer.results[lane].eq(requantise.result),
             ]
+        place, late = self.step.place, chosen_at + geometry.requantise
         m.d.comb += [
-            packer.place.eq(self._later(m, "place", self.step.place, chosen_at + geometry.requantise)),
+            Cat(packer.place.valid, packer.place.emit).eq(delayed(m, Cat(place.valid, place.emit), late)),
+            Cat(packer.place.first, packer.place.end).eq(
+                delayed(m, Cat(place.first, place.end), late, reset_less=True)
+            ),
             packer.raw.eq(self.raw),
             packer.clear.eq(self.clear),
             self.coming.eq(packer.coming),
@@ -97,9 +100,3 @@ class ResultPath(wiring.Component):
             self.strobe.eq(packer.strobe),
         ]
         return m
-
-    def _later(self, m, name, value, cycles):
-        """``value`` as it was ``cycles`` cycles ago."""
-        stages = [value, *(Signal.like(value, name=f"{name}_{i + 1}") for i in range(cycles))]
-        m.d.sync += [after.eq(before) for before, after in pairwise(stages)]
-        return stages[-1]

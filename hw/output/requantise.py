@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.delay import without_reset
 from hw.pe.multiplier import RegisteredMultiplier
 from hw.share import share
 from hw.timing import REQUANTISE
@@ -51,7 +52,7 @@ class Requantise(wiring.Component):
 
     def _register(self, m, name, value):
         """``value`` one cycle later."""
-        register = Signal(value.shape(), name=name)
+        register = Signal(value.shape(), name=name, reset_less=True)
         m.d.sync += register.eq(value)
         return register
 
@@ -81,7 +82,7 @@ class Requantise(wiring.Component):
             summed.eq(fits & (value != 127) & ~raw[-1]),
             otherwise.eq(Mux(raw[-1], accumulator[-1].as_unsigned(), saturated)),
         ]
-        m.d.sync += self.result.eq(Mux(summed, (value + half).as_unsigned()[:8], otherwise))
+        m.d.sync += without_reset(m, self.result).eq(Mux(summed, (value + half).as_unsigned()[:8], otherwise))
         return m
 
     def _product(self, m):
@@ -127,7 +128,7 @@ class Requantise(wiring.Component):
             return Mux(sign, bits.all(), ~bits.any())
 
         sign = product[-1]
-        window, above = Signal(24), Signal(3)
+        window, above = Signal(24, reset_less=True), Signal(3, reset_less=True)
         with m.Switch(shift[6][4:6]):
             for i in range(4):
                 with m.Case(i):
@@ -135,7 +136,7 @@ class Requantise(wiring.Component):
         m.d.sync += above.eq(Cat(alike(whole[first : first + 16]) for first in (24, 40, 56)))
         sign = self._register(m, "sign_7", sign)
 
-        narrow, same = Signal(12), Signal()
+        narrow, same = Signal(12, reset_less=True), Signal(reset_less=True)
         clear = Cat(above.all(), above[1:].all(), above[2], 1).bit_select(shift[7][4:6], 1)
         with m.Switch(shift[7][2:4]):
             for i in range(4):
@@ -146,7 +147,7 @@ class Requantise(wiring.Component):
                     ]
         sign = self._register(m, "sign_8", sign)
 
-        chosen, uniform = Signal(9), Signal()
+        chosen, uniform = Signal(9, reset_less=True), Signal(reset_less=True)
         with m.Switch(shift[8][:2]):
             for i in range(4):
                 with m.Case(i):

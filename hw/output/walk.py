@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from hw.control.isa import OutputMode
+from hw.delay import without_reset
 from hw.design import Design
 from hw.interfaces import store_command
 from hw.output.pack import place_layout
@@ -97,8 +98,9 @@ class RowPlaces(wiring.Component):
             raw, (command.columns - 1) % lanes * 4 + 4, _times((command.columns - 1) % lanes, narrow) + narrow
         )
 
-        row_bytes, last_bytes = Signal(bits), Signal(bits + 1)
-        far, middle, middle_end = Signal(bits), Signal(bits), Signal(bits)
+        row_bytes, last_bytes = Signal(bits, reset_less=True), Signal(bits + 1, reset_less=True)
+        far, middle, middle_end = (Signal(bits, reset_less=True) for _ in range(3))
+        behind, step_bytes = without_reset(m, self.behind), without_reset(m, self.step_bytes)
         advance = Signal(2)
         m.d.sync += advance.eq(Mux(self.start, 0b11, advance >> 1 | self.next))
         with m.If(self.start):
@@ -107,8 +109,8 @@ class RowPlaces(wiring.Component):
                 last_bytes.eq(final),
                 self.single.eq(command.columns <= lanes),
                 self.pair.eq((command.columns > lanes) & (command.columns <= 2 * lanes)),
-                self.behind.eq((command.columns - (3 * lanes + 1)) >> exact_log2(lanes)),
-                self.step_bytes.eq(Mux(raw, 4 * lanes, narrow * lanes)),
+                behind.eq((command.columns - (3 * lanes + 1)) >> exact_log2(lanes)),
+                step_bytes.eq(Mux(raw, 4 * lanes, narrow * lanes)),
                 far.eq(command.memory_address),
             ]
         with m.Elif(advance[0]):
@@ -181,11 +183,11 @@ class GroupWalker(wiring.Component):
         bits = len(rows.first)
 
         valid, emit, results = Signal(), Signal(), Signal()
-        first, end = Signal(bits), Signal(bits + 1)
-        last, penultimate, row_end = Signal(), Signal(), Signal(bits + 1)
+        first, end = Signal(bits, reset_less=True), Signal(bits + 1, reset_less=True)
+        last, penultimate, row_end = Signal(), Signal(), Signal(bits + 1, reset_less=True)
         # The step ends its row; the row has a step behind its last group, with which a beat is complete.
         ends, more, more_emit = Signal(), Signal(), Signal()
-        behind, rows_behind = Signal(signed(17)), Signal(signed(17))
+        behind, rows_behind = Signal(signed(17), reset_less=True), Signal(signed(17), reset_less=True)
 
         # The command begins with the end of a row that does not exist, so that also its first row follows another one.
         setup = Signal(STORE_START - 3)
@@ -261,9 +263,9 @@ class GroupWalker(wiring.Component):
         lane_bits = exact_log2(design.output_lanes)
 
         # One more bit than an address or a stride has: the first address past the end is always seen as such.
-        address = Signal(max(len(self.accumulators_address), 16) + 1)
+        address = Signal(max(len(self.accumulators_address), 16) + 1, reset_less=True)
         next_row = Signal.like(address)
-        parameter = Signal(len(self.parameters_address) + 1)
+        parameter = Signal(len(self.parameters_address) + 1, reset_less=True)
         slot = Signal(range(slots))
         with m.If(self.start):
             m.d.sync += next_row.eq(command.accumulators_address)

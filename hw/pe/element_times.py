@@ -72,8 +72,21 @@ def int8_times(lanes: int, formats: Iterable[WeightFormat]) -> ElementTimes:
     )  # fmt: skip
 
 
+def small_times(lanes: int, formats: Iterable[WeightFormat]) -> ElementTimes:
+    """Of ``hw.pe.small_bit_serial.SmallElement``: a register before its tree, its layers, the shift's."""
+    tree = 1 + tree_cycles(lanes)
+    return ElementTimes(
+        feed=TERM_FOLDER,
+        skew=(0,) * lanes,
+        significance=tree,
+        last=tree + shift_stages(formats),
+        scale=1,
+        result=1,
+    )
+
+
 def tree_cycles(lanes: int) -> int:
-    """Stages in which the lanes of a ``FloatElement`` are added."""
+    """Stages in which the lanes of a ``FloatElement``, or a ``SmallElement``, are added."""
     return max(1, (lanes - 1).bit_length())
 
 

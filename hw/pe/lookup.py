@@ -195,7 +195,7 @@ class LookupUnit(wiring.Component):
         With ``stored``: an entry of one lookup is written in a cycle, not of all.
     outputs : int
         1 to 16, whose codes follow each other: so that tables are of use for longer.
-    halved, scaled : bool
+    halved, scaled, blocks : bool
     scale_step : int
         As of :class:`hw.pe.plane_sum.PlaneSum`.
 
@@ -241,6 +241,7 @@ class LookupUnit(wiring.Component):
         halved: bool = False,
         scaled: bool = True,
         scale_step: int = 1,
+        blocks: bool = False,
     ) -> None:
         self._k = checked("k", k, LEAST_K, MOST_K)
         self._serial = serial
@@ -255,7 +256,7 @@ class LookupUnit(wiring.Component):
         self._sum = {
             "operands": self._lookups, "most": most, "planes": planes, "group_most": whole << zero_points,
             "extra": zero_points, "outputs": checked("outputs", outputs, 1, MOST_OUTPUTS), "halved": halved, "scaled": scaled,
-            "scale_step": scale_step,
+            "scale_step": scale_step, "blocks": blocks,
         }  # fmt: skip
         most_sum = whole << zero_points
         self._sum_bits = 0 if scaled else signed_bits(-most_sum, most_sum)

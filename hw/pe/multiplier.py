@@ -8,12 +8,14 @@ from amaranth.hdl import Module, Shape, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.delay import without_reset
+
 MOST_BITS = 18
 """Of a factor: what the DSP blocks of the parts that are aimed at take."""
 
 
 class RegisteredMultiplier(wiring.Component):
-    """``product`` of ``a`` and ``b`` of two cycles ago.
+    """``product`` of ``a`` and ``b`` of two cycles ago, after a reset too.
 
     It stays a module of its own in the generated design, so that synthesis for a part whose tools do not pack registers
     into DSP blocks can replace the whole of it (``fpga.cells``); anywhere else it is what it looks like.
@@ -51,6 +53,7 @@ class RegisteredMultiplier(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        a, b = Signal.like(self.a), Signal.like(self.b)
-        m.d.sync += [a.eq(self.a), b.eq(self.b), self.product.eq(a * b)]
+        a, b = Signal.like(self.a, reset_less=True), Signal.like(self.b, reset_less=True)
+        product = without_reset(m, self.product)
+        m.d.sync += [a.eq(self.a), b.eq(self.b), product.eq(a * b)]
         return m

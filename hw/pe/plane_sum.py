@@ -154,6 +154,8 @@ class StoredSums(wiring.Component):
         Sums are multiplied by their scales; else they are read as they are, and there are no bits of scales.
     scale_step : int
         Bits of the scale in a cycle, 1 or 2.
+    blocks : bool
+        Sums are in block RAM: for parts without any other.
 
     Members
     -------
@@ -179,9 +181,10 @@ class StoredSums(wiring.Component):
         halved: bool,
         scaled: bool,
         scale_step: int,
+        blocks: bool = False,
     ) -> None:
         self._width, self._shift, self._outputs = signed_bits(least, most), shift, outputs
-        self._halved = halved
+        self._halved, self._blocks = halved, blocks
         self._scaled = signed_bits(*(((1 << SCALE_BITS) - 1) * one for one in (least, most))) if scaled else 0
         flags = dict.fromkeys(("first", "carry", "far", "add", "last", "load"), 1)
         flags |= {"scale_bit": scale_step, "finish": 1, "clear": 1} if scaled else {}
@@ -201,28 +204,51 @@ class StoredSums(wiring.Component):
         # Of registers that are cleared by what happens the design's reset would need a gate before that.
         total, held = (Signal(signed(self._width), name=name, reset_less=True) for name in ("total", "held"))
         added, output = Signal.like(total), Signal.like(self.next)
+        style = {"ram_style": "block"} if self._blocks else {}
         open_sums, complete = (
-            Memory(shape=signed(self._width), depth=self._outputs, init=[]) for _ in range(2)
+            Memory(shape=signed(self._width), depth=self._outputs, init=[], attrs=style) for _ in range(2)
         )
         m.submodules.open_sums, m.submodules.complete = open_sums, complete
         for memory, enable in ((open_sums, self.add), (complete, self.last)):
             write = memory.write_port()
             m.d.comb += [write.en.eq(enable), write.addr.eq(output), write.data.eq(added)]
-        before, after = open_sums.read_port(domain="comb"), complete.read_port(domain="comb")
-        m.d.comb += [before.addr.eq(self.next), after.addr.eq(self.drain)]
-        m.d.sync += [output.eq(self.next), total.eq(before.data)]
-        with m.If(self.first):
-            m.d.sync += total.eq(0)
-        if not self._scaled:
-            m.d.sync += held.eq(0)
-        with m.If(self.load):
-            m.d.sync += held.eq(after.data)
+        m.d.sync += output.eq(self.next)
+        if self._blocks:
+            self._read_blocks(m, open_sums, complete, total, held)
+        else:
+            self._read(m, open_sums, complete, total, held)
         m.d.comb += added.eq(accumulate(m, self, total, shift=self._shift, gated=True))
         if self._scaled:
             scale_sum(m, self, held, bits=self._scaled, halved=self._halved)
         else:
             m.d.comb += self.result.eq(held)
         return m
+
+    def _read(self, m: Module, open_sums: Memory, complete: Memory, total: Signal, held: Signal) -> None:
+        before, after = open_sums.read_port(domain="comb"), complete.read_port(domain="comb")
+        m.d.comb += [before.addr.eq(self.next), after.addr.eq(self.drain)]
+        m.d.sync += total.eq(before.data)
+        with m.If(self.first):
+            m.d.sync += total.eq(0)
+        if not self._scaled:
+            m.d.sync += held.eq(0)
+        with m.If(self.load):
+            m.d.sync += held.eq(after.data)
+
+    def _read_blocks(
+        self, m: Module, open_sums: Memory, complete: Memory, total: Signal, held: Signal
+    ) -> None:
+        """The same through the memories' own registers."""
+        before, after = open_sums.read_port(), complete.read_port()
+        first = Signal()
+        m.d.sync += first.eq(self.first)
+        m.d.comb += [
+            before.addr.eq(self.next),
+            after.addr.eq(self.drain),
+            after.en.eq(self.load),
+            total.eq(Mux(first, 0, before.data)),
+            held.eq(after.data),
+        ]
 
 
 class PlaneSum(wiring.Component):
@@ -250,6 +276,8 @@ class PlaneSum(wiring.Component):
         Sums are multiplied by their scales. If not, they are results as they are: only with several outputs.
     scale_step : int
         Bits of a scale in a cycle: 1, or with several outputs 2.
+    blocks : bool
+        As of :class:`StoredSums`; of scaled sums of several outputs alone.
 
     Members
     -------
@@ -290,8 +318,9 @@ class PlaneSum(wiring.Component):
         halved: bool = False,
         scaled: bool = True,
         scale_step: int = 1,
+        blocks: bool = False,
     ) -> None:
-        self._halved, self._scaled = halved, scaled
+        self._halved, self._scaled, self._blocks = halved, scaled, blocks
         self._step = checked("scale_step", scale_step, 1, 1 + (outputs > 1))
         self._outputs = checked("outputs", outputs, 1, MOST_OUTPUTS)
         self._planes = checked("planes", planes, 1, MOST_PLANES)
@@ -331,6 +360,7 @@ class PlaneSum(wiring.Component):
                 halved=self._halved,
                 scaled=self._scaled,
                 scale_step=self._step,
+                blocks=self._blocks,
             )
             load, drain = Signal(), Signal.like(self.drain, name="drain_register")
             m.d.sync += [load.eq(self.load), drain.eq(self.drain)]

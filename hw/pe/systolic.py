@@ -8,6 +8,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.delay import OWN, without_reset
 from hw.pe.accumulate import GatedAdder
 from hw.pe.multiplier import RegisteredMultiplier
 from hw.pe.multipliers.carry_save import LOWEST_CARRY, CarrySaveMac, checked_width, multiply_add
@@ -33,7 +34,7 @@ class OutputStationaryElement(wiring.Component):
     Timing
     ------
     ``result`` comes ``hw.timing.OUTPUT_ELEMENT`` cycles after the last pair; the next pair belongs to the next sum. One pair per
-    cycle without a gap.
+    cycle without a gap. A reset of ``hw.timing.RESET`` cycles leaves no sum: products under way have left it by then.
     """
 
     def __init__(self) -> None:
@@ -54,9 +55,12 @@ class OutputStationaryElement(wiring.Component):
         m = Module()
         m.submodules.multiplier = multiplier = share(RegisteredMultiplier, a_width=8, b_width=8, signed=True)
         m.submodules.adder = adder = share(GatedAdder, width=32, addend_width=16)
-        product = Signal(signed(16))  # a register beside the adder: the multiplier may be far away
-        product_last, multiplied_last, keep = Signal(), Signal(), Signal(init=1)
-        total = Signal(32)
+        # A register beside the adder: the multiplier may be far away.
+        product = Signal(signed(16), reset_less=True)
+        # Elements on a diagonal have the same: each keeps its own. In a reset ``keep`` clears the sum, which has none.
+        multiplied_last, product_last, keep, ended = Signal(), Signal(attrs=OWN), Signal(attrs=OWN), Signal()
+        total, weight = Signal(32, reset_less=True), without_reset(m, self.weight_next)
+        result = without_reset(m, self.result)
         m.d.comb += [
             multiplier.a.eq(self.activation),
             multiplier.b.eq(self.weight),
@@ -66,15 +70,16 @@ class OutputStationaryElement(wiring.Component):
         ]
         m.d.sync += [
             self.activation_next.eq(self.activation),
-            self.weight_next.eq(self.weight),
+            weight.eq(self.weight),
             self.last_next.eq(self.last),
             multiplied_last.eq(self.last_next),
             product.eq(multiplier.product),
             product_last.eq(multiplied_last),
             keep.eq(~product_last),
+            ended.eq(product_last),
             total.eq(adder.sum),
-            self.valid.eq(~keep),
-            self.result.eq(Mux(keep, 0, total)),
+            self.valid.eq(ended),
+            result.eq(Mux(keep, 0, total)),
         ]
         return m
 
@@ -184,16 +189,20 @@ class WeightStationaryElement(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.multiplier = multiplier = share(RegisteredMultiplier, a_width=8, b_width=8, signed=True)
-        waiting, held = Signal(signed(8)), Signal(signed(8))
-        product = Signal(signed(16))  # a register beside the adder: the multiplier may be far away
-        m.d.comb += [multiplier.a.eq(self.activation_next), multiplier.b.eq(held)]
+        waiting, held = Signal(signed(8), reset_less=True), Signal(signed(8), reset_less=True)
+        # A register beside the adder: the multiplier may be far away.
+        product = Signal(signed(16), reset_less=True)
+        activation, weight, sum_ = (
+            without_reset(m, output) for output in (self.activation_next, self.weight_next, self.sum_next)
+        )
+        m.d.comb += [multiplier.a.eq(activation), multiplier.b.eq(held)]
         m.d.sync += [
-            self.activation_next.eq(self.activation),
-            self.weight_next.eq(self.weight),
+            activation.eq(self.activation),
+            weight.eq(self.weight),
             self.capture_next.eq(self.capture),
             self.swap_next.eq(self.swap),
             product.eq(multiplier.product),
-            self.sum_next.eq(self.sum + product),
+            sum_.eq(self.sum + product),
         ]
         with m.If(self.capture_next):
             m.d.sync += waiting.eq(self.weight_next)

@@ -8,6 +8,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.delay import without_reset
+
 
 class Fifo(wiring.Component):
     """Keeps up to ``depth`` words in order.
@@ -88,6 +90,7 @@ class Fifo(wiring.Component):
                     m.d.sync += pointer.eq(Mux(pointer == words - 1, 0, pointer + 1))
             oldest = Mux(behind, read.data, self.i.payload)
 
+        payload = without_reset(m, self.o.payload)
         with m.If(take | ~self.o.valid):
-            m.d.sync += [self.o.valid.eq(put | behind), self.o.payload.eq(oldest)]
+            m.d.sync += [self.o.valid.eq(put | behind), payload.eq(oldest)]
         return m

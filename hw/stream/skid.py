@@ -6,6 +6,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.delay import without_reset
+
 
 class SkidBuffer(wiring.Component):
     """Passes a stream on through registers; also ``i.ready`` is one.
@@ -29,7 +31,7 @@ class SkidBuffer(wiring.Component):
 
     def __init__(self, *, shape):
         self._shape = shape
-        self._spare, self._full = Signal(shape), Signal()
+        self._spare, self._full = Signal(shape, reset_less=True), Signal()
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform):
@@ -37,10 +39,11 @@ class SkidBuffer(wiring.Component):
         m.d.comb += self.i.ready.eq(~self._full)
         with m.If(~self._full):
             m.d.sync += self._spare.eq(self.i.payload)
+        payload = without_reset(m, self.o.payload)
         with m.If(self.o.ready | ~self.o.valid):
             m.d.sync += [
                 self.o.valid.eq(self.i.valid | self._full),
-                self.o.payload.eq(Mux(self._full, self._spare, self.i.payload)),
+                payload.eq(Mux(self._full, self._spare, self.i.payload)),
                 self._full.eq(0),
             ]
         with m.Elif(self.i.valid):

@@ -33,10 +33,14 @@ class Signal:
 
 
 class Kernel:
-    """Runs processes in the order of their cycles."""
+    """Runs processes in the order of their cycles.
 
-    def __init__(self) -> None:
+    ``log`` takes the cycle of everything that happens, if it is given.
+    """
+
+    def __init__(self, log: list[int] | None = None) -> None:
         self.now = 0
+        self._log = log
         self._order = count()
         self._agenda: list[tuple[int, int, int, Process | Callable[[], object]]] = []
 
@@ -52,6 +56,8 @@ class Kernel:
         """Run until nothing is left to happen; the last cycle in which something did."""
         while self._agenda:
             self.now, _, _, item = heapq.heappop(self._agenda)
+            if self._log is not None:
+                self._log.append(self.now)
             if callable(item):
                 item()
                 continue

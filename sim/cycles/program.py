@@ -7,7 +7,6 @@ their own modules here, EXECUTE has the cycle law of its family. Holds for progr
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
@@ -31,26 +30,13 @@ from hw.timing import (
     RUN_END,
     TOKEN,
 )
-from sim.cycles import store
+from sim.cycles import in_order, store
 from sim.cycles.kernel import Kernel, Process, Signal
 from sim.cycles.load import Load, LoadUnit
 from sim.cycles.memory import MemoryTiming, ReadArbiter, ReadMemory, WriteMemory
+from sim.cycles.prediction import Prediction, Trace, WeightsNeeded
 from sim.cycles.weights import LoadedWeights
 from sim.families.contract import CycleLaw, SettingsLaw
-
-
-@dataclass
-class Prediction:
-    """What a program is predicted to take."""
-
-    cycles: int
-    """As the ``cycles`` counter: from the start to the end."""
-    array_steps: int = 0
-    load_beats: int = 0
-    fetch_beats: int = 0
-    store_beats: int = 0
-    finished: list[int] = field(default_factory=list)
-    """Cycle in which each instruction ended, in program order."""
 
 
 def predict(
@@ -61,6 +47,7 @@ def predict(
     *,
     image: np.ndarray | None = None,
     base: int = 0,
+    traced: bool = False,
 ) -> Prediction:
     """Cycles of ``program`` on ``design`` with its code and data in a memory of ``timing``.
 
@@ -70,14 +57,18 @@ def predict(
         The cycle law of the array family, fresh (``model.law()``).
     image : array of uint8, optional
         Memory at the start, the byte at address ``base`` first. Needed only where cycles depend on the weights.
+    traced : bool
+        Tell ``trace``, too.
 
     Raises
     ------
     ValueError
-        When the program locks up, or ``image`` is needed and not there.
+        When the program locks up; as ``WeightsNeeded`` when ``image`` is needed and not there.
     """
     weights = None if image is None else LoadedWeights(design, program, image, base)
-    return _Machine(design, law, program, timing or MemoryTiming(), weights).run()
+    if design.in_order:
+        return in_order.Machine(design, law, program, timing or MemoryTiming(), weights, traced=traced).run()
+    return _Machine(design, law, program, timing or MemoryTiming(), weights, traced=traced).run()
 
 
 class _Machine:
@@ -88,10 +79,13 @@ class _Machine:
         program: Sequence[Instruction],
         timing: MemoryTiming,
         weights: LoadedWeights | None,
+        *,
+        traced: bool = False,
     ):
         self.weights = weights
         self.design, self.law, self.program = design, law, list(program)
-        self.kernel = kernel = Kernel()
+        self.trace = Trace(looked=[0] * len(self.program), steps=[0] * len(self.program))
+        self.kernel = kernel = Kernel(self.trace.events if traced else None)
         self.arbiter = ReadArbiter(kernel, ReadMemory(timing))
         self.load = LoadUnit(kernel, self.arbiter, design)
         self.loading: Load | None = None
@@ -99,9 +93,9 @@ class _Machine:
         self.stored = 0
         self.tokens = dict.fromkeys(Token, 0)
         self.given = {token: Signal(kernel) for token in Token}
-        self.result = Prediction(0, finished=[0] * len(self.program))
+        self.result = Prediction(0, finished=[0] * len(self.program), trace=self.trace if traced else None)
         # Cycles in which fetch handed over an instruction, and news of it; arrival of each fetched beat at the buffer.
-        self.handovers: list[int] = []
+        self.handovers = self.trace.handed
         self.handing = Signal(kernel)
         self.arrivals: list[int] = []
         self.arriving = Signal(kernel)
@@ -194,6 +188,7 @@ class _Machine:
             if visible > kernel.now:
                 yield visible
             values = self.program[index].values
+            self.trace.looked[index] = kernel.now
             for token in Token:
                 while values["wait"] >> token & 1 and not self.tokens[token]:
                     yield self.given[token]
@@ -239,6 +234,7 @@ class _Machine:
             else:
                 times = self.law.execute(visible, values, partial(self._weights, index))
             self.result.array_steps += times.steps
+            self.trace.steps[index] = times.steps
             kernel.late(lambda: self._finish(index), at=times.finished)
             yield times.taken
             return
@@ -259,7 +255,7 @@ class _Machine:
 
     def _weights(self, index: int) -> np.ndarray:
         if self.weights is None:
-            raise ValueError("image must be given: how long the array takes depends on its weights")
+            raise WeightsNeeded("image must be given: how long the array takes depends on its weights")
         return self.weights.before(index)
 
     def _load_ended(self, index: int, load: Load) -> Process:

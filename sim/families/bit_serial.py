@@ -19,15 +19,15 @@ class _Law:
     """Times of successive commands; steps are terms."""
 
     def __init__(self, array: BitSerial):
-        self._array, self._commands = array, Successive(BIT_SERIAL_SETUP)
+        self._array, self._commands = array, Successive(BIT_SERIAL_SETUP, overlap=not array.single)
 
     def configure(self, visible: int, fields: Mapping[str, int]) -> Times:
         """The same of a CONFIGURE."""
-        return self._times(visible, 1, 0)
+        return self._times(visible, 1, 0, 0 if self._array.single else None)
 
-    def _times(self, visible: int, cycles: int, steps: int) -> Times:
+    def _times(self, visible: int, cycles: int, steps: int, latency: int | None = None) -> Times:
         g = self._array.geometry
-        tail = self._array.result_latency + g.banks + g.accumulate
+        tail = (self._array.result_latency if latency is None else latency) + g.banks + g.accumulate
         return self._commands.next(visible, cycles=cycles, steps=steps, tail=tail)
 
 

@@ -51,10 +51,12 @@ class Successive:
     ----------
     setup : int
         Cycles from a command's handshake to the first that may be busy with it; the next command is taken from that cycle on.
+    overlap : bool
+        If not, the next command is taken in the cycle of this one's ``finished`` at the earliest.
     """
 
-    def __init__(self, setup: int):
-        self._setup = setup
+    def __init__(self, setup: int, *, overlap: bool = True):
+        self._setup, self._overlap = setup, overlap
         self._start = self._end = 0
 
     def next(self, visible: int, *, cycles: int, steps: int, tail: int) -> Times:
@@ -62,7 +64,10 @@ class Successive:
         taken = max(visible, self._start)
         self._start = max(taken + self._setup, self._end)
         self._end = self._start + cycles
-        return Times(taken=taken, begin=taken + 1, end=self._end, finished=self._end - 1 + tail, steps=steps)
+        finished = self._end - 1 + tail
+        if not self._overlap:
+            self._start = finished
+        return Times(taken=taken, begin=taken + 1, end=self._end, finished=finished, steps=steps)
 
 
 class CycleLaw(Protocol):

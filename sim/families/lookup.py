@@ -31,7 +31,7 @@ class LookupLaw:
     """
 
     def __init__(self, array: LookupArray):
-        self._array, self._commands = array, Successive(LOOKUP_SETUP)
+        self._array, self._commands = array, Successive(LOOKUP_SETUP, overlap=not array.single)
 
     def interval(self, format: LookupFormat, depth_tiles: int) -> tuple[int, int]:
         """Cycles from a tile to the next, and how many of them are lookups."""

@@ -9,7 +9,6 @@ import numpy as np
 from hw.array.geometry import least_interval
 from hw.design import Geometry
 from hw.timing import (
-    ACCUMULATE,
     DIGIT_ELEMENT,
     DIGIT_FEED,
     DIGIT_GROUP,
@@ -66,7 +65,7 @@ class SparseDigitLaw:
             taken=taken,
             begin=taken + 1,
             end=end,
-            finished=last_result + g.banks + ACCUMULATE,
+            finished=last_result + g.banks + g.accumulate,
             steps=fields["row_tiles"] * int(digits.sum()),
         )
 
@@ -90,6 +89,6 @@ class SparseDigitModel(SystolicModel):
         """The most that it may be: all digits are there."""
         return row_tiles * depth_tiles * DIGIT_GROUP * DIGITS
 
-    def law(self) -> SparseDigitLaw:  # type: ignore[override]
+    def law(self) -> SparseDigitLaw:
         """The cycle law of a core that has just been reset; ask it for one EXECUTE after the other."""
         return SparseDigitLaw(self._geometry)

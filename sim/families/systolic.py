@@ -10,7 +10,6 @@ from hw.array.geometry import MULTIPLIERS, Multiplier, least_interval
 from hw.design import Geometry, ceil_div
 from hw.pe.cube_times import output_element
 from hw.timing import (
-    ACCUMULATE,
     CORNER_TURN,
     DRAIN_ROWS,
     OUTPUT_ELEMENT,
@@ -20,7 +19,7 @@ from hw.timing import (
     WEIGHT_ELEMENT,
     WEIGHT_ELEMENTS,
 )
-from sim.families.contract import Times, Weights
+from sim.families.contract import CycleLaw, Times, Weights
 
 
 class OutputStationaryLaw:
@@ -68,7 +67,7 @@ class OutputStationaryLaw:
             taken=taken,
             begin=taken + 1,
             end=self._end,
-            finished=last_result + self._geometry.banks + ACCUMULATE,
+            finished=last_result + self._geometry.banks + self._geometry.accumulate,
             steps=tiles * fields["depth_tiles"],
         )
 
@@ -133,6 +132,8 @@ class SystolicModel:
     def __init__(self, *, geometry: Geometry, dataflow: str, multiplier: Multiplier = "native"):
         if dataflow not in DATAFLOWS:
             raise ValueError(f"dataflow must be one of {', '.join(DATAFLOWS)}, not {dataflow!r}")
+        if multiplier not in MULTIPLIERS:
+            raise ValueError(f"multiplier must be one of {', '.join(MULTIPLIERS)}, not {multiplier!r}")
         self._geometry, self._dataflow, self._multiplier = geometry, dataflow, multiplier
         # Steps of K that an element takes at once.
         self._lanes = geometry.tile_depth // geometry.weight_words // MULTIPLIERS[multiplier].group
@@ -154,7 +155,7 @@ class SystolicModel:
         """A depth tile takes a step per row tile, but its weights must come in, too."""
         return max(row_tiles, self._geometry.weight_words) * depth_tiles
 
-    def law(self) -> OutputStationaryLaw | WeightStationaryLaw:
+    def law(self) -> CycleLaw:
         """The cycle law of a core that has just been reset; ask it for one EXECUTE after the other."""
         if self._dataflow == "weight-stationary":
             way = SCRATCHPAD + SELECT + WEIGHT_ELEMENTS[self._multiplier]

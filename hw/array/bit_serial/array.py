@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Value
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,6 +16,7 @@ from hw.array.output_stationary import Drain
 from hw.delay import delayed
 from hw.pe.weight_format import NIBBLE
 from hw.share import share
+from hw.timing import DRAIN_ROWS
 
 
 def activations_layout(array: BitSerial) -> data.ArrayLayout:
@@ -57,29 +61,42 @@ class Column(wiring.Component):
         array = self._array
         m.submodules.head = head = Head(array=array)
         m.submodules.feeder = feed = Feeder(array=array)
-        m.submodules.drain = results = share(Drain, rows=array.rows, width=32)
-        m.submodules.drain_valid = valids = share(Drain, rows=array.rows, width=1)
         m.d.comb += [
             head.word.eq(self.word),
             head.steering.eq(self.steering),
             *(getattr(feed, name).eq(getattr(head, name)) for name in ("terms", "significance", *CONTROL)),
-            self.result.eq(results.top),
-            self.valid.eq(valids.top),
         ]
         m.d.sync += self.steering_next.eq(self.steering)
         above = {name: getattr(feed.drive, name) for name in feed.drive.signature.members}
+        elements = []
+        if array.small:
+            m.d.sync += self.activations_next.eq(self.activations)
         for row in range(array.rows):
             m.submodules[f"element_{row}"] = one = element(array)
-            m.d.comb += [
-                one.activations.eq(self.activations[row]),
-                self.activations_next[row].eq(one.activations_next),
-                results.results[row].eq(one.result),
-                valids.results[row].eq(one.valid),
-            ]
+            elements.append(one)
+            m.d.comb += one.activations.eq(self.activations[row])
+            if not array.small:
+                m.d.comb += self.activations_next[row].eq(one.activations_next)
             for name, value in above.items():
                 m.d.comb += getattr(one, name).eq(value)
-                above[name] = getattr(one, f"{name}_next")
+                above[name] = delayed(m, value, 1) if array.small else getattr(one, f"{name}_next")
+        m.d.comb += [
+            self.result.eq(self._drained(m, "drain", [one.result for one in elements])),
+            self.valid.eq(self._drained(m, "drain_valid", [one.valid for one in elements])),
+        ]
         return m
+
+    def _drained(self, m: Module, name: str, results: list[Signal]) -> Value:
+        """The rows' results at the top; of a single command's array, those of the first rows as they come."""
+        here: list[Value] = []
+        if self._array.single:
+            here, results = list(results[:DRAIN_ROWS]), results[DRAIN_ROWS:]
+        if results:
+            m.submodules[name] = drain = share(Drain, rows=len(results), width=len(results[0]))
+            for row, one in enumerate(results):
+                m.d.comb += drain.results[row].eq(one)
+            here.append(drain.top)
+        return reduce(or_, here)
 
 
 class BitSerialArray(wiring.Component):

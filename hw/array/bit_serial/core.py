@@ -8,11 +8,12 @@ from amaranth.lib import wiring
 from hw.array.bit_serial.array import BitSerialArray
 from hw.array.bit_serial.geometry import LOWER_WORD, MASK_WORD, BitSerial
 from hw.array.bit_serial.plan import Planner
+from hw.array.bit_serial.results import ResultPlaces
 from hw.array.bit_serial.sequencer import Sequencer
 from hw.array.bit_serial.skipping import SkippingSequencer, SkippingWordTimes
 from hw.array.bit_serial.walks import SkippingWeightWalk
 from hw.array.bit_serial.words import WordTimes
-from hw.array.rows import Rows
+from hw.array.rows import LATE, Rows
 from hw.array.walks import ActivationWalk, WeightWalk
 from hw.delay import delayed
 from hw.design import Design
@@ -59,7 +60,7 @@ class BitSerialCore(wiring.Component):
         m.submodules.sequencer = sequencer = kind(design=design, array=array)
         m.submodules.rows = rows = Rows(
             rows=array.rows, slices=array.slices, lanes=array.lanes, width=8 * array.activation_bytes,
-            skew=array.times.skew,
+            skew=array.times.skew, late=array.single, again=array.again,
         )  # fmt: skip
         m.submodules.array = elements = BitSerialArray(array=array)
         wiring.connect(m, wiring.flipped(self.command), planner.command)
@@ -84,9 +85,12 @@ class BitSerialCore(wiring.Component):
         past = [
             self._activations(m, sequencer, rows),
             self._weights(m, sequencer, elements.steering),
-            self._addresses(m, sequencer, starts),
         ]
-        self._end(m, sequencer, starts, turn ^ starts, past)
+        if array.single:
+            self._single(m, planner, sequencer, starts, [found for found, _ in past])
+        else:
+            past.append(self._addresses(m, sequencer, starts))
+            self._end(m, sequencer, starts, turn ^ starts, past)
         return m
 
     def _activations(self, m: Module, sequencer: Sequencer, rows: Rows):
@@ -97,7 +101,11 @@ class BitSerialCore(wiring.Component):
         words, current = self._design.activation_words, sequencer.current
         late = self._array.activation_delay
         m.submodules.activation_walk = walk = ActivationWalk(
-            words=words, tile_stride_bits=len(current.tile_stride)
+            words=words,
+            tile_stride_bits=len(current.tile_stride),
+            stride_bits=len(current.command.activations_stride),
+            single=self._array.single,
+            again=self._array.again,
         )
         word, slice_, tile = (
             delayed(m, signal, late)
@@ -110,11 +118,17 @@ class BitSerialCore(wiring.Component):
             walk.again.eq(sequencer.again),
             walk.base.eq(current.command.activations_address),
             walk.stride.eq(current.command.activations_stride),
-            walk.tile_stride.eq(current.tile_stride),
-            self.activations.address.eq(walk.address),
+            walk.tile_stride.eq(
+                current.command.activations_stride * self._array.rows
+                if self._array.single
+                else current.tile_stride
+            ),
+            self.activations.address.eq(delayed(m, walk.address, LATE * self._array.single)),
             rows.load.eq(delayed(m, word, 1 + SCRATCHPAD)),
             rows.slice.eq(delayed(m, slice_ & ~word, 1 + SCRATCHPAD)),
         ]
+        if self._array.again:
+            m.d.comb += walk.slice.eq(slice_)
         left, past = Signal(range(self._array.rows + 1)), Signal()
         m.d.sync += [left.eq(Mux(word, self._array.rows, left - (left != 0)))]
         m.d.sync += past.eq((left != 0) & (walk.address >= words))
@@ -153,11 +167,11 @@ class BitSerialCore(wiring.Component):
             Cat(steering.scale, steering.high, steering.low).eq(
                 delayed(m, Cat(times.scale, times.high, times.low), SCRATCHPAD)
             ),
-            Cat(steering.start, steering.group, steering.last, steering.format).eq(
-                delayed(
-                    m, Cat(sequencer.slice, sequencer.group, sequencer.group_last, current.format), TO_ARRAY
-                )
+            Cat(steering.start, steering.group, steering.last).eq(
+                delayed(m, Cat(sequencer.slice, sequencer.group, sequencer.group_last), TO_ARRAY)
             ),
+            # A single command has nothing of another's before it.
+            steering.format.eq(delayed(m, current.format, 0 if self._array.single else TO_ARRAY)),
         ]
         if self._design.geometry.settings:
             setting = Cat(
@@ -166,7 +180,7 @@ class BitSerialCore(wiring.Component):
                 current.command.value[: len(Value.cast(steering.value))],
             )
             m.d.comb += Cat(steering.configure, steering.setting, steering.value).eq(
-                delayed(m, setting, TO_ARRAY)
+                delayed(m, setting, 0 if self._array.single else TO_ARRAY)
             )
         past = Signal()
         m.d.sync += past.eq(walk.read & (walk.address >= words))
@@ -189,6 +203,31 @@ class BitSerialCore(wiring.Component):
             sequencer.masks_come.eq(delayed(m, read, SCRATCHPAD)),
         ]
         return walk, read, sequencer.lead
+
+    def _single(
+        self, m: Module, planner: Planner, sequencer: Sequencer, starts: Value, past: list[Value]
+    ) -> None:
+        """Where results go, ``last`` and ``fault``, of one command at a time."""
+        geometry, command = self._design.geometry, sequencer.current.command
+        m.submodules.places = places = ResultPlaces(design=self._design, array=self._array)
+        wrong, last = Signal(), Signal()
+        m.d.sync += wrong.eq((wrong & ~starts) | places.past | past[0] | past[1])
+        m.d.comb += [
+            places.clear.eq(starts),
+            places.base.eq(command.accumulators_address[:-1]),
+            places.accumulate.eq(command.accumulate),
+            places.ended.eq(sequencer.group_last),
+            places.first.eq(sequencer.first_group),
+            places.ends.eq(sequencer.ends),
+            places.valid.eq(self.results.valid),
+            self.results.address.eq(Cat(places.address, command.accumulators_address[-1])),
+            self.results.accumulate.eq(places.add),
+            self.results.last.eq((places.last & self.results.valid) | sequencer.configure),
+            last.eq(delayed(m, self.results.last, geometry.banks - 1 + geometry.accumulate)),
+            sequencer.stop.eq(wrong),
+            planner.ended.eq(last),
+            self.fault.eq(last & wrong),
+        ]
 
     def _addresses(self, m: Module, sequencer: Sequencer, starts):
         """Accumulator rows of a tile follow each other, once for every group; so do tiles. Returned: as of ``_activations``."""

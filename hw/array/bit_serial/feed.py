@@ -12,6 +12,7 @@ from hw.array.bit_serial.geometry import BitSerial
 from hw.delay import delayed
 from hw.pe.bit_serial import BitSerialElement
 from hw.pe.bit_serial_fp16 import FloatElement
+from hw.pe.small_bit_serial import SmallElement
 from hw.pe.term_folder import ELEMENT_TERM, SHIFT, TermFolder
 from hw.pe.terms import TERM
 from hw.share import share
@@ -23,6 +24,8 @@ def element(array: BitSerial) -> Any:
     """An element of the array."""
     if array.activations == "fp16":
         return share(FloatElement, lanes=array.lanes, rounding=array.rounding)
+    if array.small:
+        return share(SmallElement, lanes=array.lanes, formats=array.formats, group=array.group)
     return share(BitSerialElement, lanes=array.lanes, formats=array.formats, group=array.group)
 
 
@@ -53,6 +56,8 @@ class Feeder(wiring.Component):
         else:
             terms = data.ArrayLayout(ELEMENT_TERM, array.lanes)
             down = {"terms": terms, "negatives": range(array.lanes + 1), "shift": SHIFT}
+            if array.small:
+                del down["negatives"]
         down |= dict.fromkeys(CONTROL, 1)
         super().__init__(
             {
@@ -75,9 +80,10 @@ class Feeder(wiring.Component):
             m.d.comb += [
                 folder.terms.eq(self.terms),
                 folder.significance.eq(self.significance),
-                drive.negatives.eq(folder.negatives),
                 drive.shift.eq(delayed(m, folder.shift, times.significance)),
             ]
+            if not self._array.small:
+                m.d.comb += drive.negatives.eq(folder.negatives)
         last = times.feed + times.last
         # The head gives the first bit in the cycle after ``last``.
         scale = last + times.scale - 1

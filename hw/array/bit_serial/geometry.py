@@ -9,9 +9,17 @@ from typing import Literal, get_args
 
 from hw.array.geometry import least_interval, power_of_two_from
 from hw.design import Geometry
-from hw.pe.element_times import SCALE_BITS, ElementTimes, GroupLength, Rounding, fp16_times, int8_times
+from hw.pe.element_times import (
+    SCALE_BITS,
+    ElementTimes,
+    GroupLength,
+    Rounding,
+    fp16_times,
+    int8_times,
+    small_times,
+)
 from hw.pe.weight_format import NIBBLE, WeightFormat
-from hw.timing import ACCUMULATE, CORNER_TURN, DRAIN_ROWS, FLOAT_ACCUMULATE, SCRATCHPAD, TERM_ENCODER
+from hw.timing import ACCUMULATE, CORNER_TURN, DRAIN_ROWS, SCRATCHPAD, TERM_ENCODER
 
 MASK_WORD = 4
 """Cycles from the first step of a block to the word of the next one's masks being read."""
@@ -48,6 +56,8 @@ class BitSerial:
         Of sums of fp16: ``nearest`` or ``truncate``, as of ``FloatElement``.
     skip_zero_terms : bool
         A term that is zero in all lanes of all columns takes no cycle; words of masks say which (``block_words``).
+    single : bool
+        One command at a time (``Geometry.single``).
 
     Raises
     ------
@@ -65,6 +75,7 @@ class BitSerial:
     activations: Activations = "int8"
     rounding: Rounding = "nearest"
     skip_zero_terms: bool = False
+    single: bool = False
 
     def __post_init__(self) -> None:
         for name, most in (("rows", 64), ("columns", 64)):
@@ -136,8 +147,7 @@ class BitSerial:
     @property
     def least(self) -> int:
         """Fewest cycles from the end of a group to that of the next: its scale's bits, and its results' way out."""
-        accumulate = ACCUMULATE if self.activations == "int8" else FLOAT_ACCUMULATE
-        return max(SCALE_BITS, least_interval(self.rows) - ACCUMULATE + accumulate)
+        return max(SCALE_BITS + self.small, least_interval(self.rows) - ACCUMULATE + self.geometry.accumulate)
 
     @property
     def geometry(self) -> Geometry:
@@ -152,13 +162,27 @@ class BitSerial:
             weight_words=self.slices // self._terms if self.skip_zero_terms else self.slices,
             variants=len(self.variants),
             sums="float32" if self.activations == "fp16" else "int32",
+            activation_bits=8 * self.activation_bytes,
+            single=self.single,
             settings=SPECIAL_VALUES if any(one.floating for one in self.formats) else 0,
         )
 
     @property
     def times(self) -> ElementTimes:
         """Those of an element."""
-        return fp16_times(self.lanes) if self.activations == "fp16" else int8_times(self.lanes, self.formats)
+        if self.activations == "fp16":
+            return fp16_times(self.lanes)
+        return (small_times if self.small else int8_times)(self.lanes, self.formats)
+
+    @property
+    def again(self) -> bool:
+        """Words of activations are read again for each slice, and not kept: a slice lasts until all rows have read theirs."""
+        return self.single and not self.skip_zero_terms and self.rows <= self._terms
+
+    @property
+    def small(self) -> bool:
+        """Elements are ``hw.pe.small_bit_serial.SmallElement``."""
+        return self.single and self.activations == "int8"
 
     @property
     def activation_bytes(self) -> int:
@@ -173,7 +197,7 @@ class BitSerial:
     @property
     def result_delay(self) -> int:
         """Cycles from the last term of a group going into the encoder to row 0's result at the top of its column."""
-        return TERM_ENCODER + self.times.feed + self.times.latency + 1
+        return TERM_ENCODER + self.times.feed + self.times.latency + (not self.single)
 
     @property
     def result_latency(self) -> int:

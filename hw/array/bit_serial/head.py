@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.array.bit_serial.geometry import SPECIAL_VALUES, BitSerial
 from hw.delay import delayed
 from hw.pe.element_times import SCALE_BITS
+from hw.pe.term_tables import TableEncoder
 from hw.pe.terms import SPECIAL, TERM, TermEncoder
 from hw.pe.weight_format import NIBBLE, WeightFormat
 from hw.timing import TERM_ENCODER
@@ -81,9 +82,11 @@ class Head(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         array, steering = self._array, self.steering
-        m.submodules.encoder = encoder = TermEncoder(
-            lanes=array.lanes, formats=array.formats, chosen=array.skip_zero_terms
-        )
+        if array.single and not array.skip_zero_terms:
+            encoder = TableEncoder(lanes=array.lanes, formats=array.formats)
+        else:
+            encoder = TermEncoder(lanes=array.lanes, formats=array.formats, chosen=array.skip_zero_terms)
+        m.submodules.encoder = encoder
         if array.skip_zero_terms:
             m.d.comb += [encoder.step.eq(steering.step), encoder.index.eq(steering.index)]
         selector = self._scale(m)
@@ -113,7 +116,9 @@ class Head(wiring.Component):
             for one in formats:
                 way = one.way
                 with m.Case(one):
-                    m.d.comb += code.eq(Cat(low[: way.low], high[: way.high]))
+                    # What is above a code's bits does not matter, and need not be chosen.
+                    upper = NIBBLE if way.low == NIBBLE and self._array.single else way.high
+                    m.d.comb += code.eq(Cat(low[: way.low], high[:upper]))
                     with m.If(self.steering.start):
                         m.d.sync += [high.eq(high >> way.high), low.eq(low >> way.low)]
 

@@ -15,9 +15,6 @@ from hw.interfaces import execute_command
 from hw.pe.weight_format import NIBBLE, WeightFormat
 from hw.timing import BIT_SERIAL_SETUP
 
-DEPTH_BITS = 24
-COUNT_BITS = 16
-
 
 def plan(design: Design, array: BitSerial) -> data.StructLayout:
     """A command and its derived numbers.
@@ -37,14 +34,24 @@ def plan(design: Design, array: BitSerial) -> data.StructLayout:
     return data.StructLayout(
         {
             "command": execute_command(design),
-            "words_left": DEPTH_BITS + 1,
-            "rows_left": COUNT_BITS + 1,
-            "columns_left": COUNT_BITS + 1,
-            "tile_stride": COUNT_BITS + ceil_log2(array.rows + 1),
+            **counts(design),
+            "tile_stride": stride_bits(design, array.rows),
             "format": WeightFormat,
             **own,
         }
     )
+
+
+def counts(design: Design) -> dict[str, int]:
+    """Bits of where counters start that are below zero with the last of their kind."""
+    bits = design.execute_fields
+    names = {"words_left": "depth_tiles", "rows_left": "row_tiles", "columns_left": "column_tiles"}
+    return {left: bits[name] + 1 for left, name in names.items()}
+
+
+def stride_bits(design: Design, rows: int) -> int:
+    """Of words of activations from a tile to the next."""
+    return (((1 << design.execute_fields["activations_stride"]) - 1) * rows).bit_length()
 
 
 def _ahead(array: BitSerial) -> list[list[int]]:
@@ -59,7 +66,7 @@ def _ahead(array: BitSerial) -> list[list[int]]:
 
 
 class Planner(wiring.Component):
-    """Takes a command when the one before it has begun, and prepares it.
+    """Takes a command when the one before it has begun, and prepares it; or, one at a time, when that has ended.
 
     Parameters
     ----------
@@ -71,6 +78,8 @@ class Planner(wiring.Component):
     command : In(stream of ``execute_command``)
     halt : In(1)
         Take nothing, and drop what is here.
+    ended : In(1)
+        All of the command is over, for arrays of a single command: only then another one is taken, and ``plan`` stays.
     plan : Out(stream of ``plan``)
     busy : Out(1)
         A command is here.
@@ -89,6 +98,7 @@ class Planner(wiring.Component):
             {
                 "command": In(stream.Signature(execute_command(design))),
                 "halt": In(1),
+                "ended": In(1),
                 "plan": Out(stream.Signature(self._plan())),
                 "busy": Out(1),
             }
@@ -103,21 +113,36 @@ class Planner(wiring.Component):
         command = planned.command
         stages = Signal(self.setup - 2)
         index_bits = self._index_bits()
-        last_words = (command.depth_tiles - 1)[:index_bits]  # of the last group or block, less one
-        m.d.comb += self.command.ready.eq(~self.busy & ~self.halt)
+        # Words of a tile less one; of its last group or block less one.
+        last = (planned.words_left + 1) if array.single else command.depth_tiles - 1
+        last_words = last[:index_bits]
+        given = self.command.payload if array.single else command
+        left = [
+            planned.words_left.eq(given.depth_tiles - 2),
+            planned.rows_left.eq(given.row_tiles - 2),
+            planned.columns_left.eq(given.column_tiles - 2),
+        ]
+        taken, ready = Signal(), ~self.busy & ~self.halt
+        if array.single:
+            under_way = Signal()
+            m.d.sync += under_way.eq((taken | under_way) & ~self.ended & ~self.halt)
+            ready = ready & ~under_way
+        m.d.comb += [self.command.ready.eq(ready), taken.eq(self.command.valid & ready)]
         words = Signal.like(last_words) if index_bits else 0
         if index_bits:
             m.d.sync += words.eq(last_words)
         m.d.sync += [
-            Cat(stages, self.plan.valid).eq(Cat(self.command.valid & self.command.ready, stages)),
-            planned.words_left.eq(command.depth_tiles - 2),
-            planned.rows_left.eq(command.row_tiles - 2),
-            planned.columns_left.eq(command.column_tiles - 2),
+            Cat(stages, self.plan.valid).eq(Cat(taken, stages)),
             planned.tile_stride.eq(command.activations_stride * array.rows),
         ]
+        self._short = ~last[index_bits:-1].any() if array.single else command.depth_tiles <= 1 << index_bits
         self._own(m, command, words)
-        with m.If(self.command.valid & self.command.ready):
+        if not array.single:
+            m.d.sync += left
+        with m.If(taken):
             m.d.sync += [self.busy.eq(1), command.eq(self.command.payload)]
+            if array.single:
+                m.d.sync += left
         with m.If(self.plan.valid):
             m.d.sync += self.plan.valid.eq(~self.plan.ready)
             with m.If(self.plan.ready):
@@ -149,7 +174,7 @@ class Planner(wiring.Component):
         )
         short = Signal()  # a tile is one group
         m.d.sync += [
-            short.eq(command.depth_tiles <= array.group_words),
+            short.eq(self._short),
             planned.terms_left.eq(Array(one.terms - 2 for one in formats)[command.variant]),
             planned.pause.eq(full[command.variant]),
             planned.last_pause.eq(last[command.variant][words]),

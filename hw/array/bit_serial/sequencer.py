@@ -9,7 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.array.bit_serial.plan import COUNT_BITS, DEPTH_BITS, plan
+from hw.array.bit_serial.plan import plan
 from hw.delay import delayed
 from hw.design import Design
 
@@ -81,7 +81,7 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        self._words_left = Signal(DEPTH_BITS + 1)
+        self._words_left = Signal.like(self.current.words_left)
         current, index = self.current, Signal(exact_log2(self._array.slices))
         slice_last, word_last, load, dropped = Signal(), Signal(), Signal(), Signal()
         group_final, tile_final, command_final = Signal(), Signal(), Signal()
@@ -113,9 +113,16 @@ class Sequencer(wiring.Component):
             self.word.eq((begins | (word_last & ~self.group_last)) & ~self.halt),
             self.slice.eq((begins | (slice_last & ~self.group_last)) & ~self.halt),
         ]
-        with m.If(load):
-            m.d.sync += current.eq(self.plan.payload)
+        self._keep(m, load)
         return m
+
+    def _keep(self, m: Module, load) -> None:
+        """``current``: the planner has it as long as there is no other command."""
+        if self._array.single:
+            m.d.comb += self.current.eq(self.plan.payload)
+        else:
+            with m.If(load):
+                m.d.sync += self.current.eq(self.plan.payload)
 
     def _follow(self, m: Module, goes_on, command_end, load):
         """The next group of the command, or the next command; after a pause. Returned: the next cycle is its first."""
@@ -152,7 +159,7 @@ class Sequencer(wiring.Component):
 
     def _tiles(self, m: Module, tile_end, load):
         """Row tiles within column tiles. Returned: the tile is the last with its columns; there are no columns after those."""
-        rows_left, columns_left = Signal(COUNT_BITS + 1), Signal(COUNT_BITS + 1)
+        rows_left, columns_left = Signal.like(self.current.rows_left), Signal.like(self.current.columns_left)
         with m.If(load):
             m.d.sync += [rows_left.eq(self.plan.payload.rows_left), self.fresh.eq(1), self.again.eq(0)]
             m.d.sync += columns_left.eq(self.plan.payload.columns_left)

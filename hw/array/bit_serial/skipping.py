@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from hw.array.bit_serial.geometry import LOWER_WORD
-from hw.array.bit_serial.plan import DEPTH_BITS
 from hw.array.bit_serial.sequencer import Sequencer
 from hw.array.bit_serial.words import WordTimes
 from hw.delay import delayed
@@ -50,7 +49,7 @@ class SkippingSequencer(Sequencer):
 
     def elaborate(self, platform):
         m = Module()
-        self._words_left = Signal(DEPTH_BITS + 1)
+        self._words_left = Signal.like(self.current.words_left)
         active, place = Signal(), Signal(exact_log2(self._array.slices))
         slice_end, word_end, block_final, block_end = Signal(), Signal(), Signal(), Signal()
         group_final, load, dropped = Signal(), Signal(), Signal()
@@ -86,8 +85,7 @@ class SkippingSequencer(Sequencer):
             self.word.eq((again | (goes_on & word_end)) & ~self.halt),
             self.slice.eq((again | goes_on) & ~self.halt),
         ]
-        with m.If(load):
-            m.d.sync += self.current.eq(self.plan.payload)
+        self._keep(m, load)
         return m
 
     def _lead(self, m: Module, active, command_end, load):

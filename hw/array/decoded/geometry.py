@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 from hw.array.geometry import TURN, Dataflow, least_interval, power_of_two_from
@@ -231,12 +232,12 @@ class DecodedArray:
         x, w = (tuple(dict.fromkeys(map(scale_type, side))) for side in (self.activations, self.weights))
         return x, w
 
-    @property
+    @cached_property
     def scale_latency(self) -> int:
         """Cycles from a sum at the top of its column to its float32 result; none where sums are int32."""
         return block_scale_latency(self.sum_bits, *self.scale_kinds) if self.block else 0
 
-    @property
+    @cached_property
     def element_latency(self) -> int:
         """Operands at an output-stationary element to its result, but for the way to the top of its column; an activation at a
         weight-stationary one to the partial sum below.
@@ -336,7 +337,7 @@ class DecodedArray:
         last_word = blocks * self.block_steps(variant) + within
         return max(0, last_word + self.rows - self.steps(variant, depth_tiles))
 
-    @property
+    @cached_property
     def geometry(self) -> Geometry:
         """What the rest of the house knows of it."""
         longest = max(self.steps(variant, 16) for variant in range(len(self.pairs)))
@@ -357,7 +358,7 @@ class DecodedArray:
         """Fewest cycles from the results of an output-stationary tile to those of one that may meet them in the accumulators."""
         return least_interval(self.rows) - ACCUMULATE + self.geometry.accumulate
 
-    @property
+    @cached_property
     def command_gap(self) -> int:
         """Where sums are float32: idle cycles from the last step of a command to the first of the next; 0 or ``TURN`` at least.
 

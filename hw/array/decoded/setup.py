@@ -87,7 +87,8 @@ class DecodedSetup(Setup):
         array = self._array
         return [array.block_length(variant) // array.tile_depth for variant in range(len(array.pairs))]
 
-    def _steps(self, m: Module, command: data.View) -> Value:
+    def _steps(self, m: Module, planned: data.View) -> Value:
+        command = planned.command
         array, variants = self._array, range(len(self._array.pairs))
         narrow = {
             name: [int(slot_bits(pair[side]) == 4) for pair in array.pairs]
@@ -98,8 +99,8 @@ class DecodedSetup(Setup):
             "scales": [array.scale_words(variant) for variant in variants],
         }
         for name, numbers in (narrow | counts).items():
-            if name in self.plan.payload.shape().members:
-                m.d.sync += self.plan.payload[name].eq(by_variant(command.variant, numbers))
+            if name in planned.shape().members:
+                m.d.sync += planned[name].eq(by_variant(command.variant, numbers))
         steps = Signal(self._depth_bits)
         if not array.block or array.stationary_weights:
             m.d.sync += steps.eq(command.depth_tiles)
@@ -116,10 +117,10 @@ class DecodedSetup(Setup):
         m.d.sync += steps.eq(codes + ((self._blocks << shift) & some.replicate(len(steps))))
         return steps
 
-    def _turn_left(self, m: Module, steps: Value) -> None:
-        array, variant = self._array, self.plan.payload.command.variant
+    def _turn_left(self, m: Module, planned: data.View, steps: Value) -> None:
+        array, variant = self._array, planned.command.variant
         if not array.block or array.stationary_weights:
-            super()._turn_left(m, steps)
+            super()._turn_left(m, planned, steps)
             return
         # How long the last word is, the lowest bits of how many blocks there are tell.
         word, ratios = array.geometry.activation_bytes, self._ratios
@@ -131,7 +132,7 @@ class DecodedSetup(Setup):
         kind = of_variant(m, variant, [kinds.index(one) for one in waiting])
         more = [(cycles - TURN) % (2 * MOST_SIZE) for one in kinds for cycles in one]
         waits = of_variant(m, Cat(self._blocks[: exact_log2(word)], kind), more)
-        m.d.sync += self.plan.payload.turn_left.eq(steps + waits.as_signed())
+        m.d.sync += planned.turn_left.eq(steps + waits.as_signed())
 
     def _short(self, steps: Value) -> Value:
         array = self._array

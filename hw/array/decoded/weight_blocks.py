@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hw.array.decoded.geometry import DecodedArray, scale_type, slot_bits
@@ -58,7 +59,7 @@ class StationaryBlocks(DecodedArray):
         """Cycles from an activation at an element to the partial sum below."""
         return weight_latency(*self.shapes)
 
-    @property
+    @cached_property
     def element_latency(self) -> int:
         """An activation of the last row to the result of column 0."""
         return self.sum_latency + self.scale_latency
@@ -99,7 +100,7 @@ class StationaryBlocks(DecodedArray):
         own = (format.block for format in self.pairs[variant] if scale_type(format))
         return math.lcm(self.word_tiles(variant) * self.rows, *own)
 
-    @property
+    @cached_property
     def geometry(self) -> Geometry:
         """What the rest of the house knows of it."""
         widest = max(map(self._tile_bytes, self.activations))

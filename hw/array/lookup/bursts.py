@@ -7,11 +7,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
-from hw.array.bit_serial.plan import DEPTH_BITS
 from hw.array.lookup.geometry import LookupArray
 from hw.array.lookup.quantised import TAG_BITS
 from hw.array.lookup.quantised_tables import TAKE
 from hw.pe.lookup_times import K
+
+DEPTH_BITS = 24
+"""Of the words of activations of a tile, at most."""
 
 
 class Bursts(wiring.Component):

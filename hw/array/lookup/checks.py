@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from hw.array.lookup.formats import LookupFormat, Offset, Ternary
+from hw.array.lookup.formats import JUDGED, LookupFormat, Offset, Ternary
+from hw.design import ceil_div
 from hw.pe.lookup_times import FloatTimes
 
 if TYPE_CHECKING:
@@ -52,3 +53,17 @@ def check_halves(array: LookupArray) -> None:
     wrong = [one for one in array.variants if one.minimum]
     if wrong:
         raise ValueError(f"variants must be without minimums with fp16 activations, not {wrong[0]}")
+
+
+def check_times(array: LookupArray) -> None:
+    """ValueError when scales come after the first results, or a chunk has fewer lookups than a table has entries."""
+    if array.scales_to_result < max(map(array.tail_words, array.variants)) + JUDGED + 1:
+        raise ValueError(
+            f"outputs must be fewer where a unit has {array.part_bits} bits of a word (its scales come in {array.scale_words} "
+            f"words, after the first results), not {array.outputs}"
+        )
+    if not array.direct and array.least_chunk < array.entries:
+        raise ValueError(
+            f"outputs must be at least {ceil_div(array.entries, array.least_planes)} (a table of {array.k} has {array.entries} "
+            f"entries, and the narrowest weights {array.least_planes} planes), not {array.outputs}"
+        )

@@ -36,7 +36,7 @@ def unit_arguments(array: LookupArray) -> dict[str, Any]:
     return {
         "k": array.k, "groups_per_lane": array.groups_per_lane, "planes": array.planes, "group": array.group,
         "zero_points": array.halved, "stored": True, "outputs": array.outputs, "halved": array.halved,
-        "scaled": not array.floats, "scale_step": 1 if array.floats else SCALE_STEP, **quantised,
+        "scaled": not array.floats, "scale_step": 1 if array.floats else SCALE_STEP, "blocks": array.small, **quantised,
     }  # fmt: skip
 
 

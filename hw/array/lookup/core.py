@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
+from amaranth.utils import exact_log2
 
 from hw.array.lookup.array import LookupMatrix
 from hw.array.lookup.bursts import Bursts
-from hw.array.lookup.geometry import JUDGED, LookupArray, Offset
+from hw.array.lookup.formats import JUDGED
+from hw.array.lookup.geometry import LookupArray, Offset
 from hw.array.lookup.places import Places, group_layout
 from hw.array.lookup.plan import LookupPlanner
 from hw.array.lookup.quantised import TAG_BITS
 from hw.array.lookup.sequencer import LookupSequencer
-from hw.array.rows import Rows
+from hw.array.lookup.single import SinglePlaces
+from hw.array.rows import LATE, Rows
 from hw.array.walks import ActivationWalk, WeightWalk
 from hw.delay import RingDelay, delayed
 from hw.design import Design
 from hw.interfaces import core_members
 from hw.timing import CORNER_TURN, SCRATCHPAD
 
+RING = 8
+"""Bits from which on a delay takes a memory in an array for small parts."""
 TO_ROWS = 1 + SCRATCHPAD
 """A lookup's cycle in the sequencer to its activations' word at the rows."""
 
@@ -54,14 +59,17 @@ class LookupCore(wiring.Component):
         design, array = self._design, self._array
         m.submodules.planner = planner = LookupPlanner(design=design, array=array)
         m.submodules.sequencer = sequencer = LookupSequencer(design=design, array=array)
-        lanes = 1 if array.quantised else array.chunk
-        m.submodules.rows = rows = Rows(
-            rows=array.rows,
-            slices=array.word_steps // lanes,
-            lanes=lanes,
-            width=array.activation_bits,
-            skew=(0,) * lanes,
-        )
+        rows = None
+        if not array.stays:
+            lanes = 1 if array.quantised else array.chunk
+            m.submodules.rows = rows = Rows(
+                rows=array.rows,
+                slices=array.word_steps // lanes,
+                lanes=lanes,
+                width=array.activation_bits,
+                skew=(0,) * lanes,
+                late=array.single,
+            )
         m.submodules.matrix = matrix = LookupMatrix(array=array)
         wiring.connect(m, wiring.flipped(self.command), planner.command)
         wiring.connect(m, planner.plan, sequencer.plan)
@@ -70,12 +78,13 @@ class LookupCore(wiring.Component):
             sequencer.halt.eq(self.halt),
             self.step.eq(sequencer.step & ~sequencer.total),
             self.busy.eq(planner.busy | sequencer.running),
-            rows.word.eq(self.activations.data),
-            matrix.activations.eq(rows.activations),
+            matrix.activations.eq(self.activations.data if rows is None else rows.activations),
             matrix.words.eq(self.weights.data[: array.part_bits * array.banks]),
             self.results.data.eq(matrix.results),
             self.results.valid.eq(matrix.valid),
         ]
+        if rows is not None:
+            m.d.comb += rows.word.eq(self.activations.data)
         bursts = None
         if array.quantised:
             m.submodules.bursts = bursts = Bursts(array=array)
@@ -89,24 +98,39 @@ class LookupCore(wiring.Component):
             self._activations(m, sequencer, rows, matrix, bursts),
             self._weights(m, sequencer, matrix.steering, bursts),
         ]
-        self._groups(m, sequencer, past)
+        (self._single if array.small else self._groups)(m, sequencer, past)
+        if array.single:
+            late = array.banks - 1 + design.geometry.accumulate
+            m.d.comb += planner.ended.eq(delayed(m, self.results.last, late))
         return m
 
     def _later(self, m: Module, name: str, value: Value, cycles: int) -> Value:
-        """Some cycles later; where tables are quantised these are many, and a halt forgets what is on its way."""
-        if not self._array.quantised:
+        """Some cycles later; where tables are quantised these are many, and a halt forgets what is on its way.
+
+        In an array for small parts many bits take a block RAM, too.
+        """
+        if not self._array.quantised and (not self._array.small or len(value) < RING):
             return delayed(m, value, cycles)
         m.submodules[name] = ring = RingDelay(width=len(value), cycles=cycles)
         m.d.comb += [ring.i.eq(value), ring.clear.eq(self.halt)]
         return ring.o
 
     def _activations(
-        self, m: Module, sequencer: LookupSequencer, rows: Rows, matrix: LookupMatrix, bursts: Bursts | None
+        self,
+        m: Module,
+        sequencer: LookupSequencer,
+        rows: Rows | None,
+        matrix: LookupMatrix,
+        bursts: Bursts | None,
     ):
         """Reads activations. Returned: past the end."""
         words, current = self._design.activation_words, sequencer.current
         m.submodules.activation_walk = walk = ActivationWalk(
-            words=words, tile_stride_bits=len(current.tile_stride)
+            words=words,
+            tile_stride_bits=len(current.tile_stride),
+            stride_bits=len(current.command.activations_stride),
+            single=self._array.single,
+            stays=self._array.stays,
         )
         due, tile = sequencer.word, sequencer.first_chunk & sequencer.first_group
         if bursts is None:
@@ -115,14 +139,16 @@ class LookupCore(wiring.Component):
             later = delayed(m, told, TO_ROWS)
             chunk, word = later[0], later[1]
             build = matrix.build
+            if rows is None:
+                due, tile = delayed(m, due, CORNER_TURN), delayed(m, tile, CORNER_TURN)
+            else:
+                m.d.comb += [rows.load.eq(word), rows.slice.eq(chunk & ~word)]
             m.d.comb += [
-                rows.load.eq(word),
-                rows.slice.eq(chunk & ~word),
                 Cat(build.start, build.bank, build.total, build.first).eq(
                     delayed(m, Cat(chunk, later[2:]), CORNER_TURN)
                 ),
             ]
-        else:
+        elif rows is not None:
             due, tile = bursts.word, sequencer.group & sequencer.first_group
             self._bursts(m, sequencer, rows, matrix, bursts)
         m.d.comb += [
@@ -133,7 +159,9 @@ class LookupCore(wiring.Component):
             walk.base.eq(current.command.activations_address),
             walk.stride.eq(current.command.activations_stride),
             walk.tile_stride.eq(current.tile_stride),
-            self.activations.address.eq(walk.address),
+            self.activations.address.eq(
+                delayed(m, walk.address, LATE * (self._array.single and rows is not None))
+            ),
         ]
         left, past = Signal(range(self._array.rows + 1)), Signal()
         m.d.sync += left.eq(Mux(due, self._array.rows, left - (left != 0)))
@@ -163,13 +191,17 @@ class LookupCore(wiring.Component):
         words, current, array = self._design.weight_words, sequencer.current, self._array
         m.submodules.weight_walk = walk = WeightWalk(words=words)
         late = CORNER_TURN + array.wait + array.build
+        tile = Cat(sequencer.group & sequencer.first_group, sequencer.fresh, sequencer.again)
+        read, address = delayed(m, sequencer.zero | sequencer.step | sequencer.scale, 1), walk.address
+        if array.small:
+            tile, read = self._later(m, "tiles", tile, late), self._later(m, "words", read, late)
+        else:
+            address = self._later(m, "addresses", address, late)
         m.d.comb += [
-            walk.tile.eq(sequencer.group & sequencer.first_group),
-            walk.fresh.eq(sequencer.fresh),
-            walk.again.eq(sequencer.again),
-            walk.read.eq(delayed(m, sequencer.zero | sequencer.step | sequencer.scale, 1)),
+            Cat(walk.tile, walk.fresh, walk.again).eq(tile),
+            walk.read.eq(read),
             walk.base.eq(current.command.weights_address),
-            self.weights.address.eq(self._later(m, "addresses", walk.address, late)),
+            self.weights.address.eq(address),
         ]
         first = sequencer.step & sequencer.first_chunk & (sequencer.plane == 0)
         index, minimum = sequencer.index, Signal()
@@ -198,6 +230,33 @@ class LookupCore(wiring.Component):
         past = Signal()
         m.d.comb += past.eq(walk.read & (walk.address >= words))
         return past
+
+    def _single(self, m: Module, sequencer: LookupSequencer, past: list[Value]) -> None:
+        """The same of one command at a time."""
+        array, half_rows = self._array, self._design.accumulator_rows // 2
+        current, command = sequencer.current, sequencer.current.command
+        m.submodules.places = places = SinglePlaces(array=array, row=exact_log2(half_rows))
+        wrong, starts = Signal(), sequencer.group & sequencer.first_group & sequencer.fresh
+        m.d.sync += wrong.eq((wrong & ~starts) | past[0] | past[1] | places.past)
+        m.d.comb += [
+            places.clear.eq(starts),
+            places.stride.eq(current.stride),
+            places.base.eq(command.accumulators_address[:-1]),
+            places.accumulate.eq(command.accumulate),
+            places.whole.eq(current.offset == Offset.NONE),
+            places.put.eq(sequencer.group_last),
+            places.first.eq(sequencer.first_group),
+            places.again.eq(sequencer.again),
+            places.ends.eq(sequencer.ends),
+            places.due.eq(delayed(m, sequencer.scale & (sequencer.index == 0), array.scales_to_result - 1)),
+            places.valid.eq(self.results.valid),
+            self.results.address.eq(Cat(places.address, command.accumulators_address[-1])),
+            self.results.accumulate.eq(places.add),
+            self.results.last.eq(places.last),
+            sequencer.stop.eq(wrong),
+        ]
+        late = array.banks - 1 + self._design.geometry.accumulate
+        m.d.comb += self.fault.eq(delayed(m, places.last, late) & wrong)
 
     def _groups(self, m: Module, sequencer: LookupSequencer, past) -> None:
         """Where results go, when a command has ended, and whether any address of it was past the end.

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import Literal
 
+JUDGED = 2
+"""Cycles from the last word of a group to all faults of its addresses."""
 Tables = Literal[2, 4]
 """Activations of a table."""
 Lookups = Literal[1, 2, 4, 8, 16, 32]

@@ -9,8 +9,9 @@ from typing import get_args
 
 from hw.array.geometry import power_of_two_from
 from hw.array.lookup import quantised
-from hw.array.lookup.checks import check_halves, check_ternary, check_variants
+from hw.array.lookup.checks import check_halves, check_ternary, check_times, check_variants
 from hw.array.lookup.formats import (
+    JUDGED,
     Activations,
     Entries,
     LookupFormat,
@@ -42,8 +43,6 @@ SCALE_STEP = 2
 SCALE_STEPS = SCALE_BITS // SCALE_STEP
 DRAIN = HALF_SCALE + 3
 """Cycles from the read of an fp16 sum to its result."""
-JUDGED = 2
-"""Cycles from the last word of a group to all faults of its addresses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +78,8 @@ class LookupArray:
         unless tables are of int8.
     tables : str
         One of ``Entries``; int8 takes fp16 activations and what ``hw.array.lookup.quantised`` says.
+    single : bool
+        One command at a time (``Geometry.single``).
 
     Raises
     ------
@@ -100,6 +101,7 @@ class LookupArray:
     scales: Scales = "int8"
     activations: Activations = "int8"
     tables: Entries = "exact"
+    single: bool = False
 
     def __post_init__(self) -> None:
         for name, least, most in (("rows", 1, MOST_ROWS), ("columns", 1, 128), ("outputs", 2, 16)):
@@ -138,16 +140,7 @@ class LookupArray:
                 f"group must be a multiple of {self.word_steps} (steps in a word of activations, with {self.groups_per_lane} "
                 f"tables of {self.k} and a bus of {self.data_bytes} bytes), not {self.group}"
             )
-        if self.scales_to_result < max(map(self.tail_words, self.variants)) + JUDGED + 1:
-            raise ValueError(
-                f"outputs must be fewer where a unit has {self.part_bits} bits of a word (its scales come in {self.scale_words} "
-                f"words, after the first results), not {self.outputs}"
-            )
-        if not self.direct and self.least_chunk < self.entries:
-            raise ValueError(
-                f"outputs must be at least {ceil_div(self.entries, self.least_planes)} (a table of {self.k} has {self.entries} "
-                f"entries, and the narrowest weights {self.least_planes} planes), not {self.outputs}"
-            )
+        check_times(self)
 
     @property
     def direct(self) -> bool:
@@ -163,6 +156,16 @@ class LookupArray:
     def quantised(self) -> bool:
         """Entries of tables of fp16 activations are int8, with a float32 scale for each row of a group."""
         return self.tables == "int8"
+
+    @property
+    def small(self) -> bool:
+        """Of a single command's array: sums in block RAM, and what goes with groups in few bits."""
+        return self.single and not self.floats
+
+    @property
+    def stays(self) -> bool:
+        """Activations stay in their scratchpad while they are of use: there is one row, whose word is a chunk."""
+        return self.small and self.rows == 1 and self.slices == 1
 
     @property
     def activation_bits(self) -> int:
@@ -441,4 +444,6 @@ class LookupArray:
             weight_words=self.slices * self.least_chunk,
             variants=len(self.variants),
             sums="float32" if self.floats else "int32",
+            activation_bits=self.activation_bits,
+            single=self.single,
         )

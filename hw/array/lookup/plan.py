@@ -6,7 +6,7 @@ from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
-from hw.array.bit_serial.plan import COUNT_BITS, DEPTH_BITS, Planner
+from hw.array.bit_serial.plan import Planner, counts, stride_bits
 from hw.array.lookup.geometry import LookupArray, Offset
 from hw.design import Design
 from hw.interfaces import execute_command
@@ -30,10 +30,8 @@ def plan(design: Design, array: LookupArray) -> data.StructLayout:
     return data.StructLayout(
         {
             "command": execute_command(design),
-            "words_left": DEPTH_BITS + 1,
-            "rows_left": COUNT_BITS + 1,
-            "columns_left": COUNT_BITS + 1,
-            "tile_stride": COUNT_BITS + ceil_log2(array.rows + 1),
+            **counts(design),
+            "tile_stride": stride_bits(design, array.rows),
             **dict.fromkeys(("pause", "last_pause", "first_pause", "fresh_pause"), range(max(2, most + 1))),
             "offset": Offset,
             "last_plane": range(array.planes),
@@ -75,7 +73,7 @@ class LookupPlanner(Planner):
 
         full_fresh, last_fresh = Signal.like(planned.pause), Signal.like(planned.pause)
         m.d.sync += [
-            short.eq(command.depth_tiles <= array.group_words),
+            short.eq(self._short),
             planned.pause.eq(pauses(array.group_words, False)[command.variant]),
             planned.last_pause.eq(last_pauses(False)),
             planned.first_pause.eq(Mux(short, planned.last_pause, planned.pause)),
@@ -96,7 +94,7 @@ class LookupPlanner(Planner):
     def _rows(self, m: Module, command) -> None:
         """Rows of accumulators that places of a unit are apart."""
         array, planned = self._array, self.plan.payload
-        rows = Signal(COUNT_BITS + ceil_log2(array.rows + 1))
+        rows = Signal((((1 << len(command.row_tiles)) - 1) * array.rows).bit_length())
         m.d.sync += [
             rows.eq(command.row_tiles * array.rows),
             planned.stride.eq(rows),

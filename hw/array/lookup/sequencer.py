@@ -9,7 +9,6 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.array.bit_serial.plan import DEPTH_BITS
 from hw.array.bit_serial.sequencer import Sequencer
 from hw.array.lookup.plan import plan
 
@@ -81,7 +80,7 @@ class LookupSequencer(Sequencer):
     def elaborate(self, platform):
         m = Module()
         array: Any = self._array
-        self._words_left = Signal(DEPTH_BITS + 1)
+        self._words_left = Signal.like(self.current.words_left)
         load, code_last, group_final = Signal(), Signal(), Signal()
         tile_final, command_final, command_end = Signal(), Signal(), Signal()
         word_last = self._lookups(m, code_last)
@@ -121,8 +120,7 @@ class LookupSequencer(Sequencer):
             m.d.sync += self.first_chunk.eq(1)
         with m.Elif(self._chunk_last):
             m.d.sync += self.first_chunk.eq(0)
-        with m.If(load):
-            m.d.sync += self.current.eq(self.plan.payload)
+        self._keep(m, load)
         return m
 
     def _lookups(self, m: Module, code_last):

@@ -85,7 +85,9 @@ class DigitCore(wiring.Component):
         """Reads activations. Returned: past the end."""
         words, current, group = self._design.activation_words, sequencer.current, sequencer.starting
         m.submodules.activation_walk = walk = ActivationWalk(
-            words=words, tile_stride_bits=len(current.tile_stride)
+            words=words,
+            tile_stride_bits=len(current.tile_stride),
+            stride_bits=len(current.command.activations_stride),
         )
         starts = sequencer.turn & group.valid
         m.d.comb += [

@@ -6,9 +6,8 @@ from types import SimpleNamespace
 
 from amaranth.hdl import Module
 from amaranth.lib import data
-from amaranth.utils import ceil_log2
 
-from hw.array.bit_serial.plan import COUNT_BITS, DEPTH_BITS, Planner
+from hw.array.bit_serial.plan import Planner, counts, stride_bits
 from hw.design import Design
 from hw.interfaces import execute_command
 from hw.timing import DIGIT_SETUP
@@ -23,10 +22,8 @@ def plan(design: Design) -> data.StructLayout:
     return data.StructLayout(
         {
             "command": execute_command(design),
-            "words_left": DEPTH_BITS + 1,
-            "rows_left": COUNT_BITS + 1,
-            "columns_left": COUNT_BITS + 1,
-            "tile_stride": COUNT_BITS + ceil_log2(design.geometry.tile_rows + 1),
+            **counts(design),
+            "tile_stride": stride_bits(design, design.geometry.tile_rows),
         }
     )
 
@@ -37,7 +34,7 @@ class DigitPlanner(Planner):
     setup = DIGIT_SETUP
 
     def __init__(self, *, design: Design) -> None:
-        super().__init__(design=design, array=SimpleNamespace(rows=design.geometry.tile_rows))
+        super().__init__(design=design, array=SimpleNamespace(rows=design.geometry.tile_rows, single=False))
 
     def _plan(self) -> data.StructLayout:
         return plan(self._design)

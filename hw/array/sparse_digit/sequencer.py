@@ -7,7 +7,6 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.array.bit_serial.plan import COUNT_BITS, DEPTH_BITS
 from hw.array.geometry import least_interval
 from hw.array.sparse_digit.plan import plan
 from hw.delay import delayed
@@ -117,14 +116,8 @@ class DigitSequencer(wiring.Component):
         words = exact_log2(self._design.geometry.activation_bytes // DIGIT_GROUP)
         coming, place = self.coming, Signal(words)
         valid = Signal()
-        depth_left, rows_left, columns_left = (
-            Signal(bits + 1, name=name)
-            for bits, name in (
-                (DEPTH_BITS, "depth_left"),
-                (COUNT_BITS, "rows_left"),
-                (COUNT_BITS, "columns_left"),
-            )
-        )
+        depth_left = Signal.like(self.current.words_left, name="depth_left")
+        rows_left, columns_left = Signal.like(self.current.rows_left), Signal.like(self.current.columns_left)
         m.d.comb += [
             coming.valid.eq(valid),
             coming.word.eq(~place.any()),

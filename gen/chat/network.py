@@ -1,0 +1,243 @@
+"""Linear layers as an accelerator takes them: quantised once, packed once, with a program for each number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from gen import workload
+from gen.compiler import Program, compile_gemm
+from gen.config import Config
+from gen.errors import RequestError
+from gen.families.contract import Family
+from gen.models import assignment
+from gen.models.assignment import HEAD
+from gen.models.file import ModelFileError
+from gen.models.llama import Llama
+from gen.progress import Progress
+from hw.design import Design
+from hw.formats import Format, Operand
+from hw.formats.operand import Span
+from sim import golden
+from sim.cycles.memory import MemoryTiming
+from sim.cycles.prediction import WeightsNeeded
+from sim.cycles.program import predict
+
+ALONE = ("attn_output", "ffn_down", HEAD)
+"""Kinds whose input is no other layer's: they are cut along N for several simulators."""
+PREFERRED = ("q4_1", "int4-asym-s8", "fp4-mixed-s8")
+"""Formats of weights, the first of which that an array takes is its default."""
+
+
+def choose(
+    family: Family, layers: Sequence[str], activations: str | None, weights: str | None, formats: str
+) -> dict[str, int]:
+    """The variant of each of ``layers``: that of ``weights``, or what ``formats`` says (see ``gen.models.assignment``).
+
+    Raises ``RequestError`` for formats that the array was not generated for.
+    """
+    if weights is None:
+        names = {format.name.partition(":")[0]: format.name for _, format in reversed(family.pairs)}
+        weights = next((names[name] for name in PREFERRED if name in names), None)
+    own = family.variant(activations, weights)
+    if not formats:
+        return dict.fromkeys(layers, own)
+    named = assignment.parse("--format", formats, layers, family.pairs[own][1].name)
+    return {layer: family.variant(activations, name) for layer, name in named.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What programs are made for."""
+
+    family: Family
+    design: Design
+    timing: MemoryTiming
+
+    @classmethod
+    def of(cls, config: Config, timing: MemoryTiming) -> Target:
+        """The accelerator of ``config`` with a memory of ``timing``."""
+        return cls(family=config.instance, design=config.design(), timing=timing)
+
+
+@dataclass
+class Loaded:
+    """A program with the memory in which it runs."""
+
+    program: Program
+    image: np.ndarray
+    predicted: int
+    """Cycles by the cycle model."""
+
+
+@dataclass
+class Part:
+    """Features of a linear layer that one program computes.
+
+    Members
+    -------
+    name : str
+        The layer's, and which of its features if there are others.
+    w : Operand
+    """
+
+    name: str
+    target: Target
+    w: Operand
+    variant: int
+    _loaded: dict[int, Loaded] = field(default_factory=dict)
+
+    @property
+    def activations(self) -> Format:
+        """Format of what enters."""
+        return self.target.family.pairs[self.variant][0]
+
+    def golden(self, x: Operand) -> np.ndarray:
+        """The sums of ``x`` [M, K], [M, N], by the mathematical model."""
+        family = self.target.family
+        return (
+            golden.gemm(x.integers(), self._integers)
+            if family.geometry.sums == "int32"
+            else family.golden(x, self.w)
+        )
+
+    @cached_property
+    def _integers(self) -> np.ndarray:
+        """The weights in the narrowest type that holds them, since they are asked for with every token."""
+        whole = self.w.integers()
+        return whole.astype(np.result_type(np.min_scalar_type(whole.min()), np.min_scalar_type(whole.max())))
+
+    def loaded(self, rows: int) -> Loaded:
+        """The program for so many rows of X; packed when it is first asked for."""
+        if rows not in self._loaded:
+            self._loaded[rows] = self._load(rows)
+        return self._loaded[rows]
+
+    def _load(self, rows: int) -> Loaded:
+        design, family, timing = self.target.design, self.target.family, self.target.timing
+        formats = family.pairs[self.variant]
+        depth, features = self.w.shape
+        program = compile_gemm(
+            design, family, rows, depth, features, formats=(formats[0].name, formats[1].name)
+        )
+        x, _ = enter(np.zeros((rows, depth)), formats[0], family)
+        image = program.image(x, self.w)
+        law, listed = family.model().law, program.instructions
+        try:
+            found = predict(design, law(), listed, timing)
+        except WeightsNeeded:
+            found = predict(design, law(), listed, timing, image=image, base=program.base)
+        return Loaded(program, image, found.cycles)
+
+
+def enter(rows: np.ndarray, format: Format, family: Family) -> tuple[Operand, np.ndarray]:
+    """What enters a linear layer for each of ``rows`` [M, K], and the scale of each row [M, 1] that is left for its sums.
+
+    Each row is quantised by itself.
+    """
+    each = [workload.quantised(row[None], format, 1, family) for row in rows]
+    scales = np.array([scale[0] for _, scale in each])[:, None]
+    first = each[0][0]
+    if len(each) == 1:
+        return first, scales
+    arrays = [one.name for one in fields(Operand) if isinstance(getattr(first, one.name), np.ndarray)]
+    joined: dict[str, Any] = {name: np.concatenate([getattr(x, name) for x, _ in each]) for name in arrays}
+    return replace(first, **joined), scales
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """A linear layer: its parts in the order of their features, and the scale of each feature that is left for its sums."""
+
+    name: str
+    parts: tuple[Part, ...]
+    scales: np.ndarray
+
+    def results(self, sums: Sequence[np.ndarray], scales: np.ndarray) -> np.ndarray:
+        """float64 [M, N] from the parts' sums and the scales of the rows."""
+        return np.concatenate(sums, axis=1).astype(np.float64) * scales * self.scales
+
+
+def load(
+    llama: Llama,
+    target: Target,
+    variants: dict[str, int],
+    *,
+    parallel: int,
+    packed: bool,
+    progress: Progress = lambda *_: None,
+) -> dict[str, Linear]:
+    """All linear layers of a model by name; packed for one row, if they are to be.
+
+    ``parallel`` simulators share a layer whose input is its own: it then has as many programs.
+
+    Raises
+    ------
+    RequestError
+        When the file is damaged, sums might not fit 32 bits, or a program cannot be made to fit.
+    """
+    names = [*llama.layers, HEAD]
+
+    def one(name: str) -> Linear:
+        kind = name.rsplit(".", 1)[-1]
+        made = linear(llama, target, name, variants[name], parallel if kind in ALONE else 1)
+        for part in made.parts if packed else ():
+            part.loaded(1)
+        return made
+
+    found = {}
+    with ThreadPoolExecutor(parallel) as pool:
+        try:
+            for number, made in enumerate(pool.map(one, names)):
+                progress("packing the model", number + 1, len(names))
+                found[made.name] = made
+        except ModelFileError as error:
+            raise RequestError(f"MODEL: must be a file that can be read ({error})") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return found
+
+
+def linear(llama: Llama, target: Target, name: str, variant: int, parts: int = 1) -> Linear:
+    """The layer ``name`` in a variant, cut along N into at most so many parts. Raises ``RequestError`` as ``load`` does."""
+    family = target.family
+    formats = family.pairs[variant]
+    tensor = llama.head if name == HEAD else f"{name}.weight"
+    matrix = llama.file.read(tensor) if name == HEAD else llama.weights(name).T
+    w, scales = workload.tensor_weights(llama.file, tensor, matrix, formats[1], family)
+    if family.geometry.sums == "int32":
+        workload.check_width(name, largest(formats[0]), w)
+    cuts = spans(w.shape[1], parts, family.geometry.columns)
+    return Linear(
+        name=name,
+        parts=tuple(
+            Part(
+                name=name if len(cuts) == 1 else f"{name}[{cut[0]}:{cut[1]}]",
+                target=target,
+                w=w if len(cuts) == 1 else w.part((0, w.depth), cut),
+                variant=variant,
+            )
+            for cut in cuts
+        ),
+        scales=np.broadcast_to(scales, w.shape[1]),
+    )
+
+
+def largest(format: Format) -> Operand:
+    """A row of one element, the largest that there can be."""
+    values = np.array([[value or 0 for value in format.values]])
+    codes = np.abs(values).argmax(axis=1)[:, None].astype(format.code_type)
+    return Operand(format=format, codes=codes, depth_axis=1)
+
+
+def spans(features: int, parts: int, columns: int) -> list[Span]:
+    """``parts`` stretches of about as many features each, cut at multiples of ``columns``; fewer where there are not enough."""
+    tiles = -(-features // columns)
+    edges = sorted({tiles * part // parts * columns for part in range(parts)} | {features})
+    return list(pairwise(edges))

@@ -1,0 +1,262 @@
+"""``gatemill eval MODEL``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gen.commands import precision
+from gen.commands.common import (
+    JsonOption,
+    SetOption,
+    emit,
+    integer,
+    model_path,
+    note,
+    output_folder,
+    progress_bar,
+    write_files,
+)
+from gen.errors import RequestError
+from gen.progress import Progress
+
+if TYPE_CHECKING:
+    from gen.precision.linears import Linears
+    from gen.precision.perplexity import Setup
+
+FORMATS = "fp32,q4_1"
+THROUGHPUT = "throughput only"
+"""What is said of a format with which the model does not speak any more."""
+TOPICS = "pydoc_data.topics"
+"""The text that Python itself has; it differs from version to version."""
+
+
+def evaluate(
+    model: precision.ModelArgument,
+    *,
+    config: Annotated[
+        list[str],
+        typer.Option(
+            "--config",
+            metavar="CONFIG",
+            help="A preset or a TOML file; a format goes to the first that has it.",
+        ),
+    ],
+    formats: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="Formats of weights; each also as WEIGHTS/ACTIVATIONS and with +int8, +kivi4 or +kivi2.",
+        ),
+    ] = FORMATS,
+    format: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", metavar="TEXT", help="One more: attn=A,ffn=B,head=C, or FILE.toml of `search`."
+        ),
+    ] = None,
+    text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=f"What the model reads; Python's {TOPICS} by default.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(metavar="T", help="Of the text, at most.")] = 256,
+    window: Annotated[int, typer.Option(metavar="W", help="Tokens after which the model begins anew.")] = 256,
+    simulate: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Tokens that the generated Verilog reads, too: the logits must be equal."
+        ),
+    ] = 0,
+    clock: precision.ClockOption = precision.CLOCK,
+    interval: precision.IntervalOption = 1,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for eval.json and eval.svg.")
+    ] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what formats make of a model: perplexity of the golden model, bits, and tokens per second of the accelerator."""
+    integer("--tokens", tokens, 2, 1 << 20)
+    integer("--window", window, 2, 1 << 13)
+    integer("--simulate", simulate, 0, min(tokens, window) - 1)
+    integer("--interval", interval, 1, 1 << 10)
+    from gen import config as configuration
+    from gen.models.file import ModelFileError
+    from gen.precision import linears, perplexity
+    from gen.precision.study import read_text, read_tokens
+
+    configs = [configuration.load(one, overrides or []) for one in config]
+    opened = linears.load(model_path(model, "GGUF"))
+    words = _topics() if text is None else read_text(text)
+    folder = output_folder(output) if output is not None else None
+    try:
+        read = read_tokens(opened, words, tokens)
+        windows = [read[i : i + window] for i in range(0, len(read) - 1, window)]
+        asked = [one.strip() for one in formats.split(",")] + (format or [])
+        setups = [
+            None if one == perplexity.FLOAT else perplexity.setup(one, configs, opened.names, interval)
+            for one in asked
+        ]
+        rows: list[dict[str, Any]] = []
+        last: tuple[Hashable, dict[str, Any]] | None = None
+        with progress_bar() as progress:
+            for one in setups:
+                if one is not None and (last is None or last[0] != one.layers):
+                    last = one.layers, perplexity.linears(opened, one, progress)
+                layers = last[1] if last is not None else {}
+                rows.append(_row(opened, one, layers, windows, simulate, clock, progress))
+                note(f"{rows[-1]['name']}: {rows[-1]['perplexity']:.4g}")
+    except ModelFileError as error:
+        raise RequestError(f"MODEL {model!r}: must be a Llama that can be read ({error})") from None
+    _judge(rows)
+    document = {
+        "model": model,
+        "text": TOPICS if text is None else str(text),
+        "sha256": hashlib.sha256(words.encode()).hexdigest(),
+        "tokens": len(read),
+        "window": window,
+        "clock_mhz": clock,
+        "rows": rows,
+    }
+    if folder is not None:
+        from gen.precision.plots import perplexities
+
+        picture = perplexities(rows, f"{model}, {len(read)} tokens of {document['text']}")
+        contents = {"eval.json": (json.dumps(document, indent=2) + "\n").encode(), "eval.svg": picture}
+        note(f"wrote {', '.join(write_files(folder, contents))}")
+    emit(document, as_json=as_json, render=lambda: _report(document))
+    if any(row["simulated"] and not row["simulated"]["equal"] for row in rows):
+        raise typer.Exit(1)
+
+
+def _topics() -> str:
+    from pydoc_data import topics
+
+    return "\n".join(topics.topics.values())
+
+
+def _row(
+    model: Linears,
+    chosen: Setup | None,
+    layers: Mapping[str, Any],
+    windows: Sequence[Sequence[int]],
+    simulate: int,
+    clock: float,
+    progress: Progress,
+) -> dict[str, Any]:
+    from gen.chat.device import Golden
+    from gen.precision import perplexity
+
+    if chosen is None:
+        row = dict.fromkeys(
+            (
+                "configuration",
+                "weights",
+                "activations",
+                "bits",
+                "mib",
+                "cycles",
+                "tokens_per_second",
+                "simulated",
+            )
+        )
+        found = perplexity.of_float(model, windows, progress)
+        return row | {"name": perplexity.FLOAT, "cache": "float", "perplexity": found, "note": ""}
+    found = perplexity.perplexity(model, layers, chosen, Golden(), windows, progress)
+    taken = perplexity.sums(model, chosen)
+    names = chosen.pairs().values()
+    return {
+        "name": chosen.name,
+        "configuration": chosen.costs.config.name,
+        "weights": sorted({weights.name for _, weights in names}),
+        "activations": sorted({activations.name for activations, _ in names}),
+        "cache": chosen.kind.name,
+        "bits": taken.bits,
+        "mib": taken.bytes / precision.MIB,
+        "perplexity": found,
+        "cycles": taken.cycles,
+        "tokens_per_second": clock * 1e6 / taken.cycles,
+        "note": "",
+        "simulated": _simulated(model, layers, chosen, windows[0][:simulate], progress) if simulate else None,
+    }
+
+
+def _simulated(
+    model: Linears,
+    layers: Mapping[str, Any],
+    chosen: Setup,
+    tokens: Sequence[int],
+    progress: Progress,
+) -> dict[str, Any]:
+    """That the accelerator's Verilog gives the same logits, and in how many cycles."""
+    from gen.chat.device import Accelerator, Golden
+    from gen.precision import perplexity
+
+    device = Accelerator(chosen.costs.config, parallel=1, timing=chosen.costs.timing, check=True, notify=note)
+    try:
+        equal = perplexity.compare(model, layers, chosen, Golden(), device, tokens, progress)
+    finally:
+        device.close()
+    account = device.account
+    return {
+        "tokens": len(tokens),
+        "equal": equal and device.mismatch is None,
+        "mismatch": device.mismatch,
+        "cycles": account.cycles,
+        "cycle_error": account.errors,
+        "seconds": round(account.seconds, 3),
+    }
+
+
+def _judge(rows: Sequence[dict[str, Any]]) -> None:
+    """A note at each format with which the model is broken, beside float32 or, without it, the best."""
+    from gen.precision.perplexity import BROKEN, FLOAT
+
+    whole = [row["perplexity"] for row in rows if row["name"] == FLOAT] or [row["perplexity"] for row in rows]
+    for row in rows:
+        if not row["perplexity"] <= BROKEN * min(whole):
+            row["note"] = THROUGHPUT
+
+
+def _report(document: Mapping[str, Any]) -> object:
+    from gen.report import table
+
+    def number(value: float | None, digits: int) -> str:
+        return "-" if value is None else f"{value:,.{digits}f}"
+
+    lines = []
+    for row in document["rows"]:
+        ran = row["simulated"]
+        lines.append(
+            [
+                row["name"],
+                row["configuration"] or "-",
+                ", ".join(row["activations"] or ["fp32"]),
+                row["cache"],
+                row["note"]
+                + (f" {ran['tokens']} tokens {'equal' if ran['equal'] else 'DIFFER'}" if ran else ""),
+                number(row["bits"], 2),
+                number(row["mib"], 1),
+                f"{row['perplexity']:.4g}",
+                number(row["cycles"], 0),
+                number(row["tokens_per_second"], 2),
+            ]
+        )
+    columns = [
+        "format",
+        "array",
+        "activations",
+        "cache",
+        "",
+        "bits",
+        "MiB",
+        "perplexity",
+        "cycles",
+        "tokens/s",
+    ]
+    title = f"{document['model']}: {document['tokens']} tokens of {document['text']}, {document['clock_mhz']:g} MHz"
+    return table(columns, lines, title=title, numbers=5, wrapped=("activations", ""))

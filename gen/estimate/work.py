@@ -1,0 +1,62 @@
+"""Cycles of a workload on a configuration, as sweeps and estimates count them.
+
+Memory answers after ``LATENCY`` cycles, as in ``gatemill simulate``, and results leave as sums of 32 bits.
+"""
+
+from __future__ import annotations
+
+from gen.config import Config
+from gen.cost import Cost, cost
+from gen.errors import RequestError
+from gen.models import work
+from gen.models.work import Work
+from gen.sweep import workload
+from hw.control.isa import OutputMode
+from sim.cycles.memory import MemoryTiming
+
+LATENCY = 20
+SEED = 0
+"""Of random weights, where cycles depend on them."""
+GEMM = "gemm:"
+
+
+def parse(text: str) -> Work:
+    """The work of ``gemm:MxKxN``, or what ``gen.models.work.parse`` knows.
+
+    Raises ``RequestError`` for anything else.
+    """
+    if not text.startswith(GEMM):
+        return work.parse(text)
+    try:
+        return of_named(workload.parse(text))
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+
+
+def of_named(named: workload.Named) -> Work:
+    """A sweep's workload; a token is a row of a GEMM."""
+    return Work(name=named.text, products=named.products, tokens=named.tokens or named.products[0].M)
+
+
+def predict(
+    config: Config,
+    wanted: Work,
+    *,
+    activations: str | None = None,
+    weights: str | None = None,
+    clock_mhz: float | None = None,
+) -> Cost:
+    """What ``wanted`` costs with these formats, the first that the array was generated for if they are not given.
+
+    Raises ``RequestError`` when a product cannot be made to fit, or the array was not generated for its formats.
+    """
+    timing = MemoryTiming(read_latency=LATENCY, write_latency=LATENCY)
+    return cost(
+        config,
+        wanted,
+        formats=(activations, weights),
+        mode=OutputMode.RAW,
+        timing=timing,
+        clock_mhz=clock_mhz,
+        seed=SEED,
+    )

@@ -1,0 +1,83 @@
+"""Caches of keys and values in few bits: what attention reads of them is what the codes stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gen.chat.host import Cache
+from hw.formats import Format, find
+from sim.quantise import quantise
+from sim.quantise.kivi import quantise_keys, quantise_values
+
+RESIDUAL = 32
+"""Tokens of KIVI's cache that stay as they are, at most: a group of keys is one of so many tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of cache. ``make`` takes key heads and elements of a head; ``bits`` are those of an element, scales included."""
+
+    name: str
+    bits: float
+    make: Callable[[int, int], Cache]
+
+
+class TokenCache(Cache):
+    """Keys and values of each token and head in a format of rows, with one scale."""
+
+    def __init__(self, heads: int, size: int, format: Format):
+        super().__init__(heads, size)
+        self._format = format
+
+    def add(self, keys: np.ndarray, values: np.ndarray) -> None:
+        """Those of the next token, [key head, element]."""
+        super().add(quantise(keys, self._format).values(), quantise(values, self._format).values())
+
+
+class KiviCache(Cache):
+    """KIVI: keys per channel in groups of ``RESIDUAL`` tokens, values per token in groups of channels.
+
+    The last tokens stay as they are: those that do not fill a group of keys yet, and ``RESIDUAL`` values.
+
+    Reference: KIVI, Liu et al., ICML 2024, section 3.2 (there 128 tokens stay, in groups of 32).
+    """
+
+    def __init__(self, heads: int, size: int, format: Format):
+        super().__init__(heads, size)
+        self._format = format.grouped(min(RESIDUAL, size))
+
+    def add(self, keys: np.ndarray, values: np.ndarray) -> None:
+        """Those of the next token, [key head, element]."""
+        super().add(keys, values)
+        if self.length % RESIDUAL == 0:
+            group = self.keys[:, -RESIDUAL:]
+            kept = quantise_keys(self._format.grouped(RESIDUAL), group).values()
+            group[:] = kept.reshape(len(group), -1, RESIDUAL).swapaxes(1, 2)
+        if self.length > RESIDUAL:
+            row = self.values[:, -RESIDUAL - 1]
+            row[:] = quantise_values(self._format, row).values()
+
+
+def _kivi(bits: int) -> Kind:
+    format = find(f"kivi{bits}")
+    return Kind(
+        name=format.name,
+        bits=format.grouped(RESIDUAL).bits_per_weight,
+        make=lambda heads, size: KiviCache(heads, size, format),
+    )
+
+
+INT8 = find("int8")
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(name="float", bits=64.0, make=Cache),
+        Kind(name="int8", bits=8.0, make=lambda heads, size: TokenCache(heads, size, INT8)),
+        _kivi(4),
+        _kivi(2),
+    )
+}
+"""By the names that commands take; ``float`` is the host's own precision."""

@@ -1,0 +1,332 @@
+"""Cycles of a whole GEMM, exactly, from a part of its program.
+
+``Predictor.predict`` predicts the program with periods of equal parts left out (``gen.compiler.shorten``) and adds what they
+take: the time from the end of one period to the end of the next, as often as one is missing. That is exact, no estimate:
+
+* What the model does from some cycle on is a function of the instructions still to come and of its state: what is under way
+  in fetch, queues, units, array and memory, and the tokens given. Two cycles with the same state, all times counted from
+  there, and the same instructions to come go on alike.
+* The state at the end of a period is that of one period before when everything in a *window* before it happened a period
+  earlier as well, in the same order at the same distances. The window is a period or more, and so long that every
+  instruction before it had ended ``PAST`` cycles ago: what is older delays nothing any more, as every rule is a maximum of
+  such times and of later ones. Compared are **all events** of the model in the window, and of each instruction when it was
+  handed over, came to the head of its queue, and ended; and the instructions themselves (``Shortened.same``). Of the tokens
+  that older ones gave as many are left as a period before, since a period takes what it gives.
+* Addresses enter by the bursts that they make, and these are compared. Only STOREs, whose place in a page changes from part
+  to part, may differ in how long they take. Each STORE before a cut is then the slowest of those that it stands for, and has
+  to be *idle*: its tokens are there before anybody looks for them, and its unit waits for the next one. So a faster one
+  changes nothing.
+
+Where that does not come about, or too little can be left out, the whole program is predicted; and where instructions are issued
+in order, since everything waits for a STORE there. Where cycles depend on the
+weights (arrays that skip terms or digits of zero) no part stands for another: the whole program is predicted with random
+weights of a stated seed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from gen import workload
+from gen.compiler.compile import Plan, compile_gemm, make_gemm, make_plan, too_long
+from gen.compiler.program import Program
+from gen.compiler.repeats import Gaps, Letters, choose, first_stays
+from gen.compiler.shorten import Cut, Shortened, Stores
+from gen.errors import RequestError
+from gen.families.contract import Family
+from hw.control.isa import FIELDS, INSTRUCTION_BYTES, Instruction, Opcode, OutputMode, Token
+from hw.design import Design, ceil_div
+from hw.timing import TOKEN
+from sim.cycles.memory import MemoryTiming
+from sim.cycles.prediction import Prediction, Trace, WeightsNeeded
+from sim.cycles.program import predict
+
+PAST = 64
+"""Cycles after which nothing delays anything any more: more than any number in ``hw.timing``."""
+TRIES = 6
+"""Each leaves less out than the one before."""
+FREED = (Token.ACCUMULATORS_FREE, Token.PARAMETERS_FREE)
+"""What STOREs give."""
+
+_ZEROS = {opcode: {field.name: 0 for field in fields} for opcode, fields in FIELDS.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """What a GEMM takes.
+
+    Members
+    -------
+    cycles, array_steps, load_beats, fetch_beats, store_beats : int
+        As the accelerator's counters.
+    instructions, predicted : int
+        Of the whole program; and those gone through one by one, which are all where nothing could be left out.
+    activation_reads, weight_reads : int
+        Words that EXECUTEs take from the scratchpads: for each tile the words of its rows of activations and of its column
+        tile of weights; where weights stay in the array, those once per EXECUTE.
+    results, additions : int
+        Sums that EXECUTEs send to the accumulators, padding included, and those of them that are added to what is there.
+    """
+
+    cycles: int
+    array_steps: int
+    load_beats: int
+    fetch_beats: int
+    store_beats: int
+    instructions: int
+    predicted: int
+    activation_reads: int
+    weight_reads: int
+    results: int
+    additions: int
+
+
+@dataclass
+class Predictor:
+    """Predicts GEMMs on one design; what goes the same way through the model is predicted once.
+
+    Parameters
+    ----------
+    design : Design
+    family : Family
+    timing : MemoryTiming
+        Of the exact memory.
+    seed : int or None
+        Of the weights, where cycles depend on them.
+    """
+
+    design: Design
+    family: Family
+    timing: MemoryTiming = field(default_factory=MemoryTiming)
+    seed: int | None = None
+    _known: dict[tuple[int, ...], Prediction] = field(default_factory=dict)
+    _numbers: dict[Hashable, int] = field(default_factory=dict)
+
+    def predict(
+        self,
+        M: int,
+        K: int,
+        N: int,
+        *,
+        mode: OutputMode = OutputMode.RAW,
+        formats: tuple[str | None, str | None] = (None, None),
+    ) -> Whole:
+        """Of Y[M, N] = X[M, K] · W[K, N]; arguments and errors are those of ``compile_gemm``.
+
+        Raises
+        ------
+        RequestError
+            Also when cycles depend on the weights and there is no ``seed``.
+        """
+        plan = make_plan(self.design, self.family, make_gemm(M, K, N, mode, self.family.variant(*formats)))
+        if self.design.in_order:
+            return self._compiled(plan)
+        letters, stores = Letters(plan), Stores(self.design, self.timing, mode)
+        try:
+            found = self._from_part(plan, letters, stores)
+            if found:
+                return found
+            every = Shortened(plan, letters, stores, Gaps(), self._numbers)
+            too_long(len(every.steps))
+            return self._sum(every, [], self._predicted(every))
+        except WeightsNeeded:
+            return self._with_weights(plan)
+
+    def _from_part(self, plan: Plan, letters: Letters, stores: Stores) -> Whole | None:
+        """From as few parts as settle; None when too few can be left out."""
+        stays = first_stays(plan, letters)
+        for _ in range(TRIES):
+            gaps = choose(plan, letters, stays)
+            if gaps is None:
+                return None
+            short = Shortened(plan, letters, stores, gaps, self._numbers)
+            failed, prediction = self._settled(short)
+            if prediction:
+                return self._sum(short, short.cuts, prediction)
+            stays = {level: stay.longer if level in failed else stay for level, stay in stays.items()}
+        return None
+
+    def _settled(self, short: Shortened) -> tuple[set[str], Prediction | None]:
+        """What is predicted, or the levels at which it is not settled."""
+        batch = self.design.fetch_batch
+        failed = {cut.level for cut in short.cuts if cut.period % batch or not short.same(cut, cut.period)}
+        if failed:
+            return failed, None
+        prediction = self._predicted(short)
+        failed = {cut.level for cut in short.cuts if not _repeats(prediction, cut, short)}
+        if not failed and not _idle(prediction, short):
+            failed = {"groups", "m_tiles"}
+        return failed, None if failed else prediction
+
+    def _predicted(self, short: Shortened) -> Prediction:
+        key = tuple(short.identities)
+        if key not in self._known:
+            program = [Instruction(step.opcode, _ZEROS[step.opcode] | step.fields) for step in short.steps]
+            law = self.family.model().law()
+            self._known[key] = predict(self.design, law, program, self.timing, traced=True)
+        return self._known[key]
+
+    def _sum(self, short: Shortened, cuts: list[Cut], prediction: Prediction) -> Whole:
+        """Of the program with what was left out."""
+        handed = _trace(prediction).handed
+        times = [1] * len(short.steps)
+        added: list[tuple[int, int]] = []
+        for cut in cuts:
+            start = cut.at - cut.period
+            # Cuts within the period come before this one.
+            inside = sum(cycles for at, cycles in added if start < at <= cut.at)
+            added.append((cut.at, cut.repeats * (handed[cut.at - 1] - handed[start - 1] + inside)))
+            times[start : cut.at] = [count * (1 + cut.repeats) for count in times[start : cut.at]]
+        return self._counted(
+            short.plan,
+            [(step.opcode, step.fields) for step in short.steps],
+            times,
+            _trace(prediction).steps,
+            cycles=prediction.cycles + sum(cycles for _, cycles in added),
+            store_beats=short.store_beats,
+        )
+
+    def _counted(
+        self,
+        plan: Plan,
+        program: Sequence[tuple[Opcode, dict[str, int]]],
+        times: Sequence[int],
+        steps: Sequence[int],
+        *,
+        cycles: int,
+        store_beats: int,
+    ) -> Whole:
+        """All numbers, where each instruction of ``program`` stands ``times`` times in the whole one."""
+        d, g, model, variant = self.design, self.design.geometry, self.family.model(), plan.gemm.variant
+        stationary = getattr(self.family.config, "dataflow", "") == "weight-stationary"
+        words: dict[int, tuple[int, int]] = {}
+        load = activations = weights = results = additions = 0
+        for (opcode, fields), count in zip(program, times, strict=True):
+            if opcode is Opcode.LOAD:
+                load += count * _load_beats(fields, d.data_bytes)
+            elif opcode is Opcode.EXECUTE:
+                depth, tiles = fields["depth_tiles"], fields["row_tiles"] * fields["column_tiles"]
+                if depth not in words:
+                    row = model.activation_bytes(variant, depth * g.tile_depth)
+                    words[depth] = ceil_div(row, g.activation_bytes), model.weight_words(variant, depth)
+                activations += count * tiles * g.tile_rows * words[depth][0]
+                weights += count * (fields["column_tiles"] if stationary else tiles) * words[depth][1]
+                results += count * tiles * g.tile_rows * g.columns
+                additions += count * tiles * g.tile_rows * g.columns * fields["accumulate"]
+        length = sum(times)
+        too_long(length)
+        full, last = divmod(length, d.fetch_batch)
+        batches = ((full, d.fetch_batch), (1, last))
+        return Whole(
+            cycles=cycles,
+            array_steps=sum(count * each for count, each in zip(times, steps, strict=True)),
+            load_beats=load,
+            fetch_beats=sum(n * ceil_div(size * INSTRUCTION_BYTES, d.data_bytes) for n, size in batches),
+            store_beats=store_beats,
+            instructions=length,
+            predicted=len(program),
+            activation_reads=activations,
+            weight_reads=weights,
+            results=results,
+            additions=additions,
+        )
+
+    def _compiled(self, plan: Plan) -> Whole:
+        """Of the whole program as it lies in memory."""
+        gemm = plan.gemm
+        activations, weights = self.family.pairs[gemm.variant]
+        program = compile_gemm(
+            self.design,
+            self.family,
+            gemm.M,
+            gemm.K,
+            gemm.N,
+            mode=gemm.mode,
+            formats=(activations.name, weights.name),
+        )
+        try:
+            return self._listed(plan, program, None)
+        except WeightsNeeded:
+            return self._with_weights(plan)
+
+    def _with_weights(self, plan: Plan) -> Whole:
+        """Of the whole program, with random operands of the seed."""
+        if self.seed is None:
+            raise RequestError(
+                "seed is missing: how long this array takes depends on its weights, and must be predicted with random ones"
+            )
+        gemm, formats = plan.gemm, self.family.pairs[plan.gemm.variant]
+        sizes = gemm.M, gemm.K, gemm.N
+        load = workload.random(sizes, gemm.mode.name.lower(), self.seed, formats, self.family)
+        program = compile_gemm(self.design, self.family, *sizes, mode=gemm.mode, formats=load.formats)
+        return self._listed(plan, program, program.image(load.x, load.w, *load.scaling))
+
+    def _listed(self, plan: Plan, program: Program, image: np.ndarray | None) -> Whole:
+        """Instruction by instruction."""
+        listed, law = program.instructions, self.family.model().law()
+        prediction = predict(
+            self.design, law, listed, self.timing, image=image, base=program.base, traced=True
+        )
+        return self._counted(
+            plan,
+            [(one.opcode, one.values) for one in listed],
+            [1] * len(listed),
+            _trace(prediction).steps,
+            cycles=prediction.cycles,
+            store_beats=prediction.store_beats,
+        )
+
+
+def _load_beats(fields: dict[str, int], size: int) -> int:
+    first, stride = fields["memory_address"], fields.get("memory_stride", 0)
+    return sum(
+        ceil_div((first + row * stride) % size + fields["row_bytes"], size) for row in range(fields["rows"])
+    )
+
+
+def _trace(prediction: Prediction) -> Trace:
+    if prediction.trace is None:
+        raise ValueError("prediction must be traced")
+    return prediction.trace
+
+
+def _repeats(prediction: Prediction, cut: Cut, short: Shortened) -> bool:
+    """All that happened in a window before ``cut`` had happened a period earlier."""
+    trace, finished, at, period = _trace(prediction), prediction.finished, cut.at, cut.period
+    now, before = trace.handed[at - 1], trace.handed[at - 1 - period]
+    start = next((place for place in range(at - period) if finished[place] > now - PAST), at - period)
+    if start <= period or max(finished[: start - period]) > before - PAST:
+        return False
+    if not short.same(cut, at - start):
+        return False
+    edges = (start - period, at - period, start, at)
+    pairs = [
+        (times[edges[0] : edges[1]], times[edges[2] : edges[3]])
+        for times in (trace.handed, trace.looked, finished)
+    ]
+    a, b, c, d = (bisect_right(trace.events, trace.handed[edge - 1]) for edge in edges)
+    pairs.append((trace.events[a:b], trace.events[c:d]))
+    return all([time + now - before for time in earlier] == later for earlier, later in pairs)
+
+
+def _idle(prediction: Prediction, short: Shortened) -> bool:
+    """No STORE that stands for others of another length delays anything."""
+    finished, looked = prediction.finished, _trace(prediction).looked
+    slow = {result.place for result in short.results if result.slow}
+    for one, following in pairwise(short.results):
+        if one.slow and finished[following.place] - following.takes <= finished[one.place]:
+            return False
+    for token in FREED:
+        givers, takers = (
+            [place for place, step in enumerate(short.steps) if step.fields[mask] >> token & 1]
+            for mask in ("post", "wait")
+        )
+        for giver, taker in zip(givers, takers, strict=True):
+            if giver in slow and finished[giver] + TOKEN > looked[taker]:
+                return False
+    return True

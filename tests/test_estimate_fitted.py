@@ -1,0 +1,125 @@
+"""The fitted model: least squares without negative coefficients, its terms, what it says and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gen import config
+from gen.errors import RequestError
+from gen.estimate import collect, features, fitted, points, request
+from gen.estimate.points import Chosen
+from gen.sweep.store import Store
+
+
+def test_least_squares_without_negative_coefficients():
+    generator = np.random.default_rng(1)
+    for _ in range(20):
+        matrix = generator.normal(size=(12, 5))
+        values = matrix @ generator.normal(size=5)
+        found = fitted.non_negative(matrix, values)
+        slope = matrix.T @ (matrix @ found - values)
+        # The conditions of Karush, Kuhn and Tucker, which only the solution meets.
+        assert (found >= 0).all()
+        assert (slope >= -1e-8).all()
+        assert np.abs(slope[found > 0]).max(initial=0) < 1e-8
+    exact = np.array([3.0, 0.0, 2.0])
+    matrix = generator.uniform(size=(9, 3))
+    assert fitted.non_negative(matrix, matrix @ exact) == pytest.approx(exact, abs=1e-9)
+
+
+def test_every_chosen_configuration_has_a_kind_and_no_two_are_the_same():
+    every = points.chosen()
+    assert {features.kind(one.config) for one in every} == set(features.KINDS)
+    assert len({(one.config.digest, one.core) for one in every}) == len(every)
+    for kind in features.KINDS:
+        own = [one for one in every if features.kind(one.config) == kind]
+        assert sum(one.held for one in own) >= 1
+        assert sum(not one.held for one in own) >= fitted.LEAST
+
+
+def made(*, held=()):
+    """Points whose sizes are sums of terms, as the model has them: each coefficient is 1."""
+    rows = []
+    for number, one in enumerate(one for one in points.chosen() if not one.held or one in held):
+        terms = features.terms(one.config)
+        modules = {module: sum(several.values()) for module, several in terms.items()}
+        chosen = {features.CORE: modules[features.CORE]} if one.core else modules
+        figures = {f"{module}.{name}": value for module, value in chosen.items() for name in fitted.FITTED}
+        figures |= dict.fromkeys(fitted.FITTED, sum(chosen.values())) | {"dsp": 4, "bram": 9}
+        if not one.core:
+            figures["fmax_mhz"] = 100.0 + number % 3
+        rows.append(fitted.Measured(config=one.config, held=one.held, core=one.core, figures=figures))
+    return rows
+
+
+def test_what_is_made_of_its_terms_is_found_again():
+    held = [one for one in points.chosen() if one.held]
+    every = made(held=held)
+    model = json.loads(json.dumps(fitted.fit(every)))
+    assert set(model["cores"]) == set(features.KINDS)
+    for one in (one for one in every if one.held):
+        told = fitted.predict(model, one.config)
+        judged = told["modules"]["core"] if one.core else told
+        assert judged["lut"] == pytest.approx(one.figures["lut"], rel=0.03)
+        assert told["lut"] == sum(module["lut"] for module in told["modules"].values())
+    assert model["errors"]["lookup"]["lut"]["worst"] < 0.03
+    assert model["errors"]["lookup"]["fmax_mhz"]["points"] == 3
+
+
+def test_kinds_without_points_are_refused(monkeypatch):
+    some = [one for one in made() if features.kind(one.config) == "lookup"]
+    monkeypatch.setattr(fitted, "model", lambda: fitted.fit(some))
+    found = fitted.answer(config.load("lut-m2n64k4"), "ecp5-85k")
+    assert (found["kind"], found["errors"]) == ("lookup", {})
+    assert "core.sums" in found["beyond"]
+    inside = next(one for one in some if not one.core)
+    assert fitted.answer(inside.config, "ecp5-85k")["beyond"] == []
+    for name, target, text in (
+        ("systolic-8x8", "ecp5-85k", "must have a core of lookup, with queues"),
+        ("lut-up5k", "ecp5-85k", "must have a core of lookup, with queues"),
+        ("lut-m2n64k4", "ecp5-25k", "target 'ecp5-25k': must be ecp5-85k for the fitted model"),
+    ):
+        with pytest.raises(RequestError, match=text):
+            fitted.answer(config.load(name), target)
+
+
+def test_the_document_says_that_it_is_fitted(monkeypatch):
+    monkeypatch.setattr(fitted, "model", lambda: fitted.fit(made()))
+    loaded = config.load("systolic-8x8")
+    found = request.estimate(request.Request(config=loaded, target="ecp5-85k", method="fitted")).document
+    assert (found["method"], found["clock_origin"]) == ("fitted", "fitted")
+    assert found["fmax_mhz"] == found["clock_mhz"] > 99
+    assert (found["dsp"], found["bram"]) == (64 + 4, 67)
+    assert {row["module"] for row in found["modules"]} == set(features.MODULES)
+    with pytest.raises(RequestError, match="seeds and variants must be left out with the fitted model"):
+        request.Request(config=loaded, target="ecp5-85k", method="fitted", every_way=True)
+
+
+def test_the_model_that_comes_along_is_that_of_the_points():
+    assert json.loads(json.dumps(fitted.fit(fitted.points()))) == fitted.model()
+
+
+def test_points_are_collected_once(tmp_path, monkeypatch):
+    ones = [Chosen(base="systolic-4x4", settings={"array.rows": rows}) for rows in (2, 4)]
+    monkeypatch.setattr(collect, "EVALUATOR", "sweep_evaluators:quick")
+    first = collect.collect(Path(tmp_path / "s.sqlite"), ones)
+    assert [row["settings"] for row in first] == [{"array.rows": 2}, {"array.rows": 4}]
+    assert [row["figures"]["lut"] for row in first] == [800, 1600]
+    assert collect.collect(Path(tmp_path / "s.sqlite"), ones) == first
+    with Store(tmp_path / "s.sqlite", read_only=True) as store:
+        assert len(store.rows()) == 2
+    assert [one.config.array.rows for one in fitted.read(first)] == [2, 4]
+
+
+def test_the_figures_of_the_fit(monkeypatch):
+    from gen.bench import fit
+
+    monkeypatch.setattr(fitted, "points", lambda: made(held=[one for one in points.chosen() if one.held]))
+    rows = fit.rows(lambda _: None)
+    assert len(rows) == len(features.KINDS)
+    assert all(row.held for row in rows)
+    assert "LUT" in rows[0].measured
