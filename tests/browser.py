@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -31,10 +32,10 @@ def page(path, *, width=1400, height=1500):
     ]  # fmt: skip
 
     def place_pipes():
-        # The protocol is spoken on descriptors 3 and 4; high ones first, so that neither is closed by the other's move.
-        high = [os.dup2(to_browser[0], 30), os.dup2(from_browser[1], 31)]
-        os.dup2(high[0], 3)
-        os.dup2(high[1], 4)
+        # The protocol is spoken on descriptors 3 and 4; free ones above first, so that no move closes what is still to be moved.
+        free = [fcntl.fcntl(end, fcntl.F_DUPFD, 5) for end in (to_browser[0], from_browser[1])]
+        os.dup2(free[0], 3)
+        os.dup2(free[1], 4)
 
     process = subprocess.Popen(
         [installed(), *arguments],

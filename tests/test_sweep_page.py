@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import browser
+import pytest
 from test_sweep import SPEC
 
 from gen.sweep import page, points, results, spec
@@ -146,3 +149,14 @@ if browser.installed():
             assert opened.value("document.title") == "Sweep of systolic-8x8"
         assert shot.startswith(b"\x89PNG")
         (tmp_path / "sweep.png").write_bytes(shot)
+
+    @pytest.mark.parametrize("first", range(26, 32))
+    def test_in_a_browser_whatever_files_are_open(tmp_path, first):
+        """The pipes to it may have any numbers."""
+        file = tmp_path / "page.html"
+        file.write_text("<title>open</title>")
+        with contextlib.ExitStack() as held:
+            while held.enter_context(open(os.devnull)).fileno() < first - 1:
+                pass
+            with browser.page(file) as opened:
+                assert opened.value("document.title") == "open"
