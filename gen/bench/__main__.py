@@ -206,6 +206,21 @@ def _of_boards(names: Sequence[str], memory: str | None, *, save: bool) -> Calla
     return partial(_boards, names=names, memory=None if memory is None else kinds[memory], save=save)
 
 
+def _chat(notify: Notify, names: Sequence[str] = (), *, save: bool = False) -> list[Row]:
+    from gen.bench import chat
+
+    return chat.rows(notify, names, keep=save)
+
+
+def _of_chat(names: Sequence[str], *, save: bool) -> Callable[[Notify], list[Row]]:
+    """Those of these cases, or of all. Raises ``RequestError`` when there is no such case."""
+    if names:
+        from gen.bench import chat
+
+        chat.chosen(names)
+    return partial(_chat, names=names, save=save)
+
+
 def _up5k(notify: Notify) -> list[Row]:
     from gen.bench import small_part
 
@@ -224,7 +239,7 @@ def _fit(notify: Notify) -> list[Row]:
     return fit.rows(notify)
 
 
-BOARDS = "boards"
+BOARDS, CHAT = KEPT = ("boards", "chat")
 """The figures that can be kept."""
 FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "cycles": _cycles,
@@ -255,13 +270,14 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "digits": _digits,
     "up5k": _up5k,
     BOARDS: _boards,
+    CHAT: _chat,
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
     "decoded-array", "decoded-clock", "multipliers", "systolic-multipliers", "digits", "up5k",
-    BOARDS,
+    BOARDS, CHAT,
 )  # fmt: skip
-"""Place and route: minutes each."""
+"""Place and route, or a model's text: minutes each, and more."""
 
 
 def figures(
@@ -285,8 +301,13 @@ def figures(
             metavar="KIND", help="Of `boards` with this memory, where they have it; their usual one."
         ),
     ] = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PRESET/PROMPT", help="Of `chat` only this text; may be repeated."),
+    ] = None,
     save: Annotated[
-        bool, typer.Option("--save", help="Keep the figures of `boards`, for the documents.")
+        bool,
+        typer.Option("--save", help=f"Keep the figures of {', '.join(KEPT)}, for the documents."),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
@@ -299,11 +320,20 @@ def figures(
     chosen = [key for key in FIGURES if (not only or key in only) and not (quick and key in SLOW)]
     if not chosen:
         raise RequestError("--only, --quick: at least one figure must be left")
-    if (board or memory or save) and BOARDS not in chosen:
-        raise RequestError(
-            f"--board, --memory, --save: {BOARDS} must be one of the figures, not {', '.join(chosen)}"
-        )
-    measures = {**FIGURES, BOARDS: _of_boards(board or [], memory, save=save)}
+    for given, options, keys in (
+        (board or memory, "--board, --memory", (BOARDS,)),
+        (case, "--case", (CHAT,)),
+        (save, "--save", KEPT),
+    ):
+        if given and not set(keys) & set(chosen):
+            raise RequestError(
+                f"{options}: {' or '.join(keys)} must be one of the figures, not {', '.join(chosen)}"
+            )
+    measures = {
+        **FIGURES,
+        BOARDS: _of_boards(board or [], memory, save=save),
+        CHAT: _of_chat(case or [], save=save),
+    }
     if output is not None:
         output_folder(output)
     rows: list[Row] = []
