@@ -82,4 +82,4 @@ def test_command(monkeypatch, capsys):
     assert bench.main(["--only", "chat", "--case", "nothing"]) == 2
     assert "--case 'nothing': must be one of lut-m2n64k4/gravity," in capsys.readouterr().err
     assert bench.main(["--only", "mac", "--case", "lut-m2n64k4/gravity"]) == 2
-    assert "--case: chat must be one of the figures, not mac" in capsys.readouterr().err
+    assert "--case: chat or perplexity must be one of the figures, not mac" in capsys.readouterr().err

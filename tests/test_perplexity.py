@@ -14,6 +14,7 @@ from gen.errors import RequestError
 from gen.models.fetch import find as fetched
 from gen.precision import linears, perplexity
 from gen.precision.cache import KINDS, RESIDUAL
+from gen.precision.figures import THROUGHPUT, judge
 from hw.formats import find
 from sim.quantise import quantise
 from tests.test_models import small_model
@@ -142,13 +143,11 @@ def test_eval(gatemill, tmp_path) -> None:
 
 
 def test_a_format_that_breaks_the_model_is_named() -> None:
-    from gen.commands.eval import THROUGHPUT, _judge
-
     rows = [
         {"name": name, "perplexity": value, "note": ""}
         for name, value in (("fp32", 20.0), ("a", 199.0), ("b", 201.0))
     ]
-    _judge(rows)
+    judge(rows)
     assert [row["note"] for row in rows] == ["", "", THROUGHPUT]
 
 

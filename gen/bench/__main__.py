@@ -212,13 +212,19 @@ def _chat(notify: Notify, names: Sequence[str] = (), *, save: bool = False) -> l
     return chat.rows(notify, names, keep=save)
 
 
-def _of_chat(names: Sequence[str], *, save: bool) -> Callable[[Notify], list[Row]]:
-    """Those of these cases, or of all. Raises ``RequestError`` when there is no such case."""
-    if names:
-        from gen.bench import chat
+def _perplexity(notify: Notify, names: Sequence[str] = (), *, save: bool = False) -> list[Row]:
+    from gen.bench import perplexity
 
-        chat.chosen(names)
-    return partial(_chat, names=names, save=save)
+    return perplexity.rows(notify, names, keep=save)
+
+
+def _of_cases(key: str, names: Sequence[str], *, save: bool) -> Callable[[Notify], list[Row]]:
+    """Those of these cases of ``key``, or of all. Raises ``RequestError`` when there is no such case."""
+    if names:
+        from gen.bench import chat, perplexity
+
+        {CHAT: chat, PERPLEXITY: perplexity}[key].chosen(names)
+    return partial(CASES[key], names=names, save=save)
 
 
 def _up5k(notify: Notify) -> list[Row]:
@@ -239,8 +245,10 @@ def _fit(notify: Notify) -> list[Row]:
     return fit.rows(notify)
 
 
-BOARDS, CHAT = KEPT = ("boards", "chat")
+BOARDS, CHAT, PERPLEXITY = KEPT = ("boards", "chat", "perplexity")
 """The figures that can be kept."""
+CASES = {CHAT: _chat, PERPLEXITY: _perplexity}
+"""Those that are measured case by case."""
 FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "cycles": _cycles,
     "utilisation": _utilisation,
@@ -270,12 +278,12 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "digits": _digits,
     "up5k": _up5k,
     BOARDS: _boards,
-    CHAT: _chat,
+    **CASES,
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
     "decoded-array", "decoded-clock", "multipliers", "systolic-multipliers", "digits", "up5k",
-    BOARDS, CHAT,
+    *KEPT,
 )  # fmt: skip
 """Place and route, or a model's text: minutes each, and more."""
 
@@ -303,7 +311,7 @@ def figures(
     ] = None,
     case: Annotated[
         list[str] | None,
-        typer.Option(metavar="PRESET/PROMPT", help="Of `chat` only this text; may be repeated."),
+        typer.Option(metavar="CASE", help="Of `chat` or `perplexity` only this case; may be repeated."),
     ] = None,
     save: Annotated[
         bool,
@@ -322,7 +330,7 @@ def figures(
         raise RequestError("--only, --quick: at least one figure must be left")
     for given, options, keys in (
         (board or memory, "--board, --memory", (BOARDS,)),
-        (case, "--case", (CHAT,)),
+        (case, "--case", tuple(CASES)),
         (save, "--save", KEPT),
     ):
         if given and not set(keys) & set(chosen):
@@ -332,7 +340,7 @@ def figures(
     measures = {
         **FIGURES,
         BOARDS: _of_boards(board or [], memory, save=save),
-        CHAT: _of_chat(case or [], save=save),
+        **{key: _of_cases(key, case or [], save=save) for key in CASES if key in chosen},
     }
     if output is not None:
         output_folder(output)
