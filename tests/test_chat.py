@@ -136,6 +136,7 @@ def test_every_layer_in_simulation(gatemill, small, preset, options):
     assert document["programs_per_token"] >= 7 * BLOCKS + 1
     assert document["cycles"] > 3 * document["cycles_per_token"] > 0
     assert 0 < document["bus"]["loads"] < document["bus"]["all"]
+    assert document["attention"] == {"on": "host", "programs_per_token": 0, "cycles_per_token": 0}
     status, out, _ = gatemill(*arguments, "--golden")
     alone = json.loads(out)
     assert status == 0

@@ -41,16 +41,21 @@ class Case:
     prompt: str
     weights: str | None = None
     activations: str | None = None
+    attention: bool = False
 
     @property
     def name(self) -> str:
         """As ``--case`` takes it."""
-        return f"{self.preset}/{self.prompt}"
+        return f"{self.preset}{'+attention' if self.attention else ''}/{self.prompt}"
 
     @property
     def command(self) -> str:
         """What a user does."""
-        options = [("--weights", self.weights), ("--activations", self.activations)]
+        options = [
+            ("--weights", self.weights),
+            ("--activations", self.activations),
+            ("--attention", "accelerator" if self.attention else None),
+        ]
         named = "".join(f" {option} {value}" for option, value in options if value)
         text = PROMPTS[self.prompt]
         return (
@@ -69,6 +74,7 @@ CASES = {
         Case(preset="bitmod-int8-8x8", prompt="capital"),
         Case(preset="systolic-ws-16x16", prompt="gravity"),
         Case(preset="systolic-ws-16x16", prompt="capital"),
+        Case(preset="systolic-ws-16x16", prompt="gravity", attention=True),
         Case(preset="olive-8x8", prompt="gravity", weights="ovp4-int4", activations="int8"),
         Case(preset="mx-8x8", prompt="gravity", weights="mxfp4", activations="mxint8"),
     )
@@ -108,6 +114,7 @@ def record(
         tokens=TOKENS,
         weights=case.weights,
         activations=case.activations,
+        attention=case.attention,
         parallel=min(2, os.cpu_count() or 1),
         check=True,
     )

@@ -37,6 +37,9 @@ class Account:
     load_beats: int = 0
     beats: int = 0
     """Those of LOADs, and all of them: instructions and results, too."""
+    cached_programs: int = 0
+    cached_cycles: int = 0
+    """Those of products with keys or values, out of all."""
     seconds: float = 0.0
     """Wall time in which programs ran."""
 
@@ -139,6 +142,8 @@ class Accelerator:
             measured = result.counters["cycles"]
             account.programs += 1
             account.cycles += measured
+            account.cached_programs += part.cached
+            account.cached_cycles += measured * part.cached
             account.errors += abs(measured - loaded.predicted)
             account.beats += result.read_beats + result.write_beats
             account.load_beats += result.read_beats - fetched

@@ -94,6 +94,11 @@ class Part:
     _loaded: dict[int, Loaded] = field(default_factory=dict)
 
     @property
+    def cached(self) -> bool:
+        """Whether its weights are keys or values."""
+        return False
+
+    @property
     def activations(self) -> Format:
         """Format of what enters."""
         return self.target.family.pairs[self.variant][0]
@@ -120,20 +125,34 @@ class Part:
         return self._loaded[rows]
 
     def _load(self, rows: int) -> Loaded:
-        design, family, timing = self.target.design, self.target.family, self.target.timing
-        formats = family.pairs[self.variant]
-        depth, features = self.w.shape
-        program = compile_gemm(
-            design, family, rows, depth, features, formats=(formats[0].name, formats[1].name)
-        )
-        x, _ = enter(np.zeros((rows, depth)), formats[0], family)
+        program, cycles = compiled(self.target, self.variant, (rows, *self.w.shape))
+        return self._with(program, cycles)
+
+    def _with(self, program: Program, cycles: int | None) -> Loaded:
+        """``program`` with the weights in its memory; cycles are predicted from these where they depend on them."""
+        target = self.target
+        x, _ = enter(np.zeros((program.gemm.M, program.gemm.K)), self.activations, target.family)
         image = program.image(x, self.w)
-        law, listed = family.model().law, program.instructions
-        try:
-            found = predict(design, law(), listed, timing)
-        except WeightsNeeded:
-            found = predict(design, law(), listed, timing, image=image, base=program.base)
-        return Loaded(program, image, found.cycles)
+        if cycles is None:
+            law = target.family.model().law()
+            cycles = predict(
+                target.design, law, program.instructions, target.timing, image=image, base=program.base
+            ).cycles
+        return Loaded(program, image, cycles)
+
+
+def compiled(target: Target, variant: int, size: tuple[int, int, int]) -> tuple[Program, int | None]:
+    """The program of a product of ``size`` (M, K, N), and its cycles; None where these depend on the weights.
+
+    Raises ``RequestError`` when it cannot be made to fit.
+    """
+    activations, weights = target.family.pairs[variant]
+    program = compile_gemm(target.design, target.family, *size, formats=(activations.name, weights.name))
+    try:
+        found = predict(target.design, target.family.model().law(), program.instructions, target.timing)
+    except WeightsNeeded:
+        return program, None
+    return program, found.cycles
 
 
 def enter(rows: np.ndarray, format: Format, family: Family) -> tuple[Operand, np.ndarray]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gen.chat.attention import ArrayAttention, cache_variant
 from gen.chat.device import Accelerator, Account, Device, Golden
 from gen.chat.generate import Decoder, generate
 from gen.chat.network import Progress, Target, choose, load
@@ -42,6 +43,8 @@ class Request:
         Simulators at the same time.
     chunk : int
         Tokens of the prompt that are read at once.
+    attention : bool
+        The array computes it, too (``gen.chat.attention``).
     simulated : bool
         False: the golden model computes everything.
     check : bool
@@ -60,6 +63,7 @@ class Request:
     formats: str = ""
     parallel: int = 1
     chunk: int = 1
+    attention: bool = False
     simulated: bool = True
     check: bool = False
     clock: float = 100.0
@@ -83,6 +87,8 @@ class Session:
         target = Target.of(config, request.timing)
         # What the array does not have is refused before anything is made.
         target.family.variant(request.activations, request.weights)
+        if request.attention:
+            cache_variant(target.family)
         self._device: Device = Golden()
         self._accelerator: Accelerator | None = None
         try:
@@ -109,7 +115,8 @@ class Session:
                 packed=request.simulated,
                 progress=progress,
             )
-            self._decoder = Decoder(llama, linears, self._device)
+            attention = ArrayAttention(llama.sizes, target, self._device) if request.attention else None
+            self._decoder = Decoder(llama, linears, self._device, attention)
         except ModelFileError as error:
             self.close()
             raise RequestError(
@@ -176,6 +183,13 @@ class Session:
             pair = "{} x {}".format(*(each.name for each in self._family.pairs[variant]))
             used.setdefault(layer.rsplit(".", 1)[-1], set()).add(pair)
         formats = {kind: ", ".join(sorted(names)) for kind, names in used.items()}
+        attention = {
+            "on": "accelerator" if request.attention else "host",
+            "programs_per_token": steps[-1].cached_programs if steps and accelerator else None,
+            "cycles_per_token": round(sum(step.cached_cycles for step in steps) / len(steps))
+            if steps and accelerator
+            else None,
+        }
         return {
             "text": self.text.decode(self.said),
             "tokens": self.said,
@@ -187,6 +201,7 @@ class Session:
             "programs": account.programs,
             "cycles_per_token": None if cycles is None else round(cycles),
             "programs_per_token": steps[-1].programs if steps and accelerator else None,
+            "attention": attention,
             "seconds_per_token": sum(step.seconds for step in steps) / len(steps)
             if steps and accelerator
             else None,

@@ -13,6 +13,7 @@ from gen.commands.common import (
     JsonOption,
     SetOption,
     WeightsOption,
+    choice,
     emit,
     integer,
     model_path,
@@ -63,6 +64,13 @@ def chat(
         ),
     ] = None,
     chunk: Annotated[int, typer.Option(metavar="N", help="Tokens of the prompt that are read at once.")] = 1,
+    attention: Annotated[
+        str,
+        typer.Option(
+            metavar="WHERE",
+            help="host, or accelerator: products with keys and values, of int8, are the array's, too.",
+        ),
+    ] = "host",
     golden: Annotated[
         bool, typer.Option("--golden", help="The golden model alone: the same text, nothing simulated.")
     ] = False,
@@ -77,6 +85,7 @@ def chat(
     integer("--tokens", tokens, 1, 4096)
     integer("--chunk", chunk, 1, 256)
     integer("--latency", latency, 1, 10_000)
+    choice("--attention", attention, ("host", "accelerator"))
     cores = min(2, os.cpu_count() or 1)
     parallel = cores if parallel is None else integer("--parallel", parallel, 1, 16)
     if not 0 < clock <= 10_000:
@@ -99,6 +108,7 @@ def chat(
         formats=formats,
         parallel=parallel,
         chunk=chunk,
+        attention=attention == "accelerator",
         simulated=not golden,
         check=check,
         clock=clock,
@@ -137,6 +147,12 @@ def _speak(session: Session, *, as_json: bool) -> None:
     print(file=stream, flush=True)
 
 
+def _attention(found: dict[str, Any]) -> list[str]:
+    if found["on"] == "host":
+        return []
+    return [f"of these {found['cycles_per_token']:,} in {found['programs_per_token']} programs for attention"]
+
+
 def _report(document: dict[str, Any]) -> str:
     """What it took, in lines."""
     lines = [f"\n{len(document['tokens'])} tokens after {document['prompt_tokens']} of the prompt"]
@@ -146,6 +162,7 @@ def _report(document: dict[str, Any]) -> str:
             f"{document['cycles_per_token']:,} cycles a token in {document['programs_per_token']} programs: "
             f"{document['board_tokens_per_second']:.2f} tokens/s at {document['clock_mhz']:g} MHz; "
             f"bus {bus['loads']:.2%} loads, {bus['all']:.2%} with instructions and results",
+            *_attention(document["attention"]),
             f"simulation: {document['seconds_per_token']:.1f} s a token, "
             f"{document['cycles_per_second']:,} cycles/s of {document['simulators']} simulators",
         ]
