@@ -15,15 +15,13 @@ than a row's own have chance 0, whose code adds nothing. Softmax and scales are 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from gen.chat import host
 from gen.chat.device import Device
-from gen.chat.network import Loaded, Part, Target, compiled, enter
-from gen.compiler import Program
+from gen.chat.network import Part, Target, enter
 from gen.errors import RequestError
 from gen.families.contract import Family
 from gen.models.llama import Sizes
@@ -94,23 +92,13 @@ class Codes:
         self.length = end
 
 
-@dataclass
 class CachedPart(Part):
-    """A product with keys or values: other weights every time, in programs that all of its size share."""
-
-    programs: dict[tuple[int, int, int], tuple[Program, int | None]] = field(default_factory=dict)
+    """A product with keys or values: other weights every time."""
 
     @property
     def cached(self) -> bool:
         """Whether its weights are keys or values: they are."""
         return True
-
-    def _load(self, rows: int) -> Loaded:
-        size = (rows, *self.w.shape)
-        if size not in self.programs:
-            self.programs[size] = compiled(self.target, self.variant, size)
-        program, cycles = self.programs[size]
-        return self._with(program, cycles)
 
 
 def cache_variant(family: Family) -> int:
@@ -146,7 +134,6 @@ class ArrayAttention:
             [[Codes(sizes.head, step) for _ in range(sizes.key_heads)] for _ in range(sizes.blocks)]
             for _ in range(2)
         )
-        self._programs: dict[tuple[int, int, int], tuple[Program, int | None]] = {}
 
     @property
     def position(self) -> int:
@@ -189,7 +176,6 @@ class ArrayAttention:
                 target=self._target,
                 w=Operand(format=INT8, codes=matrix, depth_axis=0),
                 variant=self._variant,
-                programs=self._programs,
             )
             tasks.append((part, x))
             left.append(scales)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import pairwise
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from gen import workload
+from gen.chat import store
 from gen.compiler import Program, compile_gemm
 from gen.config import Config
 from gen.errors import RequestError
@@ -31,6 +34,8 @@ from sim.cycles.program import predict
 
 ALONE = ("attn_output", "ffn_down", HEAD)
 """Kinds whose input is no other layer's: they are cut along N for several simulators."""
+ARRAYS = tuple(one.name for one in fields(Operand) if "ndarray" in str(one.type))
+"""Members of an operand that are arrays."""
 PREFERRED = ("q4_1", "int4-asym-s8", "fp4-mixed-s8")
 """Formats of weights, the first of which that an array takes is its default."""
 
@@ -54,16 +59,41 @@ def choose(
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What programs are made for."""
+    """What programs are made for; products of one size and variant share one."""
 
     family: Family
     design: Design
     timing: MemoryTiming
+    digest: str
+    """The configuration's."""
+    _programs: dict[tuple[int, ...], tuple[Program, int | None]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    _making: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @classmethod
     def of(cls, config: Config, timing: MemoryTiming) -> Target:
         """The accelerator of ``config`` with a memory of ``timing``."""
-        return cls(family=config.instance, design=config.design(), timing=timing)
+        return cls(family=config.instance, design=config.design(), timing=timing, digest=config.digest)
+
+    def program(self, variant: int, size: tuple[int, int, int]) -> tuple[Program, int | None]:
+        """Of a product of ``size`` (M, K, N), with its cycles; None where these depend on the weights.
+
+        Raises ``RequestError`` when it cannot be made to fit.
+        """
+        with self._making:
+            if (variant, *size) not in self._programs:
+                self._programs[variant, *size] = self._compiled(variant, size)
+            return self._programs[variant, *size]
+
+    def _compiled(self, variant: int, size: tuple[int, int, int]) -> tuple[Program, int | None]:
+        activations, weights = self.family.pairs[variant]
+        program = compile_gemm(self.design, self.family, *size, formats=(activations.name, weights.name))
+        try:
+            found = predict(self.design, self.family.model().law(), program.instructions, self.timing)
+        except WeightsNeeded:
+            return program, None
+        return program, found.cycles
 
 
 @dataclass
@@ -124,35 +154,25 @@ class Part:
             self._loaded[rows] = self._load(rows)
         return self._loaded[rows]
 
-    def _load(self, rows: int) -> Loaded:
-        program, cycles = compiled(self.target, self.variant, (rows, *self.w.shape))
-        return self._with(program, cycles)
+    def put(self, rows: int, image: np.ndarray) -> None:
+        """The memory of the program for so many rows, packed before; ``ValueError`` for one of another size."""
+        self._loaded[rows] = self._load(rows, image)
 
-    def _with(self, program: Program, cycles: int | None) -> Loaded:
-        """``program`` with the weights in its memory; cycles are predicted from these where they depend on them."""
+    def _load(self, rows: int, image: np.ndarray | None = None) -> Loaded:
+        """The weights in the program's memory; cycles are predicted from these where they depend on them."""
         target = self.target
-        x, _ = enter(np.zeros((program.gemm.M, program.gemm.K)), self.activations, target.family)
-        image = program.image(x, self.w)
+        program, cycles = target.program(self.variant, (rows, *self.w.shape))
+        if image is None:
+            x, _ = enter(np.zeros((rows, self.w.depth)), self.activations, target.family)
+            image = program.image(x, self.w)
+        elif image.dtype != np.uint8 or image.shape != (program.memory.end - program.base,):
+            raise ValueError(f"image must be {program.memory.end - program.base} bytes, not {image.shape}")
         if cycles is None:
             law = target.family.model().law()
             cycles = predict(
                 target.design, law, program.instructions, target.timing, image=image, base=program.base
             ).cycles
         return Loaded(program, image, cycles)
-
-
-def compiled(target: Target, variant: int, size: tuple[int, int, int]) -> tuple[Program, int | None]:
-    """The program of a product of ``size`` (M, K, N), and its cycles; None where these depend on the weights.
-
-    Raises ``RequestError`` when it cannot be made to fit.
-    """
-    activations, weights = target.family.pairs[variant]
-    program = compile_gemm(target.design, target.family, *size, formats=(activations.name, weights.name))
-    try:
-        found = predict(target.design, target.family.model().law(), program.instructions, target.timing)
-    except WeightsNeeded:
-        return program, None
-    return program, found.cycles
 
 
 def enter(rows: np.ndarray, format: Format, family: Family) -> tuple[Operand, np.ndarray]:
@@ -204,11 +224,10 @@ def load(
     names = [*llama.layers, HEAD]
 
     def one(name: str) -> Linear:
-        kind = name.rsplit(".", 1)[-1]
-        made = linear(llama, target, name, variants[name], parallel if kind in ALONE else 1)
-        for part in made.parts if packed else ():
-            part.loaded(1)
-        return made
+        parts = parallel if name.rsplit(".", 1)[-1] in ALONE else 1
+        if packed:
+            return _kept(llama, target, name, variants[name], parts)
+        return linear(llama, target, name, variants[name], parts)
 
     found = {}
     with ThreadPoolExecutor(parallel) as pool:
@@ -220,7 +239,51 @@ def load(
             raise RequestError(f"MODEL: must be a file that can be read ({error})") from None
         finally:
             pool.shutdown(cancel_futures=True)
+    if packed:
+        store.prune()
     return found
+
+
+def _kept(llama: Llama, target: Target, name: str, variant: int, parts: int) -> Linear:
+    """The layer packed for one row: from the user's cache, or made and put there."""
+    formats = target.family.pairs[variant]
+    tensor = llama.head if name == HEAD else f"{name}.weight"
+    key = store.key(
+        llama.file.raw(tensor),
+        f"{llama.file.tensors[tensor].type.name} {llama.file.tensors[tensor].shape} {llama.sizes}",
+        f"{target.digest} {name == HEAD} {name.rsplit('.', 1)[-1]} {parts}",
+        *(format.name for format in formats),
+    )
+    arrays = store.get(key)
+    if arrays is not None:
+        with suppress(KeyError, TypeError, ValueError):
+            return _restored(arrays, target, name, variant)
+    made = linear(llama, target, name, variant, parts)
+    kept = {"scales": made.scales, "edges": np.cumsum([0, *(part.w.shape[1] for part in made.parts)])}
+    for number, part in enumerate(made.parts):
+        kept |= {
+            f"{each}{number}": getattr(part.w, each) for each in ARRAYS if getattr(part.w, each) is not None
+        }
+        kept[f"image{number}"] = part.loaded(1).image
+    store.put(key, kept)
+    return made
+
+
+def _restored(arrays: store.Arrays, target: Target, name: str, variant: int) -> Linear:
+    """Of what ``_kept`` puts away; ``KeyError``, ``TypeError`` or ``ValueError`` where that is not what it is."""
+    whole, parts = arrays["edges"].tolist(), []
+    for number, cut in enumerate(pairwise(whole)):
+        each = {field: arrays[f"{field}{number}"] for field in ARRAYS if f"{field}{number}" in arrays}
+        w = Operand(format=target.family.pairs[variant][1], depth_axis=0, **each)
+        part = Part(
+            name=name if len(whole) == 2 else f"{name}[{cut[0]}:{cut[1]}]",
+            target=target,
+            w=w,
+            variant=variant,
+        )
+        part.put(1, arrays[f"image{number}"])
+        parts.append(part)
+    return Linear(name=name, parts=tuple(parts), scales=arrays["scales"])
 
 
 def linear(llama: Llama, target: Target, name: str, variant: int, parts: int = 1) -> Linear:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import product
 from typing import Annotated, Any
 
@@ -198,7 +198,7 @@ class LookupFamily(Family):
     weights = tuple(FORMATS[name] for name in KINDS | FLOAT_KINDS)
     config: LookupConfig
 
-    @property
+    @cached_property
     def array(self) -> LookupArray:
         """Its sizes."""
         c = self.config
