@@ -89,7 +89,7 @@ def test_perplexity_by_hand(model, configs) -> None:
     assert found == pytest.approx(math.exp(total / count), rel=1e-3)
 
 
-@pytest.mark.parametrize("format", ["int4-s8+kivi2", "int8/int8+array"])
+@pytest.mark.parametrize("format", ["int4-s8+kivi2", "int8/int8:g32", "int8/int8+array"])
 def test_chunks_change_nothing(model, configs, format) -> None:
     tokens = model.tokenizer.encode(TEXT)
     chosen = perplexity.setup(format, configs, model.names)
@@ -160,6 +160,7 @@ def test_a_format_that_breaks_the_model_is_named() -> None:
     ("preset", "formats"),
     [
         ("systolic-4x4", ["--formats", "int8+kivi2"]),
+        pytest.param("systolic-4x4", ["--formats", "int8/int8:g32"], marks=pytest.mark.long),
         pytest.param(
             LOOKUP,
             ["--format", "attn=int4-s8,ffn=int2,head=int2+kivi2", "--formats", "int4-asym"],

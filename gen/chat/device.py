@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gen import run
-from gen.chat.network import Loaded, Part
+from gen.chat.network import Loaded, Part, Task
 from gen.compiler.program import UNWRITTEN
 from gen.config import Config
 from gen.generate import generate
@@ -22,8 +22,6 @@ from hw.formats import Operand
 from sim.cycles.memory import MemoryTiming
 from sim.fast import Simulator
 from sim.simulate import RunResult, SimulationError
-
-Task = tuple[Part, Operand]
 
 
 @dataclass

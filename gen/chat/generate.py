@@ -9,7 +9,7 @@ import numpy as np
 from gen.chat import host
 from gen.chat.attention import Attention, HostAttention
 from gen.chat.device import Device
-from gen.chat.network import HEAD, Linear, enter
+from gen.chat.network import HEAD, Linear, enter_groups
 from gen.models.llama import Llama
 
 
@@ -94,15 +94,18 @@ class Decoder:
         """``rows`` [M, K] through layers that have the same input."""
         linears = [self._linears[name] for name in names]
         entering = {
-            part.activations.name: enter(rows, part.activations, part.target.family)
+            (part.activations.name, linear.group): enter_groups(
+                rows, part.activations, part.target.family, linear.group
+            )
             for linear in linears
-            for part in linear.parts
+            for part in linear.parts[:1]
         }
-        tasks = [(part, entering[part.activations.name][0]) for linear in linears for part in linear.parts]
-        sums = iter(self._device.sums(tasks))
+        entered = [entering[linear.parts[0].activations.name, linear.group] for linear in linears]
+        tasks = [linear.tasks(operands) for linear, (operands, _) in zip(linears, entered, strict=True)]
+        sums = iter(self._device.sums([task for each in tasks for task in each]))
         return [
-            linear.results([next(sums) for _ in linear.parts], entering[linear.parts[0].activations.name][1])
-            for linear in linears
+            linear.results([next(sums) for _ in linear.parts], scales)
+            for linear, (_, scales) in zip(linears, entered, strict=True)
         ]
 
 

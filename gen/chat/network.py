@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import pairwise
 from threading import Lock
 from typing import Any
@@ -25,7 +25,7 @@ from gen.models.file import ModelFileError
 from gen.models.llama import Llama
 from gen.progress import Progress
 from hw.design import Design
-from hw.formats import Format, Operand
+from hw.formats import INT8, Format, Operand
 from hw.formats.operand import Span
 from sim import golden
 from sim.cycles.memory import MemoryTiming
@@ -36,6 +36,7 @@ ALONE = ("attn_output", "ffn_down", HEAD)
 """Kinds whose input is no other layer's: they are cut along N for several simulators."""
 ARRAYS = tuple(one.name for one in fields(Operand) if "ndarray" in str(one.type))
 """Members of an operand that are arrays."""
+MOST_GROUP = 1 << 20
 PREFERRED = ("q4_1", "int4-asym-s8", "fp4-mixed-s8")
 """Formats of weights, the first of which that an array takes is its default."""
 
@@ -47,6 +48,7 @@ def choose(
 
     Raises ``RequestError`` for formats that the array was not generated for.
     """
+    activations, _ = grouped(activations)
     if weights is None:
         names = {format.name.partition(":")[0]: format.name for _, format in reversed(family.pairs)}
         weights = next((names[name] for name in PREFERRED if name in names), None)
@@ -55,6 +57,22 @@ def choose(
         return dict.fromkeys(layers, own)
     named = assignment.parse("--format", formats, layers, family.pairs[own][1].name)
     return {layer: family.variant(activations, name) for layer, name in named.items()}
+
+
+def grouped(activations: str | None) -> tuple[str | None, int]:
+    """The array's name of ``NAME`` or ``NAME:gN``, and N: steps of K that share a scale, 0 for all.
+
+    An array adds what has one scale. Of rows with more it computes group by group, as products of their own; their sums are
+    scaled and added by the host. Raises ``RequestError`` for what is not of this form, or a format other than ``int8``.
+    """
+    name, colon, length = (activations or "").partition(":g")
+    if not colon:
+        return activations, 0
+    if name != INT8.name or not length.isdecimal() or not 1 <= int(length) <= MOST_GROUP:
+        raise RequestError(
+            f"activations {activations!r}: groups must be those of int8, of 1 to {MOST_GROUP} steps (int8:g32)"
+        )
+    return name, int(length)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,17 +208,63 @@ def enter(rows: np.ndarray, format: Format, family: Family) -> tuple[Operand, np
     return replace(first, **joined), scales
 
 
+Task = tuple[Part, Operand]
+"""A product: weights, and what enters."""
+
+
+def enter_groups(
+    rows: np.ndarray, format: Format, family: Family, group: int
+) -> tuple[list[Operand], np.ndarray]:
+    """The same with a scale for each ``group`` steps of K: an operand for each group, and scales [M, groups]; 0 for one group."""
+    if not group:
+        x, scales = enter(rows, format, family)
+        return [x], scales
+    each = [workload.quantised(row.reshape(-1, group), format, 1, family) for row in rows]
+    codes = np.stack([x.codes for x, _ in each])
+    operands = [
+        Operand(format=format, codes=np.ascontiguousarray(codes[:, number]), depth_axis=1)
+        for number in range(codes.shape[1])
+    ]
+    return operands, np.stack([scales for _, scales in each])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Linear:
-    """A linear layer: its parts in the order of their features, and the scale of each feature that is left for its sums."""
+    """A linear layer.
+
+    Members
+    -------
+    name : str
+    parts : tuple of Part
+        In the order of their features, for one group of K after the other.
+    scales : array
+        Of each feature, which is left for its sums.
+    group : int
+        Steps of K that share a scale of activations, 0 for all.
+    groups : int
+        How many of them.
+    """
 
     name: str
     parts: tuple[Part, ...]
     scales: np.ndarray
+    group: int = 0
+    groups: int = 1
+
+    def tasks(self, operands: Sequence[Operand]) -> list[Task]:
+        """Every part with the one of ``operands``, which are a group's each, that enters it."""
+        wide = len(self.parts) // self.groups
+        return [(part, operands[number // wide]) for number, part in enumerate(self.parts)]
 
     def results(self, sums: Sequence[np.ndarray], scales: np.ndarray) -> np.ndarray:
-        """float64 [M, N] from the parts' sums and the scales of the rows."""
-        return np.concatenate(sums, axis=1).astype(np.float64) * scales * self.scales
+        """float64 [M, N] from the parts' sums and the scales of the rows, [M, groups]; groups are added in rising order of K."""
+        wide = len(self.parts) // self.groups
+        scaled = [
+            np.concatenate(sums[number * wide : (number + 1) * wide], axis=1).astype(np.float64)
+            * scales[:, number : number + 1]
+            for number in range(self.groups)
+        ]
+        return reduce(np.add, scaled) * self.scales
 
 
 def load(
@@ -210,24 +274,26 @@ def load(
     *,
     parallel: int,
     packed: bool,
+    group: int = 0,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Linear]:
     """All linear layers of a model by name; packed for one row, if they are to be.
 
-    ``parallel`` simulators share a layer whose input is its own: it then has as many programs.
+    ``parallel`` simulators share a layer whose input is its own: it then has as many programs. With a ``group`` every so many
+    steps of K are products of their own.
 
     Raises
     ------
     RequestError
-        When the file is damaged, sums might not fit 32 bits, or a program cannot be made to fit.
+        When the file is damaged, sums might not fit 32 bits, a program cannot be made to fit, or K cannot be cut so.
     """
     names = [*llama.layers, HEAD]
 
     def one(name: str) -> Linear:
         parts = parallel if name.rsplit(".", 1)[-1] in ALONE else 1
         if packed:
-            return _kept(llama, target, name, variants[name], parts)
-        return linear(llama, target, name, variants[name], parts)
+            return _kept(llama, target, name, variants[name], parts, group)
+        return linear(llama, target, name, variants[name], parts, group)
 
     found = {}
     with ThreadPoolExecutor(parallel) as pool:
@@ -244,22 +310,26 @@ def load(
     return found
 
 
-def _kept(llama: Llama, target: Target, name: str, variant: int, parts: int) -> Linear:
+def _kept(llama: Llama, target: Target, name: str, variant: int, parts: int, group: int) -> Linear:
     """The layer packed for one row: from the user's cache, or made and put there."""
     formats = target.family.pairs[variant]
     tensor = llama.head if name == HEAD else f"{name}.weight"
     key = store.key(
         llama.file.raw(tensor),
         f"{llama.file.tensors[tensor].type.name} {llama.file.tensors[tensor].shape} {llama.sizes}",
-        f"{target.digest} {name == HEAD} {name.rsplit('.', 1)[-1]} {parts}",
+        f"{target.digest} {name == HEAD} {name.rsplit('.', 1)[-1]} {parts} {group}",
         *(format.name for format in formats),
     )
     arrays = store.get(key)
     if arrays is not None:
         with suppress(KeyError, TypeError, ValueError):
-            return _restored(arrays, target, name, variant)
-    made = linear(llama, target, name, variant, parts)
-    kept = {"scales": made.scales, "edges": np.cumsum([0, *(part.w.shape[1] for part in made.parts)])}
+            return _restored(arrays, target, name, variant, group)
+    made = linear(llama, target, name, variant, parts, group)
+    kept = {
+        "scales": made.scales,
+        "names": np.array([part.name for part in made.parts]),
+        "groups": np.array(made.groups),
+    }
     for number, part in enumerate(made.parts):
         kept |= {
             f"{each}{number}": getattr(part.w, each) for each in ARRAYS if getattr(part.w, each) is not None
@@ -269,24 +339,21 @@ def _kept(llama: Llama, target: Target, name: str, variant: int, parts: int) -> 
     return made
 
 
-def _restored(arrays: store.Arrays, target: Target, name: str, variant: int) -> Linear:
+def _restored(arrays: store.Arrays, target: Target, name: str, variant: int, group: int) -> Linear:
     """Of what ``_kept`` puts away; ``KeyError``, ``TypeError`` or ``ValueError`` where that is not what it is."""
-    whole, parts = arrays["edges"].tolist(), []
-    for number, cut in enumerate(pairwise(whole)):
+    parts = []
+    for number, label in enumerate(arrays["names"].tolist()):
         each = {field: arrays[f"{field}{number}"] for field in ARRAYS if f"{field}{number}" in arrays}
         w = Operand(format=target.family.pairs[variant][1], depth_axis=0, **each)
-        part = Part(
-            name=name if len(whole) == 2 else f"{name}[{cut[0]}:{cut[1]}]",
-            target=target,
-            w=w,
-            variant=variant,
-        )
+        part = Part(name=label, target=target, w=w, variant=variant)
         part.put(1, arrays[f"image{number}"])
         parts.append(part)
-    return Linear(name=name, parts=tuple(parts), scales=arrays["scales"])
+    return Linear(
+        name=name, parts=tuple(parts), scales=arrays["scales"], group=group, groups=int(arrays["groups"])
+    )
 
 
-def linear(llama: Llama, target: Target, name: str, variant: int, parts: int = 1) -> Linear:
+def linear(llama: Llama, target: Target, name: str, variant: int, parts: int = 1, group: int = 0) -> Linear:
     """The layer ``name`` in a variant, cut along N into at most so many parts. Raises ``RequestError`` as ``load`` does."""
     family = target.family
     formats = family.pairs[variant]
@@ -295,20 +362,45 @@ def linear(llama: Llama, target: Target, name: str, variant: int, parts: int = 1
     w, scales = workload.tensor_weights(llama.file, tensor, matrix, formats[1], family)
     if family.geometry.sums == "int32":
         workload.check_width(name, largest(formats[0]), w)
-    cuts = spans(w.shape[1], parts, family.geometry.columns)
+    cuts, groups = spans(w.shape[1], parts, family.geometry.columns), _groups(name, w, target, variant, group)
+
+    def named(steps: Span, cut: Span) -> str:
+        features = "" if len(cuts) == 1 else f"[{cut[0]}:{cut[1]}]"
+        return name + ("" if len(groups) == 1 else f"[{steps[0]}:{steps[1]},:]") + features
+
+    whole = len(cuts) == len(groups) == 1
     return Linear(
         name=name,
         parts=tuple(
-            Part(
-                name=name if len(cuts) == 1 else f"{name}[{cut[0]}:{cut[1]}]",
-                target=target,
-                w=w if len(cuts) == 1 else w.part((0, w.depth), cut),
-                variant=variant,
-            )
+            Part(name=named(steps, cut), target=target, w=w if whole else w.part(steps, cut), variant=variant)
+            for steps in groups
             for cut in cuts
         ),
         scales=np.broadcast_to(scales, w.shape[1]),
+        group=group,
+        groups=len(groups),
     )
+
+
+def _groups(name: str, w: Operand, target: Target, variant: int, group: int) -> list[Span]:
+    """What of K shares a scale of activations."""
+    if not group:
+        return [(0, w.depth)]
+    check_group(target.family, variant, group)
+    if w.depth % group:
+        raise RequestError(
+            f"activations int8:g{group}: {name} must have whole groups, its sums have {w.depth} steps"
+        )
+    return [(first, first + group) for first in range(0, w.depth, group)]
+
+
+def check_group(family: Family, variant: int, group: int) -> None:
+    """Raises ``RequestError`` when the array cannot begin a product at each multiple of ``group``."""
+    if group and group % (granule := family.depth_granule(variant)):
+        raise RequestError(
+            f"activations int8:g{group}: groups must be multiples of {granule} steps with {family.pairs[variant][1].name}"
+            " on this array"
+        )
 
 
 def largest(format: Format) -> Operand:

@@ -12,7 +12,7 @@ from typing import Any
 from gen.chat.attention import ArrayAttention, cache_variant
 from gen.chat.device import Accelerator, Account, Device, Golden
 from gen.chat.generate import Decoder, generate
-from gen.chat.network import Progress, Target, choose, load
+from gen.chat.network import Progress, Target, check_group, choose, grouped, load
 from gen.chat.text import Stream, Text
 from gen.config import Config
 from gen.errors import RequestError
@@ -86,7 +86,8 @@ class Session:
         config, started = request.config, time.perf_counter()
         target = Target.of(config, request.timing)
         # What the array does not have is refused before anything is made.
-        target.family.variant(request.activations, request.weights)
+        activations, group = grouped(request.activations)
+        target.family.variant(activations, request.weights)
         if request.attention:
             cache_variant(target.family)
         self._device: Device = Golden()
@@ -96,6 +97,8 @@ class Session:
             self._variants = choose(
                 target.family, [*llama.layers, HEAD], request.activations, request.weights, request.formats
             )
+            for chosen in set(self._variants.values()):
+                check_group(target.family, chosen, group)
             self.text = Text(llama)
             prompt = self.text.conversation(request.prompt) if request.conversation else request.prompt
             self.prompt = self._encoded(prompt)
@@ -113,6 +116,7 @@ class Session:
                 self._variants,
                 parallel=request.parallel,
                 packed=request.simulated,
+                group=group,
                 progress=progress,
             )
             attention = ArrayAttention(llama.sizes, target, self._device) if request.attention else None
@@ -125,7 +129,7 @@ class Session:
         except BaseException:
             self.close()
             raise
-        self._family = target.family
+        self._family, self._group = target.family, f":g{group}" if group else ""
         self.said: list[int] = []
         self.steps: list[Account] = []
         """Of each token that was read alone, with the output matrix after it."""
@@ -180,7 +184,8 @@ class Session:
         mismatch = accelerator.mismatch if accelerator else None
         used: dict[str, set[str]] = {}
         for layer, variant in self._variants.items():
-            pair = "{} x {}".format(*(each.name for each in self._family.pairs[variant]))
+            activations, weights = (each.name for each in self._family.pairs[variant])
+            pair = f"{activations}{self._group} x {weights}"
             used.setdefault(layer.rsplit(".", 1)[-1], set()).add(pair)
         formats = {kind: ", ".join(sorted(names)) for kind, names in used.items()}
         attention = {

@@ -117,8 +117,9 @@ def linears(model: Linears, chosen: Setup, progress: Progress = lambda *_: None)
     target = network.Target.of(chosen.costs.config, chosen.costs.timing)
     found = {}
     for number, (layer, name) in enumerate(chosen.weights.items()):
-        variant = chosen.costs.family.variant(chosen.costs.activations, name)
-        found[layer] = network.linear(model, target, layer, variant)
+        found[layer] = network.linear(
+            model, target, layer, chosen.costs.variant(name), group=chosen.costs.group
+        )
         progress(f"{chosen.name}: quantising", number + 1, len(chosen.weights))
     return found
 
