@@ -35,10 +35,11 @@ PROMPTS = {"gravity": "Gravity is", "capital": "The capital of France is"}
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A prompt on an array, ``options`` being those of ``gatemill chat`` beside it."""
+    """A prompt on an array: a preset with ``settings`` of other values, as ``--set`` takes them."""
 
     preset: str
     prompt: str
+    settings: tuple[str, ...] = ()
     weights: str | None = None
     activations: str | None = None
     attention: bool = False
@@ -56,27 +57,31 @@ class Case:
             ("--activations", self.activations),
             ("--attention", "accelerator" if self.attention else None),
         ]
-        named = "".join(f" {option} {value}" for option, value in options if value)
+        named = "".join(f" --set {value}" for value in self.settings)
+        named += "".join(f" {option} {value}" for option, value in options if value)
         text = PROMPTS[self.prompt]
         return (
             f'gatemill chat {MODEL} --config {self.preset}{named} --prompt "{text}" --tokens {TOKENS} --check'
         )
 
 
+SYSTOLIC = ("array.rows=1", "array.columns=32", "bus.data_width=256")
+BIT_SERIAL = ("array.rows=1", "array.columns=16", "bus.data_width=128")
+DECODED = ("array.rows=1", "array.columns=32", "bus.data_width=128")
+"""Arrays for one token at a time, which has one row: they are as wide as the bus brings weights for."""
 CASES = {
     case.name: case
     for case in (
         Case(preset="lut-m2n64k4", prompt="gravity"),
         Case(preset="lut-m2n64k4", prompt="capital"),
+        Case(preset="systolic-8x8", prompt="gravity", settings=SYSTOLIC),
+        Case(preset="systolic-8x8", prompt="capital", settings=SYSTOLIC),
+        Case(preset="bitmod-int8-8x8", prompt="gravity", settings=BIT_SERIAL),
+        Case(preset="bitmod-int8-8x8", prompt="capital", settings=BIT_SERIAL),
+        Case(preset="olive-8x8", prompt="gravity", settings=DECODED, weights="ovp4-int4", activations="int8"),
         Case(preset="lut-gguf-m2n64k4", prompt="gravity"),
         Case(preset="lut-gguf-m2n64k4", prompt="capital"),
-        Case(preset="bitmod-int8-8x8", prompt="gravity"),
-        Case(preset="bitmod-int8-8x8", prompt="capital"),
-        Case(preset="systolic-ws-16x16", prompt="gravity"),
-        Case(preset="systolic-ws-16x16", prompt="capital"),
-        Case(preset="systolic-ws-16x16", prompt="gravity", attention=True),
-        Case(preset="olive-8x8", prompt="gravity", weights="ovp4-int4", activations="int8"),
-        Case(preset="mx-8x8", prompt="gravity", weights="mxfp4", activations="mxint8"),
+        Case(preset="systolic-8x8", prompt="gravity", settings=SYSTOLIC, attention=True),
     )
 }
 """By name, in the order in which they are measured."""
@@ -100,7 +105,7 @@ def record(
     path = fetch.find(MODEL)
     if path is None:
         raise RequestError(f"{MODEL}: must have been fetched (gatemill models get {MODEL})")
-    loaded = config.load(case.preset)
+    loaded = config.load(case.preset, case.settings)
     digest = records.identity(
         case.command, loaded.digest, generate(loaded).verilog, fetch.source(MODEL).wheel_sha256
     )
