@@ -14,7 +14,7 @@ from gen.chat.text import Stream, Text
 from gen.config import load
 from gen.errors import RequestError
 from gen.models.file import ModelFile, ModelFileError
-from gen.models.llama import Llama
+from gen.models.llama import LINEARS, Llama
 from hw.formats import find
 from sim.cycles.memory import MemoryTiming
 from sim.quantise import quantise
@@ -198,6 +198,28 @@ def test_every_layer_in_simulation(gatemill, small, preset, options):
     assert (alone["equal"], alone["cycle_error"], alone["cycles_per_token"]) == (None, None, None)
 
 
+def test_trace_of_a_window(gatemill, small, tmp_path):
+    """Of the cycles that were asked for, in the programs that have them, and no others."""
+    arguments = ("chat", small, "--config", "systolic-4x4", "--prompt", "abc", "--tokens", "1", "--json")
+    status, out, _ = gatemill(
+        *arguments, "--parallel", "1", "--trace", tmp_path / "t", "--trace-window", "1000:3000", "--check"
+    )
+    document = json.loads(out)
+    assert (status, document["equal"], document["cycle_error"]) == (0, True, 0)
+    files = sorted((tmp_path / "t").iterdir())
+    numbers = [int(file.name.partition("-")[0]) for file in files]
+    assert numbers == list(range(numbers[0], numbers[0] + len(files)))
+    assert len(files) >= 2
+    assert files[0].name == f"{numbers[0]:06}-blk.0.{LINEARS[numbers[0]]}.vcd"
+    traced = []
+    for file in files:
+        times = [int(line[1:]) // 10 for line in file.read_text().splitlines() if line.startswith("#")]
+        traced.append((min(times), max(times)))
+    assert traced[0][0] == 1000
+    assert all(first == 1 for first, _ in traced[1:])
+    assert sum(last - first + 1 for first, last in traced) == 2001
+
+
 def test_a_wrong_sum_shows(gatemill, small, monkeypatch):
     """The layer, the place and both numbers are told."""
     golden = network.Part.golden
@@ -277,6 +299,11 @@ def test_report_for_people(gatemill, small):
         (("--prompt", "abc", "--tokens", "0"), "--tokens 0: must be an integer from 1 to 4096"),
         (("--prompt", "abc", "--chunk", "0"), "--chunk 0: must be an integer from 1 to 256"),
         (("--prompt", "abc", "--clock", "0"), "--clock 0.0: must be a number above 0"),
+        (
+            ("--prompt", "abc", "--trace-window", "5:4"),
+            "--trace-window '5:4': must be A:B, cycles from 1 on of which A is not above B",
+        ),
+        (("--prompt", "abc", "--golden", "--trace", "t"), "--trace: must be left out with --golden"),
         (("--prompt", "abc", "--golden", "--check"), "--check: must be left out with --golden"),
         (
             ("--prompt", "abc", "--format", "nose=int8"),

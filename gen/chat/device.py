@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -48,6 +49,29 @@ class Account:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Cycles of which there is to be a trace: ``first`` to ``last``, counted from 1 over all programs, one after the other.
+
+    ``folder`` gets a ``.vcd`` for each program that has some of them, from the program's first cycle on its own count.
+    """
+
+    folder: Path
+    first: int
+    last: int
+
+    def of(self, number: int, name: str, begins: int, cycles: int) -> Trace | None:
+        """The file of program ``number``, which takes ``cycles`` from ``begins`` on, with its first and last; None of others."""
+        first, last = max(self.first - begins, 1), min(self.last - begins, cycles)
+        if first > cycles or last < 1:
+            return None
+        return self.folder / f"{number:06}-{name.translate(_PLAIN)}.vcd", (first, last)
+
+
+Trace = tuple[Path, tuple[int, int]]
+_PLAIN = str.maketrans({"[": "-", "]": None, ":": "-", ",": None})
+
+
 class Device(Protocol):
     """Computes sums."""
 
@@ -79,6 +103,8 @@ class Accelerator:
         the other: their cycles are added.
     check : bool
         Compare all sums with the golden model's, bit for bit.
+    window : Window, optional
+        What is traced.
 
     Members
     -------
@@ -93,17 +119,20 @@ class Accelerator:
         parallel: int,
         timing: MemoryTiming,
         check: bool,
+        window: Window | None = None,
         notify: Callable[[str], None] = lambda _: None,
     ):
         made, design = generate(config, notify=notify), config.design()
         self.account, self._check, self._timing = Account(), check, timing
         self.mismatch: dict[str, Any] | None = None
+        self._window = window
         self._all = [
             Simulator(
                 made.verilog,
                 top=made.top,
                 data_bytes=design.data_bytes,
                 address_width=design.address_width,
+                traced=window is not None,
                 notify=notify,
             )
             for _ in range(parallel)
@@ -129,8 +158,9 @@ class Accelerator:
         started = time.perf_counter()
         # The longest first, so that the simulators end at about the same time.
         order = sorted(range(len(tasks)), key=lambda number: -tasks[number][0].w.codes.size)
+        traces = self._traces(tasks)
         futures: dict[int, Future[tuple[np.ndarray, RunResult, Loaded]]] = {
-            number: self._pool.submit(self._run, *tasks[number]) for number in order
+            number: self._pool.submit(self._run, *tasks[number], traces[number]) for number in order
         }
         results = [futures[number].result() for number in range(len(tasks))]
         account = self.account
@@ -149,7 +179,18 @@ class Accelerator:
                 self.mismatch = {"layer": part.name, **wrong}
         return [sums for sums, _, _ in results]
 
-    def _run(self, part: Part, x: Operand) -> tuple[np.ndarray, RunResult, Loaded]:
+    def _traces(self, tasks: Sequence[Task]) -> list[Trace | None]:
+        """What is to be traced of each program."""
+        if self._window is None or self.account.cycles >= self._window.last:
+            return [None] * len(tasks)
+        found, begins = [], self.account.cycles
+        for number, (part, x) in enumerate(tasks, self.account.programs):
+            cycles = part.loaded(len(x.codes)).predicted
+            found.append(self._window.of(number, part.name, begins, cycles))
+            begins += cycles
+        return found
+
+    def _run(self, part: Part, x: Operand, trace: Trace | None) -> tuple[np.ndarray, RunResult, Loaded]:
         loaded = part.loaded(len(x.codes))
         program, image = loaded.program, loaded.image
         packed = program.family.pack_activations(x, part.variant).reshape(-1)
@@ -165,6 +206,8 @@ class Accelerator:
                 base=program.base,
                 timing=self._timing,
                 limit=8 * loaded.predicted + 100_000,
+                trace=trace[0] if trace else None,
+                window=trace[1] if trace else (0, 0),
             )
         finally:
             self._idle.put(simulator)

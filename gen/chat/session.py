@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.chat.attention import ArrayAttention, cache_variant
-from gen.chat.device import Accelerator, Account, Device, Golden
+from gen.chat.device import Accelerator, Account, Device, Golden, Window
 from gen.chat.generate import Decoder, generate
 from gen.chat.network import Progress, Target, check_group, choose, grouped, load
 from gen.chat.text import Stream, Text
@@ -49,6 +49,8 @@ class Request:
         False: the golden model computes everything.
     check : bool
         Compare every layer with the golden model.
+    window : Window, optional
+        Cycles of which there is to be a trace.
     clock : float
         MHz, for tokens a second on a board.
     """
@@ -66,6 +68,7 @@ class Request:
     attention: bool = False
     simulated: bool = True
     check: bool = False
+    window: Window | None = None
     clock: float = 100.0
     timing: MemoryTiming = field(default_factory=MemoryTiming)
 
@@ -108,6 +111,7 @@ class Session:
                     parallel=request.parallel,
                     timing=request.timing,
                     check=request.check,
+                    window=request.window,
                     notify=notify,
                 )
             linears = load(

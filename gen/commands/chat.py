@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +20,7 @@ from gen.commands.common import (
     integer,
     model_path,
     note,
+    output_folder,
     progress_bar,
 )
 from gen.errors import RequestError
@@ -25,6 +28,8 @@ from gen.errors import RequestError
 if TYPE_CHECKING:
     from gen.chat.session import Session
 
+MOST_TRACED = 10_000_000
+"""Cycles of a trace: some 10 kB each of a large array."""
 INTERRUPTED = 130
 """Exit status after an interrupt; what was said until then is told."""
 
@@ -74,6 +79,13 @@ def chat(
     golden: Annotated[
         bool, typer.Option("--golden", help="The golden model alone: the same text, nothing simulated.")
     ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for traces (.vcd) of programs, one after the other."),
+    ] = None,
+    trace_window: Annotated[
+        str, typer.Option(metavar="A:B", help="Cycles to be traced, of all programs together, A to B.")
+    ] = "1:10000",
     clock: Annotated[
         float, typer.Option(metavar="MHZ", help="Clock for which tokens a second are told.")
     ] = 100.0,
@@ -92,8 +104,12 @@ def chat(
         raise RequestError(f"--clock {clock}: must be a number above 0, up to 10000")
     if golden and check:
         raise RequestError("--check: must be left out with --golden, which has nothing to compare")
+    first, last = _window(trace_window)
+    if trace is not None and golden:
+        raise RequestError("--trace: must be left out with --golden, which simulates nothing")
     path = model_path(model, "GGUF")
     from gen import config as configuration
+    from gen.chat.device import Window
     from gen.chat.session import Request, Session
     from gen.options import Options
 
@@ -111,6 +127,9 @@ def chat(
         attention=attention == "accelerator",
         simulated=not golden,
         check=check,
+        window=None
+        if trace is None
+        else Window(folder=output_folder(trace, "--trace"), first=first, last=last),
         clock=clock,
         timing=Options(latency=latency).timing,
     )
@@ -128,6 +147,17 @@ def chat(
         status = status or 1
     if status:
         raise typer.Exit(status)
+
+
+def _window(text: str) -> tuple[int, int]:
+    """First and last cycle."""
+    match = re.fullmatch(r"(\d{1,15}):(\d{1,15})", text)
+    first, last = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= first <= last < first + MOST_TRACED:
+        raise RequestError(
+            f"--trace-window {text!r}: must be A:B, cycles from 1 on of which A is not above B, {MOST_TRACED} at most"
+        )
+    return first, last
 
 
 def _speak(session: Session, *, as_json: bool) -> None:
