@@ -37,7 +37,7 @@ def _text(one: Record) -> Sequence[object]:
     return (
         array,
         formats,
-        f"{one['prompt']}*{_flat(one['text'])}*",
+        f"{one['prompt']} *{_flat(one['text'])}*",
         len(one["tokens"]),
         "equal" if one["equal"] else "DIFFERENT",
         one["cycle_error"],
@@ -56,7 +56,7 @@ def _settings(one: Record) -> list[str]:
 
 def _flat(text: str) -> str:
     """In one line, without marks that Markdown knows."""
-    return " ".join(text.replace("*", "").replace("`", "").replace("\n", " ").rstrip().split(" "))
+    return " ".join(text.replace("*", "").replace("`", "").split())
 
 
 def _commands() -> str:
@@ -153,7 +153,7 @@ KINDS = ("array", "mover", "memory", "control")
 
 @dataclass(frozen=True)
 class Scale:
-    """A logarithmic axis, or one as it is, from pixel to pixel."""
+    """An axis from pixel to pixel, logarithmic or as it is."""
 
     first: float
     last: float
@@ -170,95 +170,104 @@ class Scale:
 
     @property
     def ticks(self) -> list[float]:
-        """Powers of ten, or whole numbers."""
+        """1, 2 and 5 times powers of ten, or whole numbers."""
         if self.logarithmic:
-            return [10.0**e for e in range(round(math.log10(self.first)), round(math.log10(self.last)) + 1)]
-        return [float(e) for e in range(math.ceil(self.first), math.floor(self.last) + 1)]
-
-
-def _decades(values: Sequence[float]) -> tuple[float, float]:
-    """The powers of ten around ``values``."""
-    least, most = (math.log10(each) for each in (min(values, default=1.0), max(values, default=10.0)))
-    first = math.floor(least)
-    return 10.0**first, 10.0 ** max(math.ceil(most), first + 1)
+            powers = range(math.floor(math.log10(self.first)), math.ceil(math.log10(self.last)) + 1)
+            found = [step * 10.0**power for power in powers for step in (1, 2, 5)]
+        else:
+            found = [float(each) for each in range(math.ceil(self.first), math.floor(self.last) + 1)]
+        return [each for each in found if self.first <= each <= self.last]
 
 
 def perplexity_picture() -> str:
-    """Perplexity against bits of a weight, and against tokens a second on its array and on boards."""
+    """Perplexity against bits of a weight, and against tokens a second on its array and on boards.
+
+    Formats that break the model lie in a stripe of their own, above all others.
+    """
     drawing = Drawing(1040, 520, "Perplexity by format")
     rows = [(number, one) for number, one in enumerate(_rows(), 1) if one["bits"] is not None]
-    up = Scale(*_decades([one["perplexity"] for _, one in rows]), BOTTOM, TOP)
+    sound = [one["perplexity"] for _, one in rows if not one["note"]] or [10.0]
+    up = Scale(0.9 * min(sound), 1.1 * max(*sound, 50.0), BOTTOM, TOP + STRIPE)
     bits = Scale(1.0, 9.0, LEFT, LEFT + WIDE, logarithmic=False)
     ports = [port for port in _ports() if port.bandwidth >= FASTEST * max(p.bandwidth for p in _ports())]
-    rates = [one["tokens_per_second"] for _, one in rows] + [
-        _rate(port, one) for port in ports for _, one in rows
-    ]
-    right = Scale(*_decades(rates), LEFT + WIDE + APART, LEFT + 2 * WIDE + APART)
+    rates = [one["tokens_per_second"] for _, one in rows]
+    rates += [_rate(port, one) for port in ports for _, one in rows]
+    rates = rates or [1.0, 10.0]
+    right = Scale(0.8 * min(rates), 1.2 * max(rates), LEFT + WIDE + APART, LEFT + 2 * WIDE + APART)
     drawing.text(520, 28, f"{perplexity.MODEL} by format: numbers are those of the table", "bold")
     for across, label in ((bits, "bits of a weight in memory"), (right, "tokens per second")):
         _axes(drawing, across, up, label)
-    numbers = Labels(drawing)
-    for number, one in rows:
-        x, y = bits.place(one["bits"]), up.place(one["perplexity"])
-        drawing.dot(x, y, "array")
-        numbers.put(x, y, str(number))
+
+    def height(one: Record) -> int:
+        return TOP + STRIPE // 2 if one["note"] else up.place(one["perplexity"])
+
     for _, one in rows:
-        drawing.dot(right.place(one["tokens_per_second"]), up.place(one["perplexity"]), "array")
         for place, port in enumerate(ports, 1):
-            drawing.dot(right.place(_rate(port, one)), up.place(one["perplexity"]), KINDS[place])
+            drawing.dot(right.place(_rate(port, one)), height(one), KINDS[place])
+        drawing.dot(right.place(one["tokens_per_second"]), height(one), "array")
+    marks = [(bits.place(one["bits"]), height(one), str(number)) for number, one in rows]
+    labels = Labels(drawing, [(x, y) for x, y, _ in marks])
+    for mark in marks:
+        labels.put(*mark)
+    for x, y, _ in marks:
+        drawing.dot(x, y, "array")
     _legend(drawing, ports)
     return drawing.svg()
 
 
 FASTEST = 0.2
 """Of the fastest board's port, that one of the picture has."""
+STRIPE = 50
+"""Pixels for the formats that break the model."""
 
 
 def _axes(drawing: Drawing, across: Scale, up: Scale, label: str) -> None:
     for tick in up.ticks:
         y = up.place(tick)
         drawing.rule((across.begin, y), (across.end, y))
-        drawing.text(
-            across.begin - 34, y + 4, f"{tick:,.0f}" if tick < 1e5 else f"1e{round(math.log10(tick))}"
-        )
+        drawing.text(across.begin - 24, y + 4, f"{tick:g}")
     for tick in across.ticks:
         x = across.place(tick)
         drawing.rule((x, TOP), (x, BOTTOM))
         drawing.text(x, BOTTOM + 20, f"{tick:g}")
+    for y in (TOP, TOP + STRIPE, BOTTOM):
+        drawing.rule((across.begin, y), (across.end, y))
     drawing.text((across.begin + across.end) // 2, BOTTOM + 42, label)
-    drawing.text(across.begin + 30, TOP - 14, "perplexity")
+    drawing.text(across.begin + 150, TOP - 10, "perplexity; in the stripe: throughput only")
+
+
+NEAR = 22
+"""Pixels up to which a number needs no line to its mark."""
 
 
 class Labels:
-    """Numbers beside marks, none on another."""
+    """Numbers beside ``marks``, none on another or on a mark."""
 
-    def __init__(self, drawing: Drawing):
+    def __init__(self, drawing: Drawing, marks: Sequence[tuple[int, int]]):
         self._drawing = drawing
-        self._taken: list[tuple[float, float, float, float]] = []
+        self._taken: list[tuple[float, float, float, float]] = [
+            (x - 6, x + 6, y - 6, y + 6) for x, y in marks
+        ]
 
     def put(self, x: int, y: int, text: str) -> None:
         """As near to ``x``, ``y`` as there is room."""
         half = 4.5 * len(text) + 1
         for dx, dy in self._around():
-            box = (x + dx - half, x + dx + half, y + dy - 12, y + dy + 5)
-            if all(box[1] < a or b < box[0] or box[3] < c or d < box[2] for a, b, c, d in self._taken):
+            box = (x + dx - half, x + dx + half, y + dy - 11, y + dy + 4)
+            free = all(box[1] < a or b < box[0] or box[3] < c or d < box[2] for a, b, c, d in self._taken)
+            if free and box[2] >= TOP and box[3] <= BOTTOM:
                 self._taken.append(box)
+                if max(abs(dx), abs(dy)) > NEAR:
+                    self._drawing.rule((x, y), (x + dx, y + dy - 4))
                 self._drawing.text(x + dx, y + dy, text)
                 return
 
     @staticmethod
     def _around() -> Iterator[tuple[int, int]]:
-        for far in range(14, 200, 9):
-            yield from (
-                (far, 4),
-                (-far, 4),
-                (0, 4 - far),
-                (0, 4 + far),
-                (far, 4 - far),
-                (-far, 4 + far),
-                (far, 4 + far),
-                (-far, 4 - far),
-            )
+        for far in range(15, 200, 6):
+            for turn in range(16):
+                angle = turn * math.pi / 8
+                yield round(far * math.cos(angle)), 4 - round(far * math.sin(angle))
 
 
 def _legend(drawing: Drawing, ports: Sequence[Port]) -> None:
