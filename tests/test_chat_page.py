@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from gen import chat_figures, config
-from gen.bench import perplexity, records
+from gen.bench import chat, perplexity, records
 
 SAID = {
     "case": "systolic-8x8/gravity",
@@ -58,6 +58,16 @@ def test_texts(kept):
         "| Gravity is *a fundamental concept* | 3 | equal | 0 | 4,354,068 (272) | 98.5 % | 7.5 | 629,632 |"
     )
     assert chat_figures._commands() == f"```sh\n{SAID['command']}\n```\n"
+
+
+def test_what_was_kept_holds():
+    """Sums, cycles, lengths, and what some presets must reach; and the picture and tables are of known cases."""
+    texts, rows = records.kept(chat.FILE), records.kept(perplexity.FILE)
+    assert texts
+    assert rows
+    assert [one["case"] for one in texts if not chat.held(one)] == []
+    assert {one["case"] for one in texts} <= set(chat.CASES)
+    assert {one["case"] for one in rows} <= set(perplexity.CASES)
 
 
 def test_perplexities(kept, monkeypatch):
