@@ -270,4 +270,6 @@ def test_command(built, monkeypatch, tmp_path, capsys):
     assert bench.main(["--only", "boards", "--board", "ulx3s-25f", "--memory", "flash"]) == 2
     assert "--memory 'flash': must be one of block-ram, spram, sdram" in capsys.readouterr().err
     assert bench.main(["--only", "mac", "--save"]) == 2
-    assert "--board, --memory, --save: boards must be one of the figures, not mac" in capsys.readouterr().err
+    assert (
+        "--save: boards or chat or perplexity must be one of the figures, not mac" in capsys.readouterr().err
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -206,6 +207,27 @@ def _of_boards(names: Sequence[str], memory: str | None, *, save: bool) -> Calla
     return partial(_boards, names=names, memory=None if memory is None else kinds[memory], save=save)
 
 
+def _chat(notify: Notify, names: Sequence[str] = (), *, save: bool = False) -> list[Row]:
+    from gen.bench import chat
+
+    return chat.rows(notify, names, keep=save)
+
+
+def _perplexity(notify: Notify, names: Sequence[str] = (), *, save: bool = False) -> list[Row]:
+    from gen.bench import perplexity
+
+    return perplexity.rows(notify, names, keep=save)
+
+
+def _of_cases(key: str, names: Sequence[str], *, save: bool) -> Callable[[Notify], list[Row]]:
+    """Those of these cases of ``key``, or of all. Raises ``RequestError`` when there is no such case."""
+    if names:
+        from gen.bench import chat, perplexity
+
+        {CHAT: chat, PERPLEXITY: perplexity}[key].chosen(names)
+    return partial(CASES[key], names=names, save=save)
+
+
 def _up5k(notify: Notify) -> list[Row]:
     from gen.bench import small_part
 
@@ -224,8 +246,10 @@ def _fit(notify: Notify) -> list[Row]:
     return fit.rows(notify)
 
 
-BOARDS = "boards"
+BOARDS, CHAT, PERPLEXITY = KEPT = ("boards", "chat", "perplexity")
 """The figures that can be kept."""
+CASES = {CHAT: _chat, PERPLEXITY: _perplexity}
+"""Those that are measured case by case."""
 FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "cycles": _cycles,
     "utilisation": _utilisation,
@@ -255,13 +279,14 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "digits": _digits,
     "up5k": _up5k,
     BOARDS: _boards,
+    **CASES,
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
     "decoded-array", "decoded-clock", "multipliers", "systolic-multipliers", "digits", "up5k",
-    BOARDS,
+    *KEPT,
 )  # fmt: skip
-"""Place and route: minutes each."""
+"""Place and route, or a model's text: minutes each, and more."""
 
 
 def figures(
@@ -285,8 +310,13 @@ def figures(
             metavar="KIND", help="Of `boards` with this memory, where they have it; their usual one."
         ),
     ] = None,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CASE", help="Of `chat` or `perplexity` only this case; may be repeated."),
+    ] = None,
     save: Annotated[
-        bool, typer.Option("--save", help="Keep the figures of `boards`, for the documents.")
+        bool,
+        typer.Option("--save", help=f"Keep the figures of {', '.join(KEPT)}, for the documents."),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
@@ -299,11 +329,20 @@ def figures(
     chosen = [key for key in FIGURES if (not only or key in only) and not (quick and key in SLOW)]
     if not chosen:
         raise RequestError("--only, --quick: at least one figure must be left")
-    if (board or memory or save) and BOARDS not in chosen:
-        raise RequestError(
-            f"--board, --memory, --save: {BOARDS} must be one of the figures, not {', '.join(chosen)}"
-        )
-    measures = {**FIGURES, BOARDS: _of_boards(board or [], memory, save=save)}
+    for given, options, keys in (
+        (board or memory, "--board, --memory", (BOARDS,)),
+        (case, "--case", tuple(CASES)),
+        (save, "--save", KEPT),
+    ):
+        if given and not set(keys) & set(chosen):
+            raise RequestError(
+                f"{options}: {' or '.join(keys)} must be one of the figures, not {', '.join(chosen)}"
+            )
+    measures = {
+        **FIGURES,
+        BOARDS: _of_boards(board or [], memory, save=save),
+        **{key: _of_cases(key, case or [], save=save) for key in CASES if key in chosen},
+    }
     if output is not None:
         output_folder(output)
     rows: list[Row] = []
@@ -328,6 +367,9 @@ def figures(
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of the command line; what the user can mend ends in one line on standard error."""
+    # Before NumPy is imported: products of the golden model are small, threads of BLAS that wait for a busy core take
+    # many times longer than one that does not.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from sim.simulate import SimulationError
     from sim.tools import ToolError
 

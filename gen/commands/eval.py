@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -23,17 +23,8 @@ from gen.commands.common import (
     write_files,
 )
 from gen.errors import RequestError
-from gen.progress import Progress
-
-if TYPE_CHECKING:
-    from gen.precision.linears import Linears
-    from gen.precision.perplexity import Setup
 
 FORMATS = "fp32,q4_1"
-THROUGHPUT = "throughput only"
-"""What is said of a format with which the model does not speak any more."""
-TOPICS = "pydoc_data.topics"
-"""The text that Python itself has; it differs from version to version."""
 
 
 def evaluate(
@@ -51,7 +42,7 @@ def evaluate(
         str,
         typer.Option(
             metavar="A,B",
-            help="Formats of weights; each also as WEIGHTS/ACTIVATIONS and with +int8, +kivi4 or +kivi2.",
+            help="Formats of weights; each also as WEIGHTS/ACTIVATIONS and with +int8, +kivi4, +kivi2 or +array.",
         ),
     ] = FORMATS,
     format: Annotated[
@@ -61,7 +52,8 @@ def evaluate(
         ),
     ] = None,
     text: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=f"What the model reads; Python's {TOPICS} by default.")
+        Path | None,
+        typer.Option(metavar="FILE", help="What the model reads; Python's pydoc_data.topics by default."),
     ] = None,
     tokens: Annotated[int, typer.Option(metavar="T", help="Of the text, at most.")] = 256,
     window: Annotated[int, typer.Option(metavar="W", help="Tokens after which the model begins anew.")] = 256,
@@ -86,12 +78,12 @@ def evaluate(
     integer("--interval", interval, 1, 1 << 10)
     from gen import config as configuration
     from gen.models.file import ModelFileError
-    from gen.precision import linears, perplexity
+    from gen.precision import figures, linears, perplexity
     from gen.precision.study import read_text, read_tokens
 
     configs = [configuration.load(one, overrides or []) for one in config]
     opened = linears.load(model_path(model, "GGUF"))
-    words = _topics() if text is None else read_text(text)
+    words = figures.topics() if text is None else read_text(text)
     folder = output_folder(output) if output is not None else None
     try:
         read = read_tokens(opened, words, tokens)
@@ -108,14 +100,25 @@ def evaluate(
                 if one is not None and (last is None or last[0] != one.layers):
                     last = one.layers, perplexity.linears(opened, one, progress)
                 layers = last[1] if last is not None else {}
-                rows.append(_row(opened, one, layers, windows, simulate, clock, progress))
+                rows.append(
+                    figures.row(
+                        opened,
+                        one,
+                        layers,
+                        windows,
+                        clock=clock,
+                        simulate=simulate,
+                        progress=progress,
+                        notify=note,
+                    )
+                )
                 note(f"{rows[-1]['name']}: {rows[-1]['perplexity']:.4g}")
     except ModelFileError as error:
         raise RequestError(f"MODEL {model!r}: must be a Llama that can be read ({error})") from None
-    _judge(rows)
+    figures.judge(rows)
     document = {
         "model": model,
-        "text": TOPICS if text is None else str(text),
+        "text": "pydoc_data.topics" if text is None else str(text),
         "sha256": hashlib.sha256(words.encode()).hexdigest(),
         "tokens": len(read),
         "window": window,
@@ -131,95 +134,6 @@ def evaluate(
     emit(document, as_json=as_json, render=lambda: _report(document))
     if any(row["simulated"] and not row["simulated"]["equal"] for row in rows):
         raise typer.Exit(1)
-
-
-def _topics() -> str:
-    from pydoc_data import topics
-
-    return "\n".join(topics.topics.values())
-
-
-def _row(
-    model: Linears,
-    chosen: Setup | None,
-    layers: Mapping[str, Any],
-    windows: Sequence[Sequence[int]],
-    simulate: int,
-    clock: float,
-    progress: Progress,
-) -> dict[str, Any]:
-    from gen.chat.device import Golden
-    from gen.precision import perplexity
-
-    if chosen is None:
-        row = dict.fromkeys(
-            (
-                "configuration",
-                "weights",
-                "activations",
-                "bits",
-                "mib",
-                "cycles",
-                "tokens_per_second",
-                "simulated",
-            )
-        )
-        found = perplexity.of_float(model, windows, progress)
-        return row | {"name": perplexity.FLOAT, "cache": "float", "perplexity": found, "note": ""}
-    found = perplexity.perplexity(model, layers, chosen, Golden(), windows, progress)
-    taken = perplexity.sums(model, chosen)
-    names = chosen.pairs().values()
-    return {
-        "name": chosen.name,
-        "configuration": chosen.costs.config.name,
-        "weights": sorted({weights.name for _, weights in names}),
-        "activations": sorted({activations.name for activations, _ in names}),
-        "cache": chosen.kind.name,
-        "bits": taken.bits,
-        "mib": taken.bytes / precision.MIB,
-        "perplexity": found,
-        "cycles": taken.cycles,
-        "tokens_per_second": clock * 1e6 / taken.cycles,
-        "note": "",
-        "simulated": _simulated(model, layers, chosen, windows[0][:simulate], progress) if simulate else None,
-    }
-
-
-def _simulated(
-    model: Linears,
-    layers: Mapping[str, Any],
-    chosen: Setup,
-    tokens: Sequence[int],
-    progress: Progress,
-) -> dict[str, Any]:
-    """That the accelerator's Verilog gives the same logits, and in how many cycles."""
-    from gen.chat.device import Accelerator, Golden
-    from gen.precision import perplexity
-
-    device = Accelerator(chosen.costs.config, parallel=1, timing=chosen.costs.timing, check=True, notify=note)
-    try:
-        equal = perplexity.compare(model, layers, chosen, Golden(), device, tokens, progress)
-    finally:
-        device.close()
-    account = device.account
-    return {
-        "tokens": len(tokens),
-        "equal": equal and device.mismatch is None,
-        "mismatch": device.mismatch,
-        "cycles": account.cycles,
-        "cycle_error": account.errors,
-        "seconds": round(account.seconds, 3),
-    }
-
-
-def _judge(rows: Sequence[dict[str, Any]]) -> None:
-    """A note at each format with which the model is broken, beside float32 or, without it, the best."""
-    from gen.precision.perplexity import BROKEN, FLOAT
-
-    whole = [row["perplexity"] for row in rows if row["name"] == FLOAT] or [row["perplexity"] for row in rows]
-    for row in rows:
-        if not row["perplexity"] <= BROKEN * min(whole):
-            row["note"] = THROUGHPUT
 
 
 def _report(document: Mapping[str, Any]) -> object:
