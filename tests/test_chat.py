@@ -14,7 +14,7 @@ from gen.chat.text import Stream, Text
 from gen.config import load
 from gen.errors import RequestError
 from gen.models.file import ModelFile, ModelFileError
-from gen.models.llama import Llama
+from gen.models.llama import LINEARS, Llama
 from hw.formats import find
 from sim.cycles.memory import MemoryTiming
 from sim.quantise import quantise
@@ -32,7 +32,8 @@ def decoder(path, preset, *, weights=None, activations=None, formats=""):
     llama, target = Llama(ModelFile(path)), network.Target.of(load(preset, []), MemoryTiming())
     layers = [*llama.layers, network.HEAD]
     variants = network.choose(target.family, layers, activations, weights, formats)
-    linears = network.load(llama, target, variants, parallel=1, packed=False)
+    group = network.grouped(activations)[1]
+    linears = network.load(llama, target, variants, parallel=1, packed=False, group=group)
     return Decoder(llama, linears, Golden())
 
 
@@ -76,6 +77,7 @@ def test_host_computes_what_the_model_does(small):
         ("systolic-4x4", {}),
         ("lut-m2n64k4", {"weights": "int4-asym-s8"}),
         ("lut-gguf-m2n64k4", {"weights": "q4_1"}),
+        ("lut-gguf-m2n64k4", {"weights": "q4_1", "activations": "int8:g32"}),
         (
             "bitmod-int8-8x8",
             {"weights": "fp4-mixed-s8", "formats": "head=int8-s8,ffn_up=fp3-mixed-s8"},
@@ -106,6 +108,53 @@ def test_blocks_of_the_file_are_taken_as_they_are(small):
     assert np.array_equal(linear.parts[0].w.numbers().astype(np.float32), llama.weights("blk.0.ffn_up"))
 
 
+@pytest.mark.parametrize("preset", ["systolic-4x4", "olive-8x8", "lut-gguf-m2n64k4"])
+def test_groups_of_activations(small, preset):
+    """By hand: of each group of 32 the sums times its scales; and closer to the float product than with one scale for all."""
+    llama, target = Llama(ModelFile(small)), network.Target.of(load(preset, []), MemoryTiming())
+    weights = "q4_1" if preset == "lut-gguf-m2n64k4" else "int8"
+    variant = target.family.variant("int8", weights)
+    whole, parts = (network.linear(llama, target, "blk.0.ffn_down", variant, 2, group) for group in (0, 32))
+    depth = whole.parts[0].w.depth
+    assert (parts.groups, len(parts.parts)) == (depth // 32, depth // 32 * len(whole.parts))
+    assert parts.parts[-1].name.startswith(f"blk.0.ffn_down[{depth - 32}:{depth},:]")
+    rows = np.random.default_rng(4).normal(size=(3, depth))
+    rows[:, 5] *= 300  # an outlier
+    found = []
+    for linear in (whole, parts):
+        operands, scales = network.enter_groups(rows, find("int8"), target.family, linear.group)
+        assert scales.shape == (3, linear.groups)
+        sums = Golden().sums(linear.tasks(operands))
+        found.append(linear.results(sums, scales))
+    matrix = np.concatenate([part.w.numbers() for part in whole.parts], axis=1) * whole.scales
+    wanted = (
+        quantise(rows.reshape(-1, 32), "int8").levels()
+        * quantise(rows.reshape(-1, 32), "int8").row_scales[:, None]
+    )
+    assert np.allclose(found[1], wanted.reshape(3, -1) @ matrix, rtol=1e-5, atol=1e-4)
+    errors = [np.abs(one - rows @ matrix).max() for one in found]
+    assert errors[1] < 0.8 * errors[0]
+
+
+@pytest.mark.parametrize(
+    ("preset", "activations", "text"),
+    [
+        ("systolic-4x4", "int8:g48", "must have whole groups"),
+        ("systolic-4x4", "int8:g6", "groups must be multiples of 4 steps with int8 on this array"),
+        ("lut-m2n64k4", "int8:g32", "groups must be multiples of 128 steps with int4-asym-s8"),
+        ("systolic-4x4", "int8:gx", "groups must be those of int8, of 1 to 1048576 steps"),
+        ("systolic-4x4", "fp16:g32", "groups must be those of int8"),
+    ],
+)
+def test_groups_that_an_array_cannot_have(gatemill, small, preset, activations, text):
+    status, _, err = gatemill(
+        "chat", small, "--config", preset, "--prompt", "abc", "--activations", activations, "--golden"
+    )
+    assert status == 2
+    assert text in err
+    assert err.count("\n") == 1
+
+
 def test_an_end_ends_it(small):
     said = list(generate(decoder(small, "systolic-4x4"), PROMPT, 8))
     ends = [said[3]]
@@ -115,6 +164,8 @@ def test_an_end_ends_it(small):
 
 PRESETS = [
     ("systolic-4x4", ()),
+    pytest.param("systolic-4x4", ("--activations", "int8:g32"), marks=pytest.mark.long),
+    pytest.param("lut-gguf-m2n64k4", ("--activations", "int8:g32"), marks=pytest.mark.long),
     pytest.param("lut-up5k", ("--weights", "int2-s8"), marks=pytest.mark.long),
     pytest.param("lut-gguf-m2n64k4", (), marks=pytest.mark.long),
     pytest.param("bitmod-int8-8x8", ("--format", "attn=int4-s8,head=int8-s8"), marks=pytest.mark.long),
@@ -133,14 +184,40 @@ def test_every_layer_in_simulation(gatemill, small, preset, options):
     assert document["cycle_error"] == 0
     assert document["mismatch"] is None
     # Output and head are cut in two where there are features enough.
+    if "int8:g32" in options:
+        assert document["programs_per_token"] >= 2 * (7 * BLOCKS + 1)
+        assert all(" int8:g32 x " in f" {each}" for each in document["formats"].values())
     assert document["programs_per_token"] >= 7 * BLOCKS + 1
     assert document["cycles"] > 3 * document["cycles_per_token"] > 0
     assert 0 < document["bus"]["loads"] < document["bus"]["all"]
+    assert document["attention"] == {"on": "host", "programs_per_token": 0, "cycles_per_token": 0}
     status, out, _ = gatemill(*arguments, "--golden")
     alone = json.loads(out)
     assert status == 0
     assert (alone["tokens"], alone["text"]) == (document["tokens"], document["text"])
     assert (alone["equal"], alone["cycle_error"], alone["cycles_per_token"]) == (None, None, None)
+
+
+def test_trace_of_a_window(gatemill, small, tmp_path):
+    """Of the cycles that were asked for, in the programs that have them, and no others."""
+    arguments = ("chat", small, "--config", "systolic-4x4", "--prompt", "abc", "--tokens", "1", "--json")
+    status, out, _ = gatemill(
+        *arguments, "--parallel", "1", "--trace", tmp_path / "t", "--trace-window", "1000:3000", "--check"
+    )
+    document = json.loads(out)
+    assert (status, document["equal"], document["cycle_error"]) == (0, True, 0)
+    files = sorted((tmp_path / "t").iterdir())
+    numbers = [int(file.name.partition("-")[0]) for file in files]
+    assert numbers == list(range(numbers[0], numbers[0] + len(files)))
+    assert len(files) >= 2
+    assert files[0].name == f"{numbers[0]:06}-blk.0.{LINEARS[numbers[0]]}.vcd"
+    traced = []
+    for file in files:
+        times = [int(line[1:]) // 10 for line in file.read_text().splitlines() if line.startswith("#")]
+        traced.append((min(times), max(times)))
+    assert traced[0][0] == 1000
+    assert all(first == 1 for first, _ in traced[1:])
+    assert sum(last - first + 1 for first, last in traced) == 2001
 
 
 def test_a_wrong_sum_shows(gatemill, small, monkeypatch):
@@ -222,6 +299,11 @@ def test_report_for_people(gatemill, small):
         (("--prompt", "abc", "--tokens", "0"), "--tokens 0: must be an integer from 1 to 4096"),
         (("--prompt", "abc", "--chunk", "0"), "--chunk 0: must be an integer from 1 to 256"),
         (("--prompt", "abc", "--clock", "0"), "--clock 0.0: must be a number above 0"),
+        (
+            ("--prompt", "abc", "--trace-window", "5:4"),
+            "--trace-window '5:4': must be A:B, cycles from 1 on of which A is not above B",
+        ),
+        (("--prompt", "abc", "--golden", "--trace", "t"), "--trace: must be left out with --golden"),
         (("--prompt", "abc", "--golden", "--check"), "--check: must be left out with --golden"),
         (
             ("--prompt", "abc", "--format", "nose=int8"),

@@ -53,7 +53,11 @@ def test_a_format_goes_to_the_first_array_that_has_it(model, configs) -> None:
     [
         ("int9", "must be one that the array of a configuration has"),
         ("int4-s8/int2", "olive-8x8: "),
-        ("int4-s8+kivi3", "cache must be one of float, int8, kivi4, kivi2, not 'kivi3'"),
+        ("int4-s8+kivi3", "cache must be one of float, int8, kivi4, kivi2, array, not 'kivi3'"),
+        (
+            "int4-s8+array",
+            "lut-m2n64k4: attention on the array: it must take int8 x int8, not only int8 x int4-s8,",
+        ),
         ("attn=int4-s8", "must give every layer a format"),
     ],
 )
@@ -85,9 +89,10 @@ def test_perplexity_by_hand(model, configs) -> None:
     assert found == pytest.approx(math.exp(total / count), rel=1e-3)
 
 
-def test_chunks_change_nothing(model, configs) -> None:
+@pytest.mark.parametrize("format", ["int4-s8+kivi2", "int8/int8:g32", "int8/int8+array"])
+def test_chunks_change_nothing(model, configs, format) -> None:
     tokens = model.tokenizer.encode(TEXT)
-    chosen = perplexity.setup("int4-s8+kivi2", configs, model.names)
+    chosen = perplexity.setup(format, configs, model.names)
     layers = perplexity.linears(model, chosen)
     assert perplexity.compare(model, layers, chosen, Golden(), Golden(), tokens)
 
@@ -155,6 +160,7 @@ def test_a_format_that_breaks_the_model_is_named() -> None:
     ("preset", "formats"),
     [
         ("systolic-4x4", ["--formats", "int8+kivi2"]),
+        pytest.param("systolic-4x4", ["--formats", "int8/int8:g32"], marks=pytest.mark.long),
         pytest.param(
             LOOKUP,
             ["--format", "attn=int4-s8,ffn=int2,head=int2+kivi2", "--formats", "int4-asym"],

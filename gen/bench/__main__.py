@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -366,6 +367,9 @@ def figures(
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of the command line; what the user can mend ends in one line on standard error."""
+    # Before NumPy is imported: products of the golden model are small, threads of BLAS that wait for a busy core take
+    # many times longer than one that does not.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from sim.simulate import SimulationError
     from sim.tools import ToolError
 

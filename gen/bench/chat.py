@@ -42,16 +42,21 @@ class Case:
     settings: tuple[str, ...] = ()
     weights: str | None = None
     activations: str | None = None
+    attention: bool = False
 
     @property
     def name(self) -> str:
         """As ``--case`` takes it."""
-        return f"{self.preset}/{self.prompt}"
+        return f"{self.preset}{'+attention' if self.attention else ''}/{self.prompt}"
 
     @property
     def command(self) -> str:
         """What a user does."""
-        options = [("--weights", self.weights), ("--activations", self.activations)]
+        options = [
+            ("--weights", self.weights),
+            ("--activations", self.activations),
+            ("--attention", "accelerator" if self.attention else None),
+        ]
         named = "".join(f" --set {value}" for value in self.settings)
         named += "".join(f" {option} {value}" for option, value in options if value)
         text = PROMPTS[self.prompt]
@@ -75,6 +80,8 @@ CASES = {
         Case(preset="bitmod-int8-8x8", prompt="capital", settings=BIT_SERIAL),
         Case(preset="olive-8x8", prompt="gravity", settings=DECODED, weights="ovp4-int4", activations="int8"),
         Case(preset="lut-gguf-m2n64k4", prompt="gravity"),
+        Case(preset="lut-gguf-m2n64k4", prompt="capital"),
+        Case(preset="systolic-8x8", prompt="gravity", settings=SYSTOLIC, attention=True),
     )
 }
 """By name, in the order in which they are measured."""
@@ -112,6 +119,7 @@ def record(
         tokens=TOKENS,
         weights=case.weights,
         activations=case.activations,
+        attention=case.attention,
         parallel=min(2, os.cpu_count() or 1),
         check=True,
     )

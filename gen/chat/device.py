@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
 import numpy as np
 
 from gen import run
-from gen.chat.network import Loaded, Part
+from gen.chat.network import Loaded, Part, Task
 from gen.compiler.program import UNWRITTEN
 from gen.config import Config
 from gen.generate import generate
@@ -22,8 +23,6 @@ from hw.formats import Operand
 from sim.cycles.memory import MemoryTiming
 from sim.fast import Simulator
 from sim.simulate import RunResult, SimulationError
-
-Task = tuple[Part, Operand]
 
 
 @dataclass
@@ -37,6 +36,9 @@ class Account:
     load_beats: int = 0
     beats: int = 0
     """Those of LOADs, and all of them: instructions and results, too."""
+    cached_programs: int = 0
+    cached_cycles: int = 0
+    """Those of products with keys or values, out of all."""
     seconds: float = 0.0
     """Wall time in which programs ran."""
 
@@ -45,6 +47,29 @@ class Account:
         return Account(
             *(now - then for now, then in zip(vars(self).values(), vars(before).values(), strict=True))
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Cycles of which there is to be a trace: ``first`` to ``last``, counted from 1 over all programs, one after the other.
+
+    ``folder`` gets a ``.vcd`` for each program that has some of them, from the program's first cycle on its own count.
+    """
+
+    folder: Path
+    first: int
+    last: int
+
+    def of(self, number: int, name: str, begins: int, cycles: int) -> Trace | None:
+        """The file of program ``number``, which takes ``cycles`` from ``begins`` on, with its first and last; None of others."""
+        first, last = max(self.first - begins, 1), min(self.last - begins, cycles)
+        if first > cycles or last < 1:
+            return None
+        return self.folder / f"{number:06}-{name.translate(_PLAIN)}.vcd", (first, last)
+
+
+Trace = tuple[Path, tuple[int, int]]
+_PLAIN = str.maketrans({"[": "-", "]": None, ":": "-", ",": None})
 
 
 class Device(Protocol):
@@ -78,6 +103,8 @@ class Accelerator:
         the other: their cycles are added.
     check : bool
         Compare all sums with the golden model's, bit for bit.
+    window : Window, optional
+        What is traced.
 
     Members
     -------
@@ -92,17 +119,20 @@ class Accelerator:
         parallel: int,
         timing: MemoryTiming,
         check: bool,
+        window: Window | None = None,
         notify: Callable[[str], None] = lambda _: None,
     ):
         made, design = generate(config, notify=notify), config.design()
         self.account, self._check, self._timing = Account(), check, timing
         self.mismatch: dict[str, Any] | None = None
+        self._window = window
         self._all = [
             Simulator(
                 made.verilog,
                 top=made.top,
                 data_bytes=design.data_bytes,
                 address_width=design.address_width,
+                traced=window is not None,
                 notify=notify,
             )
             for _ in range(parallel)
@@ -128,8 +158,9 @@ class Accelerator:
         started = time.perf_counter()
         # The longest first, so that the simulators end at about the same time.
         order = sorted(range(len(tasks)), key=lambda number: -tasks[number][0].w.codes.size)
+        traces = self._traces(tasks)
         futures: dict[int, Future[tuple[np.ndarray, RunResult, Loaded]]] = {
-            number: self._pool.submit(self._run, *tasks[number]) for number in order
+            number: self._pool.submit(self._run, *tasks[number], traces[number]) for number in order
         }
         results = [futures[number].result() for number in range(len(tasks))]
         account = self.account
@@ -139,6 +170,8 @@ class Accelerator:
             measured = result.counters["cycles"]
             account.programs += 1
             account.cycles += measured
+            account.cached_programs += part.cached
+            account.cached_cycles += measured * part.cached
             account.errors += abs(measured - loaded.predicted)
             account.beats += result.read_beats + result.write_beats
             account.load_beats += result.read_beats - fetched
@@ -146,7 +179,18 @@ class Accelerator:
                 self.mismatch = {"layer": part.name, **wrong}
         return [sums for sums, _, _ in results]
 
-    def _run(self, part: Part, x: Operand) -> tuple[np.ndarray, RunResult, Loaded]:
+    def _traces(self, tasks: Sequence[Task]) -> list[Trace | None]:
+        """What is to be traced of each program."""
+        if self._window is None or self.account.cycles >= self._window.last:
+            return [None] * len(tasks)
+        found, begins = [], self.account.cycles
+        for number, (part, x) in enumerate(tasks, self.account.programs):
+            cycles = part.loaded(len(x.codes)).predicted
+            found.append(self._window.of(number, part.name, begins, cycles))
+            begins += cycles
+        return found
+
+    def _run(self, part: Part, x: Operand, trace: Trace | None) -> tuple[np.ndarray, RunResult, Loaded]:
         loaded = part.loaded(len(x.codes))
         program, image = loaded.program, loaded.image
         packed = program.family.pack_activations(x, part.variant).reshape(-1)
@@ -162,6 +206,8 @@ class Accelerator:
                 base=program.base,
                 timing=self._timing,
                 limit=8 * loaded.predicted + 100_000,
+                trace=trace[0] if trace else None,
+                window=trace[1] if trace else (0, 0),
             )
         finally:
             self._idle.put(simulator)

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from gen.chat import host
+from gen.chat.attention import Attention, HostAttention
 from gen.chat.device import Device
-from gen.chat.network import HEAD, Linear, enter
+from gen.chat.network import HEAD, Linear, enter_groups
 from gen.models.llama import Llama
 
 
@@ -22,9 +23,17 @@ class Decoder:
         Its linear layers by name.
     device : Device
         Who computes their sums.
+    attention : Attention, optional
+        Of a new text; the host's own if none is given.
     """
 
-    def __init__(self, llama: Llama, linears: Mapping[str, Linear], device: Device):
+    def __init__(
+        self,
+        llama: Llama,
+        linears: Mapping[str, Linear],
+        device: Device,
+        attention: Attention | None = None,
+    ):
         sizes = llama.sizes
         self._llama, self._linears, self._device = llama, linears, device
         self._embedding = llama.file.read("token_embd.weight")
@@ -35,34 +44,43 @@ class Decoder:
                 *(f"blk.{b}.{n}_norm" for b in range(sizes.blocks) for n in ("attn", "ffn")),
             )
         }
-        self._caches = [host.Cache(sizes.key_heads, sizes.head) for _ in range(sizes.blocks)]
+        self._attention = attention or HostAttention(sizes)
 
     @property
     def position(self) -> int:
         """Tokens read so far."""
-        return self._caches[0].length
+        return self._attention.position
 
     def read(self, tokens: Sequence[int], *, last: bool = True) -> np.ndarray:
         """Read ``tokens`` at once; the logits (float64) of what comes after the last one, if it is the ``last``: or else none."""
         rows = self._embedding[np.asarray(tokens)].astype(np.float64)
-        for block, cache in enumerate(self._caches):
-            rows = self._block(block, cache, rows)
+        rows = self._blocks(rows)
         if not last:
             return np.empty(0)
         return self._through([HEAD], self._normed(rows[-1:], "output_norm"))[0][0]
 
-    def _block(self, block: int, cache: host.Cache, rows: np.ndarray) -> np.ndarray:
+    def _blocks(self, rows: np.ndarray) -> np.ndarray:
+        """What leaves the last block for the tokens whose embeddings are ``rows``."""
+        first = self.position
+        for block in range(self._llama.sizes.blocks):
+            rows = self._block(block, first, rows)
+        return rows
+
+    def _block(self, block: int, first: int, rows: np.ndarray) -> np.ndarray:
+        """``rows`` are of the tokens from position ``first`` on."""
         s, place = self._llama.sizes, f"blk.{block}."
-        first = cache.length
         normed = self._normed(rows, f"{place}attn_norm")
         q, k, v = self._through([f"{place}attn_{name}" for name in "qkv"], normed)
-        mixed = np.empty((len(rows), s.heads * s.head))
-        for row in range(len(rows)):
-            queries, keys = (
-                host.rotate(each[row].reshape(-1, s.head), first + row, s.rope_base) for each in (q, k)
+        queries, keys = (
+            np.stack(
+                [
+                    host.rotate(row.reshape(-1, s.head), position, s.rope_base)
+                    for position, row in enumerate(each, first)
+                ]
             )
-            cache.add(keys, v[row].reshape(-1, s.head))
-            mixed[row] = host.attend(queries, cache.keys, cache.values)
+            for each in (q, k)
+        )
+        mixed = self._attention.mix(block, queries, keys, v.reshape(len(rows), -1, s.head))
         rows = rows + self._through([f"{place}attn_output"], mixed)[0]
         normed = self._normed(rows, f"{place}ffn_norm")
         gate, up = self._through([f"{place}ffn_gate", f"{place}ffn_up"], normed)
@@ -76,15 +94,18 @@ class Decoder:
         """``rows`` [M, K] through layers that have the same input."""
         linears = [self._linears[name] for name in names]
         entering = {
-            part.activations.name: enter(rows, part.activations, part.target.family)
+            (part.activations.name, linear.group): enter_groups(
+                rows, part.activations, part.target.family, linear.group
+            )
             for linear in linears
-            for part in linear.parts
+            for part in linear.parts[:1]
         }
-        tasks = [(part, entering[part.activations.name][0]) for linear in linears for part in linear.parts]
-        sums = iter(self._device.sums(tasks))
+        entered = [entering[linear.parts[0].activations.name, linear.group] for linear in linears]
+        tasks = [linear.tasks(operands) for linear, (operands, _) in zip(linears, entered, strict=True)]
+        sums = iter(self._device.sums([task for each in tasks for task in each]))
         return [
-            linear.results([next(sums) for _ in linear.parts], entering[linear.parts[0].activations.name][1])
-            for linear in linears
+            linear.results([next(sums) for _ in linear.parts], scales)
+            for linear, (_, scales) in zip(linears, entered, strict=True)
         ]
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gen.chat.device import Accelerator, Account, Device, Golden
+from gen.chat.attention import ArrayAttention, cache_variant
+from gen.chat.device import Accelerator, Account, Device, Golden, Window
 from gen.chat.generate import Decoder, generate
-from gen.chat.network import Progress, Target, choose, load
+from gen.chat.network import Progress, Target, check_group, choose, grouped, load
 from gen.chat.text import Stream, Text
 from gen.config import Config
 from gen.errors import RequestError
@@ -42,10 +43,14 @@ class Request:
         Simulators at the same time.
     chunk : int
         Tokens of the prompt that are read at once.
+    attention : bool
+        The array computes it, too (``gen.chat.attention``).
     simulated : bool
         False: the golden model computes everything.
     check : bool
         Compare every layer with the golden model.
+    window : Window, optional
+        Cycles of which there is to be a trace.
     clock : float
         MHz, for tokens a second on a board.
     """
@@ -60,8 +65,10 @@ class Request:
     formats: str = ""
     parallel: int = 1
     chunk: int = 1
+    attention: bool = False
     simulated: bool = True
     check: bool = False
+    window: Window | None = None
     clock: float = 100.0
     timing: MemoryTiming = field(default_factory=MemoryTiming)
 
@@ -82,7 +89,10 @@ class Session:
         config, started = request.config, time.perf_counter()
         target = Target.of(config, request.timing)
         # What the array does not have is refused before anything is made.
-        target.family.variant(request.activations, request.weights)
+        activations, group = grouped(request.activations)
+        target.family.variant(activations, request.weights)
+        if request.attention:
+            cache_variant(target.family)
         self._device: Device = Golden()
         self._accelerator: Accelerator | None = None
         try:
@@ -90,6 +100,8 @@ class Session:
             self._variants = choose(
                 target.family, [*llama.layers, HEAD], request.activations, request.weights, request.formats
             )
+            for chosen in set(self._variants.values()):
+                check_group(target.family, chosen, group)
             self.text = Text(llama)
             prompt = self.text.conversation(request.prompt) if request.conversation else request.prompt
             self.prompt = self._encoded(prompt)
@@ -99,6 +111,7 @@ class Session:
                     parallel=request.parallel,
                     timing=request.timing,
                     check=request.check,
+                    window=request.window,
                     notify=notify,
                 )
             linears = load(
@@ -107,9 +120,11 @@ class Session:
                 self._variants,
                 parallel=request.parallel,
                 packed=request.simulated,
+                group=group,
                 progress=progress,
             )
-            self._decoder = Decoder(llama, linears, self._device)
+            attention = ArrayAttention(llama.sizes, target, self._device) if request.attention else None
+            self._decoder = Decoder(llama, linears, self._device, attention)
         except ModelFileError as error:
             self.close()
             raise RequestError(
@@ -118,7 +133,7 @@ class Session:
         except BaseException:
             self.close()
             raise
-        self._family = target.family
+        self._family, self._group = target.family, f":g{group}" if group else ""
         self.said: list[int] = []
         self.steps: list[Account] = []
         """Of each token that was read alone, with the output matrix after it."""
@@ -173,9 +188,17 @@ class Session:
         mismatch = accelerator.mismatch if accelerator else None
         used: dict[str, set[str]] = {}
         for layer, variant in self._variants.items():
-            pair = "{} x {}".format(*(each.name for each in self._family.pairs[variant]))
+            activations, weights = (each.name for each in self._family.pairs[variant])
+            pair = f"{activations}{self._group} x {weights}"
             used.setdefault(layer.rsplit(".", 1)[-1], set()).add(pair)
         formats = {kind: ", ".join(sorted(names)) for kind, names in used.items()}
+        attention = {
+            "on": "accelerator" if request.attention else "host",
+            "programs_per_token": steps[-1].cached_programs if steps and accelerator else None,
+            "cycles_per_token": round(sum(step.cached_cycles for step in steps) / len(steps))
+            if steps and accelerator
+            else None,
+        }
         return {
             "text": self.text.decode(self.said),
             "tokens": self.said,
@@ -187,6 +210,7 @@ class Session:
             "programs": account.programs,
             "cycles_per_token": None if cycles is None else round(cycles),
             "programs_per_token": steps[-1].programs if steps and accelerator else None,
+            "attention": attention,
             "seconds_per_token": sum(step.seconds for step in steps) / len(steps)
             if steps and accelerator
             else None,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,10 +15,12 @@ from gen.commands.common import (
     JsonOption,
     SetOption,
     WeightsOption,
+    choice,
     emit,
     integer,
     model_path,
     note,
+    output_folder,
     progress_bar,
 )
 from gen.errors import RequestError
@@ -24,6 +28,8 @@ from gen.errors import RequestError
 if TYPE_CHECKING:
     from gen.chat.session import Session
 
+MOST_TRACED = 10_000_000
+"""Cycles of a trace: some 10 kB each of a large array."""
 INTERRUPTED = 130
 """Exit status after an interrupt; what was said until then is told."""
 
@@ -63,9 +69,23 @@ def chat(
         ),
     ] = None,
     chunk: Annotated[int, typer.Option(metavar="N", help="Tokens of the prompt that are read at once.")] = 1,
+    attention: Annotated[
+        str,
+        typer.Option(
+            metavar="WHERE",
+            help="host, or accelerator: products with keys and values, of int8, are the array's, too.",
+        ),
+    ] = "host",
     golden: Annotated[
         bool, typer.Option("--golden", help="The golden model alone: the same text, nothing simulated.")
     ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for traces (.vcd) of programs, one after the other."),
+    ] = None,
+    trace_window: Annotated[
+        str, typer.Option(metavar="A:B", help="Cycles to be traced, of all programs together, A to B.")
+    ] = "1:10000",
     clock: Annotated[
         float, typer.Option(metavar="MHZ", help="Clock for which tokens a second are told.")
     ] = 100.0,
@@ -77,14 +97,19 @@ def chat(
     integer("--tokens", tokens, 1, 4096)
     integer("--chunk", chunk, 1, 256)
     integer("--latency", latency, 1, 10_000)
+    choice("--attention", attention, ("host", "accelerator"))
     cores = min(2, os.cpu_count() or 1)
     parallel = cores if parallel is None else integer("--parallel", parallel, 1, 16)
     if not 0 < clock <= 10_000:
         raise RequestError(f"--clock {clock}: must be a number above 0, up to 10000")
     if golden and check:
         raise RequestError("--check: must be left out with --golden, which has nothing to compare")
+    first, last = _window(trace_window)
+    if trace is not None and golden:
+        raise RequestError("--trace: must be left out with --golden, which simulates nothing")
     path = model_path(model, "GGUF")
     from gen import config as configuration
+    from gen.chat.device import Window
     from gen.chat.session import Request, Session
     from gen.options import Options
 
@@ -99,8 +124,12 @@ def chat(
         formats=formats,
         parallel=parallel,
         chunk=chunk,
+        attention=attention == "accelerator",
         simulated=not golden,
         check=check,
+        window=None
+        if trace is None
+        else Window(folder=output_folder(trace, "--trace"), first=first, last=last),
         clock=clock,
         timing=Options(latency=latency).timing,
     )
@@ -120,6 +149,17 @@ def chat(
         raise typer.Exit(status)
 
 
+def _window(text: str) -> tuple[int, int]:
+    """First and last cycle."""
+    match = re.fullmatch(r"(\d{1,15}):(\d{1,15})", text)
+    first, last = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= first <= last < first + MOST_TRACED:
+        raise RequestError(
+            f"--trace-window {text!r}: must be A:B, cycles from 1 on of which A is not above B, {MOST_TRACED} at most"
+        )
+    return first, last
+
+
 def _speak(session: Session, *, as_json: bool) -> None:
     """The text as it comes; beside a JSON document it goes, with what each token took, to standard error."""
     stream = sys.stderr if as_json else sys.stdout
@@ -137,6 +177,12 @@ def _speak(session: Session, *, as_json: bool) -> None:
     print(file=stream, flush=True)
 
 
+def _attention(found: dict[str, Any]) -> list[str]:
+    if found["on"] == "host":
+        return []
+    return [f"of these {found['cycles_per_token']:,} in {found['programs_per_token']} programs for attention"]
+
+
 def _report(document: dict[str, Any]) -> str:
     """What it took, in lines."""
     lines = [f"\n{len(document['tokens'])} tokens after {document['prompt_tokens']} of the prompt"]
@@ -146,6 +192,7 @@ def _report(document: dict[str, Any]) -> str:
             f"{document['cycles_per_token']:,} cycles a token in {document['programs_per_token']} programs: "
             f"{document['board_tokens_per_second']:.2f} tokens/s at {document['clock_mhz']:g} MHz; "
             f"bus {bus['loads']:.2%} loads, {bus['all']:.2%} with instructions and results",
+            *_attention(document["attention"]),
             f"simulation: {document['seconds_per_token']:.1f} s a token, "
             f"{document['cycles_per_second']:,} cycles/s of {document['simulators']} simulators",
         ]

@@ -87,13 +87,13 @@ def transfer_bar() -> Iterator[Notice]:
         yield notice
 
 
-def output_folder(folder: Path) -> Path:
+def output_folder(folder: Path, option: str = "--output") -> Path:
     """``folder``, made if need be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RequestError(
-            f"--output {str(folder)!r}: must be a folder that can be written ({error.strerror})"
+            f"{option} {str(folder)!r}: must be a folder that can be written ({error.strerror})"
         ) from None
     return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import product, repeat
 from typing import Annotated, Any
 
@@ -66,7 +67,7 @@ class BitSerialFamily(Family):
     weights = tuple(FORMATS[name] for name in KINDS)
     config: BitSerialConfig
 
-    @property
+    @cached_property
     def array(self) -> BitSerial:
         """Its sizes."""
         c = self.config

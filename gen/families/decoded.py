@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -129,7 +129,7 @@ class DecodedFamily(Family):
     weights = tuple(one for one in FORMATS.values() if taken(one))
     config: DecodedConfig
 
-    @property
+    @cached_property
     def array(self) -> DecodedArray:
         """Its sizes."""
         c = self.config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import product
 from typing import Annotated, Any
 
@@ -168,6 +168,10 @@ class LookupConfig(ArrayConfig):
         return names
 
 
+GOLDEN_FEATURES = 1024
+"""That the golden model computes at a time."""
+
+
 class LookupFamily(Family):
     """See ``hw/array/lookup`` for the array itself.
 
@@ -198,7 +202,7 @@ class LookupFamily(Family):
     weights = tuple(FORMATS[name] for name in KINDS | FLOAT_KINDS)
     config: LookupConfig
 
-    @property
+    @cached_property
     def array(self) -> LookupArray:
         """Its sizes."""
         c = self.config
@@ -255,20 +259,29 @@ class LookupFamily(Family):
             return self._quantised_golden(x, w)
         if self.array.halves:
             return self._half_golden(x, w)
-        rows, levels, group = x.integers().astype(float), w.levels().astype(float), self.config.group
-        results = []
+        rows, total = x.integers().astype(float), np.empty((x.shape[0], w.shape[1]), np.float32)
+        # Some features at a time, whose results stay in the processor's cache.
+        for first in range(0, w.shape[1], GOLDEN_FEATURES):
+            features = first, min(first + GOLDEN_FEATURES, w.shape[1])
+            total[:, slice(*features)] = self._float_golden(rows, w.part((0, w.depth), features))
+        return total
+
+    def _float_golden(self, rows: np.ndarray, w: Operand) -> np.ndarray:
+        levels, group = w.levels().astype(float), self.config.group
+        total: np.ndarray | None = None
+
+        def add(result: np.ndarray) -> np.ndarray:
+            # Exact up to here. A zero has a minus if its scale has: taken off by the addition of zero.
+            rounded = (result + 0.0).astype(np.float32)
+            return rounded if total is None else total + rounded
+
         for number, first in enumerate(range(0, w.depth, group)):
             part = rows[:, first : first + group]
             scale = 1.0 if w.float_scales is None else w.float_scales[number].astype(float)
-            results.append(part @ levels[first : first + group] * scale)
+            total = add(part @ levels[first : first + group] * scale)
             if w.minimums is not None:
-                results.append(part.sum(axis=1, keepdims=True) * w.minimums[number].astype(float))
-        # Exact up to here. A zero has a minus if its scale has: taken off by the addition of zero.
-        each = [(result + 0.0).astype(np.float32) for result in results]
-        total = each[0]
-        for result in each[1:]:
-            total = total + result
-        return total
+                total = add(part.sum(axis=1, keepdims=True) * w.minimums[number].astype(float))
+        return np.asarray(total)
 
     def _half_golden(self, x: Operand, w: Operand) -> np.ndarray:
         taken, group = self.array.variants[self.variant(weights=w.format.name)], self.config.group

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from gen.chat.attention import MakeCache
 from gen.chat.host import Cache
 from hw.formats import Format, find
 from sim.quantise import quantise
@@ -18,11 +18,14 @@ RESIDUAL = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of cache. ``make`` takes key heads and elements of a head; ``bits`` are those of an element, scales included."""
+    """A kind of cache. ``make`` takes key heads and elements of a head, ``bits`` are those of an element, scales included.
+
+    Without ``make`` the array computes attention, with a cache of int8 (``gen.chat.attention``).
+    """
 
     name: str
     bits: float
-    make: Callable[[int, int], Cache]
+    make: MakeCache | None
 
 
 class TokenCache(Cache):
@@ -78,6 +81,7 @@ KINDS = {
         Kind(name="int8", bits=8.0, make=lambda heads, size: TokenCache(heads, size, INT8)),
         _kivi(4),
         _kivi(2),
+        Kind(name="array", bits=8.0, make=None),
     )
 }
 """By the names that commands take; ``float`` is the host's own precision."""

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gen.chat import network
+from gen.chat.attention import ArrayAttention, Attention, HostAttention, cache_variant
 from gen.chat.device import Device
 from gen.chat.generate import Decoder
 from gen.chat.network import Linear
 from gen.config import Config
 from gen.errors import RequestError
 from gen.models.assignment import HEAD, parse
-from gen.models.llama import Llama
+from gen.models.llama import Llama, Sizes
 from gen.precision.cache import KINDS, Kind
 from gen.precision.cycles import Costs
 from gen.precision.linears import Linears
@@ -33,18 +34,14 @@ BROKEN = 10.0
 
 
 class Reader(Decoder):
-    """A text of which the model says after every token what comes next; its cache is of a ``kind``."""
+    """A text of which the model says after every token what comes next; its cache is that of a setup."""
 
-    def __init__(self, llama: Llama, linears: Mapping[str, Linear], device: Device, kind: Kind):
-        super().__init__(llama, linears, device)
-        sizes = llama.sizes
-        self._caches = [kind.make(sizes.key_heads, sizes.head) for _ in range(sizes.blocks)]
+    def __init__(self, llama: Llama, linears: Mapping[str, Linear], device: Device, chosen: Setup):
+        super().__init__(llama, linears, device, chosen.attention(llama.sizes, device))
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray:
         """Read ``tokens`` at once: float64 [tokens, vocabulary]."""
-        rows = self._embedding[np.asarray(tokens)].astype(np.float64)
-        for block, cache in enumerate(self._caches):
-            rows = self._block(block, cache, rows)
+        rows = self._blocks(self._embedding[np.asarray(tokens)].astype(np.float64))
         return self._through([HEAD], self._normed(rows, "output_norm"))[0]
 
 
@@ -74,6 +71,12 @@ class Setup:
         """What its linear layers depend on: setups that differ in their cache alone share them."""
         return self.costs.config.digest, self.costs.activations, tuple(self.weights.items())
 
+    def attention(self, sizes: Sizes, device: Device) -> Attention:
+        """Of a new text; ``RequestError`` when the array cannot have it."""
+        if self.kind.make is None:
+            return ArrayAttention(sizes, network.Target.of(self.costs.config, self.costs.timing), device)
+        return HostAttention(sizes, self.kind.make)
+
     def pairs(self) -> dict[str, tuple[Format, Format]]:
         """Formats of activations and weights, by layer."""
         return {layer: self.costs.pair(name) for layer, name in self.weights.items()}
@@ -100,6 +103,8 @@ def setup(text: str, configs: Sequence[Config], layers: Sequence[str], interval:
         costs = Costs(config=config, activations=activations or None, timing=MemoryTiming(interval=interval))
         try:
             taken = {layer: costs.pair(name)[1].name for layer, name in named.items()}
+            if KINDS[cache].make is None:
+                cache_variant(costs.family)
         except RequestError as error:
             refusals.append(f"{config.name}: {error}")
             continue
@@ -112,8 +117,9 @@ def linears(model: Linears, chosen: Setup, progress: Progress = lambda *_: None)
     target = network.Target.of(chosen.costs.config, chosen.costs.timing)
     found = {}
     for number, (layer, name) in enumerate(chosen.weights.items()):
-        variant = chosen.costs.family.variant(chosen.costs.activations, name)
-        found[layer] = network.linear(model, target, layer, variant)
+        found[layer] = network.linear(
+            model, target, layer, chosen.costs.variant(name), group=chosen.costs.group
+        )
         progress(f"{chosen.name}: quantising", number + 1, len(chosen.weights))
     return found
 
@@ -140,7 +146,7 @@ def perplexity(
     total, count = 0.0, 0
     for number, window in enumerate(windows):
         progress(f"{chosen.name}: reading", number, len(windows))
-        total += _surprise(Reader(model, layers, device, chosen.kind).logits(window[:-1]), window)
+        total += _surprise(Reader(model, layers, device, chosen).logits(window[:-1]), window)
         count += len(window) - 1
     return math.exp(total / count)
 
@@ -164,8 +170,8 @@ def compare(
 ) -> bool:
     """Whether the logits of ``tokens``, read one by one on the simulated device, are bit for bit those of the golden model,
     which reads them at once."""
-    wanted = Reader(model, layers, golden, chosen.kind).logits(tokens)
-    reader, equal = Reader(model, layers, simulated, chosen.kind), True
+    wanted = Reader(model, layers, golden, chosen).logits(tokens)
+    reader, equal = Reader(model, layers, simulated, chosen), True
     for number, token in enumerate(tokens):
         progress(f"{chosen.name}: simulating", number, len(tokens))
         equal &= bool(np.array_equal(reader.logits([token])[0], wanted[number]))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gen.chat.network import grouped
 from gen.errors import RequestError
 from gen.precision.cycles import Costs
 from gen.precision.errors import FEATURES, Errors, output_errors, sensitivities
@@ -52,7 +53,7 @@ def candidates(costs: Costs, names: str | None) -> list[str]:
     kept = [
         weights.name
         for activations, weights in costs.family.pairs
-        if weights.rule not in PLAIN and costs.activations in (None, activations.name)
+        if weights.rule not in PLAIN and grouped(costs.activations)[0] in (None, activations.name)
     ]
     return list(dict.fromkeys(kept))
 
