@@ -22,6 +22,8 @@ from gen import config
 from gen.board_documentation import PARTS as BOARD_PARTS
 from gen.board_figures import PARTS as BOARD_FIGURES
 from gen.board_figures import SUMMARY
+from gen.chat_figures import PARTS as CHAT
+from gen.chat_figures import PERPLEXITIES
 from gen.decoded_documentation import PARTS as DECODED_PARTS
 from gen.estimate import fitted
 from gen.families.bit_serial import KINDS, BitSerialConfig, BitSerialFamily
@@ -314,6 +316,8 @@ PARTS: dict[str, Callable[[], str]] = {
     **BOARD_PARTS,
     **BOARD_FIGURES,
     **SUMMARY,
+    **CHAT,
+    **PERPLEXITIES,
     "fit_errors": _fit_errors,
     "sweep_figures": lambda: table(
         ("figure", "what"), ((f"`{name}`", text) for name, text in FIGURES.items())
@@ -330,6 +334,8 @@ DOCUMENTS = {
     "sweeps.md": ("sweep_figures",),
     "estimate.md": ("fit_errors",),
     "boards.md": ("boards", *BOARD_FIGURES),
+    "chat.md": tuple(CHAT),
+    "precision.md": tuple(PERPLEXITIES),
     "../README.md": tuple(SUMMARY),
 }
 """The parts of each document."""

@@ -59,6 +59,15 @@ class Drawing:
             f'  <rect x="{x}" y="{y}" width="{round(width * share)}" height="{height}" class="block {kind}"/>\n'
         )
 
+    def dot(self, x: int, y: int, kind: str) -> None:
+        """A mark with its middle there; ``kind`` as of a box."""
+        self._parts.append(f'  <circle cx="{x}" cy="{y}" r="5" class="block {kind}"/>\n')
+
+    def rule(self, *points: Point) -> None:
+        """From point to point, thin."""
+        path = " L ".join(f"{x} {y}" for x, y in points)
+        self._parts.append(f'  <path d="M {path}" stroke="#cbd2d9" fill="none"/>\n')
+
     def wire(self, *points: Point) -> None:
         """From point to point, an arrow at the last."""
         path = " L ".join(f"{x} {y}" for x, y in points)

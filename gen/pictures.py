@@ -6,6 +6,7 @@ from __future__ import annotations
 from gen import config
 from gen.board_documentation import PICTURES as BOARD
 from gen.board_figures import PICTURES as FIGURES
+from gen.chat_figures import PICTURES as TEXTS
 from gen.decoded_pictures import decoded_array, decoded_codes, decoded_element
 from gen.drawing import Drawing, bits
 from gen.families.bit_serial import BitSerialFamily
@@ -198,5 +199,6 @@ PICTURES = {
     "decoded_codes.svg": decoded_codes,
     **BOARD,
     **FIGURES,
+    **TEXTS,
 }
 """By file in the documents."""

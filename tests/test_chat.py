@@ -243,9 +243,12 @@ def test_a_wrong_sum_shows(gatemill, small, monkeypatch):
 
 
 @pytest.mark.long
-def test_an_interrupt_stops_the_simulators(gatemill, small, monkeypatch):
+def test_an_interrupt_stops_the_simulators(gatemill, small, monkeypatch, request):
     """In the middle of a token: simulators are closed, what was said is told, the exit status is a shell's."""
     closed = []
+    # A shell's background jobs are born with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
 
     class Interrupted(Accelerator):
         def sums(self, tasks):

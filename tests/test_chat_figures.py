@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from gen import config
 from gen.bench import __main__ as bench
 from gen.bench import chat, records
 from gen.models import fetch
@@ -19,6 +20,8 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "find", lambda name: path)
     monkeypatch.setattr(chat, "PROMPTS", {"letters": "abc"})
     monkeypatch.setattr(chat, "CASES", {CASE.name: CASE})
+    made = chat.generate(config.load(CASE.preset))
+    monkeypatch.setattr(chat, "generate", lambda loaded: made)
     monkeypatch.setattr(chat, "TOKENS", 2)
     monkeypatch.setattr(chat, "FILE", tmp_path / "chat.json")
     return tmp_path / "chat.json"

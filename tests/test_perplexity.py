@@ -13,7 +13,7 @@ from gen.chat.device import Golden
 from gen.errors import RequestError
 from gen.models.fetch import find as fetched
 from gen.precision import linears, perplexity
-from gen.precision.cache import KINDS, RESIDUAL
+from gen.precision.cache import GROUP, KINDS, PUBLISHED
 from gen.precision.figures import THROUGHPUT, judge
 from hw.formats import find
 from sim.quantise import quantise
@@ -53,7 +53,10 @@ def test_a_format_goes_to_the_first_array_that_has_it(model, configs) -> None:
     [
         ("int9", "must be one that the array of a configuration has"),
         ("int4-s8/int2", "olive-8x8: "),
-        ("int4-s8+kivi3", "cache must be one of float, int8, kivi4, kivi2, array, not 'kivi3'"),
+        (
+            "int4-s8+kivi3",
+            "cache must be one of float, int8, kivi4, kivi2, kivi4-r128, kivi2-r128, array, not 'kivi3'",
+        ),
         (
             "int4-s8+array",
             "lut-m2n64k4: attention on the array: it must take int8 x int8, not only int8 x int4-s8,",
@@ -108,23 +111,25 @@ def test_a_cache_of_rows() -> None:
         assert np.array_equal(cache.values[:, token], quantise(values[token], "int8").values())
 
 
+@pytest.mark.parametrize("residual", [GROUP, PUBLISHED])
 @pytest.mark.parametrize("bits", [2, 4])
-def test_kivi_cache(bits) -> None:
+def test_kivi_cache(bits, residual) -> None:
     random = np.random.default_rng(2)
-    count, heads, size = 2 * RESIDUAL + 5, 2, 64
-    cache, format = KINDS[f"kivi{bits}"].make(heads, size), find(f"kivi{bits}:g{RESIDUAL}")
+    count, heads, size = 2 * residual + 5, 2, 64
+    name = f"kivi{bits}" + ("-r128" if residual == PUBLISHED else "")
+    cache, format = KINDS[name].make(heads, size), find(f"kivi{bits}:g{GROUP}")
     keys, values = random.normal(size=(2, count, heads, size))
     for token in range(count):
         cache.add(keys[token], values[token])
     for head in range(heads):
-        for group in range(2):
-            part = slice(group * RESIDUAL, (group + 1) * RESIDUAL)
+        for group in range(2 * residual // GROUP):
+            part = slice(group * GROUP, (group + 1) * GROUP)
             assert np.array_equal(cache.keys[head, part], quantise(keys[part, head].T, format).values().T)
-        assert np.array_equal(cache.keys[head, 2 * RESIDUAL :], keys[2 * RESIDUAL :, head])
-        old = count - RESIDUAL
+        assert np.array_equal(cache.keys[head, 2 * residual :], keys[2 * residual :, head])
+        old = count - residual
         assert np.array_equal(cache.values[head, :old], quantise(values[:old, head], format).values())
         assert np.array_equal(cache.values[head, old:], values[old:, head])
-    assert KINDS[f"kivi{bits}"].bits == bits + 32 / RESIDUAL
+    assert KINDS[name].bits == bits + 32 / GROUP
 
 
 def test_eval(gatemill, tmp_path) -> None:

@@ -59,7 +59,7 @@ CASES = {
     format: Case(format=format, preset=preset)
     for preset, formats in (
         ("", ("fp32",)),
-        ("lut-gguf-m2n64k4", ("q4_1", "q4_1/int8:g32", "q4_1+int8", "q4_1+kivi4", "q4_1+kivi2")),
+        ("lut-gguf-m2n64k4", ("q4_1", "q4_1/int8:g32", "q4_1+int8", "q4_1+kivi4", "q4_1+kivi2", "q4_1+kivi2-r128")),
         ("systolic-ws-16x16", ("int8", "int8+array")),
         ("bitmod-int8-8x8", ("int6-s8", "fp4-mixed", "fp3-mixed", "attn=fp4-mixed,ffn=fp3-mixed,head=int8-s8")),
         ("lut-m2n64k4", ("int4-asym", "int4-s8", "int3-asym", "int3-s8", "int2-asym", "int2-s8", "ternary-s8")),

@@ -7,6 +7,7 @@ whatever changes, another file is made, and those used longest ago go.
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -55,7 +56,8 @@ def get(name: str) -> dict[str, np.ndarray] | None:
         # Opened here: np.load leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = dict(arrays)
-        path.touch()
+        with suppress(FileNotFoundError):  # another process may have removed it
+            os.utime(path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
     return found

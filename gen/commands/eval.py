@@ -42,7 +42,7 @@ def evaluate(
         str,
         typer.Option(
             metavar="A,B",
-            help="Formats of weights; each also as WEIGHTS/ACTIVATIONS and with +int8, +kivi4 or +kivi2.",
+            help="Formats of weights; each also as WEIGHTS/ACTIVATIONS and with +int8, +kivi4, +kivi2 or +array.",
         ),
     ] = FORMATS,
     format: Annotated[

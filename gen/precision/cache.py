@@ -12,8 +12,10 @@ from hw.formats import Format, find
 from sim.quantise import quantise
 from sim.quantise.kivi import quantise_keys, quantise_values
 
-RESIDUAL = 32
-"""Tokens of KIVI's cache that stay as they are, at most: a group of keys is one of so many tokens."""
+GROUP = 32
+"""Tokens of a group of keys of KIVI, and channels of one of values."""
+PUBLISHED = 128
+"""Tokens that stay as they are in KIVI as it was published; here ``GROUP``, unless it is said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,35 +43,37 @@ class TokenCache(Cache):
 
 
 class KiviCache(Cache):
-    """KIVI: keys per channel in groups of ``RESIDUAL`` tokens, values per token in groups of channels.
+    """KIVI: keys per channel in groups of ``GROUP`` tokens, values per token in groups of channels.
 
-    The last tokens stay as they are: those that do not fill a group of keys yet, and ``RESIDUAL`` values.
+    The last tokens stay as they are: keys until there are ``residual`` of them, which then become few bits together, and
+    ``residual`` values.
 
-    Reference: KIVI, Liu et al., ICML 2024, section 3.2 (there 128 tokens stay, in groups of 32).
+    Reference: KIVI, Liu et al., ICML 2024, section 3.2, algorithm 1.
     """
 
-    def __init__(self, heads: int, size: int, format: Format):
+    def __init__(self, heads: int, size: int, format: Format, residual: int):
         super().__init__(heads, size)
-        self._format = format.grouped(min(RESIDUAL, size))
+        self._format, self._residual = format.grouped(min(GROUP, size)), residual
 
     def add(self, keys: np.ndarray, values: np.ndarray) -> None:
         """Those of the next token, [key head, element]."""
         super().add(keys, values)
-        if self.length % RESIDUAL == 0:
-            group = self.keys[:, -RESIDUAL:]
-            kept = quantise_keys(self._format.grouped(RESIDUAL), group).values()
-            group[:] = kept.reshape(len(group), -1, RESIDUAL).swapaxes(1, 2)
-        if self.length > RESIDUAL:
-            row = self.values[:, -RESIDUAL - 1]
+        residual = self._residual
+        if self.length % residual == 0:
+            group = self.keys[:, -residual:]
+            kept = quantise_keys(self._format.grouped(GROUP), group).values()
+            group[:] = kept.reshape(len(group), -1, residual).swapaxes(1, 2)
+        if self.length > residual:
+            row = self.values[:, -residual - 1]
             row[:] = quantise_values(self._format, row).values()
 
 
-def _kivi(bits: int) -> Kind:
+def _kivi(bits: int, residual: int = GROUP) -> Kind:
     format = find(f"kivi{bits}")
     return Kind(
-        name=format.name,
-        bits=format.grouped(RESIDUAL).bits_per_weight,
-        make=lambda heads, size: KiviCache(heads, size, format),
+        name=format.name + (f"-r{residual}" if residual != GROUP else ""),
+        bits=format.grouped(GROUP).bits_per_weight,
+        make=lambda heads, size: KiviCache(heads, size, format, residual),
     )
 
 
@@ -81,6 +85,8 @@ KINDS = {
         Kind(name="int8", bits=8.0, make=lambda heads, size: TokenCache(heads, size, INT8)),
         _kivi(4),
         _kivi(2),
+        _kivi(4, PUBLISHED),
+        _kivi(2, PUBLISHED),
         Kind(name="array", bits=8.0, make=None),
     )
 }
