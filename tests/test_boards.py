@@ -48,7 +48,18 @@ def test_parts():
     assert PARTS["LFE5U-85F"].block_ram_bytes == 208 * 2048
     assert PARTS["iCE40UP5K"].large_ram_bytes == 128 << 10
     with pytest.raises(ValueError, match="family must be one of ecp5, ice40, gowin, not 'xc7'"):
-        Part(name="x", family="xc7", device="x", luts=1, flip_flops=1, block_rams=1, block_ram_bits=1, dsps=0)
+        Part(
+            name="x",
+            family="xc7",
+            device="x",
+            luts=1,
+            flip_flops=1,
+            block_rams=1,
+            block_ram_bits=1,
+            dsps=0,
+            columns=1,
+            rows=1,
+        )
 
 
 @pytest.mark.parametrize(

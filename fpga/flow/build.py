@@ -238,7 +238,7 @@ def build(
     title = f"{name} on {board.name}: {figures['fmax_mhz']:g} MHz of {megahertz(clock_hz)}"
     contents = {
         LAYOUT: gzip.compress(placed.layout, 3, mtime=0),
-        PICTURE: floorplan.draw(placed.netlist, title),
+        PICTURE: floorplan.draw(placed.netlist, title, board.resources),
         FIGURES: json.dumps(figures, indent=2).encode(),
     }
     return replace(_kept(wanted, contents), kept=False)
