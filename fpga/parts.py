@@ -1,7 +1,7 @@
 """What there is on a part, by its name: tables, registers, memories and multipliers.
 
-Reference: Lattice FPGA-DS-02012 (ECP5), FPGA-DS-02008 (iCE40 UltraPlus), FPGA-DS-02029 (iCE40 LP/HX); Gowin DS117 (GW1NR). Tiles: Project Trellis,
-``devices.json``; Project IceStorm; Project Apicula.
+Reference: Lattice FPGA-DS-02012 (ECP5), FPGA-DS-02008 (iCE40 UltraPlus), FPGA-DS-02029 (iCE40 LP/HX); Gowin DS117 (GW1NR).
+Tiles: Project Trellis, ``devices.json``; Project IceStorm, ``chipdb``; Project Apicula.
 """
 
 from __future__ import annotations
