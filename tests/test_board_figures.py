@@ -157,7 +157,7 @@ def test_a_token_where_the_memory_holds_the_model(monkeypatch):
 def test_the_bandwidth_of_the_port_bounds_a_token(monkeypatch):
     one, size = config.load("systolic-8x8"), 1 << 28
     monkeypatch.setattr(figures, "memory", lambda *_, **__: block_memory(one, memory_bytes=size))
-    found = figures.token(one, SimpleNamespace(memory_bytes=size, default_hz=80_000_000))
+    found = figures.token(one, SimpleNamespace(memory_bytes=size, usual_hz=lambda name: 80_000_000))
     assert found.method == figures.MODEL
     least = figures.weights_mib(one) * (1 << 20) / 8
     assert least < found.cycles < least / 0.95
@@ -269,5 +269,10 @@ def test_command(built, monkeypatch, tmp_path, capsys):
     assert "--board 'nothing': must be a Python file or one of" in capsys.readouterr().err
     assert bench.main(["--only", "boards", "--board", "ulx3s-25f", "--memory", "flash"]) == 2
     assert "--memory 'flash': must be one of block-ram, spram, sdram" in capsys.readouterr().err
+    assert bench.main(["--only", "boards", "--board", "ulx3s-25f", "--preset", "lut-up5k"]) == 2
+    assert "--preset 'lut-up5k': must be one of systolic-" in capsys.readouterr().err
     assert bench.main(["--only", "mac", "--save"]) == 2
-    assert "--board, --memory, --save: boards must be one of the figures, not mac" in capsys.readouterr().err
+    assert (
+        "--board, --preset, --memory, --save: boards must be one of the figures, not mac"
+        in capsys.readouterr().err
+    )

@@ -175,9 +175,14 @@ def _decoded_layers(notify: Notify) -> list[Row]:
 
 
 def _boards(
-    notify: Notify, names: Sequence[str] = (), *, memory: str | None = None, save: bool = False
+    notify: Notify,
+    names: Sequence[str] = (),
+    *,
+    memory: str | None = None,
+    presets: Sequence[str] = (),
+    save: bool = False,
 ) -> list[Row]:
-    """Of these boards, or of all, with their usual memory or this one.
+    """Of these boards, or of all, with their usual memory or this one; of all their designs, or of these presets.
 
     Kept board by board, so that what fails late loses nothing.
     """
@@ -186,7 +191,7 @@ def _boards(
 
     found: list[Row] = []
     for name in names or known():
-        rows = boards.rows(notify, [name], memory)
+        rows = boards.rows(notify, [name], memory, presets)
         if save:
             boards.save(rows)
             notify(f"kept in {boards.FILE}: python -m gen.documentation shows it")
@@ -194,16 +199,23 @@ def _boards(
     return found
 
 
-def _of_boards(names: Sequence[str], memory: str | None, *, save: bool) -> Callable[[Notify], list[Row]]:
-    """Those of these boards, or of all. Raises ``RequestError`` when there is no such board or memory."""
-    from fpga.board import MEMORIES, load
+def _of_boards(
+    names: Sequence[str], memory: str | None, presets: Sequence[str], *, save: bool
+) -> Callable[[Notify], list[Row]]:
+    """Those of these boards, or of all. Raises ``RequestError`` when there is no such board, memory or design."""
+    from fpga.board import MEMORIES, boards, load
+    from gen.bench.boards import designs
 
     kinds = {kind.lower().replace(" ", "-"): kind for kind in MEMORIES}
     if memory is not None and memory not in kinds:
         raise RequestError(f"--memory {memory!r}: must be one of {', '.join(kinds)}")
-    for name in names:
-        load(name)
-    return partial(_boards, names=names, memory=None if memory is None else kinds[memory], save=save)
+    those = [load(name) for name in names] or boards().values()
+    known = {loaded.name for board in those for loaded in designs(board)} if presets else set()
+    for name in presets:
+        if name not in known:
+            raise RequestError(f"--preset {name!r}: must be one of {', '.join(sorted(known))}")
+    kind = None if memory is None else kinds[memory]
+    return partial(_boards, names=names, memory=kind, presets=presets, save=save)
 
 
 def _up5k(notify: Notify) -> list[Row]:
@@ -279,6 +291,10 @@ def figures(
     board: Annotated[
         list[str] | None, typer.Option(metavar="BOARD", help="Of `boards` only this one; may be repeated.")
     ] = None,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PRESET", help="Of `boards` only this design; may be repeated."),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -299,11 +315,11 @@ def figures(
     chosen = [key for key in FIGURES if (not only or key in only) and not (quick and key in SLOW)]
     if not chosen:
         raise RequestError("--only, --quick: at least one figure must be left")
-    if (board or memory or save) and BOARDS not in chosen:
+    if (board or preset or memory or save) and BOARDS not in chosen:
         raise RequestError(
-            f"--board, --memory, --save: {BOARDS} must be one of the figures, not {', '.join(chosen)}"
+            f"--board, --preset, --memory, --save: {BOARDS} must be one of the figures, not {', '.join(chosen)}"
         )
-    measures = {**FIGURES, BOARDS: _of_boards(board or [], memory, save=save)}
+    measures = {**FIGURES, BOARDS: _of_boards(board or [], memory, preset or [], save=save)}
     if output is not None:
         output_folder(output)
     rows: list[Row] = []
