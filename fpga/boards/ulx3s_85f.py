@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fpga.board import Board, Programmer
+from fpga.board import Board, Programmer, Usual
 from fpga.soc.sdram_part import AS4C16M16SA_7
 
 
@@ -35,5 +35,6 @@ BOARD = Board(
         "systolic-8x8",
         "systolic-4x4",
     ),
+    usual={"olive-ulx3s": Usual(clock_hz=90_000_000)},
     pack=("--compress",),
 )
