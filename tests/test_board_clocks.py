@@ -52,8 +52,8 @@ def test_what_is_wanted_of_an_ulx3s():
 
 
 def test_what_is_wanted_of_an_icebreaker():
-    """36 MHz with one of its designs."""
-    assert max(one["fmax_mhz"] for (board, _), one in KEPT.items() if board == "icebreaker") >= 36
+    """36 MHz with each of its designs."""
+    assert min(one["fmax_mhz"] for (board, _), one in KEPT.items() if board == "icebreaker") >= 36
 
 
 @pytest.mark.parametrize(
