@@ -204,7 +204,8 @@ def test_each_memory_has_its_rows(built, tmp_path):
     figures.save([usual], file)
     assert figures.kept(file) == [usual.values, other.values]
     assert figures.rows(quiet, ["icebreaker"], SDRAM) == []
-    assert [row.what for row in figures.rows(quiet, ["ulx3s-25f"], SDRAM)] == [other.what]
+    found = figures.rows(quiet, ["ulx3s-25f"], SDRAM, ["systolic-4x4"])
+    assert [row.what for row in found] == [other.what]
 
 
 def test_what_is_kept_is_of_designs_that_boards_name():
@@ -262,7 +263,8 @@ def test_command(built, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(figures, "FILE", tmp_path / "boards.json")
     monkeypatch.setattr(figures, "save", lambda rows: saved.extend(row.values["board"] for row in rows))
     saved: list[str] = []
-    assert bench.main(["--only", "boards", "--board", "ulx3s-25f", "--save", "--json"]) == 0
+    wanted = ["--only", "boards", "--board", "ulx3s-25f", "--preset", "systolic-4x4"]
+    assert bench.main([*wanted, "--save", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"][0]["values"]["preset"] == "systolic-4x4"
     assert saved == ["ulx3s-25f"]
     assert bench.main(["--only", "boards", "--board", "nothing"]) == 2
