@@ -7,8 +7,8 @@ import importlib
 import pkgutil
 import re
 import runpy
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,22 @@ class Programmer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Usual:
+    """How a preset is built for a board unless the user says otherwise.
+
+    Parameters
+    ----------
+    clock_hz : int, optional
+        Where it is not the board's usual clock.
+    seed : int
+        Of place and route.
+    """
+
+    clock_hz: int | None = None
+    seed: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Board:
     """A board.
 
@@ -91,6 +107,8 @@ class Board:
     programmer : Programmer
     presets : tuple of str
         Configurations whose size is right for it.
+    usual : mapping of str to Usual
+        How those of ``presets`` are built that want another clock or seed than others.
     clock_is_pad : bool
         The oscillator's pin is the pad of an iCE40's loop, and only that can use it.
     pack : tuple of str
@@ -119,6 +137,7 @@ class Board:
     baud: int = 1_000_000
     speed: int = 6
     presets: tuple[str, ...] = ()
+    usual: Mapping[str, Usual] = field(default_factory=dict)
     clock_is_pad: bool = False
     pack: tuple[str, ...] = ()
 
@@ -129,6 +148,8 @@ class Board:
             raise ValueError(f"part must be one of {', '.join(PARTS)}, not {self.part!r}")
         if self.memory not in MEMORIES:
             raise ValueError(f"memory must be one of {', '.join(MEMORIES)}, not {self.memory!r}")
+        if strange := set(self.usual) - set(self.presets):
+            raise ValueError(f"usual must be of presets of {self.name}, not {sorted(strange)[0]!r}")
         if self.memory_bytes < 1024 or self.memory_bytes & self.memory_bytes - 1:
             raise ValueError(f"memory_bytes must be a power of two from 1024, not {self.memory_bytes!r}")
         if self.memory == SDRAM:
@@ -156,6 +177,14 @@ class Board:
             result[SDRAM] = replace(self, memory=SDRAM, memory_bytes=self.sdram.size)
         return result
 
+    def usual_hz(self, name: str) -> int:
+        """The accelerator's clock for the configuration of that name unless the user wants another."""
+        return self.usual.get(name, Usual()).clock_hz or self.default_hz
+
+    def usual_seed(self, name: str) -> int:
+        """Of place and route."""
+        return self.usual.get(name, Usual()).seed
+
     @property
     def resources(self) -> Part:
         """Of its part."""
@@ -181,6 +210,7 @@ class Board:
             "baud": self.baud,
             "programmer": self.programmer.tool,
             "presets": list(self.presets),
+            "preset_clocks_mhz": {name: self.usual_hz(name) / MEGA for name in self.presets},
         }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fpga.board import boards, in_words
+from fpga.board import Board, boards, in_words
 from fpga.pll import megahertz
 from gen import config
 from gen.board_documentation import PARTS as BOARD_PARTS
@@ -243,6 +243,12 @@ def _array_keys(of: type[ArrayConfig], default: str = "all of them") -> str:
     return table(("key", "default", "must be", "what"), rows)
 
 
+def _board_preset(board: Board, name: str) -> str:
+    """With its clock where that is its own."""
+    hertz = board.usual_hz(name)
+    return f"`{name}`" + ("" if hertz == board.default_hz else f" ({megahertz(hertz)} MHz)")
+
+
 def _boards() -> str:
     rows = (
         (
@@ -255,7 +261,7 @@ def _boards() -> str:
             f"{megahertz(board.clock_hz)}, {megahertz(board.default_hz)}",
             f"{board.link}, {board.baud:,} baud",
             f"`{board.programmer.tool}`",
-            ", ".join(f"`{name}`" for name in board.presets),
+            ", ".join(_board_preset(board, name) for name in board.presets),
         )
         for board in boards().values()
     )

@@ -157,7 +157,7 @@ def test_a_token_where_the_memory_holds_the_model(monkeypatch):
 def test_the_bandwidth_of_the_port_bounds_a_token(monkeypatch):
     one, size = config.load("systolic-8x8"), 1 << 28
     monkeypatch.setattr(figures, "memory", lambda *_, **__: block_memory(one, memory_bytes=size))
-    found = figures.token(one, SimpleNamespace(memory_bytes=size, default_hz=80_000_000))
+    found = figures.token(one, SimpleNamespace(memory_bytes=size, usual_hz=lambda name: 80_000_000))
     assert found.method == figures.MODEL
     least = figures.weights_mib(one) * (1 << 20) / 8
     assert least < found.cycles < least / 0.95
@@ -204,7 +204,8 @@ def test_each_memory_has_its_rows(built, tmp_path):
     figures.save([usual], file)
     assert figures.kept(file) == [usual.values, other.values]
     assert figures.rows(quiet, ["icebreaker"], SDRAM) == []
-    assert [row.what for row in figures.rows(quiet, ["ulx3s-25f"], SDRAM)] == [other.what]
+    found = figures.rows(quiet, ["ulx3s-25f"], SDRAM, ["systolic-4x4"])
+    assert [row.what for row in found] == [other.what]
 
 
 def test_what_is_kept_is_of_designs_that_boards_name():
@@ -262,13 +263,16 @@ def test_command(built, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(figures, "FILE", tmp_path / "boards.json")
     monkeypatch.setattr(figures, "save", lambda rows: saved.extend(row.values["board"] for row in rows))
     saved: list[str] = []
-    assert bench.main(["--only", "boards", "--board", "ulx3s-25f", "--save", "--json"]) == 0
+    wanted = ["--only", "boards", "--board", "ulx3s-25f", "--preset", "systolic-4x4"]
+    assert bench.main([*wanted, "--save", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"][0]["values"]["preset"] == "systolic-4x4"
     assert saved == ["ulx3s-25f"]
     assert bench.main(["--only", "boards", "--board", "nothing"]) == 2
     assert "--board 'nothing': must be a Python file or one of" in capsys.readouterr().err
     assert bench.main(["--only", "boards", "--board", "ulx3s-25f", "--memory", "flash"]) == 2
     assert "--memory 'flash': must be one of block-ram, spram, sdram" in capsys.readouterr().err
+    assert bench.main(["--only", "boards", "--board", "ulx3s-25f", "--preset", "lut-up5k"]) == 2
+    assert "--preset 'lut-up5k': must be one of systolic-" in capsys.readouterr().err
     assert bench.main(["--only", "mac", "--save"]) == 2
     assert (
         "--save: boards or chat or perplexity must be one of the figures, not mac" in capsys.readouterr().err

@@ -38,7 +38,8 @@ def test_a_board_is_what_its_platform_describes(board):
         assert (platform.part, platform._chipdb_device) == (board.package, part.device)
     else:
         assert (platform.device, platform.package.lower()) == (part.name, board.package)
-    settings(part.family, input_hz=board.clock_hz, output_hz=board.default_hz)
+    for name in ("another", *board.presets):
+        settings(part.family, input_hz=board.clock_hz, output_hz=board.usual_hz(name))
     assert set(board.presets) <= set(config.presets())
 
 
@@ -48,7 +49,18 @@ def test_parts():
     assert PARTS["LFE5U-85F"].block_ram_bytes == 208 * 2048
     assert PARTS["iCE40UP5K"].large_ram_bytes == 128 << 10
     with pytest.raises(ValueError, match="family must be one of ecp5, ice40, gowin, not 'xc7'"):
-        Part(name="x", family="xc7", device="x", luts=1, flip_flops=1, block_rams=1, block_ram_bits=1, dsps=0)
+        Part(
+            name="x",
+            family="xc7",
+            device="x",
+            luts=1,
+            flip_flops=1,
+            block_rams=1,
+            block_ram_bits=1,
+            dsps=0,
+            columns=1,
+            rows=1,
+        )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +170,7 @@ def test_the_design_of_the_page_is_one_of_its_board(tmp_path):
     words = re.search(r"gatemill build (.*) --board hx8k\.py (.*) -o", text)
     overrides = [one.strip() for one in words[2].split("--set") if one.strip()]
     loaded, board = config.load(words[1], overrides), load(str(file))
-    made = design.memory(loaded, board, clock_hz=board.default_hz)
+    made = design.memory(loaded, board, clock_hz=board.usual_hz(loaded.name))
     assert "memory width 32 size 1024 " in to_rtlil(made, name="top")
     family = loaded.instance
     work = workload.random((2, 64, 4), "raw", 1, family.pairs[0], family)

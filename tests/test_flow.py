@@ -17,8 +17,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from flow_bench import ECP5_REPORT, Echo, example
 
+from fpga import board as boards_module
 from fpga import flash
-from fpga.board import SDRAM, Programmer, load
+from fpga.board import SDRAM, Programmer, Usual, load
 from fpga.flow import build as flow
 from fpga.flow import design, programs, steps
 from fpga.flow.build import build, plan, with_ending
@@ -185,6 +186,47 @@ def test_the_same_build_twice(quick):
     assert again.floorplan.startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("mhz", "taken", "tried"),
+    [(100, 4, {"7": 91.5, "2": 93.42, "3": 90.0}), (92.5, 3, {"7": 91.5, "2": 93.42})],
+)
+def test_the_fastest_of_several_seeds(quick, gatemill, monkeypatch, tmp_path, mhz, taken, tried):
+    """Synthesised once, placed with each until one holds the clock."""
+    reached = {7: 91.5, 2: 93.42, 3: 90.0}
+
+    def place(*_, seed, **__):
+        quick.append("place")
+        clock = {"fmax": {"clk": {"achieved": reached[seed], "constraint": 100.0}}}
+        return replace(PLACED, report={**ECP5_REPORT, **clock})
+
+    monkeypatch.setattr(steps, "place", place)
+    given = ["systolic-4x4", "--board", "ulx3s-25f", "--clock", str(mhz), "--seed", "7,2,7,3"]
+    status, out, err = gatemill("build", *given, "-o", tmp_path, "--allow-timing-fail", "--json")
+    document = json.loads(out)
+    assert status == 0
+    assert quick == ["synthesise", *["place"] * (taken - 1), "pack"]
+    assert (document["seed"], document["fmax_mhz"], document["seeds"]) == (2, 93.42, tried)
+    assert f"seed 7: 91.5 MHz of {mhz}" in err
+    # What is flashed is the fastest one, too.
+    dry = [*given, "--dry-run", "--allow-timing-fail", "--json"]
+    _, out, err = gatemill("flash", *dry)
+    assert "would be built first" not in err
+    assert of("ulx3s-25f", int(mhz * 1_000_000), seed=2).folder == Path(json.loads(out)["command"][-1]).parent
+
+
+def test_what_a_preset_is_built_with_unless_said(quick, gatemill, monkeypatch, tmp_path):
+    usual = {"systolic-4x4": Usual(clock_hz=90_000_000, seed=5)}
+    board = replace(load("ulx3s-25f"), usual=usual)
+    monkeypatch.setattr(boards_module, "load", lambda origin: board)
+    _, out, _ = gatemill("build", "systolic-4x4", "--board", "ulx3s-25f", "-o", tmp_path, "--json")
+    document = json.loads(out)
+    assert (document["clock_mhz"], document["seed"], document["seeds"]) == (90, 5, {"5": 93.42})
+    assert board.usual_hz("systolic-8x8") == board.default_hz
+    assert board.as_dict()["preset_clocks_mhz"]["systolic-4x4"] == 90
+    with pytest.raises(ValueError, match="usual must be of presets of ulx3s-25f, not 'other'"):
+        replace(board, usual={"other": Usual()})
+
+
 def test_registers_of_an_ice40_are_those_of_its_layout(quick, monkeypatch):
     """Its report has none; a build that was kept before they were counted has them, too."""
     use = {kind: {"used": 9, "available": 30} for kind in ("ICESTORM_LC", "ICESTORM_RAM")}
@@ -276,6 +318,7 @@ def test_a_design_that_does_not_fit(quick, gatemill, tmp_path, monkeypatch):
         (["--baud", "1"], "--baud 1: must be an integer from 300 to 20000000"),
         (["--baud", "19999999"], "baud must be at most"),
         (["--seed", "-1"], "--seed -1: must be an integer from 0 to"),
+        (["--seed", "1;2"], "--seed '1;2': must be integers with commas between them"),
         (["--timeout", "0"], "--timeout 0: must be an integer from 1 to"),
         (["--memory", "ddr3"], "--memory 'ddr3': must be one of block-ram, sdram on ulx3s-25f"),
         (

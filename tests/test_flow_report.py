@@ -8,7 +8,7 @@ from flow_bench import ECP5_REPORT, step
 from fpga.flow import floorplan
 from fpga.flow.layout import flip_flops
 from fpga.flow.report import critical_path, fastest, lines, overfull, utilisation
-from fpga.parts import ECP5, GOWIN, ICE40
+from fpga.parts import ECP5, GOWIN, ICE40, PARTS
 from fpga.synthesis import FigureError
 
 
@@ -142,7 +142,12 @@ def test_a_module_is_no_part_of_one_whose_name_begins_alike():
 
 
 def test_picture_is_the_same_each_time():
-    first = floorplan.draw(placed(**CELLS), "two modules")
+    small = PARTS["LFE5U-25F"]
+    first = floorplan.draw(placed(**CELLS), "two modules", small)
     assert first.startswith(b"\x89PNG")
-    assert first == floorplan.draw(placed(**CELLS), "two modules")
-    assert floorplan.draw(placed(), "nothing").startswith(b"\x89PNG")
+    assert first == floorplan.draw(placed(**CELLS), "two modules", small)
+    assert floorplan.draw(placed(), "nothing", small).startswith(b"\x89PNG")
+    assert first != floorplan.draw(placed(**CELLS), "two modules", PARTS["LFE5U-85F"])
+    beyond = placed(**{"system.core.load.a": ("TRELLIS_COMB", "X4/Y51/SLICEC.K1")})
+    with pytest.raises(IndexError):
+        floorplan.draw(beyond, "beyond", small)

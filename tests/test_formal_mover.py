@@ -92,7 +92,7 @@ class Accesses(Elaboratable):
             m.d.comb += [Assert(end == ~last[: len(end)]), Assert(~last[-1])]
         with m.If((phase == FORWARD) & ~fresh | (phase == WALK)):
             m.d.comb += Assert(last <= rows.window_last)
-        with m.If(phase == CHECK):
+        with m.If((phase == CHECK) | (phase == WALK)):
             outside = (exact < rows.window_first) | (last > rows.window_last)
             m.d.comb += Assert(rows.inside == ~outside)
         with m.If(walks):

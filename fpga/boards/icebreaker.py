@@ -22,7 +22,7 @@ BOARD = Board(
     clock="clk12",
     clock_hz=12_000_000,
     clock_is_pad=True,
-    default_hz=30_000_000,
+    default_hz=36_000_000,
     memory=LARGE_RAM,
     memory_bytes=128 << 10,
     programmer=Programmer(tool="iceprog", package="fpga-icestorm"),

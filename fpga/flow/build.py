@@ -13,10 +13,10 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,18 @@ class Plan:
     clock_hz: int
     seed: int
     versions: dict[str, str]
-    folder: Path
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the cache has it, or is to have it."""
+        digest = digest_of(
+            self.prepared.digest, self.board, clock_hz=self.clock_hz, seed=self.seed, versions=self.versions
+        )
+        return builds_folder() / digest
+
+    def with_seed(self, seed: int) -> Plan:
+        """The same with another seed."""
+        return replace(self, seed=seed)
 
     @property
     def done(self) -> Build | None:
@@ -192,16 +203,25 @@ def plan(system: wiring.Component, board: Board, *, clock_hz: int, seed: int = 1
     """
     prepared = prepare(board, system, clock_hz=clock_hz)
     versions = programs.identity(board.resources.family)
-    digest = digest_of(prepared.digest, board, clock_hz=clock_hz, seed=seed, versions=versions)
-    return Plan(
-        board=board, prepared=prepared, clock_hz=clock_hz, seed=seed, versions=versions, folder=builds_folder() / digest,
-    )  # fmt: skip
+    return Plan(board=board, prepared=prepared, clock_hz=clock_hz, seed=seed, versions=versions)
 
 
 def build(
     wanted: Plan, *, timeout: float = 3600, name: str = "design", notice: Notice = lambda _: None
 ) -> Build:
-    """Place and route what is ``wanted``, or take it from the cache.
+    """Place and route what is ``wanted``, or take it from the cache. Parameters and errors: :func:`tries`."""
+    return tries(wanted, [wanted.seed], timeout=timeout, name=name, notice=notice)[0]
+
+
+def tries(
+    wanted: Plan,
+    seeds: Sequence[int],
+    *,
+    timeout: float = 3600,
+    name: str = "design",
+    notice: Notice = lambda _: None,
+) -> list[Build]:
+    """Builds with these seeds in place of that of ``wanted``, up to the first that reaches the clock; synthesised once.
 
     Parameters
     ----------
@@ -219,16 +239,36 @@ def build(
     sim.tools.ToolError
         A program is missing, failed or took too long.
     """
-    if done := wanted.done:
-        return done
-    board, clock_hz, seed = wanted.board, wanted.clock_hz, wanted.seed
+    result: list[Build] = []
+    netlist = None
+    for each in map(wanted.with_seed, seeds):
+        made = each.done
+        if made is None:
+            netlist = netlist or _synthesised(each, timeout, notice)
+            made = _placed(each, netlist, timeout, name, notice)
+        result.append(made)
+        if len(seeds) > 1:
+            notice(f"seed {each.seed}: {made.fmax_mhz:g} MHz of {megahertz(each.clock_hz)}")
+        if made.holds:
+            break
+    return result
+
+
+def _synthesised(wanted: Plan, timeout: float, notice: Notice) -> str:
+    """The netlist for nextpnr."""
+    board = wanted.board
     for program in programs.PROGRAMS[board.resources.family]:
         # What is missing is told now, not after minutes.
         programs.command(program)
         if not programs.is_prepared(program):
             notice(f"{program} runs for the first time: its preparation takes up to a minute")
     notice("synthesis")
-    netlist = steps.synthesise(board, wanted.prepared, clock_hz=clock_hz, timeout=timeout)
+    return steps.synthesise(board, wanted.prepared, clock_hz=wanted.clock_hz, timeout=timeout)
+
+
+def _placed(wanted: Plan, netlist: str, timeout: float, name: str, notice: Notice) -> Build:
+    """Kept in the cache."""
+    board, clock_hz, seed = wanted.board, wanted.clock_hz, wanted.seed
     notice(f"place and route, seed {seed}")
     placed = steps.place(
         board, netlist, wanted.prepared.constraints, clock_hz=clock_hz, seed=seed, timeout=timeout
@@ -238,7 +278,7 @@ def build(
     title = f"{name} on {board.name}: {figures['fmax_mhz']:g} MHz of {megahertz(clock_hz)}"
     contents = {
         LAYOUT: gzip.compress(placed.layout, 3, mtime=0),
-        PICTURE: floorplan.draw(placed.netlist, title),
+        PICTURE: floorplan.draw(placed.netlist, title, board.resources),
         FIGURES: json.dumps(figures, indent=2).encode(),
     }
     return replace(_kept(wanted, contents), kept=False)

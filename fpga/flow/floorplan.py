@@ -7,11 +7,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
+from fpga.parts import Part
+
 _PLACE = re.compile(r"X(\d+)/?Y(\d+)/")
 MOST = 16
 """Modules that are told apart."""
 LEAST = 0.01
 """Share of all cells that makes a module worth a colour of its own."""
+EMPTY = 0.95
+"""Grey of a tile without cells; 1 is white."""
 _UNSEEN = re.compile(r"VCC|GND|IO|PLL|DCC|GB|OSC|GSR", re.IGNORECASE)
 
 
@@ -69,35 +73,37 @@ def _child(path: str, part: str) -> str:
     return ".".join(filter(None, (part, rest.partition(".")[0])))
 
 
-def draw(netlist: Mapping, title: str) -> bytes:
-    """The picture, PNG: the fuller a tile, the stronger its colour."""
+def draw(netlist: Mapping, title: str, part: Part) -> bytes:
+    """The picture of all of ``part``, PNG: the fuller a tile, the stronger its colour; what is empty is grey.
+
+    Raises ``IndexError`` when a cell lies beyond the part.
+    """
     import numpy as np
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     cells = places(netlist)
-    parts = groups(path for path, _, _ in cells) or [""]
+    modules = groups(path for path, _, _ in cells) or [""]
     tiles: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
     for path, x, y in cells:
-        tiles[x, y][group_of(path, parts)] += 1
-    width, height = (max((at[axis] for at in tiles), default=0) + 2 for axis in (0, 1))
-    colours = {part: np.array(colormaps["tab20"](place)[:3]) for place, part in enumerate(parts)}
-    picture = np.ones((height, width, 3))
+        tiles[x, y][group_of(path, modules)] += 1
+    colours = {module: np.array(colormaps["tab20"](place)[:3]) for place, module in enumerate(modules)}
+    picture = np.full((part.rows, part.columns, 3), EMPTY)
     fullest = max((sum(count.values()) for count in tiles.values()), default=1)
     for (x, y), count in tiles.items():
         strength = 0.35 + 0.65 * sum(count.values()) / fullest
         picture[y, x] = 1 - strength * (1 - colours[count.most_common(1)[0][0]])
-    figure = Figure(figsize=(11, 1.5 + 7.5 * height / width))
+    figure = Figure(figsize=(11, 1.5 + 7.5 * part.rows / part.columns))
     axes = figure.subplots()
     axes.imshow(picture, interpolation="nearest", origin="upper")
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlabel("column")
     axes.set_ylabel("row")
-    sizes = Counter(group_of(path, parts) for path, _, _ in cells)
+    sizes = Counter(group_of(path, modules) for path, _, _ in cells)
     handles = [
-        Patch(color=tuple(colours[part]), label=f"{part or 'top'} ({sizes[part]:,})")
-        for part in sorted(parts, key=lambda part: -sizes[part])
+        Patch(color=tuple(colours[module]), label=f"{module or 'top'} ({sizes[module]:,})")
+        for module in sorted(modules, key=lambda module: -sizes[module])
     ]
     figure.legend(
         handles=handles, loc="outside right upper", fontsize=8, frameon=False, title="module (cells)"

@@ -176,9 +176,14 @@ def _decoded_layers(notify: Notify) -> list[Row]:
 
 
 def _boards(
-    notify: Notify, names: Sequence[str] = (), *, memory: str | None = None, save: bool = False
+    notify: Notify,
+    names: Sequence[str] = (),
+    *,
+    memory: str | None = None,
+    presets: Sequence[str] = (),
+    save: bool = False,
 ) -> list[Row]:
-    """Of these boards, or of all, with their usual memory or this one.
+    """Of these boards, or of all, with their usual memory or this one; of all their designs, or of these presets.
 
     Kept board by board, so that what fails late loses nothing.
     """
@@ -187,7 +192,7 @@ def _boards(
 
     found: list[Row] = []
     for name in names or known():
-        rows = boards.rows(notify, [name], memory)
+        rows = boards.rows(notify, [name], memory, presets)
         if save:
             boards.save(rows)
             notify(f"kept in {boards.FILE}: python -m gen.documentation shows it")
@@ -195,16 +200,23 @@ def _boards(
     return found
 
 
-def _of_boards(names: Sequence[str], memory: str | None, *, save: bool) -> Callable[[Notify], list[Row]]:
-    """Those of these boards, or of all. Raises ``RequestError`` when there is no such board or memory."""
-    from fpga.board import MEMORIES, load
+def _of_boards(
+    names: Sequence[str], memory: str | None, presets: Sequence[str], *, save: bool
+) -> Callable[[Notify], list[Row]]:
+    """Those of these boards, or of all. Raises ``RequestError`` when there is no such board, memory or design."""
+    from fpga.board import MEMORIES, boards, load
+    from gen.bench.boards import designs
 
     kinds = {kind.lower().replace(" ", "-"): kind for kind in MEMORIES}
     if memory is not None and memory not in kinds:
         raise RequestError(f"--memory {memory!r}: must be one of {', '.join(kinds)}")
-    for name in names:
-        load(name)
-    return partial(_boards, names=names, memory=None if memory is None else kinds[memory], save=save)
+    those = [load(name) for name in names] or boards().values()
+    known = {loaded.name for board in those for loaded in designs(board)} if presets else set()
+    for name in presets:
+        if name not in known:
+            raise RequestError(f"--preset {name!r}: must be one of {', '.join(sorted(known))}")
+    kind = None if memory is None else kinds[memory]
+    return partial(_boards, names=names, memory=kind, presets=presets, save=save)
 
 
 def _chat(notify: Notify, names: Sequence[str] = (), *, save: bool = False) -> list[Row]:
@@ -304,6 +316,10 @@ def figures(
     board: Annotated[
         list[str] | None, typer.Option(metavar="BOARD", help="Of `boards` only this one; may be repeated.")
     ] = None,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PRESET", help="Of `boards` only this design; may be repeated."),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -330,7 +346,7 @@ def figures(
     if not chosen:
         raise RequestError("--only, --quick: at least one figure must be left")
     for given, options, keys in (
-        (board or memory, "--board, --memory", (BOARDS,)),
+        (board or preset or memory, "--board, --preset, --memory", (BOARDS,)),
         (case, "--case", tuple(CASES)),
         (save, "--save", KEPT),
     ):
@@ -340,7 +356,7 @@ def figures(
             )
     measures = {
         **FIGURES,
-        BOARDS: _of_boards(board or [], memory, save=save),
+        BOARDS: _of_boards(board or [], memory, preset or [], save=save),
         **{key: _of_cases(key, case or [], save=save) for key in CASES if key in chosen},
     }
     if output is not None:

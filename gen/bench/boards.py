@@ -113,7 +113,7 @@ def work(loaded: Config, board: Board, sizes: tuple[int, int, int], notify: Noti
     """
     family, design = loaded.instance, loaded.design()
     load = workload.random(sizes, "raw", 1, family.pairs[busiest(loaded)], family)
-    behind = memory(loaded, board, clock_hz=board.default_hz, modelled=True)
+    behind = memory(loaded, board, clock_hz=board.usual_hz(loaded.name), modelled=True)
     known = isinstance(behind, Memory) and not unpredictable(
         design, behind.timing, single_port=behind.single_port
     )
@@ -140,7 +140,7 @@ def work(loaded: Config, board: Board, sizes: tuple[int, int, int], notify: Noti
 
 def _simulated(loaded: Config, board: Board, behind: BoardMemory, load: Workload, notify: Notify) -> int:
     notify(f"{loaded.name} on {board.name}: {load.title} on the virtual board")
-    model = program(loaded, memory=behind, clock_hz=board.default_hz, baud=board.baud)
+    model = program(loaded, memory=behind, clock_hz=board.usual_hz(loaded.name), baud=board.baud)
     with VirtualBoard(model) as running, Accelerator.open(running.url, config=loaded) as device:
         got, runs = device.workload(load, timeout=HOUR)
     if wrong := mismatch(got, load.golden()):
@@ -199,8 +199,9 @@ def luts_per_mac(loaded: Config, notify: Notify = lambda _: None) -> float:
 
 def prepared(board: Board, loaded: Config) -> Plan:
     """The build of ``gatemill build PRESET --board BOARD``."""
-    made = system(loaded, board, clock_hz=board.default_hz, baud=board.baud)
-    return plan(made, board, clock_hz=board.default_hz)
+    hertz, seed = board.usual_hz(loaded.name), board.usual_seed(loaded.name)
+    made = system(loaded, board, clock_hz=hertz, baud=board.baud)
+    return plan(made, board, clock_hz=hertz, seed=seed)
 
 
 def layer(rows: int) -> tuple[int, int, int]:
@@ -231,7 +232,7 @@ def record(board: Board, loaded: Config, notify: Notify) -> dict[str, Any]:
         "command": f"gatemill build {loaded.name} --board {board.name}{option(board)} -o DIR",
         "seed": wanted.seed,
         "programs": wanted.versions,
-        "clock_mhz": board.default_hz / MEGA,
+        "clock_mhz": wanted.clock_hz / MEGA,
         "memory": board.memory,
         "memory_bytes": board.memory_bytes,
         "bus_bytes": loaded.design().data_bytes,
@@ -242,7 +243,7 @@ def record(board: Board, loaded: Config, notify: Notify) -> dict[str, Any]:
         built = build(wanted, timeout=HOUR, name=loaded.name, notice=lambda text: notify(f"{name}: {text}"))
     except DoesNotFit as error:
         return {**result, "holds": False, "lacking": {kind: list(one) for kind, one in error.over.items()}}
-    clock = min(board.default_hz, built.fmax_mhz * MEGA)
+    clock = min(wanted.clock_hz, built.fmax_mhz * MEGA)
     one = token(loaded, board, notify)
     return {
         **result,
@@ -331,10 +332,12 @@ def _row(one: dict[str, Any]) -> Row:
     )
 
 
-def rows(notify: Notify, names: Sequence[str] = (), memory: str | None = None) -> list[Row]:
+def rows(
+    notify: Notify, names: Sequence[str] = (), memory: str | None = None, presets: Sequence[str] = ()
+) -> list[Row]:
     """Of each board, or of those with these names, a row for each design with its usual memory, or with the one that is named.
 
-    Boards without it have none. Builds come from the cache where it has them.
+    Boards without it have none. With ``presets`` only those designs. Builds come from the cache where it has them.
     """
     chosen = [board for name, board in boards().items() if not names or name in names]
     those = [
@@ -342,7 +345,12 @@ def rows(notify: Notify, names: Sequence[str] = (), memory: str | None = None) -
         for board in chosen
         if memory is None or memory in board.memories
     ]
-    return [_row(record(board, loaded, notify)) for board in those for loaded in designs(board)]
+    return [
+        _row(record(board, loaded, notify))
+        for board in those
+        for loaded in designs(board)
+        if not presets or loaded.name in presets
+    ]
 
 
 def kept(file: Path = FILE) -> list[dict[str, Any]]:
@@ -351,21 +359,22 @@ def kept(file: Path = FILE) -> list[dict[str, Any]]:
 
 
 def save(new: Sequence[Row], file: Path = FILE) -> None:
-    """Put rows in the place of those of their boards and memories; what no board names any more goes."""
-    found = [dict(row.values) for row in new]
-    measured = {(one["board"], one["memory"]) for one in found}
-    known = {
+    """Put rows in the place of those of the same designs; what no board names any more goes."""
+    places = [
         (board.name, kind, loaded.name)
         for board in boards().values()
-        for loaded in designs(board)
         for kind in board.memories
-    }
-    old = (
-        [one for one in kept(file) if (one["board"], one["memory"]) not in measured] if file.exists() else []
-    )
-    whole = [one for one in [*old, *found] if (one["board"], one["memory"], one["preset"]) in known]
-    whole.sort(key=lambda one: (one["board"], bool(option(with_memory(one)))))
+        for loaded in designs(board)
+    ]
+    found = {_place(one): one for one in kept(file)} if file.exists() else {}
+    found |= {_place(row.values): dict(row.values) for row in new}
+    whole = [found[place] for place in places if place in found]
     file.write_text(json.dumps(whole, indent=1) + "\n")
+
+
+def _place(one: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What a record is of: board, memory, preset."""
+    return one["board"], one["memory"], one["preset"]
 
 
 def with_memory(one: Mapping[str, Any]) -> Board:

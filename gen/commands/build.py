@@ -35,7 +35,14 @@ if TYPE_CHECKING:
 BoardOption = Annotated[
     str, typer.Option("--board", metavar="BOARD", help="A board of `gatemill boards`, or a Python file.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of place and route.")]
+SeedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--seed",
+        metavar="N[,N...]",
+        help="Seeds of place and route, tried until one reaches the clock; the fastest counts.",
+    ),
+]
 MemoryOption = Annotated[
     str | None,
     typer.Option(
@@ -75,7 +82,7 @@ def build(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the files.")],
     memory: MemoryOption = None,
     clock: ClockOption = None,
-    seed: SeedOption = 1,
+    seed: SeedOption = None,
     baud: BaudOption = None,
     timeout: TimeoutOption = HOUR,
     allow_timing_fail: AllowOption = False,
@@ -85,9 +92,9 @@ def build(
     """Make a bitstream: figures against the part and the clock, critical path, floorplan."""
     from fpga.flow.build import bitstream_file
 
-    wanted, loaded = _plan(config, board, memory, clock, seed, baud, timeout, overrides)
+    wanted, seeds, loaded = _plan(config, board, memory, clock, seed, baud, timeout, overrides)
     folder = output_folder(output)
-    made = _build(wanted, loaded, timeout)
+    made, tried = _build(wanted, seeds, loaded, timeout)
     whole = made.holds or allow_timing_fail
     contents = {
         "report.json": json.dumps(made.figures, indent=2).encode(),
@@ -102,6 +109,7 @@ def build(
     document = {
         **made.figures,
         "holds": made.holds,
+        "seeds": tried,
         "bitstream": paths[-1] if whole else None,
         "files": paths,
     }
@@ -118,7 +126,7 @@ def flash(
     board: BoardOption,
     memory: MemoryOption = None,
     clock: ClockOption = None,
-    seed: SeedOption = 1,
+    seed: SeedOption = None,
     baud: BaudOption = None,
     timeout: TimeoutOption = HOUR,
     allow_timing_fail: AllowOption = False,
@@ -133,16 +141,17 @@ def flash(
     from fpga.flow.build import bitstream_file
 
     start = time.monotonic()
-    wanted, loaded = _plan(config, board, memory, clock, seed, baud, timeout, overrides)
-    programmer, file = wanted.board.programmer, bitstream_file(wanted.folder, wanted.board)
+    wanted, seeds, loaded = _plan(config, board, memory, clock, seed, baud, timeout, overrides)
+    programmer, file = wanted.board.programmer, bitstream_file(_kept(wanted, seeds).folder, wanted.board)
     words = flasher.command(programmer, file, wanted=not dry_run)
     if not dry_run:
-        made = _build(wanted, loaded, timeout)
+        made, _ = _build(wanted, seeds, loaded, timeout)
         if not made.holds:
             note(f"gatemill: {_missed(made)}")
             if not allow_timing_fail:
                 raise typer.Exit(1)
         file = made.bitstream(note)
+        words = flasher.command(programmer, file)
         note(f"{programmer.tool}: {file.name}")
         flasher.flash(programmer, file)
     elif not file.exists():
@@ -161,12 +170,13 @@ def _plan(
     board: str,
     memory: str | None,
     clock: str | None,
-    seed: int,
+    seed: str | None,
     baud: int | None,
     timeout: int,
     overrides: list[str] | None,
-) -> tuple[Plan, Config]:
-    integer("--seed", seed, 0, (1 << 31) - 1)
+) -> tuple[Plan, list[int], Config]:
+    """The plan with the first of the seeds, and all of them."""
+    named = None if seed is None else _seeds(seed)
     integer("--timeout", timeout, 1, 24 * HOUR)
     loaded, found, hertz, rate = request(config, board, memory, clock, baud, overrides)
     from amaranth.hdl import UnusedElaboratable
@@ -177,8 +187,9 @@ def _plan(
     with explained(loaded, found):
         made = system(loaded, found, clock_hz=hertz, baud=rate)
     note("design")
+    seeds = named or [found.usual_seed(loaded.name)]
     try:
-        return plan(made, found, clock_hz=hertz, seed=seed), loaded
+        return plan(made, found, clock_hz=hertz, seed=seeds[0]), seeds, loaded
     except KeyboardInterrupt:
         # Given up half way: Amaranth need not warn of parts that were made and not used.
         warnings.simplefilter("ignore", UnusedElaboratable)
@@ -204,7 +215,7 @@ def request(
 
     found = board_with(board, memory)
     loaded = configuration.load(config, overrides or [])
-    hertz = found.default_hz if clock is None else _hertz(clock, found)
+    hertz = found.usual_hz(loaded.name) if clock is None else _hertz(clock, found)
     rate = found.baud if baud is None else integer("--baud", baud, 300, 20_000_000)
     return loaded, found, hertz, rate
 
@@ -254,18 +265,37 @@ def _hertz(text: str, board: Board) -> int:
     return int(hertz)
 
 
-def _build(wanted: Plan, loaded: Config, timeout: int) -> Build:
-    from fpga.flow.build import build as make
+def _seeds(text: str) -> list[int]:
+    """Seeds that are named once each, in their order."""
+    try:
+        found = [int(one) for one in text.split(",")]
+    except ValueError:
+        raise RequestError(f"--seed {text!r}: must be integers with commas between them") from None
+    for one in found:
+        integer("--seed", one, 0, (1 << 31) - 1)
+    return list(dict.fromkeys(found))
+
+
+def _kept(wanted: Plan, seeds: list[int]) -> Plan:
+    """With the seed that the cache has the fastest build of, or else with the first."""
+    done = {seed: found for seed in seeds if (found := wanted.with_seed(seed).done)}
+    return wanted.with_seed(max(done, key=lambda seed: done[seed].fmax_mhz, default=seeds[0]))
+
+
+def _build(wanted: Plan, seeds: list[int], loaded: Config, timeout: int) -> tuple[Build, dict[int, float]]:
+    """The fastest, and MHz of each seed that was tried."""
+    from fpga.flow.build import tries
     from fpga.flow.steps import DoesNotFit
 
     try:
-        made = make(wanted, timeout=timeout, name=loaded.name, notice=note)
+        found = tries(wanted, seeds, timeout=timeout, name=loaded.name, notice=note)
     except DoesNotFit as error:
         note(f"gatemill: {error}")
         raise typer.Exit(1) from None
+    made = max(found, key=lambda one: one.fmax_mhz)
     if made.kept:
         note(f"taken from {made.folder}")
-    return made
+    return made, {one.figures["seed"]: one.fmax_mhz for one in found}
 
 
 def _missed(made: Build) -> str:

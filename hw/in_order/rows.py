@@ -126,8 +126,10 @@ class RowWalker(wiring.Component):
         """The row against the window, from ``address`` to what ``end`` is the inverse of."""
         width = self._design.address_width
         below, above = Signal(), Signal()
+        # Where the row begins is known a cycle before its end is: only the end is left to look at then.
+        with m.If(self.reach):
+            m.d.sync += below.eq(address[:width] < self.window_first)
         m.d.comb += [
-            below.eq(address[:width] < self.window_first),
             above.eq(~_carry(end, extend(self.window_last, len(end)), 1)),
             # A row that wraps ends above, too: neither the row before nor a stride is longer than all there is.
             self.inside.eq(~below & ~above),

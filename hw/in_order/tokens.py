@@ -27,7 +27,7 @@ class TokenRing(wiring.Component):
         ``passing``.
     passing : Out(1)
     missing : Out(1)
-        A token is still wanted; not while ``passing``.
+        After a pass, a token is still wanted; not while ``passing``.
     overflow : Out(1)
         One was given too many, in this or the last pass.
 
@@ -66,11 +66,11 @@ class TokenRing(wiring.Component):
         m.d.comb += [
             give.eq((giving_own & post[0]) | (giving_kept & kept[0])),
             take.eq(wait[0] & (head.any() | give)),
-            self.missing.eq(wait.any()),
         ]
         with m.If(self.begin):
             m.d.sync += [
                 self.passing.eq(1),
+                self.missing.eq(0),
                 self.overflow.eq(0),
                 giving_own.eq(self.own),
                 giving_kept.eq(self.kept),
@@ -86,6 +86,8 @@ class TokenRing(wiring.Component):
                 step.eq(step + 1),
                 counts.eq(Cat(counts[bits:], changed)),
                 wait.eq(Cat(wait[1:], wait[0] & ~take)),
+                # Gathered as they come by: to look at all of them at once would be the slowest path of a small part.
+                self.missing.eq(self.missing | (wait[0] & ~take)),
                 post.eq(post.rotate_right(1)),
                 kept.eq(kept.rotate_right(1)),
                 self.overflow.eq(self.overflow | (give & ~take & head.all())),
