@@ -124,8 +124,6 @@ class Predictor:
             Also when cycles depend on the weights and there is no ``seed``.
         """
         plan = make_plan(self.design, self.family, make_gemm(M, K, N, mode, self.family.variant(*formats)))
-        if self.design.in_order:
-            return self._compiled(plan)
         letters, stores = Letters(plan), Stores(self.design, self.timing, mode)
         try:
             found = self._from_part(plan, letters, stores)
@@ -159,7 +157,7 @@ class Predictor:
             return failed, None
         prediction = self._predicted(short)
         failed = {cut.level for cut in short.cuts if not _repeats(prediction, cut, short)}
-        if not failed and not _idle(prediction, short):
+        if not failed and not (_alike(short) if self.design.in_order else _idle(prediction, short)):
             failed = {"groups", "m_tiles"}
         return failed, None if failed else prediction
 
@@ -312,6 +310,11 @@ def _repeats(prediction: Prediction, cut: Cut, short: Shortened) -> bool:
     a, b, c, d = (bisect_right(trace.events, trace.handed[edge - 1]) for edge in edges)
     pairs.append((trace.events[a:b], trace.events[c:d]))
     return all([time + now - before for time in earlier] == later for earlier, later in pairs)
+
+
+def _alike(short: Shortened) -> bool:
+    """No STORE stands for others of another length: issued in order, everything waits for it."""
+    return not any(one.slow for one in short.results)
 
 
 def _idle(prediction: Prediction, short: Shortened) -> bool:

@@ -13,6 +13,7 @@ from gen.compiler.schedule import AHEAD
 from gen.compiler.tiling import MTile, Rows
 from hw.control.isa import PARAMETER_BYTES, OutputMode
 from hw.design import PAGE_BYTES, ceil_div
+from sim.cycles import mover
 from sim.cycles.load import bursts
 
 LEAST_SAVED = 0.4
@@ -101,9 +102,19 @@ class Letters:
         """The bursts of ``count`` bytes from ``address`` on."""
         key, design = (address % PAGE_BYTES, count), self._plan.design
         if key not in self._splits:
-            found = bursts(*key, data_bytes=design.data_bytes, burst_beats=design.burst_beats)
-            self._splits[key] = tuple(found)
+            if design.in_order:
+                self._splits[key] = tuple(mover.bursts(design, *key))
+            else:
+                found = bursts(*key, data_bytes=design.data_bytes, burst_beats=design.burst_beats)
+                self._splits[key] = tuple(found)
         return self._splits[key]
+
+    def _beat(self, row: int, feature: int) -> int:
+        """Where in a beat the result ``feature`` of ``row`` is written, if everything waits for that."""
+        d, gemm = self._plan.design, self._plan.gemm
+        if not d.in_order:
+            return 0
+        return (row * gemm.N + feature) * d.geometry.result_bytes(gemm.mode) % d.data_bytes
 
     @cached_property
     def blocks(self) -> list[list[tuple[Hashable, ...]]]:
@@ -131,7 +142,7 @@ class Letters:
             if plan.gemm.mode is OutputMode.REQUANTISED:
                 start = plan.memory.regions["parameters"][0] + a * PARAMETER_BYTES
                 parameters = self.split(start, (b - a) * PARAMETER_BYTES)
-            letter = (group.rows, b - a, tuple(blocks), parameters)
+            letter = (group.rows, b - a, tuple(blocks), parameters, self._beat(0, a))
             found.append(numbers.setdefault(letter, len(numbers)))
         return list(found)
 
@@ -149,6 +160,7 @@ class Letters:
                 *spans,
                 min(last * g.tile_rows, rows) - first * g.tile_rows,
                 first * g.tile_rows * row % PAGE_BYTES,
+                self._beat(first * g.tile_rows, 0),
             )
 
         return [letter(tile) for tile in plan.tiling.m_tiles]
