@@ -17,8 +17,9 @@ take: the time from the end of one period to the end of the next, as often as on
   to be *idle*: its tokens are there before anybody looks for them, and its unit waits for the next one. So a faster one
   changes nothing.
 
-Where that does not come about, or too little can be left out, the whole program is predicted; and where instructions are issued
-in order, since everything waits for a STORE there. Where cycles depend on the
+Where that does not come about, or too little can be left out, the whole program is predicted. Where instructions are issued in
+order everything waits for each LOAD and STORE: of a LOAD then only the number of its bursts and beats counts, and STOREs that
+stand for others must all take equally long. Where cycles depend on the
 weights (arrays that skip terms or digits of zero) no part stands for another: the whole program is predicted with random
 weights of a stated seed.
 """
@@ -34,7 +35,6 @@ import numpy as np
 
 from gen import workload
 from gen.compiler.compile import Plan, compile_gemm, make_gemm, make_plan, too_long
-from gen.compiler.program import Program
 from gen.compiler.repeats import Gaps, Letters, choose, first_stays
 from gen.compiler.shorten import Cut, Shortened, Stores
 from gen.errors import RequestError
@@ -217,7 +217,7 @@ class Predictor:
                 results += count * tiles * g.tile_rows * g.columns
                 additions += count * tiles * g.tile_rows * g.columns * fields["accumulate"]
         length = sum(times)
-        too_long(length)
+        plan.add_program(length)
         full, last = divmod(length, d.fetch_batch)
         batches = ((full, d.fetch_batch), (1, last))
         return Whole(
@@ -234,24 +234,6 @@ class Predictor:
             additions=additions,
         )
 
-    def _compiled(self, plan: Plan) -> Whole:
-        """Of the whole program as it lies in memory."""
-        gemm = plan.gemm
-        activations, weights = self.family.pairs[gemm.variant]
-        program = compile_gemm(
-            self.design,
-            self.family,
-            gemm.M,
-            gemm.K,
-            gemm.N,
-            mode=gemm.mode,
-            formats=(activations.name, weights.name),
-        )
-        try:
-            return self._listed(plan, program, None)
-        except WeightsNeeded:
-            return self._with_weights(plan)
-
     def _with_weights(self, plan: Plan) -> Whole:
         """Of the whole program, with random operands of the seed."""
         if self.seed is None:
@@ -262,10 +244,7 @@ class Predictor:
         sizes = gemm.M, gemm.K, gemm.N
         load = workload.random(sizes, gemm.mode.name.lower(), self.seed, formats, self.family)
         program = compile_gemm(self.design, self.family, *sizes, mode=gemm.mode, formats=load.formats)
-        return self._listed(plan, program, program.image(load.x, load.w, *load.scaling))
-
-    def _listed(self, plan: Plan, program: Program, image: np.ndarray | None) -> Whole:
-        """Instruction by instruction."""
+        image = program.image(load.x, load.w, *load.scaling)
         listed, law = program.instructions, self.family.model().law()
         prediction = predict(
             self.design, law, listed, self.timing, image=image, base=program.base, traced=True

@@ -7,7 +7,6 @@ have their own module here (``mover``), EXECUTE has the cycle law of its family.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import cast
 
 import numpy as np
@@ -57,7 +56,7 @@ class Machine:
         # The cycle in which control sees that all is done is one of the run.
         self._result.cycles = now + 1
         if self._result.trace:
-            self._trace.events = sorted(chain(self._taken, self._reads.ended, self._writes.answered))
+            self._trace.events = self._taken
         return self._result
 
     def _decided(self, index: int, ask: int) -> int:

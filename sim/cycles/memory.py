@@ -14,7 +14,7 @@ The masters of this design keep RREADY and BREADY high.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from sim.cycles.kernel import Kernel, Signal
@@ -49,11 +49,6 @@ class ReadMemory:
         self.timing = timing
         self._last: list[int] = []
 
-    @property
-    def ended(self) -> Sequence[int]:
-        """Cycle of the last beat of each burst."""
-        return self._last
-
     def read(self, valid: int, beats: int) -> tuple[int, int, int]:
         """AR is valid from cycle ``valid`` on: the cycles of AR, first beat and last beat."""
         t, done = self.timing, self._last
@@ -74,11 +69,6 @@ class WriteMemory:
         self.timing = timing
         self._answers: list[int] = []
         self._beat = -(1 << 60)
-
-    @property
-    def answered(self) -> Sequence[int]:
-        """Cycle of the B of each burst."""
-        return self._answers
 
     def address(self, valid: int) -> int:
         """AW is valid from cycle ``valid`` on: the cycle of its handshake."""

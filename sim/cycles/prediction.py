@@ -16,7 +16,7 @@ class Trace:
     steps: list[int] = field(default_factory=list)
     """Array steps of each instruction."""
     events: list[int] = field(default_factory=list)
-    """Everything that happened in the model, in order; issued in order, what core and memory did."""
+    """Everything that happened in the model, in order; issued in order, what the core took."""
 
 
 @dataclass

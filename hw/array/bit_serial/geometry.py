@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 from hw.array.geometry import least_interval, power_of_two_from
@@ -149,7 +150,7 @@ class BitSerial:
         """Fewest cycles from the end of a group to that of the next: its scale's bits, and its results' way out."""
         return max(SCALE_BITS + self.small, least_interval(self.rows) - ACCUMULATE + self.geometry.accumulate)
 
-    @property
+    @cached_property
     def geometry(self) -> Geometry:
         """What the rest of the house knows of it."""
         return Geometry(
