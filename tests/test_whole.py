@@ -61,7 +61,6 @@ def compare(name, sizes, *, overrides=(), mode=RAW, formats=(None, None), timing
         ("mx-ws-16x16", (1, 4096, 4096), REQUANTISED, ()),
         ("lut-gguf-m2n64k4", (1, 512, 6000), RAW, ("memory.accumulators=64",)),
         ("lut-up5k", (1, 1024, 6000), RAW, WIDE),
-        ("lut-up5k", (5, 576, 2003), REQUANTISED, WIDE),
         ("bitserial-up5k", (1, 2048, 2002), REQUANTISED, WIDE),
         ("systolic-nano9k", (2, 576, 2001), REQUANTISED, WIDE),
     ],
@@ -73,14 +72,14 @@ def test_less_than_all(name, sizes, mode, overrides):
 
 
 @st.composite
-def cases(draw, names):
+def cases(draw, names, *, most_rows=400, most_columns=64):
     name = draw(st.sampled_from(names))
     family = loaded(name).instance
     pair = draw(st.sampled_from(family.pairs))
-    rows = st.one_of(st.just(1), st.integers(2, 400))
+    rows = st.one_of(st.just(1), st.integers(2, most_rows))
     return {
         "name": name,
-        "sizes": (draw(rows), draw(st.integers(1, 40)) * 16, draw(st.integers(1, 64)) * 64 + draw(st.sampled_from([0, 0, 3]))),
+        "sizes": (draw(rows), draw(st.integers(1, 40)) * 16, draw(st.integers(1, most_columns)) * 64 + draw(st.sampled_from([0, 0, 3]))),
         "mode": draw(st.sampled_from([RAW, REQUANTISED])),
         "formats": tuple(format.name for format in pair),
         "timing": MemoryTiming(
@@ -107,15 +106,15 @@ def test_drawn(case):
     drawn(case, 1500)
 
 
-@settings(max_examples=12)
-@given(cases(IN_ORDER))
+@settings(max_examples=8)
+@given(cases(IN_ORDER, most_rows=4, most_columns=12))
 def test_drawn_in_order(case):
     drawn(case | {"overrides": WIDE}, 1500)
 
 
 @pytest.mark.long
 @settings(max_examples=200)
-@given(cases(IN_ORDER))
+@given(cases(IN_ORDER, most_rows=20))
 def test_drawn_in_order_longer(case):
     drawn(case | {"overrides": WIDE}, 20_000)
 
@@ -148,7 +147,7 @@ def test_slow_stores(mode, timing):
 )
 def test_work_of_a_model(name, most):
     """A token of a model of 7 billion weights: so many instructions are gone through, of some 60,000, 190,000 and 480,000."""
-    found = cost(loaded(name, *WIDE), work.parse("llama-2-7b:decode"))
+    found = cost(loaded(name, *WIDE), work.parse("llama-2-7b:decode"), mode=RAW)
     different = {(line.product.K, line.product.N): line.whole for line in found.lines}
     assert sum(one.predicted for one in different.values()) <= most
     assert sum(one.instructions for one in different.values()) > 5 * most
