@@ -218,6 +218,12 @@ def _sweep(notify: Notify) -> list[Row]:
     return [sweep.row(notify)]
 
 
+def _sweep_rates(notify: Notify) -> list[Row]:
+    from gen.bench import sweep
+
+    return sweep.rates(notify)
+
+
 def _fit(notify: Notify) -> list[Row]:
     from gen.bench import fit
 
@@ -237,6 +243,7 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "speed": _speed,
     "quantise": _quantise,
     "sweep": _sweep,
+    "sweep-rates": _sweep_rates,
     "fit": _fit,
     "clock": _clock,
     "elements": _elements,
@@ -258,7 +265,7 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
-    "decoded-array", "decoded-clock", "multipliers", "systolic-multipliers", "digits", "up5k",
+    "decoded-array", "decoded-clock", "multipliers", "systolic-multipliers", "digits", "up5k", "sweep-rates",
     BOARDS,
 )  # fmt: skip
 """Place and route: minutes each."""

@@ -1,7 +1,8 @@
 """Measures the points of the fitted model: ``python -m gen.estimate.collect``.
 
 A row is kept the moment that it is there, with a key of what went into the tools: it can be ended and begun again at any time, and
-measures what is missing, or what a change of the hardware has made another design. In the end the model is fitted.
+measures what is missing, or what a change of the hardware has made another design. Rows without a key are older, and taken as they
+are: whoever deletes them has them measured. In the end the model is fitted.
 """
 
 from __future__ import annotations
@@ -34,22 +35,27 @@ def design(one: Chosen) -> str:
     return to_rtlil(component, name="top")
 
 
-def key(rtlil: str) -> str:
+def key(one: Chosen, rtlil: str) -> str:
     """Of all that figures depend on: the design, the flow and its programs."""
-    content = [rtlil, TARGET, Flow().text, SEED, *map(tools.version, _WHEELS)]
+    content = [rtlil, TARGET, Flow().text, _seeds(one), *map(tools.version, _WHEELS)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def measure(rtlil: str) -> dict[str, float]:
+def measure(one: Chosen, rtlil: str) -> dict[str, float]:
     """Figures of a design, those of each module as ``module.lut`` and so on."""
-    found = fpga.measure(rtlil, TARGET, fpga.Effort(seeds=(SEED,), timeout=7200))
+    found = fpga.measure(rtlil, TARGET, fpga.Effort(seeds=_seeds(one), timeout=7200))
     modules = {
         f"{path or 'top'}.{_RESOURCES[kind]}": number
         for path, module in found.modules.items()
         for kind, number in module.items()
     }
     whole: dict[str, float] = {name: found.use[kind].used for kind, name in _RESOURCES.items()}
-    return {**whole, "fmax_mhz": round(found.frequencies[0], 2), **modules}
+    clock = {} if found.fmax_mhz is None else {"fmax_mhz": round(found.fmax_mhz, 2)}
+    return whole | clock | modules
+
+
+def _seeds(one: Chosen) -> tuple[int, ...]:
+    return () if one.core else (SEED,)
 
 
 def collect(path: Path, wanted: Sequence[Chosen], notify: Callable[[str], None]) -> list[Row]:
@@ -57,30 +63,35 @@ def collect(path: Path, wanted: Sequence[Chosen], notify: Callable[[str], None])
 
     A point that a program fails with is told, and left out.
     """
-    rows = json.loads(path.read_text()) if path.exists() else []
-    known = {row["key"]: row["figures"] for row in rows}
+    before = json.loads(path.read_text()) if path.exists() else []
+    known = {row["key"]: row["figures"] for row in before if "key" in row}
+    older = {_name(row): row for row in before if "key" not in row}
     found: list[Row] = []
     for number, one in enumerate(wanted, 1):
+        row: Row = {"base": one.base, "settings": dict(one.settings), "held": one.held, "core": one.core}
         rtlil = design(one)
-        name = key(rtlil)
-        title = f"{number} of {len(wanted)}: {one.base} {dict(one.settings)}{' core' * one.core}"
+        name = key(one, rtlil)
+        if name not in known and _name(row) in older:
+            found.append(older[_name(row)])
+            continue
         if name not in known:
-            notify(title)
+            notify(f"{number} of {len(wanted)}: {one.base} {dict(one.settings)}{' core' * one.core}")
             begun = time.monotonic()
             try:
-                known[name] = measure(rtlil)
+                known[name] = measure(one, rtlil)
             except (tools.ToolError, fpga.DoesNotFit) as error:
                 notify(f"left out: {error}")
                 continue
             notify(f"{time.monotonic() - begun:.0f} s")
-        found.append(
-            {"base": one.base, "settings": dict(one.settings), "held": one.held, "core": one.core, "key": name,
-             "figures": known[name]}
-        )  # fmt: skip
-        keys = {row["key"] for row in found}
-        write(path, found + [row for row in rows if row["key"] not in keys])
+        found.append({**row, "key": name, "figures": known[name]})
+        names = {_name(row) for row in found}
+        write(path, found + [row for row in before if _name(row) not in names])
     write(path, found)
     return found
+
+
+def _name(row: Row) -> str:
+    return json.dumps([row["base"], row["settings"], row["held"], row["core"]], sort_keys=True)
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:

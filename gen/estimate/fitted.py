@@ -116,7 +116,7 @@ def fit(measured: Sequence[Measured]) -> dict[str, Any]:
         model["cores"][kind] = {name: _coefficients(own, CORE, name) for name in FITTED}
         model["points"][kind] = len(own)
         model["ranges"][kind] = _range(own, CORE)
-        clocks = [one.figures["fmax_mhz"] for one in own if "fmax_mhz" in one.figures]
+        clocks = [one.figures["fmax_mhz"] for one in own if "fmax_mhz" in one.figures and not one.core]
         if clocks:
             model["clocks"][kind] = {"fmax_mhz": statistics.median(clocks), "points": len(clocks)}
     model["errors"] = {kind: errors(model, kind, measured) for kind in model["cores"]}
@@ -171,7 +171,7 @@ def errors(model: Mapping[str, Any], kind: str, measured: Sequence[Measured]) ->
             told = predict(model, one.config)
             told = told["modules"][CORE] if one.core else told
             for name in (*RESOURCES, "fmax_mhz"):
-                if told.get(name) is not None and name in one.figures:
+                if told.get(name) is not None and one.figures.get(name) is not None:
                     found.setdefault(name, []).append(
                         abs(told[name] - one.figures[name]) / max(one.figures[name], 1)
                     )

@@ -1,4 +1,4 @@
-"""The configurations that the fitted model is made from, and those that are held out to judge it: all are measured, and placed."""
+"""The configurations that the fitted model is made from, and those that are held out to judge it: all are measured."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Chosen:
     held : bool
         Held out: the model does not see it.
     core : bool
-        The core alone, of the array with what feeds it.
+        The core alone, of the array with what feeds it. Whole accelerators are placed and routed, too.
     """
 
     base: str
@@ -95,14 +95,14 @@ def _bit_serial() -> Iterator[Chosen]:
     yield _sizes(base, 2, 2, 64, "core", lanes=4)
     yield _sizes(base, 3, 4, 64, "held core", lanes=4)
     yield _sizes(base, 2, 2, 64, lanes=4)
-    yield _sizes(base, 2, 4, 64, "core", lanes=8, weights=["int4-s8"])
     yield _sizes(base, 2, 3, 64, "held", lanes=4)
-    yield _sizes(base, 4, 4, 64, "core", lanes=4)
-    yield _sizes(base, 4, 2, 64, "core", lanes=16)
+    yield _sizes(base, 2, 2, 32, "core", lanes=4)
+    yield _sizes(base, 4, 4, 64, "core", lanes=8)
+    yield _sizes(base, 2, 4, 64, "core", lanes=8, weights=["int4-s8"])
     yield _sizes(base, 4, 3, 64, "held core", lanes=8)
+    yield _sizes(base, 4, 2, 64, "core", lanes=16)
     yield _sizes(base, 2, 4, 64, lanes=4, weights=["int8-s8", "int4-s8"])
     yield _sizes(base, 2, 2, 64, "core", lanes=8, weights=["fp4-mixed-s8", "fp3-mixed-s8"])
-    yield _sizes(base, 4, 4, 64, "core", lanes=8)
     yield _sizes(base, 6, 2, 64, "held", lanes=8, memory__weights_kib=32)
 
 
@@ -111,8 +111,8 @@ def _lookup() -> Iterator[Chosen]:
     yield _sizes(base, 1, 16, 64, "core", groups_per_lane=4)
     yield _sizes(base, 2, 24, 64, "held core", groups_per_lane=4, output__lanes=1)
     yield _sizes(base, 1, 16, 64, groups_per_lane=4)
-    yield _sizes(base, 2, 16, 64, "core", groups_per_lane=8)
     yield _sizes(base, 1, 24, 64, "held", groups_per_lane=4, output__lanes=1)
+    yield _sizes(base, 2, 16, 64, "core", groups_per_lane=8)
     yield _sizes(base, 1, 32, 64, "core", groups_per_lane=8, weights=["int2-s8", "binary-s8"])
     yield _sizes(base, 4, 16, 64, "core", groups_per_lane=4)
     yield _sizes(base, 1, 48, 128, "held core", groups_per_lane=8)
@@ -128,15 +128,16 @@ def _decoded() -> Iterator[Chosen]:
     yield _sizes(base, 2, 2, 64, "core")
     yield _sizes(base, 3, 4, 64, "held")
     yield _sizes(base, 2, 2, 64)
-    yield _sizes(base, 4, 4, 64, "core", **four)
     yield _sizes(base, 3, 4, 64, "held core")
-    yield _sizes(base, 4, 4, 64, "core")
-    yield _sizes(base, 4, 4, 64, **four)
+    yield _sizes(base, 4, 4, 64, "core", **four)
+    yield _sizes(base, 2, 4, 64, "core")
+    yield _sizes(base, 4, 2, 32, "core")
     yield _sizes(base, 4, 6, 64, "held core", **four)
     yield _sizes(base, 2, 2, 32, "core", activations=["int8"], weights=["int8"])
+    yield _sizes(base, 4, 4, 64, **four)
     yield _sizes(base, 8, 4, 64, "core", **four)
     yield _sizes(base, 4, 4, 64, "core", activations=["int8"], weights=["int4"])
-    yield _sizes(base, 4, 2, 32, "held")
+    yield _sizes(base, 2, 3, 32, "held")
     yield _sizes(base, 6, 6, 64, "core")
 
 
