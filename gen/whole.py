@@ -10,7 +10,8 @@ take: the time from the end of one period to the end of the next, as often as on
   earlier as well, in the same order at the same distances. The window is a period or more, and so long that every
   instruction before it had ended ``PAST`` cycles ago: what is older delays nothing any more, as every rule is a maximum of
   such times and of later ones. Compared are **all events** of the model in the window, and of each instruction when it was
-  handed over, came to the head of its queue, and ended; and the instructions themselves (``Shortened.same``). Of the tokens
+  handed over, came to the head of its queue, and ended; and the instructions themselves (``Shortened.same``). Only the ends of
+  STOREs that are older than the window are left out: they do nothing but give tokens. Of the tokens
   that older ones gave as many are left as a period before, since a period takes what it gives.
 * Addresses enter by the bursts that they make, and these are compared. Only STOREs, whose place in a page changes from part
   to part, may differ in how long they take. Each STORE before a cut is then the slowest of those that it stands for, and has
@@ -26,7 +27,8 @@ weights of a stated seed.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -50,6 +52,8 @@ PAST = 64
 """Cycles after which nothing delays anything any more: more than any number in ``hw.timing``."""
 TRIES = 6
 """Each leaves less out than the one before."""
+FEW = 0.25
+"""Share of the groups that may be left as they are for the others to be cut as before."""
 FREED = (Token.ACCUMULATORS_FREE, Token.PARAMETERS_FREE)
 """What STOREs give."""
 
@@ -137,28 +141,33 @@ class Predictor:
 
     def _from_part(self, plan: Plan, letters: Letters, stores: Stores) -> Whole | None:
         """From as few parts as settle; None when too few can be left out."""
-        stays = first_stays(plan, letters)
+        stays, complete = first_stays(plan, letters), set[int]()
         for _ in range(TRIES):
-            gaps = choose(plan, letters, stays)
+            gaps = choose(plan, letters, stays, complete)
             if gaps is None:
                 return None
             short = Shortened(plan, letters, stores, gaps, self._numbers)
             failed, prediction = self._settled(short)
             if prediction:
                 return self._sum(short, short.cuts, prediction)
-            stays = {level: stay.longer if level in failed else stay for level, stay in stays.items()}
+            levels, groups = _levels(failed), {cut.group for cut in failed if cut.group is not None}
+            if levels == {"blocks"} and len(groups) <= FEW * len(gaps.blocks):
+                # As at the start, where queues are filled: these groups as they are.
+                complete |= groups
+            else:
+                stays = {level: stay.longer if level in levels else stay for level, stay in stays.items()}
         return None
 
-    def _settled(self, short: Shortened) -> tuple[set[str], Prediction | None]:
-        """What is predicted, or the levels at which it is not settled."""
+    def _settled(self, short: Shortened) -> tuple[list[Cut], Prediction | None]:
+        """What is predicted, or the cuts before which it is not settled."""
         batch = self.design.fetch_batch
-        failed = {cut.level for cut in short.cuts if cut.period % batch or not short.same(cut, cut.period)}
+        failed = [cut for cut in short.cuts if cut.period % batch or not short.same(cut, cut.period)]
         if failed:
             return failed, None
         prediction = self._predicted(short)
-        failed = {cut.level for cut in short.cuts if not _repeats(prediction, cut, short)}
+        failed = [cut for cut in short.cuts if not _repeats(prediction, cut, short)]
         if not failed and not (_alike(short) if self.design.in_order else _idle(prediction, short)):
-            failed = {"groups", "m_tiles"}
+            failed = [cut for cut in short.cuts if cut.level != "blocks"]
         return failed, None if failed else prediction
 
     def _predicted(self, short: Shortened) -> Prediction:
@@ -259,6 +268,10 @@ class Predictor:
         )
 
 
+def _levels(cuts: Sequence[Cut]) -> set[str]:
+    return {cut.level for cut in cuts}
+
+
 def _load_beats(fields: dict[str, int], size: int) -> int:
     first, stride = fields["memory_address"], fields.get("memory_stride", 0)
     return sum(
@@ -286,9 +299,33 @@ def _repeats(prediction: Prediction, cut: Cut, short: Shortened) -> bool:
         (times[edges[0] : edges[1]], times[edges[2] : edges[3]])
         for times in (trace.handed, trace.looked, finished)
     ]
-    a, b, c, d = (bisect_right(trace.events, trace.handed[edge - 1]) for edge in edges)
-    pairs.append((trace.events[a:b], trace.events[c:d]))
+    pairs.append(
+        tuple(_events(prediction, short, *edges[i : i + 2]) for i in (0, 2))  # type: ignore[arg-type]
+    )
     return all([time + now - before for time in earlier] == later for earlier, later in pairs)
+
+
+def _events(prediction: Prediction, short: Shortened, first: int, last: int) -> list[int]:
+    """Cycles of all that happens while the instructions ``first`` to ``last`` are handed over, without the ends of STOREs that were
+    before them: these have ended long ago when the last is, and the tokens that they gave are still there, or are not.
+    """
+    trace, finished = _trace(prediction), prediction.finished
+    edges = [trace.handed[edge - 1] for edge in (first, last)]
+    found = trace.events[slice(*(bisect_right(trace.events, edge) for edge in edges))]
+    if short.plan.design.in_order:
+        return found
+    ends: Counter[int] = Counter()
+    for one in short.results[: bisect_left(short.results, first, key=lambda one: one.place)]:
+        if finished[one.place] + TOKEN > edges[0]:
+            ends[finished[one.place]] += 1
+            ends[finished[one.place] + TOKEN - 1] += short.steps[one.place].fields["post"].bit_count()
+    kept = []
+    for cycle in found:
+        if ends[cycle]:
+            ends[cycle] -= 1
+        else:
+            kept.append(cycle)
+    return kept
 
 
 def _alike(short: Shortened) -> bool:

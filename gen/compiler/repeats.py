@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import gcd, lcm
@@ -219,14 +219,16 @@ def first_stays(plan: Plan, letters: Letters) -> dict[str, Stay]:
     }
 
 
-def choose(plan: Plan, letters: Letters, stays: dict[str, Stay]) -> Gaps | None:
-    """What to leave out; None when that is too little."""
+def choose(
+    plan: Plan, letters: Letters, stays: dict[str, Stay], complete: Container[int] = ()
+) -> Gaps | None:
+    """What to leave out, and no block of the groups ``complete``; None when that is too little."""
     tiling = plan.tiling
     groups, m_tiles = gap(letters.groups, stays["groups"]), gap(letters.m_tiles, stays["m_tiles"])
     blocks = {}
     for place in kept(groups, tuple(range(len(tiling.groups)))):
         one = gap(letters.blocks[place], stays["blocks"])
-        if one and tiling.groups[place].rows is Rows.WHOLE:
+        if one and tiling.groups[place].rows is Rows.WHOLE and place not in complete:
             blocks[place] = one
     all_blocks = sum(len(group.blocks) for group in tiling.groups) * len(tiling.m_tiles)
     stay = sum(

@@ -38,6 +38,8 @@ class Cut:
     at: int
     period: int
     repeats: int
+    group: int | None = None
+    """Its place in the plan, if the cut is within a group."""
 
 
 class Stores:
@@ -179,7 +181,7 @@ class Shortened:
                         if one:
                             last = place + one.first * len(chunk) - 1
                             at, before = executes[last], executes[last - one.period * len(chunk)]
-                            found.append(Cut("blocks", at, at - before, one.repeats))
+                            found.append(Cut("blocks", at, at - before, one.repeats, number))
                         place += len(group.blocks) * len(chunk)
         return found
 
