@@ -33,8 +33,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-import numpy as np
-
 from gen import workload
 from gen.compiler.compile import Plan, compile_gemm, make_gemm, make_plan, too_long
 from gen.compiler.repeats import Gaps, Letters, choose, first_stays
@@ -299,15 +297,13 @@ def _repeats(prediction: Prediction, cut: Cut, short: Shortened) -> bool:
         (times[edges[0] : edges[1]], times[edges[2] : edges[3]])
         for times in (trace.handed, trace.looked, finished)
     ]
-    pairs.append(
-        tuple(_events(prediction, short, *edges[i : i + 2]) for i in (0, 2))  # type: ignore[arg-type]
-    )
+    pairs.append((_events(prediction, short, *edges[:2]), _events(prediction, short, *edges[2:])))
     return all([time + now - before for time in earlier] == later for earlier, later in pairs)
 
 
 def _events(prediction: Prediction, short: Shortened, first: int, last: int) -> list[int]:
-    """Cycles of all that happens while the instructions ``first`` to ``last`` are handed over, without the ends of STOREs that were
-    before them: these have ended long ago when the last is, and the tokens that they gave are still there, or are not.
+    """Cycles of all that happens while the instructions ``first`` to ``last`` are handed over, without the ends of STOREs that
+    were before them: these have ended long ago when the last is, and the tokens that they gave are still there, or are not.
     """
     trace, finished = _trace(prediction), prediction.finished
     edges = [trace.handed[edge - 1] for edge in (first, last)]

@@ -117,9 +117,11 @@ def test_points_are_collected_once(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "design", lambda one: "r" * one.config.array.rows)
     monkeypatch.setattr(collect, "measure", measure)
     first = collect.collect(file, ones, told.append)
-    assert [row["figures"]["lut"] for row in first] == [2, 4] == [
-        row["figures"]["lut"] for row in json.loads(file.read_text())
-    ]
+    assert (
+        [row["figures"]["lut"] for row in first]
+        == [2, 4]
+        == [row["figures"]["lut"] for row in json.loads(file.read_text())]
+    )
     assert "left out: yosys failed" in told
     second = collect.collect(file, ones, told.append)
     assert (asked, [row["figures"]["lut"] for row in second]) == ([2, 3, 4, 3], [2, 3, 4])

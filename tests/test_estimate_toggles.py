@@ -104,7 +104,9 @@ def test_sizes():
 
 def test_a_run_that_fails_is_not_counted(monkeypatch):
     monkeypatch.setattr(run, "run", lambda *_, **__: [{"pass": False}])
-    with pytest.raises(SimulationError, match="systolic-4x4 must compute random GEMM, 4 x 8 x 4 as its model"):
+    with pytest.raises(
+        SimulationError, match="systolic-4x4 must compute random GEMM, 4 x 8 x 4 as its model"
+    ):
         toggles.measure(config.load("systolic-4x4"), (4, 8, 4))
 
 

@@ -79,7 +79,11 @@ def cases(draw, names, *, most_rows=400, most_columns=64):
     rows = st.one_of(st.just(1), st.integers(2, most_rows))
     return {
         "name": name,
-        "sizes": (draw(rows), draw(st.integers(1, 40)) * 16, draw(st.integers(1, most_columns)) * 64 + draw(st.sampled_from([0, 0, 3]))),
+        "sizes": (
+            draw(rows),
+            draw(st.integers(1, 40)) * 16,
+            draw(st.integers(1, most_columns)) * 64 + draw(st.sampled_from([0, 0, 3])),
+        ),
         "mode": draw(st.sampled_from([RAW, REQUANTISED])),
         "formats": tuple(format.name for format in pair),
         "timing": MemoryTiming(

@@ -43,7 +43,7 @@ class Cut:
 
 
 class Stores:
-    """How long a STORE takes from the cycle in which it is taken or, issued in order, starts; and its beats: nothing else delays it."""
+    """How long a STORE takes from the cycle in which it is taken (in order: starts), and its beats: nothing else delays it."""
 
     def __init__(self, design: Design, timing: MemoryTiming, mode: OutputMode):
         self._design, self._timing, self._mode = design, timing, mode

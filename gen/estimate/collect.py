@@ -1,8 +1,8 @@
 """Measures the points of the fitted model: ``python -m gen.estimate.collect``.
 
-A row is kept the moment that it is there, with a key of what went into the tools: it can be ended and begun again at any time, and
-measures what is missing, or what a change of the hardware has made another design. Rows without a key are older, and taken as they
-are: whoever deletes them has them measured. In the end the model is fitted.
+A row is kept the moment that it is there, with a key of what went into the tools: it can be ended and begun again at any
+time, and measures what is missing, or what a change of the hardware has made another design. Rows without a key are older, and
+taken as they are: whoever deletes them has them measured. In the end the model is fitted.
 """
 
 from __future__ import annotations

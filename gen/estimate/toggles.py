@@ -1,7 +1,7 @@
 """How often signals change while the generated Verilog computes a product: what energy is a proxy of, besides bits moved.
 
-The run is one of ``gatemill simulate``, checked bit for bit; its trace is counted. Verilator settles each cycle at once: glitches,
-the clock, and what happens within block RAMs and DSP blocks are not there.
+The run is one of ``gatemill simulate``, checked bit for bit; its trace is counted. Verilator settles each cycle at once:
+glitches, the clock, and what happens within block RAMs and DSP blocks are not there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 from math import prod
-from os.path import commonprefix
 from typing import Any
 
 from gen import run, workload
@@ -77,7 +76,8 @@ def parse(text: str) -> tuple[int, int, int]:
     sizes = workload.parse_gemm(text, "--toggles")
     if prod(sizes) > MOST_MULTIPLICATIONS:
         raise RequestError(
-            f"--toggles {text!r}: must have at most {MOST_MULTIPLICATIONS} multiplications, not {prod(sizes)}: all cycles are traced"
+            f"--toggles {text!r}: must have at most {MOST_MULTIPLICATIONS} multiplications, not {prod(sizes)}: "
+            "all cycles are traced"
         )
     return sizes
 
@@ -149,7 +149,8 @@ def _signals(header: Iterable[str]) -> tuple[dict[str, str], str]:
             name, signal = words[3:5]
             if scopes[: len(DESIGN)] == list(DESIGN):
                 path = scopes[len(DESIGN) :]
-                owners[name] = commonprefix([owners.get(name, path), path])
+                both = zip(owners.get(name, path), path, strict=False)
+                owners[name] = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], both)]
                 clocks |= {name} if signal == CLOCK else set()
             elif (*scopes, signal) == RUNNING:
                 running = name

@@ -58,7 +58,11 @@ class LookupLaw:
         # The command before may have had another format.
         first = min(depth_tiles, array.group_words)
         more = array.pause(format, first, fresh=True) - array.pause(format, first)
-        return more, *self.interval(format, depth_tiles), array.result_latency(format) + g.banks + g.accumulate
+        return (
+            more,
+            *self.interval(format, depth_tiles),
+            array.result_latency(format) + g.banks + g.accumulate,
+        )
 
 
 def tile_words(array: LookupArray, format: LookupFormat, depth_tiles: int) -> int:
