@@ -69,6 +69,40 @@ def test_what_is_made_of_its_terms_is_found_again():
     assert model["errors"]["lookup"]["fmax_mhz"]["points"] == 2
 
 
+def test_clocks():
+    """Accelerators that were placed; or cores alone, by the share that the others have, and no more than the fastest."""
+
+    def placed(base, core, mhz):
+        return fitted.Measured(config=config.load(base), held=False, core=core, figures={"fmax_mhz": mhz})
+
+    every = [
+        placed("systolic-8x8", False, 160.0),
+        placed("systolic-8x8", True, 220.0),
+        placed("lut-m2n64k4", False, 120.0),
+        placed("lut-m2n64k4", True, 150.0),
+        placed("olive-8x8", True, 190.0),
+        placed("olive-8x8", True, 180.0),
+        placed("mx-8x8", True, 240.0),
+    ]
+    found = fitted._clocks(every)
+    assert {kind: one["whole"] for kind, one in found.items()} == {
+        "output-stationary": 160.0,
+        "lookup": 120.0,
+        "decoded": pytest.approx(0.8 * 185),
+        "decoded-blocks": 160.0,
+    }
+    assert found["decoded"]["core"] == 185.0
+    assert fitted._clocks(every[-1:]) == {"decoded-blocks": {"core": 240.0}}
+
+
+def test_figures_that_are_missing_are_not_fitted():
+    some = [one for one in made() if features.kind(one.config) == "lookup"]
+    before = fitted.fit(some)["cores"]["lookup"]
+    strange = fitted.Measured(config=some[0].config, held=False, core=True, figures={"lut": 10**6})
+    after = fitted.fit([*some, strange])["cores"]["lookup"]
+    assert (after["ff"], after["lut"] == before["lut"]) == (before["ff"], False)
+
+
 def test_kinds_without_points_are_refused(monkeypatch):
     some = [one for one in made() if features.kind(one.config) == "lookup"]
     monkeypatch.setattr(fitted, "model", lambda: fitted.fit(some))

@@ -3,7 +3,7 @@
 ``points.json`` has what was measured (``gen.estimate.collect``), ``fitted.json`` the coefficients. LUTs and registers of a module
 are sums of ``features.terms`` times coefficients that are not negative, fitted by least squares of relative errors
 (Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23). DSP blocks and block RAMs follow from the sizes. MHz are
-the middle of the placed points of a kind.
+the middle of the placed accelerators of a kind (``_clocks``).
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Measured:
     held, core : bool
         Held out; of the core alone.
     figures : dict
-        ``lut``, ``ff``, ``dsp``, ``bram``, and each of them of each module: ``core.lut``; ``fmax_mhz`` if it was placed.
+        ``lut``, ``ff``, ``dsp``, ``bram``, and each of them of each module: ``core.lut``; ``fmax_mhz`` if it was placed. One that
+        is not there is not fitted.
     """
 
     config: Config
@@ -116,15 +117,39 @@ def fit(measured: Sequence[Measured]) -> dict[str, Any]:
         model["cores"][kind] = {name: _coefficients(own, CORE, name) for name in FITTED}
         model["points"][kind] = len(own)
         model["ranges"][kind] = _range(own, CORE)
-        clocks = [one.figures["fmax_mhz"] for one in own if "fmax_mhz" in one.figures and not one.core]
-        if clocks:
-            model["clocks"][kind] = {"fmax_mhz": statistics.median(clocks), "points": len(clocks)}
+    model["clocks"] = _clocks([one for one in seen if "fmax_mhz" in one.figures])
     model["errors"] = {kind: errors(model, kind, measured) for kind in model["cores"]}
     return model
 
 
+def _clocks(placed: Sequence[Measured]) -> dict[str, dict[str, float]]:
+    """MHz by kind: the middle of its accelerators, ``whole``, and of its cores alone, ``core``.
+
+    A kind of which cores alone were placed takes the same share of its core's MHz as the others do, but no more MHz than the
+    fastest accelerator has: that is what is around a core. Only slower ones than that say what the share is.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for core, name in ((False, "whole"), (True, "core")):
+        by_kind: dict[str, list[float]] = {}
+        for one in placed:
+            if one.core == core:
+                by_kind.setdefault(str(features.kind(one.config)), []).append(one.figures["fmax_mhz"])
+        for kind, some in by_kind.items():
+            found.setdefault(kind, {})[name] = round(statistics.median(some), 2)
+    most = max((one["whole"] for one in found.values() if "whole" in one), default=0.0)
+    shares = [
+        one["whole"] / one["core"] for one in found.values() if "core" in one and one.get("whole", most) < most
+    ]
+    if shares:
+        share = statistics.median(shares)
+        for one in found.values():
+            one.setdefault("whole", round(min(most, share * one["core"]), 2) if "core" in one else most)
+    return found
+
+
 def _coefficients(measured: Sequence[Measured], module: str, resource: str) -> dict[str, float]:
     """Of the terms of a module; small ones are left out."""
+    measured = [one for one in measured if resource in one.figures]
     rows = [features.terms(one.config)[module] for one in measured]
     if not rows:
         return {}
@@ -169,7 +194,8 @@ def errors(model: Mapping[str, Any], kind: str, measured: Sequence[Measured]) ->
     for one in measured:
         if one.held and features.kind(one.config) == kind:
             told = predict(model, one.config)
-            told = told["modules"][CORE] if one.core else told
+            if one.core:
+                told = told["modules"][CORE] | {"fmax_mhz": model["clocks"].get(kind, {}).get("core")}
             for name in (*RESOURCES, "fmax_mhz"):
                 if told.get(name) is not None and one.figures.get(name) is not None:
                     found.setdefault(name, []).append(
@@ -196,8 +222,7 @@ def predict(model: Mapping[str, Any], config: Config) -> dict[str, Any]:
         }
         modules[module] = area | {"dsp": dsps.get(module, 0), "bram": brams.get(module, 0)}
     total = {name: sum(one[name] for one in modules.values()) for name in RESOURCES}
-    clock = model["clocks"].get(kind)
-    return {**total, "fmax_mhz": None if clock is None else clock["fmax_mhz"], "modules": modules}
+    return {**total, "fmax_mhz": model["clocks"].get(kind, {}).get("whole"), "modules": modules}
 
 
 @cache
