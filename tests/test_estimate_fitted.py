@@ -70,29 +70,39 @@ def test_what_is_made_of_its_terms_is_found_again():
 
 
 def test_clocks():
-    """Accelerators that were placed; or cores alone, by the share that the others have, and no more than the fastest."""
+    """Of the accelerator that is most alike; of cores alone by the share that others have, and no more than the fastest."""
 
-    def placed(base, core, mhz):
-        return fitted.Measured(config=config.load(base), held=False, core=core, figures={"fmax_mhz": mhz})
+    def placed(base, core, mhz, *overrides):
+        loaded = config.load(base, overrides)
+        return fitted.Measured(config=loaded, held=False, core=core, figures={"fmax_mhz": mhz})
 
+    four = ("array.activations=[\"mxfp4\"]", "array.weights=[\"mxfp4\"]", "array.block=32")
     every = [
         placed("systolic-8x8", False, 160.0),
         placed("systolic-8x8", True, 220.0),
+        placed("systolic-8x8", False, 150.0, "array.rows=2"),
         placed("lut-m2n64k4", False, 120.0),
         placed("lut-m2n64k4", True, 150.0),
-        placed("olive-8x8", True, 190.0),
         placed("olive-8x8", True, 180.0),
-        placed("mx-8x8", True, 240.0),
+        placed("olive-8x8", True, 240.0, "array.rows=2"),
+        placed("mx-8x8", False, 100.0, *four),
+        placed("mx-8x8", True, 200.0),
     ]
-    found = fitted._clocks(every)
-    assert {kind: one["whole"] for kind, one in found.items()} == {
-        "output-stationary": 160.0,
-        "lookup": 120.0,
-        "decoded": pytest.approx(0.8 * 185),
-        "decoded-blocks": 160.0,
-    }
-    assert found["decoded"]["core"] == 185.0
-    assert fitted._clocks(every[-1:]) == {"decoded-blocks": {"core": 240.0}}
+    model = {"clocks": fitted._clocks(every)}
+    for base, overrides, mhz in (
+        ("systolic-8x8", (), 160.0),
+        ("systolic-8x8", ("array.rows=6",), 160.0),
+        ("systolic-8x8", ("array.rows=3",), 150.0),
+        ("lut-m2n64k4", (), 120.0),
+        ("olive-8x8", (), 0.8 * 180),
+        ("olive-8x8", ("array.rows=2",), 160.0),
+        ("mx-8x8", four, 100.0),
+        ("mx-8x8", (), 100.0),
+        ("bitmod-int8-8x8", (), None),
+    ):
+        assert fitted.clock(model, config.load(base, overrides)) == mhz, (base, overrides)
+    assert fitted.clock(model, config.load("olive-8x8"), "core") == 180.0
+    assert fitted.clock({"clocks": fitted._clocks(every[-1:])}, config.load("mx-8x8")) == 200.0
 
 
 def test_figures_that_are_missing_are_not_fitted():

@@ -3,7 +3,7 @@
 ``points.json`` has what was measured (``gen.estimate.collect``), ``fitted.json`` the coefficients. LUTs and registers of a module
 are sums of ``features.terms`` times coefficients that are not negative, fitted by least squares of relative errors
 (Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23). DSP blocks and block RAMs follow from the sizes. MHz are
-the middle of the placed accelerators of a kind (``_clocks``).
+those of the placed point that is most alike (``clock``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -122,29 +123,48 @@ def fit(measured: Sequence[Measured]) -> dict[str, Any]:
     return model
 
 
-def _clocks(placed: Sequence[Measured]) -> dict[str, dict[str, float]]:
-    """MHz by kind: the middle of its accelerators, ``whole``, and of its cores alone, ``core``.
+def _clocks(placed: Sequence[Measured]) -> dict[str, list[dict[str, Any]]]:
+    """By kind, points that were placed: the ``terms`` of their cores, and the MHz of the accelerator, ``whole``, or of the ``core``
+    alone; of which then an accelerator of that kind is made up.
 
-    A kind of which cores alone were placed takes the same share of its core's MHz as the others do, but no more MHz than the
-    fastest accelerator has: that is what is around a core. Only slower ones than that say what the share is.
+    It takes the share of its core's MHz that others take whose core of the same array was placed alone, but no more than the
+    fastest with the same sums: that is what is around a core. The fastest says nothing of the share.
     """
-    found: dict[str, dict[str, float]] = {}
-    for core, name in ((False, "whole"), (True, "core")):
-        by_kind: dict[str, list[float]] = {}
-        for one in placed:
-            if one.core == core:
-                by_kind.setdefault(str(features.kind(one.config)), []).append(one.figures["fmax_mhz"])
-        for kind, some in by_kind.items():
-            found.setdefault(kind, {})[name] = round(statistics.median(some), 2)
-    most = max((one["whole"] for one in found.values() if "whole" in one), default=0.0)
+    wholes, cores = ([one for one in placed if one.core == core] for core in (False, True))
+    most: dict[str, float] = {}
+    for one in wholes:
+        sums = one.config.geometry.sums
+        most[sums] = max(most.get(sums, 0.0), one.figures["fmax_mhz"])
     shares = [
-        one["whole"] / one["core"] for one in found.values() if "core" in one and one.get("whole", most) < most
+        whole.figures["fmax_mhz"] / core.figures["fmax_mhz"]
+        for whole in wholes
+        for core in cores
+        if whole.config.array == core.config.array and whole.figures["fmax_mhz"] < max(most.values())
     ]
-    if shares:
-        share = statistics.median(shares)
-        for one in found.values():
-            one.setdefault("whole", round(min(most, share * one["core"]), 2) if "core" in one else most)
+    share = statistics.median(shares) if shares else 1.0
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in placed:
+        mhz = one.figures["fmax_mhz"]
+        row: dict[str, Any] = {"terms": features.terms(one.config)[CORE], "whole": round(mhz, 2)}
+        if one.core:
+            top = most.get(one.config.geometry.sums, max(most.values(), default=mhz))
+            row |= {"core": round(mhz, 2), "whole": round(min(top, share * mhz), 2)}
+        found.setdefault(str(features.kind(one.config)), []).append(row)
     return found
+
+
+def clock(model: Mapping[str, Any], config: Config, name: str = "whole") -> float | None:
+    """MHz of the accelerator, or of its ``core`` alone: those of the placed point that is most alike; None if there is none.
+
+    Accelerators go before cores that are as alike.
+    """
+    terms = features.terms(config)[CORE]
+
+    def distance(row: Mapping[str, Any]) -> tuple[float, bool]:
+        return sum(abs(log((1 + terms[name]) / (1 + row["terms"][name]))) for name in terms), "core" in row
+
+    rows = [row for row in model["clocks"].get(features.kind(config), []) if name in row]
+    return min(rows, key=distance)[name] if rows else None
 
 
 def _coefficients(measured: Sequence[Measured], module: str, resource: str) -> dict[str, float]:
@@ -195,7 +215,7 @@ def errors(model: Mapping[str, Any], kind: str, measured: Sequence[Measured]) ->
         if one.held and features.kind(one.config) == kind:
             told = predict(model, one.config)
             if one.core:
-                told = told["modules"][CORE] | {"fmax_mhz": model["clocks"].get(kind, {}).get("core")}
+                told = told["modules"][CORE] | {"fmax_mhz": clock(model, one.config, "core")}
             for name in (*RESOURCES, "fmax_mhz"):
                 if told.get(name) is not None and one.figures.get(name) is not None:
                     found.setdefault(name, []).append(
@@ -222,7 +242,7 @@ def predict(model: Mapping[str, Any], config: Config) -> dict[str, Any]:
         }
         modules[module] = area | {"dsp": dsps.get(module, 0), "bram": brams.get(module, 0)}
     total = {name: sum(one[name] for one in modules.values()) for name in RESOURCES}
-    return {**total, "fmax_mhz": model["clocks"].get(kind, {}).get("whole"), "modules": modules}
+    return {**total, "fmax_mhz": clock(model, config), "modules": modules}
 
 
 @cache
