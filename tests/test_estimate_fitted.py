@@ -76,7 +76,7 @@ def test_clocks():
         loaded = config.load(base, overrides)
         return fitted.Measured(config=loaded, held=False, core=core, figures={"fmax_mhz": mhz})
 
-    four = ("array.activations=[\"mxfp4\"]", "array.weights=[\"mxfp4\"]", "array.block=32")
+    four = ('array.activations=["mxfp4"]', 'array.weights=["mxfp4"]', "array.block=32")
     every = [
         placed("systolic-8x8", False, 160.0),
         placed("systolic-8x8", True, 220.0),
