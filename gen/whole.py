@@ -10,31 +10,31 @@ take: the time from the end of one period to the end of the next, as often as on
   earlier as well, in the same order at the same distances. The window is a period or more, and so long that every
   instruction before it had ended ``PAST`` cycles ago: what is older delays nothing any more, as every rule is a maximum of
   such times and of later ones. Compared are **all events** of the model in the window, and of each instruction when it was
-  handed over, came to the head of its queue, and ended; and the instructions themselves (``Shortened.same``). Of the tokens
+  handed over, came to the head of its queue, and ended; and the instructions themselves (``Shortened.same``). Only the ends of
+  STOREs that are older than the window are left out: they do nothing but give tokens. Of the tokens
   that older ones gave as many are left as a period before, since a period takes what it gives.
 * Addresses enter by the bursts that they make, and these are compared. Only STOREs, whose place in a page changes from part
   to part, may differ in how long they take. Each STORE before a cut is then the slowest of those that it stands for, and has
   to be *idle*: its tokens are there before anybody looks for them, and its unit waits for the next one. So a faster one
   changes nothing.
 
-Where that does not come about, or too little can be left out, the whole program is predicted; and where instructions are issued
-in order, since everything waits for a STORE there. Where cycles depend on the
+Where that does not come about, or too little can be left out, the whole program is predicted. Where instructions are issued in
+order everything waits for each LOAD and STORE: of a LOAD then only the number of its bursts and beats counts, and STOREs that
+stand for others must all take equally long. Where cycles depend on the
 weights (arrays that skip terms or digits of zero) no part stands for another: the whole program is predicted with random
 weights of a stated seed.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-import numpy as np
-
 from gen import workload
 from gen.compiler.compile import Plan, compile_gemm, make_gemm, make_plan, too_long
-from gen.compiler.program import Program
 from gen.compiler.repeats import Gaps, Letters, choose, first_stays
 from gen.compiler.shorten import Cut, Shortened, Stores
 from gen.errors import RequestError
@@ -50,6 +50,8 @@ PAST = 64
 """Cycles after which nothing delays anything any more: more than any number in ``hw.timing``."""
 TRIES = 6
 """Each leaves less out than the one before."""
+FEW = 0.25
+"""Share of the groups that may be left as they are for the others to be cut as before."""
 FREED = (Token.ACCUMULATORS_FREE, Token.PARAMETERS_FREE)
 """What STOREs give."""
 
@@ -124,8 +126,6 @@ class Predictor:
             Also when cycles depend on the weights and there is no ``seed``.
         """
         plan = make_plan(self.design, self.family, make_gemm(M, K, N, mode, self.family.variant(*formats)))
-        if self.design.in_order:
-            return self._compiled(plan)
         letters, stores = Letters(plan), Stores(self.design, self.timing, mode)
         try:
             found = self._from_part(plan, letters, stores)
@@ -139,28 +139,33 @@ class Predictor:
 
     def _from_part(self, plan: Plan, letters: Letters, stores: Stores) -> Whole | None:
         """From as few parts as settle; None when too few can be left out."""
-        stays = first_stays(plan, letters)
+        stays, complete = first_stays(plan, letters), set[int]()
         for _ in range(TRIES):
-            gaps = choose(plan, letters, stays)
+            gaps = choose(plan, letters, stays, complete)
             if gaps is None:
                 return None
             short = Shortened(plan, letters, stores, gaps, self._numbers)
             failed, prediction = self._settled(short)
             if prediction:
                 return self._sum(short, short.cuts, prediction)
-            stays = {level: stay.longer if level in failed else stay for level, stay in stays.items()}
+            levels, groups = _levels(failed), {cut.group for cut in failed if cut.group is not None}
+            if levels == {"blocks"} and len(groups) <= FEW * len(gaps.blocks):
+                # As at the start, where queues are filled: these groups as they are.
+                complete |= groups
+            else:
+                stays = {level: stay.longer if level in levels else stay for level, stay in stays.items()}
         return None
 
-    def _settled(self, short: Shortened) -> tuple[set[str], Prediction | None]:
-        """What is predicted, or the levels at which it is not settled."""
+    def _settled(self, short: Shortened) -> tuple[list[Cut], Prediction | None]:
+        """What is predicted, or the cuts before which it is not settled."""
         batch = self.design.fetch_batch
-        failed = {cut.level for cut in short.cuts if cut.period % batch or not short.same(cut, cut.period)}
+        failed = [cut for cut in short.cuts if cut.period % batch or not short.same(cut, cut.period)]
         if failed:
             return failed, None
         prediction = self._predicted(short)
-        failed = {cut.level for cut in short.cuts if not _repeats(prediction, cut, short)}
-        if not failed and not _idle(prediction, short):
-            failed = {"groups", "m_tiles"}
+        failed = [cut for cut in short.cuts if not _repeats(prediction, cut, short)]
+        if not failed and not (_alike(short) if self.design.in_order else _idle(prediction, short)):
+            failed = [cut for cut in short.cuts if cut.level != "blocks"]
         return failed, None if failed else prediction
 
     def _predicted(self, short: Shortened) -> Prediction:
@@ -219,7 +224,7 @@ class Predictor:
                 results += count * tiles * g.tile_rows * g.columns
                 additions += count * tiles * g.tile_rows * g.columns * fields["accumulate"]
         length = sum(times)
-        too_long(length)
+        plan.add_program(length)
         full, last = divmod(length, d.fetch_batch)
         batches = ((full, d.fetch_batch), (1, last))
         return Whole(
@@ -236,24 +241,6 @@ class Predictor:
             additions=additions,
         )
 
-    def _compiled(self, plan: Plan) -> Whole:
-        """Of the whole program as it lies in memory."""
-        gemm = plan.gemm
-        activations, weights = self.family.pairs[gemm.variant]
-        program = compile_gemm(
-            self.design,
-            self.family,
-            gemm.M,
-            gemm.K,
-            gemm.N,
-            mode=gemm.mode,
-            formats=(activations.name, weights.name),
-        )
-        try:
-            return self._listed(plan, program, None)
-        except WeightsNeeded:
-            return self._with_weights(plan)
-
     def _with_weights(self, plan: Plan) -> Whole:
         """Of the whole program, with random operands of the seed."""
         if self.seed is None:
@@ -264,10 +251,7 @@ class Predictor:
         sizes = gemm.M, gemm.K, gemm.N
         load = workload.random(sizes, gemm.mode.name.lower(), self.seed, formats, self.family)
         program = compile_gemm(self.design, self.family, *sizes, mode=gemm.mode, formats=load.formats)
-        return self._listed(plan, program, program.image(load.x, load.w, *load.scaling))
-
-    def _listed(self, plan: Plan, program: Program, image: np.ndarray | None) -> Whole:
-        """Instruction by instruction."""
+        image = program.image(load.x, load.w, *load.scaling)
         listed, law = program.instructions, self.family.model().law()
         prediction = predict(
             self.design, law, listed, self.timing, image=image, base=program.base, traced=True
@@ -280,6 +264,10 @@ class Predictor:
             cycles=prediction.cycles,
             store_beats=prediction.store_beats,
         )
+
+
+def _levels(cuts: Sequence[Cut]) -> set[str]:
+    return {cut.level for cut in cuts}
 
 
 def _load_beats(fields: dict[str, int], size: int) -> int:
@@ -309,9 +297,36 @@ def _repeats(prediction: Prediction, cut: Cut, short: Shortened) -> bool:
         (times[edges[0] : edges[1]], times[edges[2] : edges[3]])
         for times in (trace.handed, trace.looked, finished)
     ]
-    a, b, c, d = (bisect_right(trace.events, trace.handed[edge - 1]) for edge in edges)
-    pairs.append((trace.events[a:b], trace.events[c:d]))
+    pairs.append((_events(prediction, short, *edges[:2]), _events(prediction, short, *edges[2:])))
     return all([time + now - before for time in earlier] == later for earlier, later in pairs)
+
+
+def _events(prediction: Prediction, short: Shortened, first: int, last: int) -> list[int]:
+    """Cycles of all that happens while the instructions ``first`` to ``last`` are handed over, without the ends of STOREs that
+    were before them: these have ended long ago when the last is, and the tokens that they gave are still there, or are not.
+    """
+    trace, finished = _trace(prediction), prediction.finished
+    edges = [trace.handed[edge - 1] for edge in (first, last)]
+    found = trace.events[slice(*(bisect_right(trace.events, edge) for edge in edges))]
+    if short.plan.design.in_order:
+        return found
+    ends: Counter[int] = Counter()
+    for one in short.results[: bisect_left(short.results, first, key=lambda one: one.place)]:
+        if finished[one.place] + TOKEN > edges[0]:
+            ends[finished[one.place]] += 1
+            ends[finished[one.place] + TOKEN - 1] += short.steps[one.place].fields["post"].bit_count()
+    kept = []
+    for cycle in found:
+        if ends[cycle]:
+            ends[cycle] -= 1
+        else:
+            kept.append(cycle)
+    return kept
+
+
+def _alike(short: Shortened) -> bool:
+    """No STORE stands for others of another length: issued in order, everything waits for it."""
+    return not any(one.slow for one in short.results)
 
 
 def _idle(prediction: Prediction, short: Shortened) -> bool:

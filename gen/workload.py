@@ -126,15 +126,15 @@ class Workload:
         }
 
 
-def parse_gemm(text: str) -> tuple[int, int, int]:
-    """Sizes of ``MxKxN``."""
+def parse_gemm(text: str, option: str = "--gemm") -> tuple[int, int, int]:
+    """Sizes of ``MxKxN``, as ``option`` has them. Raises ``RequestError`` for anything else, and for too large ones."""
     match = re.fullmatch(r"(\d{1,10})x(\d{1,10})x(\d{1,10})", text)
     sizes = tuple(map(int, match.groups())) if match else (0, 0, 0)
     if not all(1 <= size <= MOST_SIZE for size in sizes):
-        raise RequestError(f"--gemm {text!r}: must be MxKxN, three integers from 1 to {MOST_SIZE}")
+        raise RequestError(f"{option} {text!r}: must be MxKxN, three integers from 1 to {MOST_SIZE}")
     m, k, n = sizes
     if (total := m * k + k * n + 4 * m * n) > LARGEST_BYTES:
-        raise RequestError(f"--gemm {text!r}: operands must be at most {LARGEST_BYTES} bytes, not {total}")
+        raise RequestError(f"{option} {text!r}: operands must be at most {LARGEST_BYTES} bytes, not {total}")
     return m, k, n
 
 

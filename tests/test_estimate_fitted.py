@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from gen import config
 from gen.errors import RequestError
 from gen.estimate import collect, features, fitted, points, request
 from gen.estimate.points import Chosen
-from gen.sweep.store import Store
+from sim.tools import ToolError
 
 
 def test_least_squares_without_negative_coefficients():
@@ -67,7 +66,51 @@ def test_what_is_made_of_its_terms_is_found_again():
         assert judged["lut"] == pytest.approx(one.figures["lut"], rel=0.03)
         assert told["lut"] == sum(module["lut"] for module in told["modules"].values())
     assert model["errors"]["lookup"]["lut"]["worst"] < 0.03
-    assert model["errors"]["lookup"]["fmax_mhz"]["points"] == 3
+    assert model["errors"]["lookup"]["fmax_mhz"]["points"] == 2
+
+
+def test_clocks():
+    """Of the accelerator that is most alike; of cores alone by the share that others have, and no more than the fastest."""
+
+    def placed(base, core, mhz, *overrides):
+        loaded = config.load(base, overrides)
+        return fitted.Measured(config=loaded, held=False, core=core, figures={"fmax_mhz": mhz})
+
+    four = ('array.activations=["mxfp4"]', 'array.weights=["mxfp4"]', "array.block=32")
+    every = [
+        placed("systolic-8x8", False, 160.0),
+        placed("systolic-8x8", True, 220.0),
+        placed("systolic-8x8", False, 150.0, "array.rows=2"),
+        placed("lut-m2n64k4", False, 120.0),
+        placed("lut-m2n64k4", True, 150.0),
+        placed("olive-8x8", True, 180.0),
+        placed("olive-8x8", True, 240.0, "array.rows=2"),
+        placed("mx-8x8", False, 100.0, *four),
+        placed("mx-8x8", True, 200.0),
+    ]
+    model = {"clocks": fitted._clocks(every)}
+    for base, overrides, mhz in (
+        ("systolic-8x8", (), 160.0),
+        ("systolic-8x8", ("array.rows=6",), 160.0),
+        ("systolic-8x8", ("array.rows=3",), 150.0),
+        ("lut-m2n64k4", (), 120.0),
+        ("olive-8x8", (), 0.8 * 180),
+        ("olive-8x8", ("array.rows=2",), 160.0),
+        ("mx-8x8", four, 100.0),
+        ("mx-8x8", (), 100.0),
+        ("bitmod-int8-8x8", (), None),
+    ):
+        assert fitted.clock(model, config.load(base, overrides)) == mhz, (base, overrides)
+    assert fitted.clock(model, config.load("olive-8x8"), "core") == 180.0
+    assert fitted.clock({"clocks": fitted._clocks(every[-1:])}, config.load("mx-8x8")) == 200.0
+
+
+def test_figures_that_are_missing_are_not_fitted():
+    some = [one for one in made() if features.kind(one.config) == "lookup"]
+    before = fitted.fit(some)["cores"]["lookup"]
+    strange = fitted.Measured(config=some[0].config, held=False, core=True, figures={"lut": 10**6})
+    after = fitted.fit([*some, strange])["cores"]["lookup"]
+    assert (after["ff"], after["lut"] == before["lut"]) == (before["ff"], False)
 
 
 def test_kinds_without_points_are_refused(monkeypatch):
@@ -104,15 +147,43 @@ def test_the_model_that_comes_along_is_that_of_the_points():
 
 
 def test_points_are_collected_once(tmp_path, monkeypatch):
-    ones = [Chosen(base="systolic-4x4", settings={"array.rows": rows}) for rows in (2, 4)]
-    monkeypatch.setattr(collect, "EVALUATOR", "sweep_evaluators:quick")
-    first = collect.collect(Path(tmp_path / "s.sqlite"), ones)
-    assert [row["settings"] for row in first] == [{"array.rows": 2}, {"array.rows": 4}]
-    assert [row["figures"]["lut"] for row in first] == [800, 1600]
-    assert collect.collect(Path(tmp_path / "s.sqlite"), ones) == first
-    with Store(tmp_path / "s.sqlite", read_only=True) as store:
-        assert len(store.rows()) == 2
-    assert [one.config.array.rows for one in fitted.read(first)] == [2, 4]
+    """And kept one by one; what a program fails with is left out, and tried again; rows of before keys are taken."""
+    ones = [Chosen(base="systolic-4x4", settings={"array.rows": rows}) for rows in (2, 3, 4)]
+    file, asked, told = tmp_path / "points.json", [], []
+
+    def measure(one, rtlil):
+        asked.append(one.config.array.rows)
+        if asked == [2, 3]:
+            assert [row["settings"] for row in json.loads(file.read_text())] == [{"array.rows": 2}]
+            raise ToolError("yosys failed")
+        return {"lut": len(rtlil)}
+
+    monkeypatch.setattr(collect, "design", lambda one: "r" * one.config.array.rows)
+    monkeypatch.setattr(collect, "measure", measure)
+    first = collect.collect(file, ones, told.append)
+    assert (
+        [row["figures"]["lut"] for row in first]
+        == [2, 4]
+        == [row["figures"]["lut"] for row in json.loads(file.read_text())]
+    )
+    assert "left out: yosys failed" in told
+    second = collect.collect(file, ones, told.append)
+    assert (asked, [row["figures"]["lut"] for row in second]) == ([2, 3, 4, 3], [2, 3, 4])
+    assert [one.config.array.rows for one in fitted.read(second)] == [2, 3, 4]
+    # Another design has another key; a row without one is taken as it is.
+    del second[0]["key"]
+    collect.write(file, second)
+    monkeypatch.setattr(collect, "design", lambda one: "s" * one.config.array.rows)
+    collect.collect(file, ones, told.append)
+    assert asked == [2, 3, 4, 3, 3, 4]
+
+
+def test_keys():
+    whole, core = (Chosen(base="systolic-4x4", core=core) for core in (False, True))
+    assert collect.key(whole, "a") == collect.key(whole, "a") != collect.key(whole, "b")
+    # One of them is placed, too.
+    assert collect.key(whole, "a") != collect.key(core, "a")
+    assert collect.design(core) != collect.design(whole)
 
 
 def test_the_figures_of_the_fit(monkeypatch):

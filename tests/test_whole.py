@@ -14,7 +14,9 @@ from gen.compiler import compile as compile_module
 from gen.compiler.compile import make_gemm, make_plan
 from gen.compiler.repeats import Gap, Gaps, Letters, Stay, choose, cycle_of, first_stays, gap, kept
 from gen.compiler.shorten import Shortened, Stores
+from gen.cost import cost
 from gen.errors import RequestError
+from gen.models import work
 from gen.whole import Predictor
 from hw.control.isa import OutputMode
 from sim.cycles.memory import MemoryTiming
@@ -24,6 +26,9 @@ RAW, REQUANTISED = OutputMode
 COUNTERS = ("cycles", "array_steps", "load_beats", "fetch_beats", "store_beats")
 FAMILIES = ("systolic-8x8", "systolic-ws-16x16", "bitmod-int8-8x8", "lut-m2n64k4", "olive-8x8", "mx-8x8")
 """A preset of each family, and of each dataflow."""
+IN_ORDER = ("lut-up5k", "bitserial-up5k", "systolic-nano9k")
+WIDE = ("bus.address_width=32",)
+"""For programs that are longer than those parts have memory for."""
 
 
 @cache
@@ -55,6 +60,9 @@ def compare(name, sizes, *, overrides=(), mode=RAW, formats=(None, None), timing
         ("olive-8x8", (1, 4096, 4096), REQUANTISED, ()),
         ("mx-ws-16x16", (1, 4096, 4096), REQUANTISED, ()),
         ("lut-gguf-m2n64k4", (1, 512, 6000), RAW, ("memory.accumulators=64",)),
+        ("lut-up5k", (1, 1024, 6000), RAW, WIDE),
+        ("bitserial-up5k", (1, 2048, 2002), REQUANTISED, WIDE),
+        ("systolic-nano9k", (2, 576, 2001), REQUANTISED, WIDE),
     ],
 )
 def test_less_than_all(name, sizes, mode, overrides):
@@ -64,14 +72,18 @@ def test_less_than_all(name, sizes, mode, overrides):
 
 
 @st.composite
-def cases(draw, names):
+def cases(draw, names, *, most_rows=400, most_columns=64):
     name = draw(st.sampled_from(names))
     family = loaded(name).instance
     pair = draw(st.sampled_from(family.pairs))
-    rows = st.one_of(st.just(1), st.integers(2, 400))
+    rows = st.one_of(st.just(1), st.integers(2, most_rows))
     return {
         "name": name,
-        "sizes": (draw(rows), draw(st.integers(1, 40)) * 16, draw(st.integers(1, 64)) * 64 + draw(st.sampled_from([0, 0, 3]))),
+        "sizes": (
+            draw(rows),
+            draw(st.integers(1, 40)) * 16,
+            draw(st.integers(1, most_columns)) * 64 + draw(st.sampled_from([0, 0, 3])),
+        ),
         "mode": draw(st.sampled_from([RAW, REQUANTISED])),
         "formats": tuple(format.name for format in pair),
         "timing": MemoryTiming(
@@ -98,6 +110,19 @@ def test_drawn(case):
     drawn(case, 1500)
 
 
+@settings(max_examples=8)
+@given(cases(IN_ORDER, most_rows=4, most_columns=12))
+def test_drawn_in_order(case):
+    drawn(case | {"overrides": WIDE}, 1500)
+
+
+@pytest.mark.long
+@settings(max_examples=200)
+@given(cases(IN_ORDER, most_rows=20))
+def test_drawn_in_order_longer(case):
+    drawn(case | {"overrides": WIDE}, 20_000)
+
+
 @pytest.mark.long
 @settings(max_examples=300)
 @given(cases(config.presets()))
@@ -119,6 +144,22 @@ def test_slow_stores(mode, timing):
     """STOREs that the array waits for, with places in pages that change from group to group."""
     for sizes in ((1, 16, 20_000), (64, 32, 4000), (24, 64, 6001)):
         compare("systolic-8x8", sizes, mode=mode, timing=timing)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("systolic-8x8", 10_000), ("lut-up5k", 18_000), ("bitserial-up5k", 6000)]
+)
+def test_work_of_a_model(name, most):
+    """A token of a model of 7 billion weights: so many instructions are gone through, of some 60,000, 190,000 and 480,000."""
+    found = cost(loaded(name, *WIDE), work.parse("llama-2-7b:decode"), mode=RAW)
+    different = {(line.product.K, line.product.N): line.whole for line in found.lines}
+    assert sum(one.predicted for one in different.values()) <= most
+    assert sum(one.instructions for one in different.values()) > 5 * most
+
+
+def test_what_has_no_room_in_memory_is_refused():
+    with pytest.raises(DoesNotFit, match="address_width must be at least 23 for this memory map, not 17"):
+        cost(loaded("lut-up5k"), work.parse("llama-2-7b:decode"))
 
 
 # What does not settle --------------------------------------------------------------------------------------------

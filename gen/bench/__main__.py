@@ -252,6 +252,12 @@ def _sweep(notify: Notify) -> list[Row]:
     return [sweep.row(notify)]
 
 
+def _sweep_rates(notify: Notify) -> list[Row]:
+    from gen.bench import sweep
+
+    return sweep.rates(notify)
+
+
 def _fit(notify: Notify) -> list[Row]:
     from gen.bench import fit
 
@@ -273,6 +279,7 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
     "speed": _speed,
     "quantise": _quantise,
     "sweep": _sweep,
+    "sweep-rates": _sweep_rates,
     "fit": _fit,
     "clock": _clock,
     "elements": _elements,
@@ -295,7 +302,7 @@ FIGURES: dict[str, Callable[[Notify], list[Row]]] = {
 }
 SLOW = (
     "clock", "elements", "fp16-element", "lookup", "lookup-array", "lookup-sweep", "lookup-cmos", "decoders", "exponent-integer",
-    "decoded-array", "decoded-clock", "multipliers", "systolic-multipliers", "digits", "up5k",
+    "decoded-array", "decoded-clock", "multipliers", "systolic-multipliers", "digits", "up5k", "sweep-rates",
     *KEPT,
 )  # fmt: skip
 """Place and route, or a model's text: minutes each, and more."""

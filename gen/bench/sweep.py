@@ -1,4 +1,4 @@
-"""What the sweep engine costs: of a point itself, beside its evaluation, and answers from the store."""
+"""What the sweep engine costs: of a point itself, beside its evaluation, and answers from the store; and points an hour."""
 
 from __future__ import annotations
 
@@ -11,13 +11,23 @@ from typing import Any
 
 from gen.bench import sweep_points
 from gen.bench.figures import Row
-from gen.sweep import executors, points, spec
+from gen.sweep import executors, points, spec, sweep
 from gen.sweep.engine import Engine, Listed, Options
 from gen.sweep.store import MEBIBYTE, Store
 from sim import tools
 
 POINTS, PARALLEL = 1000, 16
 MOST_MS, LEAST_SPEEDUP, LEAST_CACHED = 50, 1.8, 500
+
+
+JOBS = 2
+REAL: dict[str, Any] = {
+    "base": "systolic-4x4",
+    "targets": ["ecp5-85k"],
+    "vary": {"array.rows": [2, 4], "array.columns": [2, 4]},
+    "objectives": ["cycles", "lut"],
+}
+"""Points that are synthesised, and placed."""
 
 
 class Here(Executor):
@@ -90,6 +100,35 @@ def row(notify: Callable[[str], None]) -> Row:
         and each["cached_per_second"] >= LEAST_CACHED
         and each["speedup"] >= LEAST_SPEEDUP,
         values=each,
+    )
+
+
+def rates(notify: Callable[[str], None]) -> list[Row]:
+    """Points of ``REAL`` an hour, synthesised and packed alone, and placed and routed, too."""
+    return [_rate(placed, notify) for placed in (False, True)]
+
+
+def _rate(placed: bool, notify: Callable[[str], None]) -> Row:
+    asked = spec.check(REAL | {"place_and_route": placed, "timeout": 7200}, "of the figures")
+    with tools.working_folder("sweep") as folder:
+        done = sweep.run(asked, store=folder / "points.sqlite", jobs=JOBS)
+    if done.failed:
+        raise ArithmeticError(f"{len(done.rows)} points must be done, not fail: {done.failed[0].reason}")
+    hour = 3600 * len(done.rows) / done.seconds
+    peak = max(row.peak_bytes for row in done.rows)
+    what = "synthesised, placed and routed" if placed else "synthesised"
+    notify(f"{what}: {hour:.0f} points an hour")
+    luts = [int(row.figures["lut"]) for row in done.rows]
+    return Row(
+        key="sweep-rates",
+        what=f"points an hour of a sweep on {JOBS} workers: whole accelerators of {min(luts):,} to {max(luts):,} LUT, {what}",
+        measured=f"{hour:.0f}; {peak / MEBIBYTE:.0f} MiB for a point at most",
+        values={
+            "points_per_hour": hour,
+            "peak_bytes": peak,
+            "seconds": [row.seconds for row in done.rows],
+            "load": os.getloadavg()[0],
+        },
     )
 
 

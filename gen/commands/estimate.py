@@ -62,6 +62,14 @@ def estimate(
         float | None,
         typer.Option("--clock", metavar="MHZ", help="Of the workload; otherwise what is reached."),
     ] = None,
+    toggles: Annotated[
+        str | None,
+        typer.Option(
+            "--toggles",
+            metavar="MxKxN",
+            help="Simulate a random GEMM of these sizes; count how often signals change.",
+        ),
+    ] = None,
     overrides: SetOption = None,
     activations: ActivationsOption = None,
     weights: WeightsOption = None,
@@ -74,6 +82,7 @@ def estimate(
         raise RequestError(f"--clock {clock:g}: must be more than 0 and at most 10000")
     from gen import config as configuration
     from gen.estimate import page, work
+    from gen.estimate import toggles as changes
     from gen.estimate.fpga import Effort
     from gen.estimate.request import FITTED, MEASURED, Request
     from gen.estimate.request import estimate as make
@@ -86,8 +95,9 @@ def estimate(
         config=loaded, target=target, work=None if workload is None else work.parse(workload), every_way=variants,
         effort=Effort(seeds=tuple(range(1, seeds + 1)), flatten=not quick, depth=depth), clock_mhz=clock,
         activations=activations, weights=weights, method=FITTED if fitted else MEASURED,
+        toggles=None if toggles is None else changes.parse(toggles),
     )  # fmt: skip
     if not fitted:
         note(f"synthesis for {target}" + (f", place and route with {seeds} seeds" if seeds else ""))
-    made = make(asked)
+    made = make(asked, note)
     emit(made.document, as_json=as_json, render=lambda: page.terminal(made.document))

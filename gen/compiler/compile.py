@@ -12,7 +12,7 @@ from gen.compiler.program import Program
 from gen.compiler.schedule import Scheduler, Step
 from gen.compiler.tiling import DoesNotFit, Gemm, Span, Tiler, Tiling
 from gen.families.contract import Family
-from hw.control.isa import INDEX_BITS, PARAMETER_BYTES, OutputMode, assemble
+from hw.control.isa import INDEX_BITS, INSTRUCTION_BYTES, PARAMETER_BYTES, OutputMode, assemble
 from hw.design import Design, ceil_div
 
 MOST_INSTRUCTIONS = 1 << INDEX_BITS
@@ -61,14 +61,10 @@ def compile_gemm(
     gemm = make_gemm(M, K, N, mode, family.variant(*formats))
     plan = make_plan(design, family, gemm, base=base, alignment=alignment)
     steps = plan.steps()
-    too_long(len(steps))
+    plan.add_program(len(steps))
     binary = b"".join(assemble(step.opcode, **step.fields) for step in steps)
-    memory = plan.memory
-    # Last in memory, since only now its length is known; up to whole fetches, so that these stay in the window, too.
-    memory.add("program", ceil_div(len(binary), ALIGNMENT) * ALIGNMENT)
-    memory.check(design)
     return Program(
-        gemm=gemm, family=family, binary=binary, memory=memory, blocks=plan.blocks, tiling=plan.tiling
+        gemm=gemm, family=family, binary=binary, memory=plan.memory, blocks=plan.blocks, tiling=plan.tiling
     )
 
 
@@ -92,6 +88,16 @@ class Plan:
         steps = interleave(scheduler.build(), self.design.queue_depth)
         give_tokens(steps)
         return steps
+
+    def add_program(self, length: int) -> None:
+        """Gives the program of so many instructions its place.
+
+        Raises ``DoesNotFit`` when it is too long, or something lies beyond the addresses of the design.
+        """
+        too_long(length)
+        # Last in memory, since only now its length is known; up to whole fetches, so that these stay in the window, too.
+        self.memory.add("program", ceil_div(length * INSTRUCTION_BYTES, ALIGNMENT) * ALIGNMENT)
+        self.memory.check(self.design)
 
 
 def make_plan(
@@ -155,7 +161,9 @@ def _weight_blocks(
     design: Design, family: Family, gemm: Gemm, tiling: Tiling, memory: MemoryMap
 ) -> dict[tuple[Span, Span], tuple[int, int]]:
     """Address and bytes of every weight block, one after the other in the order in which they are taken."""
-    g, model, place, blocks = design.geometry, family.model(), 0, {}
+    g, model, start, place = design.geometry, family.model(), memory.next, 0
+    blocks: dict[tuple[Span, Span], tuple[int, int]] = {}
+    beat = design.data_bytes
     chunks = [
         [
             (part, model.weight_words(gemm.variant, ceil_div(part[1] - part[0], g.tile_depth)))
@@ -168,8 +176,8 @@ def _weight_blocks(
             for columns in group.blocks:
                 for part, words in chunk:
                     # Whole bus beats, so that every block starts on one.
-                    size = ceil_div((columns[1] - columns[0]) * words * g.weight_bytes, design.data_bytes)
-                    blocks[columns, part] = (place, size * design.data_bytes)
-                    place += size * design.data_bytes
-    start = memory.add("weights", place)
-    return {key: (start + offset, size) for key, (offset, size) in blocks.items()}
+                    size = -((columns[0] - columns[1]) * words * g.weight_bytes // beat) * beat
+                    blocks[columns, part] = (start + place, size)
+                    place += size
+    memory.add("weights", place)
+    return blocks

@@ -25,9 +25,14 @@ class MemoryMap:
 
     def add(self, name: str, size: int, offset: int = 0) -> int:
         """Append a buffer, ``offset`` bytes past an aligned address; its address."""
-        start = ceil_div(self._after() + GUARD_BYTES, ALIGNMENT) * ALIGNMENT + offset
+        start = self.next + offset
         self.regions[name] = (start, size)
         return start
+
+    @property
+    def next(self) -> int:
+        """Aligned address of the next buffer."""
+        return ceil_div(self._after() + GUARD_BYTES, ALIGNMENT) * ALIGNMENT
 
     def _after(self) -> int:
         return max((start + size for start, size in self.regions.values()), default=self.base)

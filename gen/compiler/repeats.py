@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import gcd, lcm
@@ -12,7 +12,8 @@ from gen.compiler.compile import Plan
 from gen.compiler.schedule import AHEAD
 from gen.compiler.tiling import MTile, Rows
 from hw.control.isa import PARAMETER_BYTES, OutputMode
-from hw.design import PAGE_BYTES, ceil_div
+from hw.design import PAGE_BYTES, Design, ceil_div
+from sim.cycles import mover
 from sim.cycles.load import bursts
 
 LEAST_SAVED = 0.4
@@ -98,12 +99,24 @@ class Letters:
         self._splits: dict[tuple[int, int], tuple[int, ...]] = {}
 
     def split(self, address: int, count: int) -> tuple[int, ...]:
-        """The bursts of ``count`` bytes from ``address`` on."""
+        """The bursts of ``count`` bytes from ``address`` on, as far as time depends on them."""
         key, design = (address % PAGE_BYTES, count), self._plan.design
         if key not in self._splits:
-            found = bursts(*key, data_bytes=design.data_bytes, burst_beats=design.burst_beats)
-            self._splits[key] = tuple(found)
+            if design.in_order:
+                # One after the other: all that matters is how many there are, and their beats.
+                several = list(mover.bursts(design, *key))
+                self._splits[key] = len(several), sum(several)
+            else:
+                found = bursts(*key, data_bytes=design.data_bytes, burst_beats=design.burst_beats)
+                self._splits[key] = tuple(found)
         return self._splits[key]
+
+    def _beat(self, row: int, feature: int) -> int:
+        """Where in a beat the result ``feature`` of ``row`` is written, if everything waits for that."""
+        d, gemm = self._plan.design, self._plan.gemm
+        if not d.in_order:
+            return 0
+        return (row * gemm.N + feature) * d.geometry.result_bytes(gemm.mode) % d.data_bytes
 
     @cached_property
     def blocks(self) -> list[list[tuple[Hashable, ...]]]:
@@ -131,7 +144,7 @@ class Letters:
             if plan.gemm.mode is OutputMode.REQUANTISED:
                 start = plan.memory.regions["parameters"][0] + a * PARAMETER_BYTES
                 parameters = self.split(start, (b - a) * PARAMETER_BYTES)
-            letter = (group.rows, b - a, tuple(blocks), parameters)
+            letter = (group.rows, b - a, tuple(blocks), parameters, self._beat(0, a))
             found.append(numbers.setdefault(letter, len(numbers)))
         return list(found)
 
@@ -149,6 +162,7 @@ class Letters:
                 *spans,
                 min(last * g.tile_rows, rows) - first * g.tile_rows,
                 first * g.tile_rows * row % PAGE_BYTES,
+                self._beat(first * g.tile_rows, 0),
             )
 
         return [letter(tile) for tile in plan.tiling.m_tiles]
@@ -157,6 +171,19 @@ class Letters:
 def _turns(places: int, each: int) -> int:
     """After how many times ``each`` one is at the same of ``places`` again."""
     return places // gcd(places, each)
+
+
+def _rounds(design: Design, parts: Sequence[int]) -> int:
+    """After how many weight blocks of ``parts`` bytes each the next one is at the same place of the scratchpad again."""
+    width = max(design.data_bytes, design.geometry.weight_bytes)
+    room = design.weight_words * design.geometry.weight_bytes
+    place, seen = 0, dict[int, int]()
+    while place not in seen:
+        seen[place] = len(seen)
+        for part in parts:
+            length = ceil_div(part, width) * width
+            place = (0 if place + length > room else place) + length
+    return len(seen) - seen[place]
 
 
 def first_stays(plan: Plan, letters: Letters) -> dict[str, Stay]:
@@ -169,9 +196,10 @@ def first_stays(plan: Plan, letters: Letters) -> dict[str, Stay]:
     sizes = {size for _, size in plan.blocks.values()}
     unit = max(d.data_bytes, g.weight_bytes)
     places = max(1, d.weight_words * g.weight_bytes // (ceil_div(max(sizes), unit) * unit))
-    turns = 1 if places >= ROOMY or len(sizes) == 1 else places
-    block = lcm(_turns(turns, visits), _turns(d.fetch_batch, 2 * visits), cycle_of(letters.blocks[middle]))
-    group, warm = lcm(_turns(turns, parts * blocks), cycle_of(letters.groups)), 3
+    middle_parts = [plan.blocks[tiling.groups[middle].blocks[0], part][1] for part in tiling.chunks[-1]]
+    turns = 1 if places >= ROOMY or len(sizes) == 1 else _rounds(d, middle_parts)
+    block = lcm(turns, _turns(d.fetch_batch, 2 * visits), cycle_of(letters.blocks[middle]))
+    group, warm = lcm(_turns(turns, blocks * len(tiling.chunks)), cycle_of(letters.groups)), 3
     if plan.gemm.mode is OutputMode.REQUANTISED and not tiling.parameters_stay:
         a, b = tiling.groups[middle].tiles
         room = max(1, d.parameter_entries // ((b - a) * g.columns))
@@ -180,6 +208,10 @@ def first_stays(plan: Plan, letters: Letters) -> dict[str, Stay]:
     per_group = 2 * parts * blocks + 1 + (len(tiling.chunks) if len(tiling.chunks) > 1 else 0) + (warm > 3)
     group = lcm(group, _turns(d.fetch_batch, per_group))
     few = ceil_div(AHEAD, visits)
+    if d.in_order and parts * blocks > AHEAD + 2:
+        # Little is under way when a group begins; its activations come chunk by chunk, if they do.
+        several = len(tiling.chunks)
+        warm = min(warm, ceil_div(AHEAD, several) if several > 1 else 1)
     return {
         "blocks": Stay(few + 2 * max(block, few), block, ceil_div(AHEAD + d.prefetch // 2, visits)),
         "groups": Stay(warm + 2 * group, group, 2),
@@ -187,14 +219,16 @@ def first_stays(plan: Plan, letters: Letters) -> dict[str, Stay]:
     }
 
 
-def choose(plan: Plan, letters: Letters, stays: dict[str, Stay]) -> Gaps | None:
-    """What to leave out; None when that is too little."""
+def choose(
+    plan: Plan, letters: Letters, stays: dict[str, Stay], complete: Container[int] = ()
+) -> Gaps | None:
+    """What to leave out, and no block of the groups ``complete``; None when that is too little."""
     tiling = plan.tiling
     groups, m_tiles = gap(letters.groups, stays["groups"]), gap(letters.m_tiles, stays["m_tiles"])
     blocks = {}
     for place in kept(groups, tuple(range(len(tiling.groups)))):
         one = gap(letters.blocks[place], stays["blocks"])
-        if one and tiling.groups[place].rows is Rows.WHOLE:
+        if one and tiling.groups[place].rows is Rows.WHOLE and place not in complete:
             blocks[place] = one
     all_blocks = sum(len(group.blocks) for group in tiling.groups) * len(tiling.m_tiles)
     stay = sum(

@@ -25,7 +25,7 @@ from gen.compiler.schedule import AHEAD, Step, output_part
 from gen.compiler.tiling import Group, Rows
 from hw.control.isa import Destination, Opcode, OutputMode
 from hw.design import PAGE_BYTES, Design, ceil_div
-from sim.cycles import store
+from sim.cycles import mover, store
 from sim.cycles.memory import MemoryTiming, WriteMemory
 
 
@@ -38,22 +38,31 @@ class Cut:
     at: int
     period: int
     repeats: int
+    group: int | None = None
+    """Its place in the plan, if the cut is within a group."""
 
 
 class Stores:
-    """How long a STORE takes from the cycle in which it is taken, and its beats: nothing else delays it."""
+    """How long a STORE takes from the cycle in which it is taken (in order: starts), and its beats: nothing else delays it."""
 
     def __init__(self, design: Design, timing: MemoryTiming, mode: OutputMode):
         self._design, self._timing, self._mode = design, timing, mode
         self._known: dict[Hashable, store.Stored] = {}
+        # Where a design issues in order there are no bursts that a page could end.
+        self._edge = design.data_bytes if design.in_order else PAGE_BYTES
 
     def __call__(self, fields: dict[str, int]) -> store.Stored:
         """Of ``output_part``; ``finished`` counts from the start."""
-        rows, stride = fields["rows"], fields["memory_stride"] % PAGE_BYTES
-        key = (fields["memory_address"] % PAGE_BYTES, rows, stride if rows > 1 else 0, fields["columns"])
+        rows, stride = fields["rows"], fields["memory_stride"] % self._edge
+        key = (fields["memory_address"] % self._edge, rows, stride if rows > 1 else 0, fields["columns"])
         if key not in self._known:
             values = {**fields, "variant": int(self._mode)}
-            self._known[key] = store.timing(0, self._design, WriteMemory(self._timing), values)
+            memory = WriteMemory(self._timing)
+            if self._design.in_order:
+                moved = mover.store(0, self._design, memory, values)
+                self._known[key] = store.Stored(moved.ended, moved.beats)
+            else:
+                self._known[key] = store.timing(0, self._design, memory, values)
         return self._known[key]
 
 
@@ -172,7 +181,7 @@ class Shortened:
                         if one:
                             last = place + one.first * len(chunk) - 1
                             at, before = executes[last], executes[last - one.period * len(chunk)]
-                            found.append(Cut("blocks", at, at - before, one.repeats))
+                            found.append(Cut("blocks", at, at - before, one.repeats, number))
                         place += len(group.blocks) * len(chunk)
         return found
 

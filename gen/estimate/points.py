@@ -27,16 +27,13 @@ class Chosen:
         Values by key.
     held : bool
         Held out: the model does not see it.
-    placed : bool
-        Placed and routed, too.
     core : bool
-        The core alone, of the array with what feeds it.
+        The core alone, of the array with what feeds it. Whole accelerators are placed and routed, too.
     """
 
     base: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     held: bool = False
-    placed: bool = False
     core: bool = False
 
     @property
@@ -54,103 +51,111 @@ class Chosen:
         return config.check(self.data, f"of the fit ({self.base}, {dict(self.settings)})")
 
 
-def _sizes(base: str, rows: int, columns: int, bus: int, role: str = "core", **keys: Any) -> Chosen:
+def _sizes(base: str, rows: int, columns: int, bus: int, role: str = "", **keys: Any) -> Chosen:
     """Sizes and bus; other keys of ``array``, or with ``__`` between table and key. ``role`` has the other members."""
     named = {
         name.replace("__", ".") if "__" in name else f"array.{name}": value for name, value in keys.items()
     }
     settings = SMALL | {"array.rows": rows, "array.columns": columns, "bus.data_width": bus} | named
     words = role.split()
-    return Chosen(
-        base=base, settings=settings, held="held" in words, placed="placed" in words, core="core" in words
-    )
+    return Chosen(base=base, settings=settings, held="held" in words, core="core" in words)
 
 
 def _systolic() -> Iterator[Chosen]:
     base = "systolic-8x8"
-    yield _sizes(base, 4, 4, 64, "placed")
-    yield _sizes(base, 3, 5, 32, "held placed", memory__accumulators=512)
-    yield _sizes(base, 2, 2, 32)
-    yield _sizes(base, 8, 4, 64)
-    yield _sizes(base, 2, 8, 64)
-    yield _sizes(base, 6, 4, 64, "held")
+    yield _sizes(base, 2, 2, 32, control__queue_depth=4)
+    yield _sizes(base, 3, 5, 32, "held", memory__accumulators=512)
     yield _sizes(base, 3, 5, 32, "held core", memory__accumulators=512)
+    yield _sizes(base, 2, 2, 32, "core")
+    yield _sizes(base, 8, 4, 64, "core")
     yield _sizes(base, 6, 6, 128)
-    yield _sizes(base, 4, 8, 64, memory__accumulators=256)
-    yield _sizes(base, 2, 2, 32, "placed", control__queue_depth=4)
+    yield _sizes(base, 4, 4, 64)
+    yield _sizes(base, 6, 4, 64, "held core")
+    yield _sizes(base, 2, 8, 64, "core")
     yield _sizes(base, 8, 6, 64, "held", output__lanes=2, memory__activations_kib=32)
+    yield _sizes(base, 4, 8, 64, memory__accumulators=256)
+    yield _sizes(base, 8, 8, 64, "core")
 
 
 def _stationary() -> Iterator[Chosen]:
     base = "systolic-ws-16x16"
-    yield _sizes(base, 4, 4, 64, output__lanes=1)
-    yield _sizes(base, 8, 4, 64, output__lanes=1)
-    yield _sizes(base, 4, 8, 64)
-    yield _sizes(base, 4, 6, 64, "held")
+    yield _sizes(base, 4, 4, 64, "core", output__lanes=1)
+    yield _sizes(base, 4, 6, 64, "held core")
+    yield _sizes(base, 2, 4, 32, "core", output__lanes=1)
     yield _sizes(base, 2, 4, 32, output__lanes=1)
-    yield _sizes(base, 8, 8, 128)
+    yield _sizes(base, 4, 8, 64, "core")
+    yield _sizes(base, 4, 6, 64, "held", output__lanes=1)
+    yield _sizes(base, 8, 4, 64, "core", output__lanes=1)
+    yield _sizes(base, 8, 6, 64, "held core")
+    yield _sizes(base, 8, 8, 128, "core")
 
 
 def _bit_serial() -> Iterator[Chosen]:
     base = "bitmod-int8-8x8"
-    yield _sizes(base, 4, 4, 64, "placed", lanes=4)
-    yield _sizes(base, 3, 4, 64, "held placed", lanes=4)
-    yield _sizes(base, 2, 2, 32, lanes=4)
-    yield _sizes(base, 4, 4, 64, lanes=8)
-    yield _sizes(base, 2, 4, 64, lanes=8, weights=["int4-s8"])
-    yield _sizes(base, 4, 3, 64, "held", lanes=8)
+    yield _sizes(base, 2, 2, 64, "core", lanes=4)
     yield _sizes(base, 3, 4, 64, "held core", lanes=4)
-    yield _sizes(base, 4, 2, 64, lanes=16)
-    yield _sizes(base, 6, 4, 64, lanes=4)
-    yield _sizes(base, 2, 2, 64, "placed", lanes=8, weights=["fp4-mixed-s8", "fp3-mixed-s8"])
-    yield _sizes(base, 6, 2, 64, "held", lanes=8, memory__weights_kib=32)
+    yield _sizes(base, 2, 2, 64, lanes=4)
+    yield _sizes(base, 3, 4, 64, "held", lanes=4)
+    yield _sizes(base, 2, 2, 32, "core", lanes=4)
+    yield _sizes(base, 4, 4, 64, "core", lanes=8)
+    yield _sizes(base, 2, 4, 64, "core", lanes=8, weights=["int4-s8"])
+    yield _sizes(base, 4, 3, 64, "held core", lanes=8)
+    yield _sizes(base, 4, 2, 64, "core", lanes=16)
     yield _sizes(base, 2, 4, 64, lanes=4, weights=["int8-s8", "int4-s8"])
+    yield _sizes(base, 2, 2, 64, "core", lanes=8, weights=["fp4-mixed-s8", "fp3-mixed-s8"])
+    yield _sizes(base, 6, 2, 64, "held", lanes=8, memory__weights_kib=32)
 
 
 def _lookup() -> Iterator[Chosen]:
     base = "lut-m2n64k4"
-    yield _sizes(base, 2, 16, 64, "placed", groups_per_lane=4)
-    yield _sizes(base, 2, 24, 64, "held placed", groups_per_lane=4, output__lanes=1)
-    yield _sizes(base, 1, 16, 64, groups_per_lane=4)
-    yield _sizes(base, 2, 16, 64, groups_per_lane=8)
-    yield _sizes(base, 1, 32, 64, groups_per_lane=8, weights=["int2-s8", "binary-s8"])
-    yield _sizes(base, 1, 48, 128, "held", groups_per_lane=8)
+    yield _sizes(base, 1, 16, 64, "core", groups_per_lane=4)
     yield _sizes(base, 2, 24, 64, "held core", groups_per_lane=4, output__lanes=1)
+    yield _sizes(base, 1, 16, 64, groups_per_lane=4)
+    yield _sizes(base, 2, 24, 64, "held", groups_per_lane=4, output__lanes=1)
+    yield _sizes(base, 2, 16, 64, "core", groups_per_lane=8)
+    yield _sizes(base, 1, 32, 64, "core", groups_per_lane=8, weights=["int2-s8", "binary-s8"])
+    yield _sizes(base, 4, 16, 64, "core", groups_per_lane=4)
+    yield _sizes(base, 1, 48, 128, "held core", groups_per_lane=8)
     yield _sizes(base, 2, 32, 64, groups_per_lane=4)
-    yield _sizes(base, 1, 64, 128, "placed", groups_per_lane=8)
-    yield _sizes(base, 4, 8, 64, groups_per_lane=4, output__lanes=1, weights=["int4-s8"])
+    yield _sizes(base, 4, 8, 64, "core", groups_per_lane=4, output__lanes=1, weights=["int4-s8"])
+    yield _sizes(base, 1, 64, 128, "core", groups_per_lane=8)
     yield _sizes(base, 4, 16, 64, "held", groups_per_lane=4, memory__weights_kib=32)
-    yield _sizes(base, 4, 24, 64, groups_per_lane=4, output__lanes=1)
 
 
 def _decoded() -> Iterator[Chosen]:
     base = "olive-8x8"
     four: dict[str, Any] = {"activations": ["ovp4-int4"], "weights": ["ovp4-int4"]}
-    yield _sizes(base, 4, 4, 64, "placed")
-    yield _sizes(base, 3, 4, 64, "held placed")
-    yield _sizes(base, 4, 4, 64, **four)
-    yield _sizes(base, 2, 4, 64)
-    yield _sizes(base, 8, 4, 64, **four)
-    yield _sizes(base, 4, 6, 64, "held", **four)
+    yield _sizes(base, 2, 2, 64, "core")
+    yield _sizes(base, 3, 4, 64, "held")
+    yield _sizes(base, 2, 2, 64)
     yield _sizes(base, 3, 4, 64, "held core")
-    yield _sizes(base, 4, 2, 32)
-    yield _sizes(base, 2, 2, 32, activations=["int8"], weights=["int8"])
-    yield _sizes(base, 4, 4, 64, activations=["int8"], weights=["int4"])
-    yield _sizes(base, 2, 6, 64, "held")
-    yield _sizes(base, 6, 6, 64)
+    yield _sizes(base, 4, 4, 64, "core", **four)
+    yield _sizes(base, 2, 4, 64, "core")
+    yield _sizes(base, 4, 2, 32, "core")
+    yield _sizes(base, 4, 6, 64, "held core", **four)
+    yield _sizes(base, 2, 2, 32, "core", activations=["int8"], weights=["int8"])
+    yield _sizes(base, 4, 4, 64, **four)
+    yield _sizes(base, 8, 4, 64, "core", **four)
+    yield _sizes(base, 4, 4, 64, "core", activations=["int8"], weights=["int4"])
+    yield _sizes(base, 2, 3, 32, "held")
+    yield _sizes(base, 6, 6, 64, "core")
 
 
 def _blocks() -> Iterator[Chosen]:
     base = "mx-8x8"
     four: dict[str, Any] = {"activations": ["mxfp4"], "weights": ["mxfp4"], "block": 32}
-    yield _sizes(base, 2, 2, 64, "placed")
-    yield _sizes(base, 2, 3, 64, "held")
-    yield _sizes(base, 4, 4, 64, **four)
-    yield _sizes(base, 4, 2, 64)
-    yield _sizes(base, 2, 4, 64, **four)
-    yield _sizes(base, 3, 4, 64, "held", **four)
-    yield _sizes(base, 2, 2, 64, activations=["mxfp8-e4m3"], weights=["mxfp4"], block=32)
-    yield _sizes(base, 3, 3, 64)
+    yield _sizes(base, 2, 2, 64, "core")
+    yield _sizes(base, 2, 3, 64, "held core")
+    yield _sizes(base, 2, 4, 64, "core", **four)
+    yield _sizes(base, 2, 2, 64, **four)
+    yield _sizes(base, 3, 4, 64, "held core", **four)
+    yield _sizes(base, 4, 4, 64, "core", **four)
+    yield _sizes(base, 4, 2, 64, "core")
+    yield _sizes(base, 3, 2, 64, "held", **four)
+    yield _sizes(base, 2, 2, 64, "core", activations=["mxfp8-e4m3"], weights=["mxfp4"], block=32)
+    yield _sizes(base, 3, 3, 64, "core")
+    yield _sizes(base, 2, 2, 64)
+    yield _sizes(base, 3, 2, 64, "held")
 
 
 def chosen() -> list[Chosen]:

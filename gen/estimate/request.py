@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from fpga.flow.report import Use
 from gen.config import Config
 from gen.cost import Cost
 from gen.errors import RequestError
-from gen.estimate import asic, fitted, fpga, measured, work
+from gen.estimate import asic, fitted, fpga, measured, toggles, work
 from gen.estimate.fpga import Effort
 from gen.estimate.targets import PART_OF, check, is_part, liberty_file
 from gen.models.work import Work
@@ -41,6 +41,8 @@ class Request:
         Formats of the work; the first that the array was generated for if they are not given.
     clock_mhz : float or None
         That speeds are worked out with; otherwise the one that is reached.
+    toggles : tuple of int or None
+        M, K and N of a product that is simulated to count how often signals change.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class Request:
     activations: str | None = None
     weights: str | None = None
     clock_mhz: float | None = None
+    toggles: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -91,15 +94,16 @@ class Estimate:
         return page.html(self.document)
 
 
-def estimate(request: Request) -> Estimate:
+def estimate(request: Request, notify: Callable[[str], None] = lambda _: None) -> Estimate:
     """Measure what ``request`` asks for, or work it out from the fitted model.
 
-    Raises as :func:`gen.estimate.measured.measure`, and ``RequestError`` when the work cannot be compiled.
+    Raises as :func:`gen.estimate.measured.measure` and :func:`gen.estimate.toggles.measure`, and ``RequestError`` when the work
+    cannot be compiled. ``notify`` is told what takes long.
     """
     # What cannot be compiled is told before anything takes minutes.
-    cost = _cost(request)
+    cost, toggled = _cost(request), _toggles(request, notify)
     if request.method == FITTED:
-        return Estimate(request=request, document=_whole(request, _fitted(request), cost))
+        return Estimate(request=request, document=_whole(request, _fitted(request), cost, toggled))
     found = measured.measure(request.config, request.target, request.effort)
     ways = {}
     if request.every_way and isinstance(found, fpga.Measured):
@@ -116,10 +120,12 @@ def estimate(request: Request) -> Estimate:
         "errors": None,
         "beyond": [],
     }
-    return Estimate(request=request, document=_whole(request, answer, cost))
+    return Estimate(request=request, document=_whole(request, answer, cost, toggled))
 
 
-def _whole(request: Request, answer: dict[str, Any], cost: Cost | None) -> dict[str, Any]:
+def _whole(
+    request: Request, answer: dict[str, Any], cost: Cost | None, toggled: dict[str, Any] | None
+) -> dict[str, Any]:
     """With what was asked for, and the work at the clock that is known now."""
     reached = answer["fmax_mhz"]
     clock = request.clock_mhz or reached or ASSUMED_MHZ
@@ -133,6 +139,7 @@ def _whole(request: Request, answer: dict[str, Any], cost: Cost | None) -> dict[
         "clock_mhz": clock,
         "clock_origin": origin,
         "workload": None if cost is None else _at(cost, clock),
+        "toggles": toggled,
     }
 
 
@@ -160,6 +167,19 @@ def _cost(request: Request) -> Cost | None:
     return work.predict(
         request.config, request.work, activations=request.activations, weights=request.weights
     )
+
+
+def _toggles(request: Request, notify: Callable[[str], None]) -> dict[str, Any] | None:
+    if request.toggles is None:
+        return None
+    found = toggles.measure(
+        request.config,
+        request.toggles,
+        activations=request.activations,
+        weights=request.weights,
+        notify=notify,
+    )
+    return found.as_dict(request.effort.depth)
 
 
 def _at(cost: Cost, clock_mhz: float) -> dict[str, Any]:

@@ -39,7 +39,9 @@ class Machine:
         self._tokens = dict.fromkeys(Token, 0)
         self._executing: int | None = None
         """The EXECUTE or CONFIGURE whose tokens are not given yet."""
-        self._trace = Trace(steps=[0] * len(self._program))
+        self._trace = Trace(looked=[0] * len(self._program), steps=[0] * len(self._program))
+        self._taken: list[int] = []
+        """Cycles in which the core took something."""
         self._result = Prediction(0, finished=[0] * len(self._program), trace=self._trace if traced else None)
 
     def run(self) -> Prediction:
@@ -53,11 +55,14 @@ class Machine:
             now, _ = self._pass(now, 0)
         # The cycle in which control sees that all is done is one of the run.
         self._result.cycles = now + 1
+        if self._result.trace:
+            self._trace.events = self._taken
         return self._result
 
     def _decided(self, index: int, ask: int) -> int:
         """The instruction is asked for in cycle ``ask``; the cycle in which it starts, its tokens taken."""
         values = self._program[index].values
+        self._trace.looked[index] = ask
         beats = INSTRUCTION_BYTES // self._design.data_bytes
         _, first, last = self._reads.read(ask, beats)
         self._result.fetch_beats += beats
@@ -70,6 +75,7 @@ class Machine:
                     f"instruction {index} of the program never ends: it waits for a token that nobody gives"
                 )
             now, wait = self._pass(now, wait)
+        self._trace.handed.append(now)
         return now
 
     def _pass(self, begin: int, wait: int, *, at_once: bool = False) -> tuple[int, int]:
@@ -85,15 +91,17 @@ class Machine:
             if ended < begin:
                 self._give(executing)
                 self._executing = None
-        for token in Token:
-            if wait >> token & 1 and self._tokens[token]:
-                self._tokens[token] -= 1
-                wait &= ~(1 << token)
+        if wait:
+            for token in Token:
+                if wait >> token & 1 and self._tokens[token]:
+                    self._tokens[token] -= 1
+                    wait &= ~(1 << token)
         return begin + TOKEN_PASS + 1, wait
 
     def _give(self, index: int) -> None:
-        for token in Token:
-            self._tokens[token] += self._program[index].values["post"] >> token & 1
+        if post := self._program[index].values["post"]:
+            for token in Token:
+                self._tokens[token] += post >> token & 1
 
     def _execute(self, index: int, decided: int) -> int:
         """The cycle in which the core takes it."""
@@ -106,6 +114,7 @@ class Machine:
         self._trace.steps[index] = times.steps
         self._result.finished[index] = times.finished
         self._executing = index
+        self._taken.append(times.taken)
         return times.taken
 
     def _content(self, index: int) -> np.ndarray:

@@ -39,18 +39,19 @@ def load(
     for row in range(fields["rows"]):
         asked = now + MOVER_ROW
         place = fields["memory_address"] + row * fields["memory_stride"]
-        for beats in _bursts(design, place, fields["row_bytes"]):
+        for beats in bursts(design, place, fields["row_bytes"]):
             _, _, last = memory.read(asked, beats)
             asked = now = last + returned + MOVER_NEXT_BURST
             total += beats
     return Moved(now + MOVER_END, total)
 
 
-def _bursts(design: Design, place: int, count: int) -> Iterator[int]:
+def bursts(design: Design, place: int, count: int) -> Iterator[int]:
     """Beats of each burst that reads ``count`` bytes from ``place`` on: none goes beyond a multiple of ``Design.block_beats``."""
     beat, end = place // design.data_bytes, ceil_div(place + count, design.data_bytes)
+    block = design.block_beats
     while beat < end:
-        following = min(end, (beat // design.block_beats + 1) * design.block_beats)
+        following = min(end, (beat // block + 1) * block)
         yield following - beat
         beat = following
 

@@ -10,13 +10,13 @@ class Trace:
     """What happened when, in clock cycles; lists by instruction are in program order."""
 
     handed: list[int] = field(default_factory=list)
-    """Fetch handed each instruction over."""
+    """Fetch handed each instruction over; issued in order, it starts."""
     looked: list[int] = field(default_factory=list)
-    """Each instruction, then at the head of its queue, first looked for its tokens."""
+    """Each instruction, then at the head of its queue, first looked for its tokens; issued in order, it is asked for."""
     steps: list[int] = field(default_factory=list)
     """Array steps of each instruction."""
     events: list[int] = field(default_factory=list)
-    """Everything that happened in the model, in order. Issued in order, this and the first two are empty."""
+    """Everything that happened in the model, in order; issued in order, what the core took."""
 
 
 @dataclass

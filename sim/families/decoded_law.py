@@ -17,6 +17,7 @@ class DecodedOutputLaw:
         self._array = array
         self._start = self._end = 0
         self._last_step = -array.least_interval
+        self._known: dict[tuple[int, int], tuple[int, int, int]] = {}
 
     def interval(self, variant: int, depth_tiles: int) -> int:
         """Cycles from a tile to the next: its steps, the reading of its rows' words, or the leaving of its results."""
@@ -26,8 +27,10 @@ class DecodedOutputLaw:
 
     def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
         """``fields`` is valid at the core from cycle ``visible`` on."""
-        array, depth_tiles = self._array, fields["depth_tiles"]
-        steps = array.steps(fields["variant"], depth_tiles)
+        array, key = self._array, (fields["variant"], fields["depth_tiles"])
+        if key not in self._known:
+            self._known[key] = self._times(*key)
+        steps, interval, tail = self._known[key]
         tiles = fields["row_tiles"] * fields["column_tiles"]
         taken = max(visible, self._start - 1)
         self._start = max(taken + DECODED_SETUP, self._end)
@@ -35,18 +38,23 @@ class DecodedOutputLaw:
             self._start = max(self._start, self._last_step + 1 + array.command_gap)
         elif steps < array.least_interval:
             self._start = max(self._start, self._last_step + array.least_interval)
-        interval = self.interval(fields["variant"], depth_tiles)
         self._end = self._start + tiles * interval
         self._last_step = self._end - interval + steps - 1
-        # At the element, at the top of its column, and the rows below it.
-        last_result = self._last_step + SCRATCHPAD + DECODED_TURN + array.element_latency + array.drain
         return Times(
             taken=taken,
             begin=taken + 1,
             end=self._end,
-            finished=last_result + array.geometry.banks + array.geometry.accumulate,
+            finished=self._last_step + tail,
             steps=tiles * steps,
         )
+
+    def _times(self, variant: int, depth_tiles: int) -> tuple[int, int, int]:
+        """Of a tile: its steps, cycles to the next one, and from the last step of all to the command's end."""
+        array = self._array
+        # At the element, at the top of its column, and the rows below it.
+        tail = SCRATCHPAD + DECODED_TURN + array.element_latency + array.drain
+        steps, interval = array.steps(variant, depth_tiles), self.interval(variant, depth_tiles)
+        return steps, interval, tail + array.geometry.banks + array.geometry.accumulate
 
 
 def law(array: DecodedArray) -> CycleLaw:

@@ -32,6 +32,7 @@ class LookupLaw:
 
     def __init__(self, array: LookupArray):
         self._array, self._commands = array, Successive(LOOKUP_SETUP, overlap=not array.single)
+        self._known: dict[tuple[int, int], tuple[int, int, int, int]] = {}
 
     def interval(self, format: LookupFormat, depth_tiles: int) -> tuple[int, int]:
         """Cycles from a tile to the next, and how many of them are lookups."""
@@ -43,18 +44,24 @@ class LookupLaw:
 
     def execute(self, visible: int, fields: Mapping[str, int], weights: Weights | None = None) -> Times:
         """``fields`` is valid at the core from cycle ``visible`` on."""
-        array, g, depth_tiles = self._array, self._array.geometry, fields["depth_tiles"]
-        format = array.variants[fields["variant"]]
-        interval, steps = self.interval(format, depth_tiles)
+        key = fields["variant"], fields["depth_tiles"]
+        if key not in self._known:
+            self._known[key] = self._times(*key)
+        more, interval, steps, tail = self._known[key]
         tiles = fields["row_tiles"] * fields["column_tiles"]
+        return self._commands.next(visible, cycles=more + tiles * interval, steps=tiles * steps, tail=tail)
+
+    def _times(self, variant: int, depth_tiles: int) -> tuple[int, int, int, int]:
+        """Of a command: cycles once, cycles and lookups for each tile, and those behind the last."""
+        array, g = self._array, self._array.geometry
+        format = array.variants[variant]
         # The command before may have had another format.
         first = min(depth_tiles, array.group_words)
         more = array.pause(format, first, fresh=True) - array.pause(format, first)
-        return self._commands.next(
-            visible,
-            cycles=more + tiles * interval,
-            steps=tiles * steps,
-            tail=array.result_latency(format) + g.banks + g.accumulate,
+        return (
+            more,
+            *self.interval(format, depth_tiles),
+            array.result_latency(format) + g.banks + g.accumulate,
         )
 
 

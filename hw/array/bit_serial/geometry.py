@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 from hw.array.geometry import least_interval, power_of_two_from
@@ -116,12 +117,12 @@ class BitSerial:
         """Those of all variants."""
         return frozenset(self.variants)
 
-    @property
+    @cached_property
     def _terms(self) -> int:
         """Fewest terms of a format."""
         return min(one.terms for one in self.formats)
 
-    @property
+    @cached_property
     def slices(self) -> int:
         """Slices of ``lanes`` steps in a word of activations; a power of two.
 
@@ -144,12 +145,12 @@ class BitSerial:
         """Words of activations in a group."""
         return self.group // self.word_steps
 
-    @property
+    @cached_property
     def least(self) -> int:
         """Fewest cycles from the end of a group to that of the next: its scale's bits, and its results' way out."""
         return max(SCALE_BITS + self.small, least_interval(self.rows) - ACCUMULATE + self.geometry.accumulate)
 
-    @property
+    @cached_property
     def geometry(self) -> Geometry:
         """What the rest of the house knows of it."""
         return Geometry(
@@ -167,7 +168,7 @@ class BitSerial:
             settings=SPECIAL_VALUES if any(one.floating for one in self.formats) else 0,
         )
 
-    @property
+    @cached_property
     def times(self) -> ElementTimes:
         """Those of an element."""
         if self.activations == "fp16":
@@ -199,7 +200,7 @@ class BitSerial:
         """Cycles from the last term of a group going into the encoder to row 0's result at the top of its column."""
         return TERM_ENCODER + self.times.feed + self.times.latency + (not self.single)
 
-    @property
+    @cached_property
     def result_latency(self) -> int:
         """Cycles from the last step of a group to the last row's result at the top of column 0."""
         rows = self.rows - 1

@@ -353,7 +353,7 @@ class DecodedArray:
             sums="float32" if self.block else "int32",
         )
 
-    @property
+    @cached_property
     def least_interval(self) -> int:
         """Fewest cycles from the results of an output-stationary tile to those of one that may meet them in the accumulators."""
         return least_interval(self.rows) - ACCUMULATE + self.geometry.accumulate

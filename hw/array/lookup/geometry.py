@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import get_args
 
 from hw.array.geometry import power_of_two_from
@@ -227,7 +228,7 @@ class LookupArray:
         """Bits of a word of weights that belong to a unit: an index for each of its tables."""
         return self.chunk
 
-    @property
+    @cached_property
     def slices(self) -> int:
         """Chunks in a word of activations; a power of two. Its rows' words are read while the units work on one."""
         least = ceil_div(self.rows, self.least_chunk)
@@ -431,7 +432,7 @@ class LookupArray:
         """Groups of a tile before its last, and the words of activations of that one."""
         return (depth_tiles - 1) // self.group_words, (depth_tiles - 1) % self.group_words + 1
 
-    @property
+    @cached_property
     def geometry(self) -> Geometry:
         """What the rest of the house knows of it."""
         return Geometry(
