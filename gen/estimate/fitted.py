@@ -124,8 +124,8 @@ def fit(measured: Sequence[Measured]) -> dict[str, Any]:
 
 
 def _clocks(placed: Sequence[Measured]) -> dict[str, list[dict[str, Any]]]:
-    """By kind, points that were placed: the ``terms`` of their cores, and the MHz of the accelerator, ``whole``, or of the ``core``
-    alone; of which then an accelerator of that kind is made up.
+    """By kind, points that were placed: the ``terms`` of their cores, and the MHz of the accelerator, ``whole``, or of the
+    ``core`` alone; of which then an accelerator of that kind is made up.
 
     It takes the share of its core's MHz that others take whose core of the same array was placed alone, but no more than the
     fastest with the same sums: that is what is around a core. The fastest says nothing of the share.
