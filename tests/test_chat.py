@@ -1,6 +1,7 @@
 """A small model speaks through generated Verilog: every sum equal to the golden model's, every cycle to the cycle model's."""
 
 import json
+import os
 import signal
 
 import gguf
@@ -321,6 +322,15 @@ def test_refusals(gatemill, small, arguments, text):
     assert status == 2
     assert text in err
     assert err.count("\n") == 1
+
+
+def test_a_folder_for_traces_that_may_not_be_written(gatemill, small, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda _, mode, **__: not mode & os.W_OK)
+    status, _, err = gatemill(
+        "chat", small, "--config", "systolic-4x4", "--prompt", "abc", "--trace", tmp_path
+    )
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"--trace {str(tmp_path)!r}: must be a folder that can be written (Permission denied)" in err
 
 
 def test_a_model_that_is_not_there(gatemill):

@@ -18,6 +18,7 @@ from gen.commands.common import (
     choice,
     emit,
     integer,
+    megahertz,
     model_path,
     note,
     output_folder,
@@ -100,8 +101,7 @@ def chat(
     choice("--attention", attention, ("host", "accelerator"))
     cores = min(2, os.cpu_count() or 1)
     parallel = cores if parallel is None else integer("--parallel", parallel, 1, 16)
-    if not 0 < clock <= 10_000:
-        raise RequestError(f"--clock {clock}: must be a number above 0, up to 10000")
+    megahertz(clock)
     if golden and check:
         raise RequestError("--check: must be left out with --golden, which has nothing to compare")
     first, last = _window(trace_window)
