@@ -16,7 +16,7 @@
 
 double sc_time_stamp() { return 0; }
 
-enum Outcome { ENDED, REFUSED, STOPPED, SILENT };
+enum Outcome { ENDED, REFUSED, STOPPED, SILENT, UNTRACED };
 
 struct Job {
     uint8_t* image;
@@ -260,7 +260,12 @@ public:
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
         result->seconds = seconds.count();
 #if VM_TRACE
-        if (trace) trace->close();
+        if (trace) {
+            trace->flush();
+            // A file that could not be opened, or written to the end, is none by now.
+            if (!trace->isOpen() && result->outcome == ENDED) result->outcome = UNTRACED;
+            trace->close();
+        }
         trace.reset();
 #endif
     }
