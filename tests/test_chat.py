@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import gguf
@@ -274,7 +275,7 @@ def test_an_interrupt_stops_the_simulators(gatemill, small, monkeypatch, request
 
 @pytest.mark.long
 def test_report_for_people(gatemill, small):
-    status, out, _ = gatemill(
+    status, out, err = gatemill(
         "chat",
         small,
         "--config",
@@ -291,6 +292,12 @@ def test_report_for_people(gatemill, small):
     assert out.startswith("abcab")
     assert "2 tokens after 2 of the prompt" in out
     assert "tokens/s at 50 MHz" in out
+    steps = [line for line in err.splitlines() if line.endswith(" tokens/s at 50 MHz]")]
+    assert len(steps) == 1
+    cycles, board = re.search(
+        r"\[([\d,]+) cycles, .* cycles/s, .* tokens/s; ([\d.]+) tokens", steps[0]
+    ).groups()
+    assert float(board) == pytest.approx(50e6 / int(cycles.replace(",", "")), abs=0.01)
     assert "cycles off the cycle model: 0" in out
     assert "every sum of every layer equal to the golden model" in out
 
