@@ -261,8 +261,7 @@ public:
         result->seconds = seconds.count();
 #if VM_TRACE
         if (trace) {
-            trace->flush();
-            // A file that could not be opened, or written to the end, is none by now.
+            // One without room left ends the process: Verilator does that.
             if (!trace->isOpen() && result->outcome == ENDED) result->outcome = UNTRACED;
             trace->close();
         }
