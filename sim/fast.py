@@ -24,6 +24,7 @@ LATENCY = 65_535
 _OUTCOMES = {
     1: "the accelerator refused an access to a register",
     3: "the accelerator did not come to rest before the run",
+    4: "the trace must be a file that can be written",
 }
 _STOPPED = 2
 
@@ -167,7 +168,7 @@ class Simulator:
         Stopped
             After ``stop``. The next run, after ``resume``, is reset.
         sim.simulate.SimulationError
-            A register access was refused.
+            A register access was refused, or the trace could not be opened.
         """
         if self._machine is None:
             raise ValueError("the simulator must be open, not closed")

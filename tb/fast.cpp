@@ -16,7 +16,7 @@
 
 double sc_time_stamp() { return 0; }
 
-enum Outcome { ENDED, REFUSED, STOPPED, SILENT };
+enum Outcome { ENDED, REFUSED, STOPPED, SILENT, UNTRACED };
 
 struct Job {
     uint8_t* image;
@@ -260,7 +260,11 @@ public:
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
         result->seconds = seconds.count();
 #if VM_TRACE
-        if (trace) trace->close();
+        if (trace) {
+            // One without room left ends the process: Verilator does that.
+            if (!trace->isOpen() && result->outcome == ENDED) result->outcome = UNTRACED;
+            trace->close();
+        }
         trace.reset();
 #endif
     }

@@ -1,6 +1,8 @@
 """A small model speaks through generated Verilog: every sum equal to the golden model's, every cycle to the cycle model's."""
 
 import json
+import os
+import re
 import signal
 
 import gguf
@@ -273,7 +275,7 @@ def test_an_interrupt_stops_the_simulators(gatemill, small, monkeypatch, request
 
 @pytest.mark.long
 def test_report_for_people(gatemill, small):
-    status, out, _ = gatemill(
+    status, out, err = gatemill(
         "chat",
         small,
         "--config",
@@ -290,6 +292,12 @@ def test_report_for_people(gatemill, small):
     assert out.startswith("abcab")
     assert "2 tokens after 2 of the prompt" in out
     assert "tokens/s at 50 MHz" in out
+    steps = [line for line in err.splitlines() if line.endswith(" tokens/s at 50 MHz]")]
+    assert len(steps) == 1
+    cycles, board = re.search(
+        r"\[([\d,]+) cycles, .* cycles/s, .* tokens/s; ([\d.]+) tokens", steps[0]
+    ).groups()
+    assert float(board) == pytest.approx(50e6 / int(cycles.replace(",", "")), abs=0.01)
     assert "cycles off the cycle model: 0" in out
     assert "every sum of every layer equal to the golden model" in out
 
@@ -321,6 +329,15 @@ def test_refusals(gatemill, small, arguments, text):
     assert status == 2
     assert text in err
     assert err.count("\n") == 1
+
+
+def test_a_folder_for_traces_that_may_not_be_written(gatemill, small, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda _, mode, **__: not mode & os.W_OK)
+    status, _, err = gatemill(
+        "chat", small, "--config", "systolic-4x4", "--prompt", "abc", "--trace", tmp_path
+    )
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"--trace {str(tmp_path)!r}: must be a folder that can be written (Permission denied)" in err
 
 
 def test_a_model_that_is_not_there(gatemill):

@@ -17,6 +17,7 @@ from hw.control.registers import STATUS_DONE, STATUS_ERROR
 from sim import bare
 from sim.cycles.memory import MemoryTiming
 from sim.fast import Simulator, Stopped
+from sim.simulate import SimulationError
 
 
 @cache
@@ -106,6 +107,15 @@ def test_trace_of_a_window(tmp_path):
     times = [int(line[1:]) for line in file.read_text().splitlines() if line.startswith("#")]
     assert (times[0], times[-1]) == (100, 195)
     assert "rvalid" in file.read_text()
+
+
+@pytest.mark.long
+def test_trace_that_cannot_be_written(tmp_path):
+    file = tmp_path / "part.vcd"
+    file.mkdir()
+    with pytest.raises(SimulationError, match="the trace must be a file that can be written"):
+        run(copier(True), copy_job(), trace=file, window=(10, 19))
+    assert run(copier(True), copy_job())[0].cycles == predicted(copy_job())
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,11 @@ def test_search_and_trace(gatemill, model, tmp_path) -> None:
         (["--cycles", 5], "budget of 5 cycles: must be at least"),
         (["--size", -1], "--size -1.0: must be a number above 0"),
         (["--cycles", 9, "--formats", "int9"], "weights 'int9': must be one of"),
+        (["--cycles", 9, "--clock", 0], "--clock 0.0: must be a number above 0, up to 10000"),
+        (
+            ["--cycles", 9, "--activations", "int8:g384"],
+            "blk.0.attn_q must have whole groups, its sums have 64 steps",
+        ),
         (["--cycles", 9, "--sensitivity", "much"], "--sensitivity 'much': must be one of logits, none"),
     ],
 )
@@ -229,6 +234,25 @@ def test_searches_that_cannot_be_are_refused(gatemill, tmp_path, arguments, word
     )  # fmt: skip
     assert (status, out) == (2, "")
     assert words in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trace", "--clock", "0"], "--clock 0.0: must be a number above 0, up to 10000"),
+        (["eval", "--clock", "inf"], "--clock inf: must be a number above 0, up to 10000"),
+        (["trace"], "--text: must be of characters that the model knows, not 'T'"),
+        (["eval"], "--text: must be of characters that the model knows, not 'E'"),
+    ],
+)
+def test_requests_that_cannot_be_are_refused(gatemill, tmp_path, arguments, words) -> None:
+    path, text = small_model(tmp_path / "m.gguf"), tmp_path / "t.txt"
+    text.write_text("THE" if arguments == ["trace"] else "ETH")
+    command, *options = arguments
+    status, out, err = gatemill(command, path, "--config", "systolic-4x4", "--text", text, *options)
+    assert (status, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

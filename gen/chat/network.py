@@ -387,10 +387,7 @@ def _groups(name: str, w: Operand, target: Target, variant: int, group: int) -> 
     if not group:
         return [(0, w.depth)]
     check_group(target.family, variant, group)
-    if w.depth % group:
-        raise RequestError(
-            f"activations int8:g{group}: {name} must have whole groups, its sums have {w.depth} steps"
-        )
+    check_whole(name, w.depth, group)
     return [(first, first + group) for first in range(0, w.depth, group)]
 
 
@@ -400,6 +397,14 @@ def check_group(family: Family, variant: int, group: int) -> None:
         raise RequestError(
             f"activations int8:g{group}: groups must be multiples of {granule} steps with {family.pairs[variant][1].name}"
             " on this array"
+        )
+
+
+def check_whole(name: str, depth: int, group: int) -> None:
+    """Raises ``RequestError`` when a layer of so many steps ends within a ``group``."""
+    if group and depth % group:
+        raise RequestError(
+            f"activations int8:g{group}: {name} must have whole groups, its sums have {depth} steps"
         )
 
 

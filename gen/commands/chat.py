@@ -18,6 +18,7 @@ from gen.commands.common import (
     choice,
     emit,
     integer,
+    megahertz,
     model_path,
     note,
     output_folder,
@@ -100,8 +101,7 @@ def chat(
     choice("--attention", attention, ("host", "accelerator"))
     cores = min(2, os.cpu_count() or 1)
     parallel = cores if parallel is None else integer("--parallel", parallel, 1, 16)
-    if not 0 < clock <= 10_000:
-        raise RequestError(f"--clock {clock}: must be a number above 0, up to 10000")
+    megahertz(clock)
     if golden and check:
         raise RequestError("--check: must be left out with --golden, which has nothing to compare")
     first, last = _window(trace_window)
@@ -164,14 +164,15 @@ def _speak(session: Session, *, as_json: bool) -> None:
     """The text as it comes; beside a JSON document it goes, with what each token took, to standard error."""
     stream = sys.stderr if as_json else sys.stdout
     print(session.request.prompt, end="", file=stream, flush=True)
-    told = 0
+    told, clock = 0, session.request.clock
     for word in session.words():
         print(word, end="", file=stream, flush=True)
         if not sys.stdout.isatty() or as_json:
             for step in session.steps[told:]:
                 if step.seconds:
                     note(
-                        f"  [{step.cycles:,} cycles, {step.seconds:.1f} s, {step.cycles / step.seconds:,.0f} cycles/s]"
+                        f"  [{step.cycles:,} cycles, {step.seconds:.1f} s, {step.cycles / step.seconds:,.0f} cycles/s, "
+                        f"{1 / step.seconds:.3g} tokens/s; {clock * 1e6 / step.cycles:.2f} tokens/s at {clock:g} MHz]"
                     )
         told = len(session.steps)
     print(file=stream, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -26,6 +27,7 @@ WeightsOption = Annotated[
     str | None, typer.Option("--weights", metavar="FORMAT", help="Format of the weights.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+MOST_MEGAHERTZ = 10_000
 
 
 def emit(document: Any, *, as_json: bool, render: Callable[[], Any]) -> None:
@@ -91,6 +93,8 @@ def output_folder(folder: Path, option: str = "--output") -> Path:
     """``folder``, made if need be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise RequestError(
             f"{option} {str(folder)!r}: must be a folder that can be written ({error.strerror})"
@@ -134,6 +138,13 @@ def integer(option: str, value: int, low: int, high: int) -> int:
     """``value`` if it lies in its bounds."""
     if not low <= value <= high:
         raise RequestError(f"{option} {value}: must be an integer from {low} to {high}")
+    return value
+
+
+def megahertz(value: float) -> float:
+    """``value`` of ``--clock`` if there may be such a clock."""
+    if not 0 < value <= MOST_MEGAHERTZ:
+        raise RequestError(f"--clock {value}: must be a number above 0, up to {MOST_MEGAHERTZ}")
     return value
 
 

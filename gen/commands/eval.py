@@ -16,6 +16,7 @@ from gen.commands.common import (
     SetOption,
     emit,
     integer,
+    megahertz,
     model_path,
     note,
     output_folder,
@@ -76,6 +77,7 @@ def evaluate(
     integer("--window", window, 2, 1 << 13)
     integer("--simulate", simulate, 0, min(tokens, window) - 1)
     integer("--interval", interval, 1, 1 << 10)
+    megahertz(clock)
     from gen import config as configuration
     from gen.models.file import ModelFileError
     from gen.precision import figures, linears, perplexity
@@ -132,7 +134,8 @@ def evaluate(
         contents = {"eval.json": (json.dumps(document, indent=2) + "\n").encode(), "eval.svg": picture}
         note(f"wrote {', '.join(write_files(folder, contents))}")
     emit(document, as_json=as_json, render=lambda: _report(document))
-    if any(row["simulated"] and not row["simulated"]["equal"] for row in rows):
+    simulated = [row["simulated"] for row in rows if row["simulated"]]
+    if any(not one["equal"] or one["cycle_error"] for one in simulated):
         raise typer.Exit(1)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gen.commands.common import choice, integer, model_path
+from gen.commands.common import choice, integer, megahertz, model_path
 from gen.errors import RequestError
 from gen.progress import Progress
 
@@ -66,9 +66,11 @@ class Asked:
     tokens: int
     features: int
     interval: int
+    clock: float
 
     def check(self) -> None:
         """Raises ``RequestError`` for what cannot be, before anything heavy."""
+        megahertz(self.clock)
         choice("--sensitivity", self.sensitivity, ("logits", "none"))
         integer("--tokens", self.tokens, 2, 1 << 14)
         integer("--features", self.features, 0, 1 << 20)

@@ -49,14 +49,15 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Choose a format for every layer: least error within a budget of cycles or bytes, by integer linear programming."""
-    budgets = _budgets(latency, cycles, size, clock)
-    integer("--points", points, 2, 200)
-    output_file(output, ".toml")
     asked = precision.Asked(
         model=model, config=config, overrides=overrides or [], formats=formats, activations=activations,
         sensitivity=sensitivity, text=text, tokens=tokens, features=features, interval=interval,
+        clock=clock,
     )  # fmt: skip
     asked.check()
+    budgets = _budgets(latency, cycles, size, clock)
+    integer("--points", points, 2, 200)
+    output_file(output, ".toml")
     from gen.models import assignment
     from gen.precision import search as solver
 
@@ -100,7 +101,7 @@ def _budgets(latency: float | None, cycles: int | None, size: float | None, cloc
     """By measure; the first is what the picture is drawn over."""
     if latency is not None and cycles is not None:
         raise RequestError("--latency, --cycles: at most one of them must be given")
-    for option, value in (("--latency", latency), ("--cycles", cycles), ("--size", size), ("--clock", clock)):
+    for option, value in (("--latency", latency), ("--cycles", cycles), ("--size", size)):
         if value is not None and not 0 < value < 1e12:
             raise RequestError(f"{option} {value!r}: must be a number above 0 and below 1e12")
     found: dict[str, int] = {}

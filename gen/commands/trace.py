@@ -53,12 +53,13 @@ def trace(
     as_json: JsonOption = False,
 ) -> None:
     """Show each layer: cycles, use of array and bus, bytes, error against float, and which to widen first."""
-    folder = output_folder(output) if output is not None else None
     asked = precision.Asked(
         model=model, config=config, overrides=overrides or [], formats=formats, activations=activations,
         sensitivity=sensitivity, text=text, tokens=tokens, features=features, interval=interval,
+        clock=clock,
     )  # fmt: skip
     asked.check()
+    folder = output_folder(output) if output is not None else None
     import numpy as np
 
     from gen.precision import search as solver

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gen.chat.network import grouped
+from gen.chat.network import check_whole, grouped
 from gen.errors import RequestError
 from gen.precision.cycles import Costs
 from gen.precision.errors import FEATURES, Errors, output_errors, sensitivities
@@ -75,6 +75,7 @@ def study(
     pairs = {name: costs.pair(name) for name in formats}
     taken = []
     for number, layer in enumerate(model.names):
+        check_whole(layer, model.size(layer)[0], costs.group)
         taken.append([costs.of(model.size(layer), name) for name in formats])
         progress("cycles of layers", number + 1, len(model.names))
     errors, largest = output_errors(model, tokens, pairs, features=features, progress=progress)
@@ -101,7 +102,10 @@ def read_text(path: Path | None) -> str:
 
 def read_tokens(model: Linears, text: str, most: int) -> list[int]:
     """The first tokens of ``text``, 2 or more."""
-    found = model.tokenizer.encode(text[: 16 * most])[:most]
+    try:
+        found = model.tokenizer.encode(text[: 16 * most])[:most]
+    except KeyError as error:
+        raise RequestError(f"--text: must be of characters that the model knows, not {error}") from None
     if len(found) < 2:
         raise RequestError(f"--text: must have at least 2 tokens, not {len(found)}")
     return found
