@@ -308,11 +308,19 @@ def test_report_for_people(gatemill, small):
         (("--prompt", ""), "--prompt '': must have at least one token"),
         (("--prompt", "xyz"), "--prompt: must be of characters that the model knows, not 'x'"),
         (("--prompt", "abc", "--tokens", "0"), "--tokens 0: must be an integer from 1 to 4096"),
+        (
+            ("--prompt", "abc", "--tokens", "4096"),
+            "--tokens: a text must have at most the model's 2048 tokens, not 409",
+        ),
         (("--prompt", "abc", "--chunk", "0"), "--chunk 0: must be an integer from 1 to 256"),
         (("--prompt", "abc", "--clock", "0"), "--clock 0.0: must be a number above 0"),
         (
-            ("--prompt", "abc", "--trace-window", "5:4"),
+            ("--prompt", "abc", "--trace", "t", "--trace-window", "5:4"),
             "--trace-window '5:4': must be A:B, cycles from 1 on of which A is not above B",
+        ),
+        (
+            ("--prompt", "abc", "--trace-window", "5:9"),
+            "--trace-window: must have a folder for traces (--trace DIR)",
         ),
         (("--prompt", "abc", "--golden", "--trace", "t"), "--trace: must be left out with --golden"),
         (("--prompt", "abc", "--golden", "--check"), "--check: must be left out with --golden"),

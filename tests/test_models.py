@@ -29,6 +29,7 @@ def small_model(path, *, types=gguf.GGMLQuantizationType.Q4_1):
     names = [chr(0x100 + i) for i in range(TOKENS - 2)] + ["ab", "abc"]
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(BLOCKS)
+    writer.add_context_length(2048)
     writer.add_embedding_length(WIDTH)
     writer.add_feed_forward_length(HIDDEN)
     writer.add_head_count(HEADS)

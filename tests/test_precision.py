@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -191,6 +192,8 @@ def test_search_and_trace(gatemill, model, tmp_path) -> None:
     )
     found = json.loads(out)
     assert status == 0
+    command = shlex.join(["gatemill", "chat", str(path), "--config", PRESET, "--format", "a.toml"])
+    assert command in (tmp_path / "a.toml").read_text()
     assert found["chosen"]["cycles"] <= 7000
     assert json.loads((tmp_path / "a.json").read_text()) == found
     assert b"<svg" in (tmp_path / "a.svg").read_bytes()

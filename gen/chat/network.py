@@ -267,6 +267,14 @@ class Linear:
         return reduce(np.add, scaled) * self.scales
 
 
+def check_context(llama: Llama, option: str, tokens: int) -> None:
+    """Raises ``RequestError`` when a text would be longer than the model was made for."""
+    if llama.context is not None and tokens > llama.context:
+        raise RequestError(
+            f"{option}: a text must have at most the model's {llama.context} tokens, not {tokens}"
+        )
+
+
 def load(
     llama: Llama,
     target: Target,

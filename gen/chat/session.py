@@ -12,7 +12,7 @@ from typing import Any
 from gen.chat.attention import ArrayAttention, cache_variant
 from gen.chat.device import Accelerator, Account, Device, Golden, Window
 from gen.chat.generate import Decoder, generate
-from gen.chat.network import Progress, Target, check_group, choose, grouped, load
+from gen.chat.network import Progress, Target, check_context, check_group, choose, grouped, load
 from gen.chat.text import Stream, Text
 from gen.config import Config
 from gen.errors import RequestError
@@ -105,6 +105,7 @@ class Session:
             self.text = Text(llama)
             prompt = self.text.conversation(request.prompt) if request.conversation else request.prompt
             self.prompt = self._encoded(prompt)
+            check_context(llama, "--tokens", len(self.prompt) + request.tokens)
             if request.simulated:
                 self._accelerator = self._device = Accelerator(
                     config,

@@ -85,8 +85,12 @@ def chat(
         typer.Option(metavar="DIR", help="Folder for traces (.vcd) of programs, one after the other."),
     ] = None,
     trace_window: Annotated[
-        str, typer.Option(metavar="A:B", help="Cycles to be traced, of all programs together, A to B.")
-    ] = "1:10000",
+        str | None,
+        typer.Option(
+            metavar="A:B",
+            help="Cycles to be traced, of all programs together, A to B; the first 10,000 otherwise.",
+        ),
+    ] = None,
     clock: Annotated[
         float, typer.Option(metavar="MHZ", help="Clock for which tokens a second are told.")
     ] = 100.0,
@@ -104,7 +108,9 @@ def chat(
     megahertz(clock)
     if golden and check:
         raise RequestError("--check: must be left out with --golden, which has nothing to compare")
-    first, last = _window(trace_window)
+    if trace is None and trace_window is not None:
+        raise RequestError("--trace-window: must have a folder for traces (--trace DIR)")
+    first, last = _window(trace_window or "1:10000")
     if trace is not None and golden:
         raise RequestError("--trace: must be left out with --golden, which simulates nothing")
     path = model_path(model, "GGUF")

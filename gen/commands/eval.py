@@ -79,6 +79,7 @@ def evaluate(
     integer("--interval", interval, 1, 1 << 10)
     megahertz(clock)
     from gen import config as configuration
+    from gen.chat.network import check_context
     from gen.models.file import ModelFileError
     from gen.precision import figures, linears, perplexity
     from gen.precision.study import read_text, read_tokens
@@ -89,6 +90,7 @@ def evaluate(
     folder = output_folder(output) if output is not None else None
     try:
         read = read_tokens(opened, words, tokens)
+        check_context(opened, "--window", min(window, len(read)))
         windows = [read[i : i + window] for i in range(0, len(read) - 1, window)]
         asked = [one.strip() for one in formats.split(",")] + (format or [])
         setups = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,7 +84,7 @@ def search(
     }
     notes = [
         f"{model} on {costs.config.name}: {found.cycles:,} cycles a token, {found.bytes / (1 << 20):.1f} MiB of weights",
-        f"gatemill chat {model} --config {config} --format {output.name}",
+        _command(model, config, overrides or [], activations, output),
     ]
     from gen.precision.plots import front
 
@@ -95,6 +96,14 @@ def search(
     }
     note(f"wrote {', '.join(write_files(output.parent, contents))}")
     emit(document, as_json=as_json, render=lambda: _report(document))
+
+
+def _command(model: str, config: str, overrides: list[str], activations: str | None, output: Path) -> str:
+    """What has the model speak so."""
+    words = ["gatemill", "chat", model, "--config", config]
+    words += [word for value in overrides for word in ("--set", value)]
+    words += ["--activations", activations] if activations else []
+    return shlex.join([*words, "--format", output.name])
 
 
 def _budgets(latency: float | None, cycles: int | None, size: float | None, clock: float) -> dict[str, int]:

@@ -83,6 +83,11 @@ class Llama:
         return Tokenizer(self._strings("tokens"), self._strings("merges"))
 
     @property
+    def context(self) -> int | None:
+        """Most tokens that the model was made for, if the file says."""
+        return self._positive("context_length") if "llama.context_length" in self.file.values else None
+
+    @property
     def layers(self) -> list[str]:
         """Names of all linear layers."""
         return [f"blk.{block}.{linear}" for block in range(self.sizes.blocks) for linear in LINEARS]

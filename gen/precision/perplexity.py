@@ -97,7 +97,7 @@ def setup(text: str, configs: Sequence[Config], layers: Sequence[str], interval:
     weights, slash, activations = rest.rpartition("/") if not rest.endswith(".toml") else (rest, "", "")
     if not slash:
         weights, activations = rest, ""
-    named = parse("--formats", weights, layers)
+    named = parse("format", weights, layers)
     refusals = []
     for config in configs:
         costs = Costs(config=config, activations=activations or None, timing=MemoryTiming(interval=interval))
@@ -131,7 +131,7 @@ def of_float(model: Linears, windows: Sequence[Sequence[int]], progress: Progres
         progress(f"{FLOAT}: reading", number, len(windows))
         total += _surprise(model.logits_from(0, model.embedded(window[:-1])), window)
         count += len(window) - 1
-    return math.exp(total / count)
+    return _exponential(total / count)
 
 
 def perplexity(
@@ -148,7 +148,15 @@ def perplexity(
         progress(f"{chosen.name}: reading", number, len(windows))
         total += _surprise(Reader(model, layers, device, chosen).logits(window[:-1]), window)
         count += len(window) - 1
-    return math.exp(total / count)
+    return _exponential(total / count)
+
+
+def _exponential(surprise: float) -> float:
+    """Infinite where float64 ends: some formats leave nothing of a model."""
+    try:
+        return math.exp(surprise)
+    except OverflowError:
+        return math.inf
 
 
 def _surprise(logits: np.ndarray, window: Sequence[int]) -> float:
