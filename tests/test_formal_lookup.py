@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from types import SimpleNamespace
 
 import pytest
@@ -44,7 +45,8 @@ class Totals(LookupArray):
 
 def totals(*variants, **sizes):
     """``small`` with totals."""
-    return Totals(**(vars(small(*variants, **sizes))))
+    array = small(*variants, **sizes)
+    return Totals(**{field.name: getattr(array, field.name) for field in fields(array)})
 
 
 def fresh_distance(array: LookupArray, before) -> int:

@@ -193,11 +193,13 @@ def test_a_worker_of_another_version_is_not_believed():
     assert (found["status"], found["kind"]) == ("failed", "lost")
 
 
+# A process in the background of a shell has been told to ignore interrupts.
 DRIVER = """
-import sys
+import signal, sys
 from gen.sweep import spec, sweep
 from gen.sweep.engine import Options
 from test_sweep import SPEC
+signal.signal(signal.SIGINT, signal.default_int_handler)
 vary = {"array.rows": [1, 2, 4, 8], "array.columns": [4, 8]}
 loaded, options = spec.check(SPEC | {"vary": vary}, "s"), Options(evaluator="sweep_evaluators:slow")
 made = sweep.run(loaded, store=sys.argv[1], jobs=2, options=options)
