@@ -1,6 +1,7 @@
 """Packed layers in the user's cache: the same afterwards, made anew when anything changes or is damaged, bounded."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,3 +110,18 @@ def test_without_room_nothing_is_kept(tmp_path, monkeypatch):
     assert store.get("a") is None
     store.prune()
     assert (tmp_path / "packed").read_text() == "a file"
+
+
+def test_what_may_not_be_removed_stays(cache, monkeypatch):
+    for name in ("kept", "other"):
+        store.put(name, {"a": np.zeros(100)})
+    remove = Path.unlink
+
+    def refused(path, *arguments, **options):
+        if path.name == "kept.npz":
+            raise PermissionError(path)
+        remove(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    store.prune(0)
+    assert [path.name for path in cache.glob("*.npz")] == ["kept.npz"]

@@ -74,7 +74,7 @@ def put(name: str, arrays: Arrays) -> None:
 
 
 def prune(most: int = MOST_BYTES) -> None:
-    """Remove the files that were used longest ago, until the rest is ``most`` bytes or less; another process may do so, too."""
+    """Remove the files used longest ago that may be, until the rest is ``most`` bytes or less; another process may do so, too."""
     found = []
     for path in folder().glob("*.npz"):
         with suppress(FileNotFoundError):
@@ -84,5 +84,6 @@ def prune(most: int = MOST_BYTES) -> None:
     for _, size, path in sorted(found):
         if total <= most:
             return
-        path.unlink(missing_ok=True)
-        total -= size
+        with suppress(OSError):  # no right to remove it: others go
+            path.unlink(missing_ok=True)
+            total -= size
