@@ -108,6 +108,7 @@ class Predictor:
     seed: int | None = None
     _known: dict[tuple[int, ...], Prediction] = field(default_factory=dict)
     _numbers: dict[Hashable, int] = field(default_factory=dict)
+    _unsettled: set[int] = field(default_factory=set)
 
     def predict(
         self,
@@ -139,7 +140,7 @@ class Predictor:
 
     def _from_part(self, plan: Plan, letters: Letters, stores: Stores) -> Whole | None:
         """From as few parts as settle; None when too few can be left out."""
-        stays, complete = first_stays(plan, letters), set[int]()
+        stays, complete = first_stays(plan, letters), set(self._unsettled)
         for _ in range(TRIES):
             gaps = choose(plan, letters, stays, complete)
             if gaps is None:
@@ -150,8 +151,9 @@ class Predictor:
                 return self._sum(short, short.cuts, prediction)
             levels, groups = _levels(failed), {cut.group for cut in failed if cut.group is not None}
             if levels == {"blocks"} and len(groups) <= FEW * len(gaps.blocks):
-                # As at the start, where queues are filled: these groups as they are.
+                # As at the start, where queues are filled: these groups as they are, in what comes next, too.
                 complete |= groups
+                self._unsettled |= groups
             else:
                 stays = {level: stay.longer if level in levels else stay for level, stay in stays.items()}
         return None

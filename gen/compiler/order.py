@@ -7,6 +7,18 @@ from bisect import bisect_right
 from gen.compiler.schedule import Queues, Step
 from hw.control.isa import Destination, Opcode, Token
 
+_READY: dict[int, Token] = {
+    Destination.ACTIVATIONS: Token.ACTIVATIONS_READY,
+    Destination.WEIGHTS: Token.WEIGHTS_READY,
+    Destination.PARAMETERS: Token.PARAMETERS_READY,
+}
+_FREE: dict[int, Token] = {
+    Destination.ACTIVATIONS: Token.ACTIVATIONS_FREE,
+    Destination.WEIGHTS: Token.WEIGHTS_FREE,
+    Destination.PARAMETERS: Token.PARAMETERS_FREE,
+}
+"""What the LOAD of a destination gives, and what it takes."""
+
 
 def interleave(queues: Queues, queue_depth: int) -> list[Step]:
     """One order for all steps: whoever waits comes after whoever is waited for.
@@ -44,17 +56,9 @@ def interleave(queues: Queues, queue_depth: int) -> list[Step]:
 def _token(giver: Step, taker: Step) -> Token:
     """The token that says ``giver`` has ended to ``taker``."""
     if giver.opcode is Opcode.LOAD:
-        return {
-            Destination.ACTIVATIONS: Token.ACTIVATIONS_READY,
-            Destination.WEIGHTS: Token.WEIGHTS_READY,
-            Destination.PARAMETERS: Token.PARAMETERS_READY,
-        }[Destination(giver.fields["variant"])]
+        return _READY[giver.fields["variant"]]
     if taker.opcode is Opcode.LOAD:
-        return {
-            Destination.ACTIVATIONS: Token.ACTIVATIONS_FREE,
-            Destination.WEIGHTS: Token.WEIGHTS_FREE,
-            Destination.PARAMETERS: Token.PARAMETERS_FREE,
-        }[Destination(taker.fields["variant"])]
+        return _FREE[taker.fields["variant"]]
     return Token.ACCUMULATORS_FREE if giver.opcode is Opcode.STORE else Token.RESULTS_READY
 
 

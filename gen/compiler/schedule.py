@@ -22,7 +22,7 @@ AHEAD = 10
 Key = Hashable
 
 
-@dataclass
+@dataclass(slots=True)
 class Step:
     """An instruction to be: its fields but for the tokens, and the steps of other queues that must have ended."""
 

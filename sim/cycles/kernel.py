@@ -44,8 +44,8 @@ class Kernel:
         self._order = count()
         self._agenda: list[tuple[int, int, int, Process | Callable[[], object]]] = []
 
-    def start(self, process: Process, *, at: int | None = None) -> None:
-        """Let ``process`` act (again) in cycle ``at``, by default this one."""
+    def start(self, process: Process | Callable[[], object], *, at: int | None = None) -> None:
+        """Let ``process`` act (again) in cycle ``at``, by default this one; or call something that acts at once."""
         heapq.heappush(self._agenda, (self.now if at is None else at, 0, next(self._order), process))
 
     def late(self, action: Callable[[], object], *, at: int | None = None) -> None:
@@ -54,10 +54,13 @@ class Kernel:
 
     def run(self) -> int:
         """Run until nothing is left to happen; the last cycle in which something did."""
-        while self._agenda:
-            self.now, _, _, item = heapq.heappop(self._agenda)
-            if self._log is not None:
-                self._log.append(self.now)
+        agenda, log, order = self._agenda, self._log, self._order
+        pop, push = heapq.heappop, heapq.heappush
+        while agenda:
+            now, _, _, item = pop(agenda)
+            self.now = now
+            if log is not None:
+                log.append(now)
             if callable(item):
                 item()
                 continue
@@ -68,7 +71,7 @@ class Kernel:
             if isinstance(wanted, Signal):
                 wanted.wait(item)
             else:
-                if wanted < self.now:
-                    raise ValueError(f"a process must go on in cycle {self.now} or later, not {wanted}")
-                self.start(item, at=wanted)
+                if wanted < now:
+                    raise ValueError(f"a process must go on in cycle {now} or later, not {wanted}")
+                push(agenda, (wanted, 0, next(order), item))
         return self.now

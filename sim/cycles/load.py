@@ -6,8 +6,10 @@ is one request to the arbiter per burst; no beat and no cycle is simulated by it
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 
 from hw.design import PAGE_BYTES, Design, ceil_div
 from hw.timing import (
@@ -21,7 +23,7 @@ from hw.timing import (
     LOAD_TAIL,
 )
 from sim.cycles.kernel import Kernel, Process, Signal
-from sim.cycles.memory import ReadArbiter
+from sim.cycles.memory import Burst, ReadArbiter
 
 
 def bursts(address: int, count: int, *, data_bytes: int, burst_beats: int) -> list[int]:
@@ -35,6 +37,12 @@ def bursts(address: int, count: int, *, data_bytes: int, burst_beats: int) -> li
         place += result[-1]
         left -= result[-1]
     return result
+
+
+@lru_cache(maxsize=4096)
+def _bursts(place: int, count: int, data_bytes: int, burst_beats: int) -> tuple[int, ...]:
+    """The same of a place in a page, kept: commands are much alike."""
+    return tuple(bursts(place, count, data_bytes=data_bytes, burst_beats=burst_beats))
 
 
 @dataclass
@@ -91,9 +99,9 @@ class LoadUnit:
     kernel: Kernel
     arbiter: ReadArbiter
     design: Design
-    _rows: list[int] = field(default_factory=list)
+    _rows: deque[int] = field(default_factory=lambda: deque(maxlen=LOAD_ROWS))
     """Last beats on the bus of the newest rows: places in the row FIFO."""
-    _bursts: list[int] = field(default_factory=list)
+    _bursts: deque[int] = field(init=False)
     """Last beats on the bus of the newest bursts: those that may be under way."""
     _splitting: bool = False
     _split: Signal = field(init=False)
@@ -104,6 +112,7 @@ class LoadUnit:
     _granted: Signal = field(init=False)
 
     def __post_init__(self) -> None:
+        self._bursts = deque(maxlen=self.design.outstanding)
         self._split = Signal(self.kernel)
         self._granted = Signal(self.kernel)
 
@@ -111,12 +120,14 @@ class LoadUnit:
         """The command's handshake is in this cycle."""
         load = Load(self.kernel)
         places = (memory_address + i * memory_stride for i in range(rows))
-        shape = {"data_bytes": self.design.data_bytes, "burst_beats": self.design.burst_beats}
-        work = [bursts(place, row_bytes, **shape) for place in places]
+        design = self.design
+        work = [
+            _bursts(place % PAGE_BYTES, row_bytes, design.data_bytes, design.burst_beats) for place in places
+        ]
         self.kernel.start(self._issue(load, work), at=self.kernel.now + LOAD_FIRST_ROW)
         return load
 
-    def _issue(self, load: Load, rows: list[list[int]]) -> Process:
+    def _issue(self, load: Load, rows: list[tuple[int, ...]]) -> Process:
         kernel = self.kernel
         while self._splitting:
             yield self._split
@@ -139,20 +150,18 @@ class LoadUnit:
                 yield max(asked, self._grant + LOAD_NEXT_BURST, self._room() + LOAD_NEXT_BURST)
                 asked = kernel.now
                 self._asking = True
-                kernel.start(self._ask(load, beats, last=place == len(row), end=end and place == len(row)))
+                last = place == len(row)
+                self.arbiter.ask(1, beats, partial(self._asked, load, beats, last, end and last))
         self._splitting = False
         self._split.notify(0)
 
-    def _ask(self, load: Load, beats: int, *, last: bool, end: bool) -> Process:
-        """Ask for a burst: the ``last`` of its row, the ``end`` of its command."""
-        burst = yield from self.arbiter.request(1, beats)
+    def _asked(self, load: Load, beats: int, last: bool, end: bool, burst: Burst) -> None:
+        """A burst is granted: the ``last`` of its row, the ``end`` of its command."""
         load.beats += beats
         self._grant = burst.grant
         self._bursts.append(burst.last)
-        del self._bursts[: -self.design.outstanding]
         if last:
             self._rows.append(burst.last)
-            del self._rows[:-LOAD_ROWS]
         if end:
             load.is_finished(burst.last + LOAD_TAIL)
         self._asking = False

@@ -14,8 +14,11 @@ The masters of this design keep RREADY and BREADY high.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 from sim.cycles.kernel import Kernel, Signal
 
@@ -32,8 +35,7 @@ class MemoryTiming:
     """Reads, and as many writes, that the memory takes before it answers."""
 
 
-@dataclass(frozen=True)
-class Burst:
+class Burst(NamedTuple):
     """A read: cycles of its grant by the arbiter, its AR handshake, its first and last beat on the bus."""
 
     grant: int
@@ -47,19 +49,20 @@ class ReadMemory:
 
     def __init__(self, timing: MemoryTiming):
         self.timing = timing
-        self._last: list[int] = []
+        self._last: deque[int] = deque(maxlen=timing.outstanding)
 
     def read(self, valid: int, beats: int) -> tuple[int, int, int]:
         """AR is valid from cycle ``valid`` on: the cycles of AR, first beat and last beat."""
         t, done = self.timing, self._last
         accepted = valid
         if len(done) >= t.outstanding:
-            accepted = max(accepted, done[-t.outstanding] + 1)
+            accepted = max(accepted, done[0] + 1)
         first = accepted + t.read_latency
         if done:
             first = max(first, done[-1] + t.interval)
-        done.append(first + (beats - 1) * t.interval)
-        return accepted, first, done[-1]
+        last = first + (beats - 1) * t.interval
+        done.append(last)
+        return accepted, first, last
 
 
 class WriteMemory:
@@ -96,30 +99,38 @@ class ReadArbiter:
 
     kernel: Kernel
     memory: ReadMemory
-    _waiting: dict[int, tuple[int, Signal]] = field(default_factory=dict)
-    _answers: dict[int, Burst] = field(default_factory=dict)
+    _waiting: dict[int, tuple[int, Callable[[Burst], object]]] = field(default_factory=dict)
     _empty: int = 0
+
+    def ask(self, client: int, beats: int, then: Callable[[Burst], object]) -> None:
+        """Request in this cycle; ``then`` is called in the cycle after the grant."""
+        self._waiting[client] = beats, then
+        self.kernel.late(self._grant)
 
     def request(self, client: int, beats: int) -> Generator[int | Signal, None, Burst]:
         """Request in this cycle; goes on in the cycle after the grant."""
-        signal = Signal(self.kernel)
-        self._waiting[client] = (beats, signal)
-        self.kernel.late(self._grant)
-        yield signal
-        return self._answers.pop(client)
+        granted, answers = Signal(self.kernel), list[Burst]()
+
+        def then(burst: Burst) -> None:
+            answers.append(burst)
+            granted.notify(0)
+
+        self.ask(client, beats, then)
+        yield granted
+        return answers[0]
 
     def _grant(self) -> None:
-        if not self._waiting:
+        waiting = self._waiting
+        if not waiting:
             return
-        now = self.kernel.now
+        kernel = self.kernel
+        now = kernel.now
         if now < self._empty:
-            self.kernel.late(self._grant, at=self._empty)
+            kernel.late(self._grant, at=self._empty)
             return
-        client = min(self._waiting)
-        beats, signal = self._waiting.pop(client)
+        beats, then = waiting.pop(min(waiting))
         accepted, first, last = self.memory.read(now + 1, beats)
         self._empty = accepted + 1
-        self._answers[client] = Burst(now, accepted, first, last)
-        signal.notify()
-        if self._waiting:
-            self.kernel.late(self._grant, at=self._empty)
+        kernel.start(partial(then, Burst(now, accepted, first, last)), at=now + 1)
+        if waiting:
+            kernel.late(self._grant, at=self._empty)

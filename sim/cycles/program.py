@@ -7,7 +7,7 @@ their own modules here, EXECUTE has the cycle law of its family. Holds for progr
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import cast
 
 import numpy as np
@@ -69,6 +69,12 @@ def predict(
     if design.in_order:
         return in_order.Machine(design, law, program, timing or MemoryTiming(), weights, traced=traced).run()
     return _Machine(design, law, program, timing or MemoryTiming(), weights, traced=traced).run()
+
+
+@cache
+def _tokens(mask: int) -> tuple[Token, ...]:
+    """Those of ``wait`` or ``post``."""
+    return tuple(token for token in Token if mask >> token & 1)
 
 
 class _Machine:
@@ -189,14 +195,15 @@ class _Machine:
                 yield visible
             values = self.program[index].values
             self.trace.looked[index] = kernel.now
-            for token in Token:
-                while values["wait"] >> token & 1 and not self.tokens[token]:
+            waits = _tokens(values["wait"])
+            for token in waits:
+                while not self.tokens[token]:
                     yield self.given[token]
             yield kernel.now + QUEUE_CHECK
             while self.occupied[queue]:
                 yield self.emptied[queue]
-            for token in Token:
-                self.tokens[token] -= values["wait"] >> token & 1
+            for token in waits:
+                self.tokens[token] -= 1
             self.occupied[queue] = True
             kernel.start(self._hand_over(queue, index, values))
             if not self.design.queue_depth:  # it leaves when its unit takes it
@@ -269,10 +276,8 @@ class _Machine:
         self.result.finished[index] = now
         # STORE is at rest in the cycle in which it says that it has finished, the others in the one after.
         self.end = max(self.end, now + (self.program[index].opcode is not Opcode.STORE))
-        post = self.program[index].values["post"]
-        for token in Token:
-            if post >> token & 1:
-                self.kernel.late(partial(self._give, token), at=now + TOKEN - 1)
+        for token in _tokens(self.program[index].values["post"]):
+            self.kernel.late(partial(self._give, token), at=now + TOKEN - 1)
 
     def _give(self, token: Token) -> None:
         """The token can be taken from the next cycle on."""

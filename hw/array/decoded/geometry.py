@@ -280,7 +280,11 @@ class DecodedArray:
 
     def block_length(self, variant: int) -> int:
         """``pair_block`` of a variant."""
-        return self.pair_block(*self.pairs[variant])
+        return self._block_lengths[variant]
+
+    @cached_property
+    def _block_lengths(self) -> list[int]:
+        return [self.pair_block(*pair) for pair in self.pairs]
 
     def blocks(self, variant: int, depth_tiles: int) -> int:
         """Of a column tile that is so deep: whole ones, of which there may be more than of depth tiles."""
