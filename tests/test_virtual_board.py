@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import virtual_board
+from litex.tools.litex_client import RemoteClient
 from litex.tools.remote.comm_uart import CommUART
 from virtual_board import CLOCK, MEMORY, SMALL
 
@@ -104,31 +107,65 @@ def test_a_name_for_the_pty(program, tmp_path):
     assert not name.is_symlink()
 
 
-@pytest.mark.parametrize("tcp", [False, True])
-def test_the_client_of_litex(program, tcp):
-    """LiteX' own driver writes, runs and reads a GEMM; of ours it knows the addresses alone."""
+@contextlib.contextmanager
+def comm_uart(url):
+    client = CommUART(url)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@contextlib.contextmanager
+def remote_client(url):
+    """By way of ``litex_server``, a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "litex.tools.litex_server", "--uart", "--uart-port", url]
+    command += ["--bind-ip", "127.0.0.1", "--bind-port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    client = RemoteClient(host="127.0.0.1", port=port)
+    try:
+        deadline = time.monotonic() + 60
+        while not client.binded:
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            with contextlib.suppress(ConnectionRefusedError):
+                client.open()
+            time.sleep(0.05)
+        yield client
+    finally:
+        client.close()
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.parametrize(
+    ("client", "tcp"), [(comm_uart, False), (comm_uart, True), (remote_client, False), (remote_client, True)]
+)
+def test_the_clients_of_litex(program, client, tcp):
+    """LiteX' own driver, and its server's client, write, run and read a GEMM; of ours they know the addresses alone."""
     load = workload.random((3, 16, 5), "raw", 2)
     made = compile_gemm(CONFIG.design(), CONFIG.instance, 3, 16, 5)
     image = made.image(load.x, load.w).tobytes()
     words = np.frombuffer(image + bytes(-len(image) % 4), "<u4").tolist()
-    with VirtualBoard(program, port=0 if tcp else None) as running:
-        client = CommUART(running.url)
-        try:
-            assert client.read(board_registers.address("magic")) == board_registers.MAGIC
-            client.write(made.base, words)
-            for name, value in made.registers.items():
-                register = registers.BY_NAME.get(name) or registers.BY_NAME[f"{name}_low"]
-                client.write(board_registers.ACCELERATOR_BASE + register.offset, value)
-            client.write(board_registers.ACCELERATOR_BASE + registers.BY_NAME["control"].offset, 1)
-            status = board_registers.ACCELERATOR_BASE + registers.BY_NAME["status"].offset
-            while client.read(status) & 1 << registers.STATUS_BUSY:
-                pass
-            assert client.read(status) == 1 << registers.STATUS_DONE
-            start, size = made.regions["output"]
-            first = start // 4 * 4
-            got = client.read(first, (start + size - first + 3) // 4)
-        finally:
-            client.close()
+    with VirtualBoard(program, port=0 if tcp else None) as running, client(running.url) as device:
+        assert device.read(board_registers.address("magic")) == board_registers.MAGIC
+        # The server takes up to 255 words at once.
+        for place in range(0, len(words), 128):
+            device.write(made.base + 4 * place, words[place : place + 128])
+        for name, value in made.registers.items():
+            register = registers.BY_NAME.get(name) or registers.BY_NAME[f"{name}_low"]
+            device.write(board_registers.ACCELERATOR_BASE + register.offset, value)
+        device.write(board_registers.ACCELERATOR_BASE + registers.BY_NAME["control"].offset, 1)
+        status = board_registers.ACCELERATOR_BASE + registers.BY_NAME["status"].offset
+        while device.read(status) & 1 << registers.STATUS_BUSY:
+            pass
+        assert device.read(status) == 1 << registers.STATUS_DONE
+        start, size = made.regions["output"]
+        first = start // 4 * 4
+        got = device.read(first, (start + size - first + 3) // 4)
     memory = np.zeros(made.memory.end - made.base, np.uint8)
     data = np.array(got, "<u4").view(np.uint8)
     memory[first - made.base : first - made.base + data.size] = data
