@@ -70,7 +70,7 @@ def _speed(notify: Notify) -> list[Row]:
 def _workload(notify: Notify) -> list[Row]:
     from gen.bench import workload
 
-    return [workload.row(notify)]
+    return workload.rows(notify)
 
 
 def _generate(notify: Notify) -> list[Row]:

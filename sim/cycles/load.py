@@ -138,7 +138,9 @@ class LoadUnit:
             # The row before is not on the list while its last burst waits for the grant.
             places = LOAD_ROWS - self._asking
             free = self._rows[-places] + LOAD_RETURN if len(self._rows) >= places else 0
-            yield max(kernel.now, offered, free)
+            start = max(kernel.now, offered, free)
+            if start > kernel.now:
+                yield start
             offered = kernel.now + LOAD_NEXT_ROW
             end = number + 1 == len(rows)
             if end:
@@ -147,8 +149,9 @@ class LoadUnit:
             for place, beats in enumerate(row, 1):
                 while self._asking:
                     yield self._granted
-                yield max(asked, self._grant + LOAD_NEXT_BURST, self._room() + LOAD_NEXT_BURST)
-                asked = kernel.now
+                asked = max(asked, self._next())
+                if asked > kernel.now:
+                    yield asked
                 self._asking = True
                 last = place == len(row)
                 self.arbiter.ask(1, beats, partial(self._asked, load, beats, last, end and last))
@@ -165,9 +168,10 @@ class LoadUnit:
         if end:
             load.is_finished(burst.last + LOAD_TAIL)
         self._asking = False
-        self._granted.notify(0)
+        # Whoever waits for that asks next, and not before then.
+        self._granted.notify(max(0, self._next() - self.kernel.now))
 
-    def _room(self) -> int:
-        """First cycle in which fewer than ``outstanding`` bursts are seen to be under way."""
-        most = self.design.outstanding
-        return self._bursts[-most] + LOAD_RETURN if len(self._bursts) >= most else 0
+    def _next(self) -> int:
+        """First cycle in which the next burst can be asked for: fewer than ``outstanding`` are seen to be under way."""
+        room = self._bursts[0] + LOAD_RETURN if len(self._bursts) == self.design.outstanding else 0
+        return max(self._grant, room) + LOAD_NEXT_BURST

@@ -205,7 +205,7 @@ class _Machine:
             for token in waits:
                 self.tokens[token] -= 1
             self.occupied[queue] = True
-            kernel.start(self._hand_over(queue, index, values))
+            kernel.start(self._hand_over(queue, index, values), at=kernel.now + 1)
             if not self.design.queue_depth:  # it leaves when its unit takes it
                 while self.occupied[queue]:
                     yield self.emptied[queue]
@@ -214,7 +214,7 @@ class _Machine:
             yield kernel.now + QUEUE_HEAD
 
     def _hand_over(self, queue: Queue, index: int, values: dict[str, int]) -> Process:
-        """The command is valid from the next cycle on, until its unit takes it."""
+        """The command is valid from this cycle on, until its unit takes it."""
         yield from self._taken(queue, index, values)
         self.kernel.late(partial(self._empty, queue))
         if not self.design.queue_depth:
@@ -234,18 +234,16 @@ class _Machine:
     def _taken(self, queue: Queue, index: int, values: dict[str, int]) -> Generator[int | Signal, None, None]:
         """Goes on in the cycle in which the unit takes the command."""
         kernel = self.kernel
-        visible = kernel.now + 1
         if queue is Queue.EXECUTE:
             if self.program[index].opcode is Opcode.CONFIGURE:
-                times = cast(SettingsLaw, self.law).configure(visible, values)
+                times = cast(SettingsLaw, self.law).configure(kernel.now, values)
             else:
-                times = self.law.execute(visible, values, partial(self._weights, index))
+                times = self.law.execute(kernel.now, values, partial(self._weights, index))
             self.result.array_steps += times.steps
             self.trace.steps[index] = times.steps
             kernel.late(lambda: self._finish(index), at=times.finished)
             yield times.taken
             return
-        yield visible
         if queue is Queue.LOAD:
             if self.loading is not None:
                 yield from self.loading.until_ready()
