@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 
 from hw.array.bit_serial.array import BitSerialArray
 from hw.array.bit_serial.geometry import LOWER_WORD, MASK_WORD, BitSerial
-from hw.array.bit_serial.plan import Planner
+from hw.array.bit_serial.plan import Planner, tile_stride
 from hw.array.bit_serial.results import ResultPlaces
 from hw.array.bit_serial.sequencer import Sequencer
 from hw.array.bit_serial.skipping import SkippingSequencer, SkippingWordTimes
@@ -119,7 +119,7 @@ class BitSerialCore(wiring.Component):
             walk.base.eq(current.command.activations_address),
             walk.stride.eq(current.command.activations_stride),
             walk.tile_stride.eq(
-                current.command.activations_stride * self._array.rows
+                tile_stride(current.command.activations_stride, self._array.rows)
                 if self._array.single
                 else current.tile_stride
             ),

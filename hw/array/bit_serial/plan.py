@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -52,6 +52,18 @@ def counts(design: Design) -> dict[str, int]:
 def stride_bits(design: Design, rows: int) -> int:
     """Of words of activations from a tile to the next."""
     return (((1 << design.execute_fields["activations_stride"]) - 1) * rows).bit_length()
+
+
+def tile_stride(stride: Value, rows: int) -> Value:
+    """Words of activations from a tile to the next, combinational.
+
+    Of shifts and sums where ``rows`` is no power of two: Yosys takes a hardware multiplier for a product with such a constant,
+    and the way through it was the slowest of an array of 3 rows.
+    """
+    if rows & (rows - 1) == 0:
+        return stride * rows
+    places = [place for place in range(rows.bit_length()) if rows >> place & 1]
+    return sum((stride << place for place in places), start=Const(0, 0))[: len(stride * rows)]
 
 
 def _ahead(array: BitSerial) -> list[list[int]]:
@@ -133,7 +145,7 @@ class Planner(wiring.Component):
             m.d.sync += words.eq(last_words)
         m.d.sync += [
             Cat(stages, self.plan.valid).eq(Cat(taken, stages)),
-            planned.tile_stride.eq(command.activations_stride * array.rows),
+            planned.tile_stride.eq(tile_stride(command.activations_stride, array.rows)),
         ]
         self._short = ~last[index_bits:-1].any() if array.single else command.depth_tiles <= 1 << index_bits
         self._own(m, command, words)
