@@ -109,6 +109,8 @@ class Board:
         Configurations whose size is right for it.
     usual : mapping of str to Usual
         How those of ``presets`` are built that want another clock or seed than others.
+    usual_with_sdram : mapping of str to Usual
+        The same where the SDRAM is the memory and that wants another yet.
     clock_is_pad : bool
         The oscillator's pin is the pad of an iCE40's loop, and only that can use it.
     pack : tuple of str
@@ -138,6 +140,7 @@ class Board:
     speed: int = 6
     presets: tuple[str, ...] = ()
     usual: Mapping[str, Usual] = field(default_factory=dict)
+    usual_with_sdram: Mapping[str, Usual] = field(default_factory=dict)
     clock_is_pad: bool = False
     pack: tuple[str, ...] = ()
 
@@ -148,7 +151,7 @@ class Board:
             raise ValueError(f"part must be one of {', '.join(PARTS)}, not {self.part!r}")
         if self.memory not in MEMORIES:
             raise ValueError(f"memory must be one of {', '.join(MEMORIES)}, not {self.memory!r}")
-        if strange := set(self.usual) - set(self.presets):
+        if strange := {*self.usual, *self.usual_with_sdram} - set(self.presets):
             raise ValueError(f"usual must be of presets of {self.name}, not {sorted(strange)[0]!r}")
         if self.memory_bytes < 1024 or self.memory_bytes & self.memory_bytes - 1:
             raise ValueError(f"memory_bytes must be a power of two from 1024, not {self.memory_bytes!r}")
@@ -174,7 +177,8 @@ class Board:
         """This board with each kind of memory that it can have, by the kind's name: its usual one first."""
         result = {self.memory: self}
         if self.sdram is not None:
-            result[SDRAM] = replace(self, memory=SDRAM, memory_bytes=self.sdram.size)
+            usual = {**self.usual, **self.usual_with_sdram}
+            result[SDRAM] = replace(self, memory=SDRAM, memory_bytes=self.sdram.size, usual=usual)
         return result
 
     def usual_hz(self, name: str) -> int:

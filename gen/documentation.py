@@ -244,9 +244,11 @@ def _array_keys(of: type[ArrayConfig], default: str = "all of them") -> str:
 
 
 def _board_preset(board: Board, name: str) -> str:
-    """With its clock where that is its own."""
-    hertz = board.usual_hz(name)
-    return f"`{name}`" + ("" if hertz == board.default_hz else f" ({megahertz(hertz)} MHz)")
+    """With its clocks where they are its own."""
+    usual, *others = (one.usual_hz(name) for one in board.memories.values())
+    own = [] if usual == board.default_hz else [f"{megahertz(usual)} MHz"]
+    own += [f"{megahertz(hertz)} MHz with SDRAM" for hertz in others if hertz != usual]
+    return f"`{name}`" + (f" ({', '.join(own)})" if own else "")
 
 
 def _boards() -> str:

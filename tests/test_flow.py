@@ -225,6 +225,10 @@ def test_what_a_preset_is_built_with_unless_said(quick, gatemill, monkeypatch, t
     assert board.as_dict()["preset_clocks_mhz"]["systolic-4x4"] == 90
     with pytest.raises(ValueError, match="usual must be of presets of ulx3s-25f, not 'other'"):
         replace(board, usual={"other": Usual()})
+    slower = replace(board, usual_with_sdram={"systolic-4x4": Usual(clock_hz=70_000_000)}).memories
+    assert [one.usual_hz("systolic-4x4") for one in slower.values()] == [90_000_000, 70_000_000]
+    with pytest.raises(ValueError, match="usual must be of presets of ulx3s-25f, not 'other'"):
+        replace(board, usual_with_sdram={"other": Usual()})
 
 
 def test_registers_of_an_ice40_are_those_of_its_layout(quick, monkeypatch):

@@ -3,7 +3,7 @@
 ``points.json`` has what was measured (``gen.estimate.collect``), ``fitted.json`` the coefficients. LUTs and registers of a module
 are sums of ``features.terms`` times coefficients that are not negative, fitted by least squares of relative errors
 (Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23). DSP blocks and block RAMs follow from the sizes. MHz are
-those of the placed point that is most alike (``clock``).
+those of placed points, the more alike the more they count (``clock``).
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ EVEN = 1e-3
 """Weight of the sizes of coefficients beside that of relative errors."""
 LEAST = 3
 """Points of a kind's core that a model of it takes."""
+NEAR = 1e-6
+"""A distance that is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +126,8 @@ def fit(measured: Sequence[Measured]) -> dict[str, Any]:
 
 
 def _clocks(placed: Sequence[Measured]) -> dict[str, list[dict[str, Any]]]:
-    """By kind, points that were placed: the ``terms`` of their cores, and the MHz of the accelerator, ``whole``, or of the
-    ``core`` alone; of which then an accelerator of that kind is made up.
+    """By kind, points that were placed: the ``terms`` of their cores, and the MHz of the accelerator, ``whole``, and of the
+    ``core`` alone, if it was placed. Where only that was, an accelerator is made up.
 
     It takes the share of its core's MHz that others take whose core of the same array was placed alone, but no more than the
     fastest with the same sums: that is what is around a core. The fastest says nothing of the share.
@@ -143,28 +145,35 @@ def _clocks(placed: Sequence[Measured]) -> dict[str, list[dict[str, Any]]]:
     ]
     share = statistics.median(shares) if shares else 1.0
     found: dict[str, list[dict[str, Any]]] = {}
-    for one in placed:
-        mhz = one.figures["fmax_mhz"]
-        row: dict[str, Any] = {"terms": features.terms(one.config)[CORE], "whole": round(mhz, 2)}
-        if one.core:
-            top = most.get(one.config.geometry.sums, max(most.values(), default=mhz))
-            row |= {"core": round(mhz, 2), "whole": round(min(top, share * mhz), 2)}
-        found.setdefault(str(features.kind(one.config)), []).append(row)
+    for one in [*wholes, *cores]:
+        mhz, terms = one.figures["fmax_mhz"], features.terms(one.config)[CORE]
+        rows = found.setdefault(str(features.kind(one.config)), [])
+        row = next((row for row in rows if row["terms"] == terms), None)
+        if row is None:
+            row = {"terms": terms}
+            rows.append(row)
+            if one.core:
+                top = most.get(one.config.geometry.sums, max(most.values(), default=mhz))
+                row["whole"] = round(min(top, share * mhz), 2)
+        row.setdefault("core" if one.core else "whole", round(mhz, 2))
     return found
 
 
 def clock(model: Mapping[str, Any], config: Config, name: str = "whole") -> float | None:
-    """MHz of the accelerator, or of its ``core`` alone: those of the placed point that is most alike; None if there is none.
+    """MHz of the accelerator, or of its ``core`` alone: the mean of those of placed points of its kind, each with the inverse of its
+    distance as weight (Shepard, A two-dimensional interpolation function for irregularly-spaced data, 1968); None if there is none.
 
-    Accelerators go before cores that are as alike.
+    The distance is the sum of the differences of the terms' logarithms.
     """
     terms = features.terms(config)[CORE]
-
-    def distance(row: Mapping[str, Any]) -> tuple[float, bool]:
-        return sum(abs(log((1 + terms[name]) / (1 + row["terms"][name]))) for name in terms), "core" in row
-
     rows = [row for row in model["clocks"].get(features.kind(config), []) if name in row]
-    return min(rows, key=distance)[name] if rows else None
+    if not rows:
+        return None
+    weights = [
+        1 / max(NEAR, sum(abs(log((1 + terms[term]) / (1 + row["terms"][term]))) for term in terms))
+        for row in rows
+    ]
+    return round(sum(weight * row[name] for weight, row in zip(weights, rows, strict=True)) / sum(weights), 2)
 
 
 def _coefficients(measured: Sequence[Measured], module: str, resource: str) -> dict[str, float]:
