@@ -134,7 +134,7 @@ def test_drawn_presets(case):
 @pytest.mark.parametrize("name", config.presets())
 @pytest.mark.parametrize("sizes", [(1, 4096, 4096), (1, 576, 20_000), (177, 256, 2000), (700, 192, 640)])
 def test_sizes_of_models(name, sizes):
-    compare(name, sizes, mode=REQUANTISED, most=20_000)
+    compare(name, sizes, overrides=WIDE if name in IN_ORDER else (), mode=REQUANTISED, most=20_000)
 
 
 @pytest.mark.long
