@@ -22,7 +22,8 @@ SILENCE = 0.1
 class BoardModel:
     """Answers at ``url`` until closed.
 
-    ``spoil(data)`` may change what comes in; ``hang_up_after`` bytes the line is gone; ``program(model)`` is run by a start.
+    ``spoil(data)`` may change what comes in; ``hang_up_after`` bytes the line is gone; ``program(model)`` is run by a start;
+    ``pace`` seconds are taken by each byte of an answer.
     """
 
     def __init__(
@@ -35,14 +36,17 @@ class BoardModel:
         spoil: Callable[[bytes], bytes] = bytes,
         hang_up_after: int | None = None,
         program: Callable[[BoardModel], None] = lambda model: None,
+        pace: float = 0,
     ):
         self.memory = bytearray(memory_bytes)
-        self.accelerator = {name: register.reset for name, register in registers.BY_NAME.items()}
+        self.resets = -1
+        self._reset()
         self.board = {"magic": magic, "version": board.VERSION, "clock_hz": 25_000_000}
         self.board |= {"memory_bytes": memory_bytes, "baud": 1_000_000}
         self.board["memory_timing"] = memory_timing
         self.digest = [int(digest[i : i + 8], 16) for i in range(0, 64, 8)]
         self._spoil, self._hang_up_after, self._program = spoil, hang_up_after, program
+        self._pace = pace
         self._near, self._far = os.openpty()
         tty.setraw(self._far)
         self.url = os.ttyname(self._far)
@@ -57,6 +61,10 @@ class BoardModel:
         self.hang_up()
         self._thread.join(5)
         assert not self._thread.is_alive()
+
+    def _reset(self) -> None:
+        self.resets += 1
+        self.accelerator = {name: register.reset for name, register in registers.BY_NAME.items()}
 
     def hang_up(self) -> None:
         """The line is gone."""
@@ -97,15 +105,19 @@ class BoardModel:
                     at = 6 + 4 * i
                     self._write(address + 4 * i, int.from_bytes(held[at : at + 4], "big"))
             if command == 5:
-                with contextlib.suppress(OSError):
-                    data = self.memory[address : address + 4 * count]
-                    os.write(self._near, zlib.crc32(data).to_bytes(4, "big"))
+                data = self.memory[address : address + 4 * count]
+                self._answer(zlib.crc32(data).to_bytes(4, "big"))
             if command == 2:
-                answer = b"".join(self._read(address + 4 * i).to_bytes(4, "big") for i in range(count))
-                with contextlib.suppress(OSError):
-                    os.write(self._near, answer)
+                self._answer(b"".join(self._read(address + 4 * i).to_bytes(4, "big") for i in range(count)))
             held = held[size:]
         return held
+
+    def _answer(self, data: bytes) -> None:
+        step = 64 if self._pace else len(data)
+        with contextlib.suppress(OSError):
+            for first in range(0, len(data), step):
+                time.sleep(self._pace * step)
+                os.write(self._near, data[first : first + step])
 
     def _read(self, address: int) -> int:
         if address < len(self.memory):
@@ -124,7 +136,12 @@ class BoardModel:
         elif address >= board.ACCELERATOR_BASE:
             offset = address - board.ACCELERATOR_BASE
             name = next(r.name for r in registers.REGISTERS if r.offset == offset)
+            if name != "status" and self.accelerator["status"] >> registers.STATUS_BUSY & 1:
+                # As the real one refuses it.
+                return
             self.accelerator[name] = value
             if name == "control" and value & 1:
                 self.accelerator["status"] = 1 << registers.STATUS_DONE
                 self._program(self)
+        elif address == board.address("reset") and value & 1:
+            self._reset()

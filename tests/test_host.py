@@ -71,6 +71,41 @@ def test_silence_is_told():
             link.read_word(board.address("magic"))
 
 
+def test_a_slow_line_is_waited_for():
+    """An answer may take longer than a silence, while something comes."""
+    with device(pace=1e-4) as model, Link.open(model.url, timeout=0.2) as link:
+        link.write(0, np.arange(4 * BURST, dtype=np.uint32))
+        assert link.read(0, 4 * BURST).tolist() == list(range(4 * BURST))
+        assert sum(command == 2 for command, _, _ in model.commands) == 4
+
+
+def test_what_was_broken_off_is_not_taken_for_the_next_answer(monkeypatch):
+    def interrupt(count):
+        raise KeyboardInterrupt
+
+    with device(pace=1e-4) as model, Link.open(model.url) as link:
+        link.write(0, np.arange(4 * BURST, dtype=np.uint32))
+        with monkeypatch.context() as patch:
+            patch.setattr(link, "_receive", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                link.read(0, BURST)
+        assert link.read_word(board.address("magic")) == board.MAGIC
+
+
+def test_a_line_that_is_gone_cannot_be_resynchronised():
+    with device() as model, Link.open(model.url) as link:
+        model.hang_up()
+        with pytest.raises(LinkError, match="the line is gone"):
+            link.resynchronise()
+
+
+def test_a_slow_rate_has_time_for_what_the_system_holds():
+    with device() as model:
+        with Link.open(model.url, timeout=2) as fast, Link.open(model.url, baud=9600, timeout=2) as slow:
+            assert 2 < fast._port.timeout < 2.2
+            assert slow._port.timeout > 10 * 4096 / 9600
+
+
 def test_a_port_that_is_not_there():
     with pytest.raises(LinkError, match="--url 'nowhere': must be a port that can be opened"):
         Link.open("nowhere")
@@ -80,8 +115,16 @@ def test_a_port_that_is_not_there():
     "url", ["socket://localhost", "socket://:4321", "socket://localhost:x", "socket://localhost:70000"]
 )
 def test_a_socket_without_a_port(url):
-    with pytest.raises(LinkError, match=f"--url '{url}': must be socket://host:port, with a port from 1 to"):
+    with pytest.raises(
+        RequestError, match=f"--url '{url}': must be socket://host:port, with a port from 1 to"
+    ):
         Link.open(url)
+
+
+def test_a_kind_of_port_that_nobody_knows(gatemill):
+    status, out, err = gatemill("run", "systolic-4x4", "--url", "http://board", "--gemm", "1x1x1")
+    assert (status, out) == (2, "")
+    assert "--url 'http://board': must be a port that can be opened (invalid URL, protocol 'http'" in err
 
 
 def test_uploads_are_checked_and_sent_again():
@@ -188,6 +231,39 @@ def test_a_program_that_hangs():
     with device(program=run) as model, Accelerator.open(model.url, config=CONFIG) as accelerator:
         with pytest.raises(DeviceError, match=r"must end within 0\.1 s; status is 0x1"):
             accelerator.run({}, timeout=0.1)
+
+
+def test_a_program_that_still_runs_is_ended_first():
+    """A host that was interrupted leaves its program; a busy accelerator takes no other, and may write into the memory."""
+    load = workload.random((5, 24, 6), "raw", 3)
+    program = compile_gemm(CONFIG.design(), CONFIG.instance, 5, 24, 6)
+    with device(program=answers(program, load)) as model:
+        model.accelerator["status"] = 1 << registers.STATUS_BUSY
+        with Accelerator.open(model.url, config=CONFIG) as accelerator:
+            y, _ = accelerator.execute(program, program.image(load.x, load.w), timeout=1)
+            assert model.resets == 1
+        assert np.array_equal(y, load.golden())
+        with Accelerator.open(model.url, config=CONFIG):
+            assert model.resets == 1
+
+
+def test_after_a_program_that_hangs_the_board_is_ready_again():
+    left = iter([True])
+    load = workload.random((5, 24, 6), "raw", 3)
+    program = compile_gemm(CONFIG.design(), CONFIG.instance, 5, 24, 6)
+    end = answers(program, load)
+
+    def run(model):
+        if next(left, False):
+            model.accelerator["status"] = 1 << registers.STATUS_BUSY
+        else:
+            end(model)
+
+    with device(program=run) as model, Accelerator.open(model.url, config=CONFIG) as accelerator:
+        with pytest.raises(DeviceError, match=r"must end within 0\.1 s"):
+            accelerator.run({}, timeout=0.1)
+        y, _ = accelerator.execute(program, program.image(load.x, load.w), timeout=1)
+    assert np.array_equal(y, load.golden())
 
 
 def test_the_user_says_how_long_a_program_may_take(gatemill):

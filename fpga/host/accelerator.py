@@ -110,6 +110,9 @@ class Accelerator:
                 f"configuration must be {config.digest[:16]} ({config.name}), but the bitstream on the board has "
                 f"{self.identity.digest[:16]}: build and flash it, or name the configuration that it was made from"
             )
+        if self._get("status") >> STATUS_BUSY & 1:
+            # Of a host that was interrupted: it would refuse every program, and may still write into the memory.
+            self._reset()
 
     @classmethod
     def open(cls, url: str, *, config: Config, baud: int = 1_000_000, timeout: float = 2.0) -> Accelerator:
@@ -163,7 +166,7 @@ class Accelerator:
         Raises
         ------
         DeviceError
-            It ended in an error, which is named, or not at all.
+            It ended in an error, which is named, or not at all; then the accelerator has been reset.
         """
         for name, value in settings.items():
             if name in registers.BY_NAME:
@@ -179,6 +182,7 @@ class Accelerator:
             if not status >> STATUS_BUSY & 1 and status >> STATUS_DONE & 1 | status >> STATUS_ERROR & 1:
                 break
             if time.monotonic() - begun > timeout:
+                self._reset()
                 raise DeviceError(f"program: must end within {timeout:g} s; status is {status:#x}")
         seconds = time.monotonic() - begun
         if status >> STATUS_ERROR & 1:
@@ -313,6 +317,10 @@ class Accelerator:
         step = 4 * BURST
         wanted = [zlib.crc32(data[first : first + step]) for first in range(0, len(data), step)]
         return bool(self._link.checksums(address, len(data) // 4).tolist() == wanted)
+
+    def _reset(self) -> None:
+        """End the program that runs; the memory keeps what it has."""
+        self._link.write_word(board.address("reset"), 1 << board.RESET_START)
 
     def _put(self, name: str, value: int) -> None:
         self._link.write_word(board.ACCELERATOR_BASE + registers.BY_NAME[name].offset, value)

@@ -10,12 +10,16 @@ Reference: LiteX, ``litex/tools/remote/comm_uart.py`` and ``litex/soc/cores/uart
 
 from __future__ import annotations
 
+import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import numpy as np
 import serial
+
+from gen.errors import RequestError
 
 WRITE, READ, CHECK = 1, 2, 5
 BURST = 255
@@ -28,6 +32,15 @@ TRIES = 3
 """Times that a read is asked for."""
 QUIET = 0.25
 """Seconds of silence after which the device has surely forgotten half a command (it does so after 0.1)."""
+
+HELD = 8192
+"""Bytes that a system may have taken and not sent yet; what comes behind them is answered that much later."""
+
+GONE: tuple[type[Exception], ...] = (serial.SerialException, OSError, TypeError)
+"""What is raised when the device goes away; in the middle of a read, pyserial asks a closed descriptor (``TypeError``)."""
+with suppress(ImportError):
+    # Emptying a terminal's buffer has an error of its own. Windows has no such module.
+    GONE += (importlib.import_module("termios").error,)
 
 Progress = Callable[[int, int], None]
 """Told bytes done, and in all."""
@@ -56,7 +69,7 @@ class Link:
     Parameters
     ----------
     port : serial.SerialBase
-        What ``serial.serial_for_url`` gives; its ``timeout`` is how long an answer may keep silent.
+        What ``serial.serial_for_url`` gives; its ``timeout`` is how long an answer may keep silent before it is whole.
     name : str
         What messages call it.
     """
@@ -65,20 +78,32 @@ class Link:
         self._port = port
         self._name = name
         self._moved = 0
+        self._broken = False
+        self._quiet = QUIET + _seconds(4 * BURST * AHEAD, port.baudrate)
 
     @classmethod
     def open(cls, url: str, *, baud: int = 1_000_000, timeout: float = 2.0) -> Link:
         """The link at ``url``: a device (``/dev/ttyUSB0``, ``COM3``, a pty) or ``socket://host:port``.
 
-        Raises ``LinkError`` when it cannot be opened.
+        ``timeout`` seconds may an answer keep silent, beside the time that bytes take at such a rate.
+
+        Raises
+        ------
+        RequestError
+            There is no such kind of port or rate.
+        LinkError
+            It cannot be opened.
         """
         if url.startswith("socket://") and not _names_a_port(url):
-            raise LinkError(f"--url {url!r}: must be socket://host:port, with a port from 1 to 65535")
+            raise RequestError(f"--url {url!r}: must be socket://host:port, with a port from 1 to 65535")
+        under_way = _seconds(HELD, baud)
         try:
             port = serial.serial_for_url(
-                url, baudrate=baud, timeout=timeout, write_timeout=max(timeout, 10.0)
+                url, baudrate=baud, timeout=timeout + under_way, write_timeout=max(timeout, 10.0) + under_way
             )
-        except (serial.SerialException, ValueError, OSError) as error:
+        except ValueError as error:
+            raise RequestError(f"--url {url!r}: must be a port that can be opened ({error})") from None
+        except (serial.SerialException, OSError) as error:
             raise LinkError(f"--url {url!r}: must be a port that can be opened ({error})") from None
         return cls(port, name=url)
 
@@ -97,7 +122,8 @@ class Link:
         _check(address, len(words))
         for first in range(0, len(words), BURST):
             part = words[first : first + BURST]
-            self._send(_head(WRITE, len(part), address + 4 * first) + part.astype(">u4").tobytes())
+            with self._whole():
+                self._send(_head(WRITE, len(part), address + 4 * first) + part.astype(">u4").tobytes())
             progress(4 * (first + len(part)), 4 * len(words))
 
     def read(self, address: int, count: int, progress: Progress = _no_progress) -> np.ndarray:
@@ -120,9 +146,10 @@ class Link:
         while done < count:
             sizes = [min(BURST, count - first) for first in range(done, min(count, done + ahead), BURST)]
             heads = [_head(command, size, address + 4 * (done + i * BURST)) for i, size in enumerate(sizes)]
-            self._send(b"".join(heads))
             wanted = 4 * (sum(sizes) if command == READ else len(sizes))
-            data = self._receive(wanted)
+            with self._whole():
+                self._send(b"".join(heads))
+                data = self._receive(wanted)
             if len(data) < wanted:
                 tries += 1
                 if tries == TRIES:
@@ -147,27 +174,38 @@ class Link:
         return int(self.read(address, 1)[0])
 
     def resynchronise(self) -> None:
-        """Keep silent until the device has forgotten a command that it got half of, and forget what it has sent."""
-        time.sleep(QUIET)
+        """Keep silent until the device has answered and has forgotten a command that it got half of; forget what it sent."""
+        time.sleep(self._quiet)
         try:
             self._port.reset_input_buffer()
-        except (serial.SerialException, OSError) as error:
+        except GONE as error:
             raise self._gone(error) from None
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """A command and its answer. What breaks off within, by an interrupt, leaves halves of them: the next clears them away."""
+        if self._broken:
+            self.resynchronise()
+        self._broken = True
+        yield
+        self._broken = False
 
     def _send(self, data: bytes) -> None:
         try:
             sent = self._port.write(data)
-        except (serial.SerialException, OSError) as error:
+        except GONE as error:
             raise self._gone(error) from None
         if sent is not None and sent != len(data):
             raise LinkError(f"{self._name}: took {sent} of {len(data)} bytes, {self._moved:,} bytes before")
         self._moved += len(data)
 
     def _receive(self, count: int) -> bytes:
+        """So many bytes, or fewer when none come for as long as may be."""
+        data = b""
         try:
-            data = bytes(self._port.read(count))
-        except (serial.SerialException, OSError, TypeError) as error:
-            # pyserial reads from a closed descriptor (TypeError) when the device goes away in the middle.
+            while len(data) < count and (part := self._port.read(count - len(data))):
+                data += part
+        except GONE as error:
             raise self._gone(error) from None
         self._moved += len(data)
         return data
@@ -176,6 +214,11 @@ class Link:
         return LinkError(
             f"{self._name}: the line is gone after {self._moved:,} bytes there and back ({error}): plug it in and try again"
         )
+
+
+def _seconds(count: int, baud: int) -> float:
+    """What bytes take on the line, each with its start and stop bit."""
+    return 10 * count / baud
 
 
 def _check(address: int, count: int) -> None:
