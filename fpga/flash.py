@@ -58,9 +58,12 @@ def _of_wheel(tool: str) -> str | None:
 
 def _starts(file: Path) -> None:
     """A wheel's program wants libraries that a wheel cannot have: better known before a design is built for minutes."""
-    tried = subprocess.run(
-        [file, "--help"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    try:
+        tried = subprocess.run(
+            [file, "--help"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise tools.ToolError(f"{file.name} of the wheel does not start ({error.strerror})") from None
     if tried.returncode:
         why = (
             " ".join(tried.stderr.split()).partition("loading shared libraries: ")[2] or tried.stderr.strip()
@@ -70,13 +73,16 @@ def _starts(file: Path) -> None:
         )
 
 
-def command(programmer: Programmer, bitstream: Path, *, wanted: bool = True) -> list[str]:
-    """What is run. Raises as :func:`find`; unless it is ``wanted``, a program that is missing goes by its name."""
+def command(
+    programmer: Programmer, bitstream: Path, *, missing: Callable[[str], None] | None = None
+) -> list[str]:
+    """What is run. Raises as :func:`find`, unless ``missing`` is there to be told: then the program goes by its name."""
     try:
         program = find(programmer)
-    except tools.ToolError:
-        if wanted:
+    except tools.ToolError as error:
+        if missing is None:
             raise
+        missing(str(error))
         program = programmer.tool
     return [program, *programmer.arguments, str(bitstream)]
 

