@@ -156,14 +156,19 @@ def _result(document: Mapping[str, Any]) -> str:
     if document["stray_write"] is not None:
         return f"a byte outside of the output was written, at {document['stray_write']:#x}"
     if wrong := document["mismatch"]:
-        at = ", ".join(map(str, wrong["index"]))
-        got, wanted = str(wrong["got"]), str(wrong["wanted"])
-        if "patterns" in wrong:
-            got, wanted = (
-                f"{text} ({pattern})" for text, pattern in zip((got, wanted), wrong["patterns"], strict=True)
-            )
-        return f"differs at ({at}): got {got}, wanted {wanted}; {wrong['count']} results in all"
+        return difference(wrong)
     return "equal to the golden model, bit for bit"
+
+
+def difference(wrong: Mapping[str, Any]) -> str:
+    """What ``gen.run.mismatch`` found, in words."""
+    at = ", ".join(map(str, wrong["index"]))
+    got, wanted = str(wrong["got"]), str(wrong["wanted"])
+    if "patterns" in wrong:
+        got, wanted = (
+            f"{text} ({pattern})" for text, pattern in zip((got, wanted), wrong["patterns"], strict=True)
+        )
+    return f"differs at ({at}): got {got}, wanted {wanted}; {wrong['count']} results in all"
 
 
 def demonstration(rows: Sequence[Mapping[str, Any]]) -> Table:

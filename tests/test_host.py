@@ -280,6 +280,44 @@ def test_the_user_says_how_long_a_program_may_take(gatemill):
     assert "--timeout 0: must be an integer from 1 to 86400" in err
 
 
+def test_what_differs_is_told_in_words(gatemill):
+    with device(program=lambda model: None, memory_timing=board.timing_word(MemoryTiming())) as model:
+        status, out, _ = gatemill("run", "systolic-4x4", "--url", model.url, "--gemm", "1x1x1")
+        assert status == 1
+        assert "differs at (0, 0): got " in out
+        with Accelerator.open(model.url, config=CONFIG) as accelerator:
+            rows = runs.selftest(accelerator, lambda *_: None)["checks"]
+    (multiplied,) = (row for row in rows if row["what"].startswith("GEMM"))
+    assert not multiplied["held"]
+    assert multiplied["detail"].startswith("random GEMM, 5 x 32 x 5: differs at (0, 0): got ")
+
+
+def test_a_line_of_the_addresses_that_is_stuck():
+    """Of a memory that the link is too slow to fill, beyond what it fills."""
+
+    class Memory(bytearray):
+        def _place(self, place):
+            first = place.start & ~(1 << 24)
+            return slice(first, first + place.stop - place.start)
+
+        def __getitem__(self, place):
+            return super().__getitem__(self._place(place))
+
+        def __setitem__(self, place, data):
+            super().__setitem__(self._place(place), data)
+
+    with device(memory_bytes=1 << 25) as model:
+        model.board["baud"] = 50_000
+        accelerator = Accelerator.open(model.url, config=CONFIG)
+        for memory, detail in ((model.memory, "24 words"), (Memory(1 << 25), "word at 0x0 must be 0x")):
+            model.memory = memory
+            rows = {row["what"]: row for row in runs.selftest(accelerator, lambda *_: None)["checks"]}
+            assert rows["memory, random bytes"]["held"]
+            assert rows["memory, lines of the addresses"]["held"] is (detail == "24 words")
+            assert rows["memory, lines of the addresses"]["detail"].startswith(detail)
+        accelerator.close()
+
+
 def test_the_bar_of_a_self_test_shows_bytes_alone():
     told = []
     with device(program=lambda model: None) as model:

@@ -240,6 +240,17 @@ def test_wrong_requests(gatemill, options, message):
     assert err.count("\n") == 1
 
 
+def test_a_name_or_port_that_is_taken_is_told_before_anything_is_compiled(gatemill, monkeypatch, tmp_path):
+    monkeypatch.setattr(virtual, "program", lambda *_, **__: pytest.fail("compiled"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        for option, value in (("--pty", tmp_path), ("--pty", tmp_path / "no" / "name"), ("--tcp", port)):
+            status, out, err = gatemill("virtual", "systolic-4x4", "--board", "ulx3s-85f", option, value)
+            assert (status, out, err.count("\n")) == (2, "", 1)
+            assert f"{option} " in err
+            assert "that is free" in err
+
+
 def test_the_board_is_that_of_a_build(gatemill, monkeypatch):
     def program(loaded, *, memory, clock_hz, baud, notify):
         raise ToolError(f"{loaded.name}: {memory.size} bytes, {clock_hz} Hz, {baud} baud")

@@ -13,6 +13,7 @@ import numpy as np
 from fpga.host.accelerator import PATIENCE, Accelerator, DeviceError, Notice
 from gen import workload
 from gen.compiler import DoesNotFit
+from gen.report import difference
 from gen.run import mismatch
 from gen.workload import Workload
 
@@ -72,6 +73,7 @@ def selftest(accelerator: Accelerator, notice: Notice) -> dict[str, Any]:
     checks: list[tuple[str, Callable[[], str]]] = [
         ("memory, random bytes", partial(_memory, accelerator, notice, 0)),
         ("memory, the same inverted", partial(_memory, accelerator, notice, 0xFF)),
+        ("memory, lines of the addresses", partial(_addresses, accelerator)),
     ]
     for x, w in accelerator.config.instance.pairs:
         checks.append((f"GEMM, {x.name} by {w.name}", partial(_gemm, accelerator, x, w, notice)))
@@ -91,7 +93,7 @@ def selftest(accelerator: Accelerator, notice: Notice) -> dict[str, Any]:
 
 
 def _memory(accelerator: Accelerator, notice: Notice, mask: int) -> str:
-    """Every byte of the memory is written, and read back. Sized by the link: what it carries in about ten seconds."""
+    """The memory is written, and read back: as much of it as the link carries in about ten seconds."""
     size = min(accelerator.identity.memory_bytes, accelerator.identity.baud // 4 * 4)
     data = np.random.default_rng(SELFTEST_SEED).integers(0, 256, size, dtype=np.uint8) ^ np.uint8(mask)
     begun = time.monotonic()
@@ -106,6 +108,20 @@ def _memory(accelerator: Accelerator, notice: Notice, mask: int) -> str:
     return f"{size} bytes, {rates[0]:.0f} kB/s there, {rates[1]:.0f} kB/s back"
 
 
+def _addresses(accelerator: Accelerator) -> str:
+    """A word at each address of a single bit, and at 0: a line that is stuck puts one of them over another."""
+    places = [0, *(1 << bit for bit in range(2, (accelerator.identity.memory_bytes - 1).bit_length()))]
+    words = np.random.default_rng(SELFTEST_SEED).integers(0, 256, (len(places), 4), dtype=np.uint8)
+    for place, word in zip(places, words, strict=True):
+        accelerator.write(place, word)
+    for place, word in zip(places, words, strict=True):
+        got = accelerator.read(place, 4)
+        if got.tobytes() != word.tobytes():
+            told = (f"{int(one.view('<u4')[0]):#010x}" for one in (word, got))
+            raise DeviceError("word at {:#x} must be {}, not {}".format(place, *told))
+    return f"{len(places)} words"
+
+
 def _gemm(accelerator: Accelerator, x: Any, w: Any, notice: Notice) -> str:
     geometry = accelerator.config.instance.geometry
     family = accelerator.config.instance
@@ -113,7 +129,8 @@ def _gemm(accelerator: Accelerator, x: Any, w: Any, notice: Notice) -> str:
     load = workload.random(sizes, "raw", SELFTEST_SEED, (x, w), family)
     document = run(accelerator, load, notice)
     if not document["pass"]:
-        raise DeviceError(f"{load.title}: {document['mismatch'] or cycles_text(document['cycles'])}")
+        wrong = document["mismatch"]
+        raise DeviceError(f"{load.title}: {difference(wrong) if wrong else cycles_text(document['cycles'])}")
     return cycles_text(document["cycles"])
 
 

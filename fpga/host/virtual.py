@@ -17,6 +17,14 @@ CHUNK = 1 << 16
 """Bytes that are passed on at once."""
 
 
+def check_free(*, port: int | None, name: Path | None) -> None:
+    """Before a model is compiled for long: raises as :class:`VirtualBoard` when it could not be reached so."""
+    if port is not None:
+        _server(port).close()
+    if name is not None and (os.path.lexists(name) or not name.parent.is_dir()):
+        raise _taken(name, "File exists" if os.path.lexists(name) else "No such folder")
+
+
 class VirtualBoard:
     """A running model (``fpga.soc.virtual.program``); as a context manager it ends with the block.
 
@@ -102,16 +110,11 @@ class VirtualBoard:
             try:
                 self._name.symlink_to(self.url)
             except OSError as error:
-                raise ToolError(
-                    f"--pty {str(self._name)!r}: must be a name that is free ({error.strerror})"
-                ) from None
+                raise _taken(self._name, error.strerror) from None
         self._start(near)
 
     def _tcp(self, port: int) -> None:
-        try:
-            self._server = socket.create_server(("127.0.0.1", port))
-        except OSError as error:
-            raise ToolError(f"--tcp {port}: must be a port that is free ({error.strerror})") from None
+        self._server = _server(port)
         self.url = f"socket://127.0.0.1:{self._server.getsockname()[1]}"
         near, far = socket.socketpair()
         self._start(far.fileno())
@@ -151,6 +154,17 @@ class VirtualBoard:
             model.settimeout(None)
             with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
+
+
+def _server(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise ToolError(f"--tcp {port}: must be a port that is free ({error.strerror})") from None
+
+
+def _taken(name: Path, why: str | None) -> ToolError:
+    return ToolError(f"--pty {str(name)!r}: must be a name that is free ({why})")
 
 
 def _pass_on(client: socket.socket, model: socket.socket) -> None:

@@ -127,11 +127,12 @@ def virtual(
     if tcp is not None:
         integer("--tcp", tcp, 0, 65535)
     from fpga.flow import design
-    from fpga.host.virtual import VirtualBoard
+    from fpga.host.virtual import VirtualBoard, check_free
     from fpga.soc.uart import divisor_of
     from fpga.soc.virtual import program
 
     loaded, known, hertz, rate = build.request(config, board, memory, clock, baud, overrides)
+    check_free(port=tcp, name=pty)
     begun = time.monotonic()
     with build.explained(loaded, known):
         # The link of the simulation has no divisor; that of the board must be possible all the same.
@@ -153,10 +154,10 @@ def virtual(
 
 
 def _run_table(document: dict[str, Any]) -> RenderableType:
-    from gen.report import table
+    from gen.report import difference, table
 
     wrong, cycles = document["mismatch"], document["cycles"]
-    held = f"differs: {wrong}" if wrong else "equal to the golden model, every bit"
+    held = difference(wrong) if wrong else "equal to the golden model, every bit"
     if cycles["equal"] is None:
         predicted = f"none: {cycles['why']}"
     else:
