@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fpga.parts import ECP5, GOWIN, PARTS, Part
-from fpga.pll import MEGA
+from fpga.pll import MEGA, settings
 from fpga.soc.sdram_part import SdramPart
 from gen.errors import RequestError
 
@@ -118,7 +118,7 @@ class Board:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         A value is none of those allowed.
     """
 
@@ -153,6 +153,8 @@ class Board:
             raise ValueError(f"memory must be one of {', '.join(MEMORIES)}, not {self.memory!r}")
         if strange := {*self.usual, *self.usual_with_sdram} - set(self.presets):
             raise ValueError(f"usual must be of presets of {self.name}, not {sorted(strange)[0]!r}")
+        if not isinstance(self.programmer, Programmer):
+            raise TypeError(f"programmer must be a Programmer, not {self.programmer!r}")
         if self.memory_bytes < 1024 or self.memory_bytes & self.memory_bytes - 1:
             raise ValueError(f"memory_bytes must be a power of two from 1024, not {self.memory_bytes!r}")
         if self.memory == SDRAM:
@@ -239,7 +241,7 @@ def load(origin: str) -> Board:
     Raises
     ------
     RequestError
-        There is no such board, or the file has none or does not run.
+        There is no such board, or the file has none, does not run, or its board is not that of its platform.
     """
     known = boards()
     if origin in known:
@@ -251,6 +253,12 @@ def load(origin: str) -> Board:
             raise RequestError(
                 f"--board {origin!r}: must have a BOARD that is an fpga.board.Board, not {board!r}"
             )
+        try:
+            _check_platform(board)
+        except Exception as error:
+            raise RequestError(
+                f"--board {origin!r}: must be a board that its platform describes ({_told(error)})"
+            ) from None
         return board
     near = difflib.get_close_matches(origin, known, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
@@ -261,6 +269,34 @@ def _run(path: Path, origin: str) -> dict[str, Any]:
     """What a Python file of the user's defines. Whatever it raises is the user's to mend."""
     try:
         return runpy.run_path(str(path))
-    except Exception as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RequestError(f"--board {origin!r}: must be a Python file that runs ({why})") from None
+    except (Exception, SystemExit) as error:
+        raise RequestError(f"--board {origin!r}: must be a Python file that runs ({_told(error)})") from None
+
+
+def _told(error: BaseException) -> str:
+    """In one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def platform_of(board: Board) -> Any:
+    """The board's platform. Raises ``ValueError`` when its oscillator is another, and whatever making it raises."""
+    platform = board.platform()
+    oscillator = platform.lookup(board.clock).clock
+    if oscillator is None:
+        raise ValueError(f"clock must be a resource with a frequency, not {board.clock!r}")
+    if oscillator.frequency != board.clock_hz:
+        raise ValueError(
+            f"clock_hz of {board.name} must be {oscillator.frequency:.0f}, not {board.clock_hz!r}"
+        )
+    return platform
+
+
+def _check_platform(board: Board) -> None:
+    """That all is there which a build asks the platform for. Raises as :func:`platform_of`."""
+    platform = platform_of(board)
+    if not {"rx", "tx"} <= {line.name for line in platform.lookup(board.uart).ios if hasattr(line, "name")}:
+        raise ValueError(f"uart must be a resource with rx and tx, not {board.uart!r}")
+    if board.sdram is not None:
+        platform.lookup("sdram")
+    for hertz in {board.usual_hz(name) for name in ("", *board.presets)}:
+        settings(board.resources.family, input_hz=board.clock_hz, output_hz=hertz)

@@ -63,6 +63,11 @@ def test_parts():
         )
 
 
+def test_a_programmer_is_one():
+    with pytest.raises(TypeError, match="programmer must be a Programmer, not 'iceprog'"):
+        replace(load("ulx3s-85f"), programmer="iceprog")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -112,6 +117,7 @@ def test_boards_that_are_not_there(tmp_path):
             "BOARD = replace(load('ulx3s-25f'), memory_bytes=1 << 20)\n",
             "ValueError: memory_bytes must be at most the 114688 of the block RAM of a LFE5U-25F, not 1048576",
         ),
+        ("import sys\nsys.exit(0)\n", "SystemExit: 0"),
     ],
 )
 def test_a_file_that_does_not_run(gatemill, tmp_path, text, why):
@@ -120,6 +126,31 @@ def test_a_file_that_does_not_run(gatemill, tmp_path, text, why):
     status, out, err = gatemill("build", "systolic-4x4", "--board", file, "-o", tmp_path / "out")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert f"mine.py': must be a Python file that runs ({why}" in err
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "why"),
+    [
+        ('clock="clk12"', 'clock="clk99"', "ResourceError: Resource clk99#0 does not exist"),
+        ('clock="clk12"', 'clock="led"', "ValueError: clock must be a resource with a frequency, not 'led'"),
+        ("clock_hz=12_000_000", "clock_hz=13_000_000", "ValueError: clock_hz of hx8k-evn must be 12000000, not 13000000"),
+        ("programmer=", 'uart="led", programmer=', "ValueError: uart must be a resource with rx and tx, not 'led'"),
+        ("default_hz=24_", "default_hz=23_", "ValueError: clock must be 22.875 or 23.25 MHz, the nearest"),
+        ("platform=platform", "platform=3", "TypeError: 'int' object is not callable"),
+        ("import ICE40HX8KBEVNPlatform", "import Nothing", "ImportError: cannot import name 'Nothing'"),
+        (
+            "programmer=",
+            "sdram=__import__('fpga.soc.sdram_part').soc.sdram_part.AS4C16M16SA_7, programmer=",
+            "ResourceError: Resource sdram#0 does not exist",
+        ),
+    ],
+)  # fmt: skip
+def test_a_board_that_its_platform_does_not_know(gatemill, tmp_path, right, wrong, why):
+    file = tmp_path / "mine.py"
+    file.write_text(example().replace(right, wrong, 1))
+    status, out, err = gatemill("flash", "systolic-4x4", "--board", file, "--dry-run")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"mine.py': must be a board that its platform describes ({why}" in err
 
 
 def test_a_board_in_a_file(tmp_path):

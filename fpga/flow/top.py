@@ -8,7 +8,7 @@ from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Modul
 from amaranth.lib import io, wiring
 from amaranth.lib.wiring import Out
 
-from fpga.board import SDRAM, Board
+from fpga.board import SDRAM, Board, platform_of
 from fpga.flow.clocking import Clocking
 from fpga.parts import ECP5, GOWIN
 from fpga.soc.sdram_pads import SdramPads, capture_of
@@ -86,9 +86,7 @@ def prepare(board: Board, system: wiring.Component, *, clock_hz: int) -> Prepare
     ValueError
         The part cannot make that clock, or the board is not the one that its platform describes.
     """
-    platform = board.platform()
-    if (clock := platform.lookup(board.clock).clock.frequency) != board.clock_hz:
-        raise ValueError(f"clock_hz of {board.name} must be {clock:.0f}, not {board.clock_hz!r}")
+    platform = platform_of(board)
     text = to_rtlil(system, name=SYSTEM, sources=True)
     platform.add_file(f"{SYSTEM}.il", text)
     plan = platform.prepare(BoardTop(board=board, clock_hz=clock_hz), TOP, emit_src=False)
