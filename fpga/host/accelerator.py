@@ -277,11 +277,22 @@ class Accelerator:
             raise DeviceError(f"register map of the board must be version {board.VERSION}, not {version}")
         words = self._link.read(board.address("digest"), 8)
         timing, single_port = board.timing_of(self._link.read_word(board.address("memory_timing")))
+        try:
+            board.timing_word(timing, single_port=single_port)
+        except ValueError as error:
+            raise DeviceError(
+                f"memory_timing of the board: {error}: try again, or take a lower rate"
+            ) from None
+        clock_hz = self._link.read_word(board.address("clock_hz"))
+        if not clock_hz:
+            raise DeviceError(
+                "clock_hz of the board must be 1 or more, not 0: try again, or take a lower rate"
+            )
         return Identity(
             timing=timing,
             single_port=single_port,
             digest="".join(f"{int(word):08x}" for word in words),
-            clock_hz=self._link.read_word(board.address("clock_hz")),
+            clock_hz=clock_hz,
             memory_bytes=self._link.read_word(board.address("memory_bytes")),
             baud=self._link.read_word(board.address("baud")),
         )

@@ -154,7 +154,7 @@ def flash(
         file = made.bitstream(note)
         words = flasher.command(programmer, file)
         note(f"{programmer.tool}: {file.name}")
-        flasher.flash(programmer, file)
+        flasher.flash(programmer, file, timeout=min(timeout, flasher.PATIENCE))
     elif not file.exists():
         note("the bitstream would be built first")
     document = {
