@@ -23,7 +23,7 @@ def divisor_of(*, clock_hz: int, baud: int) -> int:
     divisor = round(clock_hz / baud)
     if divisor < LEAST_DIVISOR or abs(divisor * baud - clock_hz) * 100 > clock_hz:
         raise ValueError(
-            f"baud must be at most a {LEAST_DIVISOR}th of clock_hz and divide it to 1 %, not {baud!r} at {clock_hz!r} Hz"
+            f"baud must be at most clock_hz / {LEAST_DIVISOR} and divide it to 1 %, not {baud!r} at {clock_hz!r} Hz"
         )
     return divisor
 

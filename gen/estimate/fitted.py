@@ -160,10 +160,10 @@ def _clocks(placed: Sequence[Measured]) -> dict[str, list[dict[str, Any]]]:
 
 
 def clock(model: Mapping[str, Any], config: Config, name: str = "whole") -> float | None:
-    """MHz of the accelerator, or of its ``core`` alone: the mean of those of placed points of its kind, each with the inverse of its
-    distance as weight (Shepard, A two-dimensional interpolation function for irregularly-spaced data, 1968); None if there is none.
+    """MHz of the accelerator, or of its ``core`` alone; None if none of its kind was placed.
 
-    The distance is the sum of the differences of the terms' logarithms.
+    The mean of those of placed points of its kind, each with the inverse of its distance as weight (Shepard, A two-dimensional
+    interpolation function for irregularly-spaced data, 1968). The distance is the sum of the differences of the terms' logarithms.
     """
     terms = features.terms(config)[CORE]
     rows = [row for row in model["clocks"].get(features.kind(config), []) if name in row]
