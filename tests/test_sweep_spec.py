@@ -91,6 +91,15 @@ def test_constraints_leave_points_out_and_may_name_what_the_base_has():
         ({"clock_mhz": -1.0}, "clock_mhz = -1.0: must be"),
         ({"vary": {"activations": "all"}}, "must have all for weights alone, not for 'activations'"),
         ({"vary": {"base": [4]}}, "must have texts for base, not [4]"),
+        (
+            {"vary": {"array.rows": [2, float("nan")]}},
+            "must have numbers up to 2**53 for array.rows, not nan",
+        ),
+        ({"vary": {"array.rows": [2, -(1 << 60)]}}, f"numbers up to 2**53 for array.rows, not {-(1 << 60)}"),
+        (
+            {"vary": {"array.x": ["\x1b[2J"]}},
+            "must have texts that can be printed for array.x, not '\\x1b[2J'",
+        ),
         ({"method": "fitted"}, 'targets ecp5-85k alone with method = "fitted"'),
     ],
 )

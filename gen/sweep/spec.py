@@ -25,6 +25,8 @@ from gen.sweep.workload import Named, parse
 
 MOST_VALUES, MOST_POINTS = 1000, 1_000_000
 """Of one parameter; of a grid."""
+LARGEST = 1 << 53
+"""Number among the values of a parameter: tables and pages have it as it is."""
 RUN_KEYS = ("weights", "activations")
 """Parameters of the run, not of the configuration: formats out of those that it was generated for."""
 BASE, ALL = "base", "all"
@@ -128,6 +130,11 @@ class Spec(Section):
                 raise ValueError(f"must not have {path!r}, which makes no difference")
             if isinstance(values, list) and not 1 <= len(values) <= MOST_VALUES:
                 raise ValueError(f"must have 1 to {MOST_VALUES} values of {path}, not {len(values)}")
+            for value in values if isinstance(values, list) else ():
+                if isinstance(value, str) and not value.isprintable():
+                    raise ValueError(f"must have texts that can be printed for {path}, not {value!r}")
+                if not isinstance(value, str) and not abs(value) <= LARGEST:
+                    raise ValueError(f"must have numbers up to 2**53 for {path}, not {value!r}")
         return vary
 
     @field_validator("constraints")
