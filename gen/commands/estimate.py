@@ -81,11 +81,12 @@ def estimate(
     if clock is not None and not 0 < clock <= 10_000:
         raise RequestError(f"--clock {clock:g}: must be more than 0 and at most 10000")
     from gen import config as configuration
-    from gen.estimate import page, work
+    from gen.estimate import page
     from gen.estimate import toggles as changes
     from gen.estimate.fpga import Effort
     from gen.estimate.request import FITTED, MEASURED, Request
     from gen.estimate.request import estimate as make
+    from gen.models import work
 
     loaded = configuration.load(config, overrides or [])
     loaded.instance.variant(activations, weights)

@@ -16,8 +16,6 @@ from gen.estimate.targets import PART_OF, check, is_part, liberty_file
 from gen.models.work import Work
 
 MEASURED, FITTED = "measured", "fitted"
-ASSUMED_MHZ = 100.0
-"""Clock that speeds are worked out with when no other is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +126,7 @@ def _whole(
 ) -> dict[str, Any]:
     """With what was asked for, and the work at the clock that is known now."""
     reached = answer["fmax_mhz"]
-    clock = request.clock_mhz or reached or ASSUMED_MHZ
+    clock = request.clock_mhz or reached or work.ASSUMED_MHZ
     origin = "given" if request.clock_mhz else answer["method"] if reached else "assumed"
     return {
         "configuration": request.config.name,
