@@ -90,6 +90,7 @@ def test_the_table_for_people(sweep):
     assert status == 0
     assert "3 points; 3 run now; 0 failed; 3 on the Pareto front (*) of cycles, lut" in " ".join(out.split())
     assert re.search(r"\* +│ [0-9a-f]{8} │ 2 +│ 4 +│ ecp5-85k", out)
+    assert "gemm:64x576x576 on ecp5-85k; synthesised" in out
 
 
 def test_a_failed_point_is_status_1_and_its_command_makes_it_anew(sweep):
