@@ -189,6 +189,28 @@ def test_the_document_of_a_part(faked):
     assert dict(page.summary(found))["LUT"] == "50 of 200, 25 %"
 
 
+def test_a_way_that_does_not_fit_is_told_beside_the_others(faked, monkeypatch):
+    one = fpga.measure
+
+    def measure(rtlil, target, effort):
+        if not effort.dsp:
+            raise DoesNotFit("LFE5U-25F", {"LUTs": (300, 200)})
+        return one(rtlil, target, effort)
+
+    monkeypatch.setattr(fpga, "measure", measure)
+    asked = request.Request(config=config.load("systolic-4x4"), target="ecp5-25k", every_way=True)
+    made = request.estimate(asked)
+    rows = json.loads(json.dumps(made.document))["variants"]
+    assert [(row["lut"], row["reason"] is None) for row in rows] == [
+        (50, True),
+        (50, True),
+        (None, False),
+        (None, False),
+    ]
+    assert rows[2]["reason"] == "the design does not fit a LFE5U-25F: it takes 300 of 200 LUTs"
+    assert "no DSP blocks, does not fit" in made._repr_html_()
+
+
 def test_the_clock_of_a_workload(faked):
     asked = request.Request(config=config.load("systolic-4x4"), target="ecp5-25k")
     assert request.estimate(asked).document["clock_origin"] == "assumed"
@@ -208,8 +230,9 @@ def test_the_clock_of_a_workload(faked):
         (["--target", "zz"], "target must be one of ecp5-25k,"),
         (["--target", "cmos", "--seeds", "2"], "seeds must be left out unless the target is one of ecp5-25k"),
         (["--target", "cmos", "--variants"], "variants must be left out unless"),
+        (["--target", "cmos", "--quick"], "quick must be left out unless"),
         (["--target", "ecp5-25k", "--seeds", "-1"], "--seeds -1: must be an integer from 0 to 100"),
-        (["--target", "ecp5-25k", "--clock", "0"], "--clock 0: must be more than 0"),
+        (["--target", "ecp5-25k", "--clock", "0"], "--clock 0.0: must be a number above 0"),
         (["--target", "ecp5-25k", "--workload", "gemm:1"], "workload 'gemm:1': must be gemm:MxKxN"),
         (["--target", "ecp5-25k", "--weights", "int3"], "weights 'int3': must be one of int8"),
         (
