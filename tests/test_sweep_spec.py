@@ -71,6 +71,10 @@ def test_constraints_leave_points_out_and_may_name_what_the_base_has():
             {"targets": ["cmos"], "objectives": ["cycles"], "place_and_route": True},
             "place_and_route must be false unless all targets are parts of FPGAs",
         ),
+        (
+            {"targets": ["liberty:none.lib"], "objectives": ["cycles"]},
+            "target 'liberty:none.lib': must name a file that is there",
+        ),
         ({"targets": []}, "targets = []: must be a list with one value or more"),
         ({"zz": 1}, "zz = 1: unknown key; allowed are activations, base"),
         ({"workload": "gemm:0x1x1"}, "workload 'gemm:0x1x1': must be gemm:MxKxN with M from 1 to 131072"),

@@ -344,12 +344,18 @@ def _weights(content: dict[str, Any], file: str) -> list[str]:
 
 
 def _located(target: str, folder: Path | None) -> str:
-    """A target whose Liberty file is found from anywhere: points are evaluated in folders of their own."""
+    """A target whose Liberty file is found from anywhere: points are evaluated in folders of their own.
+
+    Raises ``RequestError`` when it is not there.
+    """
     file = liberty_file(target)
     if file is None:
         return target
     beside = folder / file if folder is not None else file
-    return f"{LIBERTY}{(beside if beside.is_file() else file).resolve()}"
+    found = beside if beside.is_file() else file
+    if not found.is_file():
+        raise RequestError(f"target {target!r}: must name a file that is there")
+    return f"{LIBERTY}{found.resolve()}"
 
 
 def _plain(mistake: Mistake) -> Mistake:
