@@ -83,11 +83,13 @@ def table(
     result = Table(title=title, title_justify="left")
     for place, column in enumerate(columns):
         right = place >= len(columns) - numbers
+        whole = right or (place < len(columns) - 1 and column not in wrapped)
         result.add_column(
             column,
             justify="right" if right else "left",
-            no_wrap=right or (place < len(columns) - 1 and column not in wrapped),
-            overflow="fold",
+            no_wrap=whole,
+            # A figure that is cut must not look like another.
+            overflow="ellipsis" if whole else "fold",
         )
     for row in rows:
         result.add_row(*row)

@@ -17,9 +17,12 @@ def read(path: str | Path, what: str) -> dict[str, Any]:
     """The content of the file at ``path``; ``what`` it is stands in the message of a ``RequestError``: it cannot be read."""
     name = f"{what} {str(path)!r}"
     try:
-        if Path(path).stat().st_size > LARGEST_FILE:
+        with Path(path).open("rb") as file:
+            # What is no file has no length, and may have no end.
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
             raise RequestError(f"{name}: must be at most {LARGEST_FILE} bytes long")
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(content.decode("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise RequestError(f"{name}: must be readable TOML ({error})") from None
 

@@ -165,6 +165,11 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path, content, words):
         config.load(str(path))
 
 
+def test_a_file_without_end_is_refused():
+    with pytest.raises(RequestError, match="must be at most"):
+        toml_file.read("/dev/zero", "specification")
+
+
 def test_an_unknown_name_lists_the_presets():
     with pytest.raises(
         RequestError, match=r"must be a TOML file or one of .* \(did you mean systolic-8x8\?\)"

@@ -17,9 +17,9 @@ from fpga.modules import by_module
 from fpga.parts import ECP5, GOWIN
 from fpga.synthesis import FigureError
 from gen import cli, config, documentation
-from gen.errors import RequestError
 from gen.estimate import asic, fpga, measured, page, request, targets, work
 from gen.estimate.fpga import Effort
+from gen.models.work import parse
 from gen.rtlil import to_rtlil
 from gen.sweep.figures import FIGURES, of_target
 from hw.memory.registered import RegisteredMemory
@@ -156,7 +156,7 @@ def faked(monkeypatch):
 
 def test_the_document_of_a_part(faked):
     loaded = config.load("systolic-4x4")
-    wanted = work.parse("gemm:4x64x64")
+    wanted = parse("gemm:4x64x64")
     asked = request.Request(
         config=loaded, target="ecp5-25k", effort=Effort(seeds=(1, 2, 3)), work=wanted, every_way=True
     )
@@ -189,6 +189,28 @@ def test_the_document_of_a_part(faked):
     assert dict(page.summary(found))["LUT"] == "50 of 200, 25 %"
 
 
+def test_a_way_that_does_not_fit_is_told_beside_the_others(faked, monkeypatch):
+    one = fpga.measure
+
+    def measure(rtlil, target, effort):
+        if not effort.dsp:
+            raise DoesNotFit("LFE5U-25F", {"LUTs": (300, 200)})
+        return one(rtlil, target, effort)
+
+    monkeypatch.setattr(fpga, "measure", measure)
+    asked = request.Request(config=config.load("systolic-4x4"), target="ecp5-25k", every_way=True)
+    made = request.estimate(asked)
+    rows = json.loads(json.dumps(made.document))["variants"]
+    assert [(row["lut"], row["reason"] is None) for row in rows] == [
+        (50, True),
+        (50, True),
+        (None, False),
+        (None, False),
+    ]
+    assert rows[2]["reason"] == "the design does not fit a LFE5U-25F: it takes 300 of 200 LUTs"
+    assert "no DSP blocks, does not fit" in made._repr_html_()
+
+
 def test_the_clock_of_a_workload(faked):
     asked = request.Request(config=config.load("systolic-4x4"), target="ecp5-25k")
     assert request.estimate(asked).document["clock_origin"] == "assumed"
@@ -208,9 +230,10 @@ def test_the_clock_of_a_workload(faked):
         (["--target", "zz"], "target must be one of ecp5-25k,"),
         (["--target", "cmos", "--seeds", "2"], "seeds must be left out unless the target is one of ecp5-25k"),
         (["--target", "cmos", "--variants"], "variants must be left out unless"),
+        (["--target", "cmos", "--quick"], "quick must be left out unless"),
         (["--target", "ecp5-25k", "--seeds", "-1"], "--seeds -1: must be an integer from 0 to 100"),
-        (["--target", "ecp5-25k", "--clock", "0"], "--clock 0: must be more than 0"),
-        (["--target", "ecp5-25k", "--workload", "gemm:1"], "workload must be gemm:MxKxN"),
+        (["--target", "ecp5-25k", "--clock", "0"], "--clock 0.0: must be a number above 0"),
+        (["--target", "ecp5-25k", "--workload", "gemm:1"], "workload 'gemm:1': must be gemm:MxKxN"),
         (["--target", "ecp5-25k", "--weights", "int3"], "weights 'int3': must be one of int8"),
         (
             ["--target", "liberty:nothing.lib"],
@@ -241,13 +264,6 @@ def test_the_command(faked, capsys):
     assert {"lut", "ff", "dsp", "bram", "fmax_mhz", "modules", "method", "workload"} <= set(found)
     assert cli.run(["estimate", "systolic-4x4", "--target", "ecp5-25k", "--variants"]) == 0
     assert "no DSP blocks" in capsys.readouterr().out
-
-
-def test_workloads():
-    assert work.parse("gemm:7x2x3").tokens == 7
-    assert work.parse("smollm2:decode").name == "smollm2:decode"
-    with pytest.raises(RequestError, match="workload must be gemm:MxKxN"):
-        work.parse("gemm:1x2")
 
 
 @pytest.mark.parametrize(

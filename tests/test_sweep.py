@@ -297,6 +297,16 @@ def test_stores_are_checked(tmp_path):
             store.find("%")
 
 
+def test_a_damaged_row_is_told_by_its_key(tmp_path):
+    point = next(points.grid(loaded()))
+    with Store(tmp_path / "s") as store:
+        store.put(Row(key="ab12", point=point, status="done"))
+        for value in ("{", "{}", "[]"):
+            store._connection.execute("UPDATE points SET point = ?", [value])
+            with pytest.raises(RequestError, match="the point ab12 must be as it was written, and is not"):
+                store.get("ab12")
+
+
 def test_only_holds_parameters(tmp_path):
     with pytest.raises(
         RequestError, match=r"must be KEY=VALUE with a KEY of array.rows, array.columns, target"

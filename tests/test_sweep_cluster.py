@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
+import time
+from contextlib import suppress
 
 import pytest
 from test_sweep import SPEC, options
@@ -24,10 +27,34 @@ def test_a_scheduler_for_others_wants_tls(tmp_path):
         cluster.check_host(host, files)
 
 
-def test_nobody_at_the_scheduler_s_address():
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:9", "nonsense", "tcp://", ""])
+def test_nobody_at_the_scheduler_s_address(url):
     with pytest.raises(RequestError, match="must be the address of a Dask scheduler"):
-        with executors.dask("tcp://127.0.0.1:9", patience=1):
+        with executors.dask(url, patience=1):
             pass
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.0 400 Bad request\r\n\r\n" + bytes(1000)])
+def test_somebody_else_at_the_scheduler_s_address(said):
+    begun = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        calls = []
+
+        def answer():
+            with suppress(OSError):
+                while True:
+                    calls.append(server.accept()[0])
+                    calls[-1].sendall(said)
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(RequestError, match="must be the address of a Dask scheduler"):
+            with executors.dask(url, patience=1):
+                pass
+        server.shutdown(socket.SHUT_RDWR)
+    for call in calls:
+        call.close()
+    assert time.monotonic() - begun < 10
 
 
 @pytest.mark.long

@@ -67,11 +67,30 @@ def test_a_sweep_its_files_and_the_second_one(sweep, tmp_path):
     assert again["report"] == "build/spec/sweep.html"
 
 
+def test_files_of_an_earlier_sweep_do_not_stay_beside_those_of_another(sweep, tmp_path):
+    sweep("--parquet", "-o", "out")
+    (tmp_path / "spec.toml").write_text(SPEC.replace('"cycles", "lut"', '"cycles"'))
+    sweep("-o", "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"points.csv", "points.json", "sweep.html"}
+
+
+def test_answers_of_the_store_are_points_of_the_sweep_that_asks(sweep, tmp_path):
+    narrow = SPEC.replace('"array.columns" = [4, 8]', "").replace(" or array.columns == 4", "")
+    (tmp_path / "spec.toml").write_text(narrow)
+    sweep("--json")
+    (tmp_path / "spec.toml").write_text(SPEC)
+    document = json.loads(sweep("--json")[1])
+    row = document["points"][2]
+    assert (document["ran"], row["settings"]) == (2, {"array.rows": 4, "array.columns": 8})
+    assert "--only array.columns=8" in row["again"]
+
+
 def test_the_table_for_people(sweep):
     status, out, _ = sweep()
     assert status == 0
     assert "3 points; 3 run now; 0 failed; 3 on the Pareto front (*) of cycles, lut" in " ".join(out.split())
     assert re.search(r"\* +│ [0-9a-f]{8} │ 2 +│ 4 +│ ecp5-85k", out)
+    assert "gemm:64x576x576 on ecp5-85k; synthesised" in out
 
 
 def test_a_failed_point_is_status_1_and_its_command_makes_it_anew(sweep):

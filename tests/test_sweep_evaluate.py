@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fpga.flow.report import Use
@@ -9,7 +11,8 @@ from fpga.flow.steps import DoesNotFit
 from gen import cases, config
 from gen.estimate import fitted, fpga, measured, work
 from gen.models import shapes
-from gen.sweep import evaluate, points, spec, workload
+from gen.models.work import parse, restored
+from gen.sweep import evaluate, points, spec
 
 TINY = shapes.Shape(source="none", layers=3, width=16, hidden=24, heads=2, key_heads=1, vocabulary=40)
 SMALL = {
@@ -46,26 +49,24 @@ def predicted(loaded, sizes, **more):
 
 def test_cycles_are_those_of_the_cycle_model():
     loaded = config.load("systolic-4x4")
-    found = evaluate.predict(loaded, workload.parse("gemm:9x20x11"), None, None)
+    found = work.predict(loaded, parse("gemm:9x20x11"))
     assert found.cycles == predicted(loaded, (9, 20, 11))
 
 
 def test_cycles_of_a_model_are_those_of_all_its_layers(monkeypatch):
     monkeypatch.setitem(shapes.SHAPES, "tiny", TINY)
     loaded = config.load("systolic-4x4")
-    for text, tokens in (("tiny:decode", 1), ("tiny:prefill:5", 5)):
-        named = workload.parse(text)
+    for text, tokens in (("tiny:decode", 1), ("tiny:prefill=5", 5)):
+        named = parse(text)
         assert (named.tokens, named.products) == (tokens, tuple(TINY.linears(tokens)))
         wanted = sum(one.count * predicted(loaded, (one.M, one.K, one.N)) for one in named.products)
-        assert evaluate.predict(loaded, named, None, None).cycles == wanted
+        assert work.predict(loaded, named).cycles == wanted
 
 
 def test_cycles_that_depend_on_weights_are_of_random_ones():
     loaded = config.load("bitmod-int8-8x8", ["array.skip_zero_terms=true"])
-    named = workload.parse("gemm:8x64x16")
-    wide, narrow = (
-        evaluate.predict(loaded, named, None, weights).cycles for weights in ("int8", "fp4-mixed")
-    )
+    named = parse("gemm:8x64x16")
+    wide, narrow = (work.predict(loaded, named, weights=weights).cycles for weights in ("int8", "fp4-mixed"))
     assert wide == predicted(loaded, (8, 64, 16), weights="int8")
     assert narrow < wide
 
@@ -82,7 +83,7 @@ def test_figures_of_a_point_that_is_synthesised_alone(monkeypatch):
     assert found["array_utilisation"] == pytest.approx(9 * 20 * 11 / (16 * found["cycles"]), rel=1e-5)
     assert "tokens_per_second" not in found
     assert "fmax_mhz" not in found
-    assert evaluate.evaluate(point())["clock_mhz"] == evaluate.DEFAULT_MHZ
+    assert evaluate.evaluate(point())["clock_mhz"] == work.ASSUMED_MHZ
 
 
 def test_figures_of_a_model_s_workload_that_is_placed(monkeypatch):
@@ -99,7 +100,7 @@ def test_figures_of_the_fitted_model(monkeypatch):
     monkeypatch.setattr(fitted, "answer", lambda loaded, target: told)
     found = evaluate.evaluate(point(method="fitted", targets=["ecp5-85k"]))
     assert {name: found[name] for name in ("lut", "ff", "dsp", "bram", "clock_mhz", "floorplan")} == {
-        "lut": 5, "ff": 6, "dsp": 7, "bram": 8, "clock_mhz": evaluate.DEFAULT_MHZ, "floorplan": None,
+        "lut": 5, "ff": 6, "dsp": 7, "bram": 8, "clock_mhz": work.ASSUMED_MHZ, "floorplan": None,
     }  # fmt: skip
     assert "fmax_mhz" not in found
 
@@ -126,12 +127,24 @@ def test_layout():
     assert [found["modules"][letter]["cells"] for letter in "AB"] == [3, 2]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "gemm", "gemm:1x2", "gemm:1x2x0", "smollm2", "smollm2:prefill:0", "none:decode"]
-)
-def test_wrong_workloads(text):
-    with pytest.raises(ValueError, match="workload must be gemm:MxKxN"):
-        workload.parse(text)
+def test_the_products_of_a_file_are_a_part_of_the_point(tmp_path):
+    """They count in its key, and whoever evaluates it need not have the file."""
+    keys = []
+    for columns in (11, 12):
+        text = f'tokens = 3\n[[gemm]]\nname = "up"\nM = 9\nK = 20\nN = {columns}\ncount = 2\n'
+        (tmp_path / "own.toml").write_text(text)
+        data = {"base": "systolic-4x4", "targets": ["ecp5-85k"], "workload": "own.toml", "method": "fitted"}
+        loaded = spec.check(data | {"objectives": ["-tokens_per_second"]}, "s.toml", folder=tmp_path)
+        one = next(points.grid(loaded))
+        keys.append(one.key("x"))
+        (tmp_path / "own.toml").unlink()
+        again = points.Point.from_dict(json.loads(json.dumps(one.as_dict())))
+        assert again.key("x") == keys[-1]
+        found = evaluate.evaluate(again.as_dict())
+        assert found["cycles"] == 2 * predicted(config.load("systolic-4x4"), (9, 20, columns))
+        assert found["tokens_per_second"] == pytest.approx(3 / found["seconds_per_run"])
+        assert restored(one.as_dict()["workload"]).name == loaded.spec.workload
+    assert len(set(keys)) == 2
 
 
 @pytest.mark.long

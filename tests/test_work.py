@@ -6,7 +6,7 @@ import pytest
 
 from gen.errors import RequestError
 from gen.models.shapes import SHAPES, Product
-from gen.models.work import parse
+from gen.models.work import parse, restored
 
 FILE = """
 tokens = 4
@@ -69,6 +69,13 @@ def test_attention():
     assert parse("smollm2:decode=7").products == parse("smollm2:decode").products
 
 
+def test_a_product_of_no_model():
+    work = parse("gemm:7x2x3")
+    assert (work.products, work.tokens) == ((Product(kind="gemm", M=7, K=2, N=3),), 7)
+    assert not work.of_tokens
+    assert parse("smollm2:decode").of_tokens
+
+
 def test_file(tmp_path):
     work = parse(written(tmp_path, FILE))
     assert (work.name, work.tokens) == ("work.toml", 4)
@@ -76,17 +83,24 @@ def test_file(tmp_path):
         Product(kind="up", M=4, K=576, N=1536, count=30),
         Product(kind="down", M=4, K=1536, N=576),
     )
+    assert restored(work.as_dict()) == work
+    assert restored("smollm2:decode") == parse("smollm2:decode")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("lama-2-7b:decode", "(did you mean llama-2-7b?)"),
-        ("smollm2:decod", "must be NAME:decode, NAME:decode=CONTEXT, NAME:prefill=TOKENS"),
-        ("smollm2:prefill", "must be NAME:decode"),
+        ("smollm2:decod", "must be gemm:MxKxN, NAME:decode, NAME:decode=CONTEXT, NAME:prefill=TOKENS"),
+        ("smollm2:prefill", "must be gemm:MxKxN, NAME:decode"),
         ("smollm2:prefill=0", "TOKENS must be 1 to 131072, not 0"),
         ("smollm2:decode=999999", "CONTEXT must be 1 to 131072, not 999999"),
-        ("smollm2:decode=12345678", "must be NAME:decode"),
+        ("smollm2:decode=12345678", "must be gemm:MxKxN, NAME:decode"),
+        ("smollm2:prefill:9", "must be gemm:MxKxN, NAME:decode"),
+        ("gemm", "or a TOML file"),
+        ("gemm:1x2", "must be gemm:MxKxN with M from 1 to 131072, K and N from 1 to 1048576"),
+        ("gemm:1x2x0", "must be gemm:MxKxN with M"),
+        ("gemm:131073x2x2", "must be gemm:MxKxN with M"),
         ("smollm2", "or a TOML file (did you mean smollm2?)"),
         ("nowhere.toml", "or a TOML file"),
     ],

@@ -24,6 +24,7 @@ from gen.commands.common import (
     integer,
     note,
     output_folder,
+    paper,
     write_files,
 )
 from gen.errors import RequestError
@@ -354,8 +355,6 @@ def _build_table(document: dict[str, Any]) -> Any:
 
 def steps_table(steps: list[dict[str, Any]]) -> Any:
     """Of a path. A line of Python is always whole; the front of a name is cut where there is no room for all of it."""
-    from rich.console import Console
-
     from gen.report import table
 
     columns = ["ns", "what", "to", "at", "source"]
@@ -370,7 +369,7 @@ def steps_table(steps: list[dict[str, Any]]) -> Any:
         max([len(columns[place]), *(len(line) for row in rows for line in row[place].split("\n"))])
         for place in (0, 1, 3, 4)
     )
-    room = max(NARROWEST, Console().width - others - 3 * len(columns) - 1)
+    room = max(NARROWEST, paper().width - others - 3 * len(columns) - 1)
     for row in rows:
         row[2] = row[2] if len(row[2]) <= room else f"…{row[2][1 - room :]}"
     return table(columns, rows)

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gen.errors import RequestError
 from gen.progress import Progress as Notice
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="A preset's name or a TOML file.")]
 SetOption = Annotated[
@@ -28,6 +31,8 @@ WeightsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 MOST_MEGAHERTZ = 10_000
+FILE_WIDTH = 150
+"""Of tables that go into a file or a pipe."""
 
 
 def emit(document: Any, *, as_json: bool, render: Callable[[], Any]) -> None:
@@ -39,9 +44,17 @@ def emit(document: Any, *, as_json: bool, render: Callable[[], Any]) -> None:
     if isinstance(rendered, str):
         print(rendered)
         return
+    paper().print(rendered)
+
+
+def paper() -> Console:
+    """What tables are printed on: texts stay as they are, and a file gets lines so long that no figure is cut."""
     from rich.console import Console
 
-    Console(highlight=False).print(rendered)
+    made = Console(highlight=False, markup=False, emoji=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = FILE_WIDTH
+    return made
 
 
 def note(text: str) -> None:

@@ -22,6 +22,8 @@ StoreOption = Annotated[
     typer.Option("--store", metavar="FILE", help="Where points are kept; one file for all otherwise."),
 ]
 INTERRUPTED = 130
+PICTURE, PARQUET = SOMETIMES = "pareto.svg", "points.parquet"
+"""Files that not every sweep writes."""
 INTERVAL = 10.0
 """Seconds between two lines of progress, where there is no terminal."""
 
@@ -121,10 +123,11 @@ def _write(made: Sweep, folder: Path, parquet: bool) -> dict[str, Any]:
         "sweep.html": page.page(made).encode(),
     }
     if drawn := results.picture(made):
-        contents["pareto.svg"] = drawn
+        contents[PICTURE] = drawn
     if parquet:
-        contents["points.parquet"] = results.as_parquet(rows)
-    return document | {"files": write_files(folder, contents)}
+        contents[PARQUET] = results.as_parquet(rows)
+    stale = [name for name in SOMETIMES if name not in contents]
+    return document | {"files": write_files(folder, contents, stale=stale)}
 
 
 def _render(made: Sweep, document: dict[str, Any]) -> Any:

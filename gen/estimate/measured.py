@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from fpga.flow.report import Use
+from fpga.flow.steps import DoesNotFit
 from gen.config import Config
 from gen.estimate import asic, fpga
 from gen.estimate.fpga import Effort
@@ -50,10 +51,13 @@ def measure(config: Config, target: str, effort: Effort) -> Measured:
     return asic.measure(rtlil, liberty_file(target), depth=effort.depth, timeout=effort.timeout)
 
 
-def variants(config: Config, target: str, effort: Effort, found: fpga.Measured) -> dict[str, fpga.Measured]:
+def variants(
+    config: Config, target: str, effort: Effort, found: fpga.Measured
+) -> dict[str, fpga.Measured | DoesNotFit]:
     """The same on a part, synthesised and packed in each way that it has: with and without DSP blocks and wide LUTs.
 
-    ``found`` is what was measured as the effort says. Raises as :func:`measure`.
+    ``found`` is what was measured as the effort says. A way in which it does not fit has that as its answer; otherwise
+    raises as :func:`measure`.
     """
     rtlil, part = to_rtlil(accelerator(config), name="top"), PART_OF[target]
     chosen = {
@@ -62,7 +66,14 @@ def variants(config: Config, target: str, effort: Effort, found: fpga.Measured) 
         if (part.dsps or "dsp" in how) and (part.family != fpga.ICE40 or "wide_luts" not in how)
     }
     same = replace(effort, seeds=())
-    return {name: found if one == same else fpga.measure(rtlil, target, one) for name, one in chosen.items()}
+
+    def way(one: Effort) -> fpga.Measured | DoesNotFit:
+        try:
+            return found if one == same else fpga.measure(rtlil, target, one)
+        except DoesNotFit as error:
+            return error
+
+    return {name: way(one) for name, one in chosen.items()}
 
 
 def figures(found: Measured) -> dict[str, Any]:

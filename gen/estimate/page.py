@@ -69,7 +69,13 @@ def _modules(document: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def _variants(document: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     kinds = list(NAMES)
-    rows = [[row["variant"], *(number(row[kind]) for kind in kinds)] for row in document["variants"]]
+    rows = [
+        [
+            row["variant"] + ", does not fit" * (row["reason"] is not None),
+            *(number(row[kind]) for kind in kinds),
+        ]
+        for row in document["variants"]
+    ]
     return ["synthesised with", *NAMES.values()], rows
 
 

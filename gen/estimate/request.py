@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fpga.flow.report import Use
+from fpga.flow.steps import DoesNotFit
 from gen.config import Config
 from gen.cost import Cost
 from gen.errors import RequestError
@@ -16,8 +17,6 @@ from gen.estimate.targets import PART_OF, check, is_part, liberty_file
 from gen.models.work import Work
 
 MEASURED, FITTED = "measured", "fitted"
-ASSUMED_MHZ = 100.0
-"""Clock that speeds are worked out with when no other is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +73,11 @@ class Request:
             return
         if (file := liberty_file(self.target)) is not None:
             asic.content(file)
-        for what, wanted in (("seeds", bool(self.effort.seeds)), ("variants", self.every_way)):
-            if wanted:
+        wanted = {
+            "seeds": bool(self.effort.seeds), "variants": self.every_way, "quick": not self.effort.flatten,
+        }  # fmt: skip
+        for what, asked in wanted.items():
+            if asked:
                 raise RequestError(
                     f"{what} must be left out unless the target is one of {', '.join(PART_OF)}"
                 )
@@ -128,7 +130,7 @@ def _whole(
 ) -> dict[str, Any]:
     """With what was asked for, and the work at the clock that is known now."""
     reached = answer["fmax_mhz"]
-    clock = request.clock_mhz or reached or ASSUMED_MHZ
+    clock = request.clock_mhz or reached or work.ASSUMED_MHZ
     origin = "given" if request.clock_mhz else answer["method"] if reached else "assumed"
     return {
         "configuration": request.config.name,
@@ -232,5 +234,7 @@ def _clock(found: measured.Measured) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _variant(name: str, found: fpga.Measured) -> dict[str, Any]:
-    return {"variant": name, **measured.figures(found), "flow": found.flow}
+def _variant(name: str, found: fpga.Measured | DoesNotFit) -> dict[str, Any]:
+    if isinstance(found, DoesNotFit):
+        return {"variant": name, **dict.fromkeys(measured.RESOURCES), "flow": None, "reason": str(found)}
+    return {"variant": name, **measured.figures(found), "flow": found.flow, "reason": None}

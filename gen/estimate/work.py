@@ -7,35 +7,15 @@ from __future__ import annotations
 
 from gen.config import Config
 from gen.cost import Cost, cost
-from gen.errors import RequestError
-from gen.models import work
 from gen.models.work import Work
-from gen.sweep import workload
 from hw.control.isa import OutputMode
 from sim.cycles.memory import MemoryTiming
 
+ASSUMED_MHZ = 100.0
+"""Clock that speeds are worked out with when no other is known."""
 LATENCY = 20
 SEED = 0
 """Of random weights, where cycles depend on them."""
-GEMM = "gemm:"
-
-
-def parse(text: str) -> Work:
-    """The work of ``gemm:MxKxN``, or what ``gen.models.work.parse`` knows.
-
-    Raises ``RequestError`` for anything else.
-    """
-    if not text.startswith(GEMM):
-        return work.parse(text)
-    try:
-        return of_named(workload.parse(text))
-    except ValueError as error:
-        raise RequestError(str(error)) from None
-
-
-def of_named(named: workload.Named) -> Work:
-    """A sweep's workload; a token is a row of a GEMM."""
-    return Work(name=named.text, products=named.products, tokens=named.tokens or named.products[0].M)
 
 
 def predict(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from gen.sweep.points import Point, environment
@@ -166,7 +166,7 @@ class Engine:
             self._asked[key] = None
             if key in self._waiting:
                 self._waiting[key].append(settings)
-            elif row := self._known(key):
+            elif row := self._known(key, point):
                 source.tell(settings, self._keep(row))
             elif point.refusal:
                 row = Row(key=key, point=point, status="failed", kind=REFUSED, reason=point.refusal)
@@ -180,15 +180,19 @@ class Engine:
             if self.progress.finished % 100 == 0:
                 self._observe(self.progress)
 
-    def _known(self, key: str) -> Row | None:
-        """What the store, or this very sweep, has to say already."""
+    def _known(self, key: str, point: Point) -> Row | None:
+        """What the store, or this very sweep, has to say already of ``point``."""
         if key in self.rows:
             return self.rows[key]
         row = None if self._options.again else self._store.get(key)
-        if row is None or row.done:
-            return row
-        short = row.kind == TIMEOUT and row.seconds_allowed < self._options.seconds
-        return None if self._options.retry or short or row.kind == LOST else row
+        if row is None:
+            return None
+        if not row.done:
+            short = row.kind == TIMEOUT and row.seconds_allowed < self._options.seconds
+            if self._options.retry or short or row.kind == LOST:
+                return None
+        # Another sweep may have come to it from another base, by other settings.
+        return replace(row, point=point)
 
     def _finish(self, source: Source, future: Future[dict[str, Any]]) -> None:
         key, point = self._running.pop(future)

@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gen import config
-from gen.cost import Cost
 from gen.estimate import fitted, measured, work
 from gen.estimate.fpga import Effort
 from gen.estimate.targets import is_part
+from gen.models.work import restored
 from gen.sweep.store import TIMING
-from gen.sweep.workload import Named, parse
-
-DEFAULT_MHZ = 100.0
-"""Clock that speeds are worked out with when nothing says another."""
 
 
 class TimingMissed(RuntimeError):
@@ -45,8 +41,8 @@ def evaluate(point: dict[str, Any]) -> dict[str, Any]:
         A program is missing or failed.
     """
     loaded = config.check(point["configuration"], "of a point")
-    named, mhz = parse(point["workload"]), point["clock_mhz"]
-    cost = predict(loaded, named, point["activations"], point["weights"])
+    wanted, mhz = restored(point["workload"]), point["clock_mhz"]
+    cost = work.predict(loaded, wanted, activations=point["activations"], weights=point["weights"])
     seeds = (point["seed"],) if point["place_and_route"] and is_part(point["target"]) else ()
     floorplan = None
     if point["method"] == "fitted":
@@ -55,8 +51,8 @@ def evaluate(point: dict[str, Any]) -> dict[str, Any]:
         found = measured.measure(loaded, point["target"], Effort(seeds=seeds, mhz=mhz, timeout=7 * 86400))
         area, floorplan = measured.figures(found), getattr(found, "floorplan", None)
     reached, total = area.get("fmax_mhz"), cost.cycles
-    wanted = (mhz, reached) if point["method"] == "fitted" else (reached, mhz)
-    clock = wanted[0] or wanted[1] or DEFAULT_MHZ
+    first, second = (mhz, reached) if point["method"] == "fitted" else (reached, mhz)
+    clock = first or second or work.ASSUMED_MHZ
     seconds = total / (clock * 1e6)
     figures: dict[str, Any] = {
         **area,
@@ -64,14 +60,9 @@ def evaluate(point: dict[str, Any]) -> dict[str, Any]:
         "cycles": total,
         "array_utilisation": round(cost.array_utilisation, 6),
         "seconds_per_run": seconds,
-        **({} if named.tokens is None else {"tokens_per_second": round(named.tokens / seconds, 6)}),
-        "gmac_per_second": round(named.multiplications / seconds / 1e9, 6),
+        **({"tokens_per_second": round(wanted.tokens / seconds, 6)} if wanted.of_tokens else {}),
+        "gmac_per_second": round(wanted.multiplications / seconds / 1e9, 6),
     }
     if point["place_and_route"] and mhz is not None and reached is not None and reached < mhz:
         raise TimingMissed(figures, mhz)
     return {**figures, "floorplan": floorplan}
-
-
-def predict(loaded: config.Config, named: Named, activations: str | None, weights: str | None) -> Cost:
-    """Cycles of a workload, each of its products by itself."""
-    return work.predict(loaded, work.of_named(named), activations=activations, weights=weights)

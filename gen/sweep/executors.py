@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -77,10 +78,14 @@ def dask(url: str, *, patience: float = 20.0) -> Iterator[Place]:
             f"--scheduler {url!r}: must be left out, or Dask installed: pip install 'gatemill[cluster]'"
         ) from None
     try:
+        # A client that cannot be made takes its time to say so, for ever where somebody else listens.
+        with ThreadPoolExecutor(1) as apart:
+            apart.submit(asyncio.run, _ask(url, patience)).result()
         client: Any = Client(url, timeout=patience, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         raise RequestError(
-            f"--scheduler {url!r}: must be the address of a Dask scheduler, such as tcp://127.0.0.1:8786 ({error})"
+            f"--scheduler {url!r}: must be the address of a Dask scheduler, such as tcp://127.0.0.1:8786 "
+            f"({error or f'no answer within {patience:g} s'})"
         ) from None
     try:
         try:
@@ -94,3 +99,18 @@ def dask(url: str, *, patience: float = 20.0) -> Iterator[Place]:
         yield Place(executor, threads, f"{threads} workers of {url}", max(SPARE, threads))
     finally:
         client.close()
+
+
+async def _ask(url: str, patience: float) -> None:
+    """Have whoever is at ``url`` say that it is a scheduler; raises ``OSError`` or ``ValueError`` when it does not."""
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    async with rpc(url, connection_args=Security().get_connection_args("client"), timeout=patience) as asked:
+        try:
+            found = await asyncio.wait_for(asked.identity(), patience)
+        except MemoryError:
+            # Dask takes the first bytes of any answer for its length.
+            raise ValueError("its answer is of another kind") from None
+    if found.get("type") != "Scheduler":
+        raise ValueError(f"it is a {found.get('type')}")

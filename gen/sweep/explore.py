@@ -156,5 +156,9 @@ def _text(settings: dict[str, Value]) -> str:
 
 def _name(loaded: Loaded) -> str:
     """Of an exploration: its specification, but not how long a point may take."""
-    content = [loaded.spec.model_dump(mode="json", exclude={"timeout"}, by_alias=True), loaded.base]
+    content = [
+        loaded.spec.model_dump(mode="json", exclude={"timeout"}, by_alias=True),
+        loaded.base,
+        loaded.workload,
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

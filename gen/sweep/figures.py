@@ -22,7 +22,7 @@ FIGURES = {
     "cycles": "cycles of the workload by the cycle model; a token's for a model's decode",
     "array_utilisation": "share of the array's multiplications that the workload needs, 0 to 1",
     "seconds_per_run": "seconds of the workload",
-    "tokens_per_second": "tokens of the workload in a second: a model's decode or prefill, linear layers alone",
+    "tokens_per_second": "tokens of the workload in a second: a model's, or as many as a file says",
     "gmac_per_second": "10**9 multiplications of the workload in a second",
 }
 """By name; all of them are numbers, or missing."""
@@ -42,8 +42,8 @@ def of_target(target: str) -> frozenset[str]:
     return frozenset(FIGURES) - {*OF_PARTS, *OF_CMOS, *OF_LIBERTY} | frozenset(own)
 
 
-OF_MODELS = ("tokens_per_second",)
-"""Those that a model's workload alone has."""
+OF_TOKENS = ("tokens_per_second",)
+"""Those that a workload of tokens alone has: a model's, or a file."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import jinja2
 from markupsafe import Markup
 
 from gen.sweep import results
-from gen.sweep.spec import Spec
 from gen.sweep.store import Row
 from gen.sweep.sweep import Sweep
 
@@ -28,23 +27,14 @@ def page(sweep: Sweep) -> str:
     """The page; texts of a specification are text in it, whatever they hold."""
     spec = sweep.loaded.spec
     template = jinja2.Environment(autoescape=True).from_string(_part("page.html"))
-    where = how(spec)
     return template.render(
         title=f"Sweep of {spec.base}",
-        subtitle=f"{sweep.loaded.origin}: {spec.workload}; {where} for {', '.join(spec.targets)}",
+        subtitle=f"{sweep.loaded.origin}: {spec.workload}; {results.how(spec)} for {', '.join(spec.targets)}",
         summary=results.summary(sweep).replace(" (*)", ""),
         style=Markup(_part("page.css")),
         script=Markup(_part("page.js")),
         data=Markup(embedded(document(sweep))),
     )
-
-
-def how(spec: Spec) -> str:
-    """In words, where areas come from."""
-    if spec.method == "fitted":
-        clock = "its clocks" if spec.clock_mhz is None else f"{spec.clock_mhz:g} MHz"
-        return f"areas by the fitted model, at {clock}"
-    return "placed and routed" if spec.place_and_route else "synthesised"
 
 
 def embedded(content: Any) -> str:

@@ -30,7 +30,7 @@ _NO_MATTER = (
     "fpga/boards",
 )
 _MATTER = (
-    "gen/sweep/evaluate.py", "gen/sweep/workload.py",
+    "gen/sweep/evaluate.py",
     *(f"gen/estimate/{name}.py" for name in ("measured", "fpga", "asic", "work", "targets")),
 )  # fmt: skip
 _FITTED = ("gen/estimate/fitted.json", "gen/estimate/fitted.py", "gen/estimate/features.py")
@@ -98,7 +98,7 @@ class Point:
             if path not in (BASE, *RUN_KEYS):
                 _set(data, path, value)
         options = {
-            "place_and_route": spec.place_and_route, "workload": spec.workload, "weights": spec.weights,
+            "place_and_route": spec.place_and_route, "workload": loaded.workload, "weights": spec.weights,
             "activations": spec.activations, "clock_mhz": spec.clock_mhz, "seed": spec.seed,
             "method": spec.method,
         }  # fmt: skip

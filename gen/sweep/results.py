@@ -14,6 +14,7 @@ from gen.errors import RequestError
 from gen.report import table
 from gen.sweep.figures import FIGURES
 from gen.sweep.pareto import front
+from gen.sweep.spec import Spec
 from gen.sweep.store import MEBIBYTE, Row
 from gen.sweep.sweep import Sweep
 
@@ -50,6 +51,7 @@ def flat(sweep: Sweep) -> list[dict[str, Any]]:
             "key": row.key,
             **{name: row.point.settings.get(name) for name in settings},
             "target": row.point.target,
+            "method": row.point.options["method"],
             "status": row.status,
             "kind": row.kind,
             "reason": row.reason,
@@ -105,7 +107,20 @@ def terminal(sweep: Sweep) -> Group:
     parts: list[Any] = [_table(sweep, shown, best)]
     if sweep.failed:
         parts.append(_failures(sweep.failed[:MOST_ROWS]))
-    return Group(*parts, summary(sweep, len(shown)))
+    return Group(*parts, title(sweep.loaded.spec), summary(sweep, len(shown)))
+
+
+def title(spec: Spec) -> str:
+    """Of what the figures are, and where they come from."""
+    return f"{spec.workload} on {', '.join(spec.targets)}; {how(spec)}"
+
+
+def how(spec: Spec) -> str:
+    """In words, where areas come from."""
+    if spec.method == "fitted":
+        clock = "its clocks" if spec.clock_mhz is None else f"{spec.clock_mhz:g} MHz"
+        return f"areas by the fitted model, at {clock}"
+    return "placed and routed" if spec.place_and_route else "synthesised"
 
 
 def summary(sweep: Sweep, shown: int | None = None) -> str:
@@ -171,7 +186,6 @@ def compared(one: Row, other: Row) -> dict[str, Any]:
 def picture(sweep: Sweep) -> bytes | None:
     """The first two objectives against each other, a colour for each base: an SVG; None when there is nothing to draw."""
     from gen import plots
-    from gen.sweep.page import how
 
     spec, goals = sweep.loaded.spec, sweep.loaded.spec.goals[:2]
     names = [goal.figure for goal in reversed(goals)]
@@ -182,8 +196,7 @@ def picture(sweep: Sweep) -> bytes | None:
         if row.done and all(name in row.figures for name in names):
             groups.setdefault(row.point.base, []).append((row.figures[names[0]], row.figures[names[1]]))
     best = [(row.figures[names[0]], row.figures[names[1]]) for row in front(sweep.rows, goals)]
-    title = f"{spec.workload} on {', '.join(spec.targets)}; {how(spec)}"
-    return plots.pareto(groups, best, (names[0], names[1]), title) if groups else None
+    return plots.pareto(groups, best, (names[0], names[1]), title(spec)) if groups else None
 
 
 def _leaves(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -19,12 +19,15 @@ from gen.errors import RequestError
 from gen.estimate.points import TARGET as FITTED_TARGET
 from gen.estimate.targets import LIBERTY, is_part, liberty_file
 from gen.estimate.targets import check as check_target
+from gen.models import work
+from gen.models.work import Work
 from gen.sweep.constraint import Constraint, Value
-from gen.sweep.figures import FIGURES, OF_MODELS, PLACED, Objective, of_target
-from gen.sweep.workload import Named, parse
+from gen.sweep.figures import FIGURES, OF_TOKENS, PLACED, Objective, of_target
 
 MOST_VALUES, MOST_POINTS = 1000, 1_000_000
 """Of one parameter; of a grid."""
+LARGEST = 1 << 53
+"""Number among the values of a parameter: tables and pages have it as it is."""
 RUN_KEYS = ("weights", "activations")
 """Parameters of the run, not of the configuration: formats out of those that it was generated for."""
 BASE, ALL = "base", "all"
@@ -81,7 +84,7 @@ class Spec(Section):
     place_and_route: bool = Field(
         default=False, description="place and route each point: minutes instead of seconds"
     )
-    workload: str = Field(default="gemm:64x576x576", max_length=100, description="what the cycles are of")
+    workload: str = Field(default="gemm:64x576x576", max_length=4096, description="what the cycles are of")
     objectives: list[str] = Field(
         default=["cycles", "lut"], min_length=1, max_length=8, description="figures to be small, with - large"
     )
@@ -109,7 +112,8 @@ class Spec(Section):
     @field_validator("workload")
     @classmethod
     def _workload(cls, text: str) -> str:
-        parse(text)
+        if not _is_file(text):
+            _work_of(text)
         return text
 
     @field_validator("vary")
@@ -128,6 +132,11 @@ class Spec(Section):
                 raise ValueError(f"must not have {path!r}, which makes no difference")
             if isinstance(values, list) and not 1 <= len(values) <= MOST_VALUES:
                 raise ValueError(f"must have 1 to {MOST_VALUES} values of {path}, not {len(values)}")
+            for value in values if isinstance(values, list) else ():
+                if isinstance(value, str) and not value.isprintable():
+                    raise ValueError(f"must have texts that can be printed for {path}, not {value!r}")
+                if not isinstance(value, str) and not abs(value) <= LARGEST:
+                    raise ValueError(f"must have numbers up to 2**53 for {path}, not {value!r}")
         return vary
 
     @field_validator("constraints")
@@ -148,9 +157,9 @@ class Spec(Section):
                 raise ValueError(f"objectives must be figures of {missing[0]}, not {text!r}")
             if figure in PLACED and not self.place_and_route and self.method == "measured":
                 raise ValueError(f"place_and_route must be true for the objective {text!r}")
-            if figure in OF_MODELS and self.named_workload.tokens is None:
+            if figure in OF_TOKENS and not (_is_file(self.workload) or _work_of(self.workload).of_tokens):
                 raise ValueError(
-                    f"workload must be a model's for the objective {text!r}, not {self.workload!r}"
+                    f"workload must be a model's, or a file, for the objective {text!r}, not {self.workload!r}"
                 )
         if self.method == "fitted" and (self.place_and_route or set(self.targets) != {FITTED_TARGET}):
             raise ValueError(
@@ -161,11 +170,6 @@ class Spec(Section):
         if len({Objective.of(text).figure for text in self.objectives}) < len(self.objectives):
             raise ValueError(f"objectives must differ, not {self.objectives!r}")
         return self
-
-    @property
-    def named_workload(self) -> Named:
-        """The workload itself."""
-        return parse(self.workload)
 
     @property
     def goals(self) -> list[Objective]:
@@ -187,6 +191,18 @@ class Spec(Section):
     def size(self) -> int:
         """Points of the grid, before constraints."""
         return math.prod(len(values) for values in self.parameters.values())
+
+
+def _is_file(workload: str) -> bool:
+    return ":" not in workload and workload.endswith(".toml")
+
+
+def _work_of(text: str) -> Work:
+    """The work of a text; raises ``ValueError`` for anything else."""
+    try:
+        return work.parse(text)
+    except RequestError as error:
+        raise ValueError(str(error)) from None
 
 
 def _different(values: list[Value]) -> list[Value]:
@@ -211,6 +227,8 @@ class Loaded:
         Of each configuration by the text that ``vary`` has it as: its file, or the preset's name, and what is in it.
     formats : dict or None
         Weights that each of ``bases`` takes, where all of them are wanted; the only one is ``base``.
+    workload : str or dict
+        Its text; of a file what is in it, so that it is a part of points wherever they are evaluated.
     """
 
     spec: Spec
@@ -219,6 +237,7 @@ class Loaded:
     origin: str
     bases: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     formats: dict[str, list[str]] | None = None
+    workload: str | dict[str, Any] = ""
 
     def start(self, settings: Mapping[str, Value]) -> tuple[str, dict[str, Any]]:
         """The configuration that a point with ``settings`` starts from: its file or name, and what is in it."""
@@ -302,7 +321,12 @@ def check(data: dict[str, Any], origin: str, *, folder: Path | None = None) -> L
         every = list(dict.fromkeys(name for some in formats.values() for name in some))
         spec = spec.model_copy(update={"vary": {**spec.vary, "weights": every}})
     spec = spec.model_copy(update={"targets": [_located(target, folder) for target in spec.targets]})
-    return Loaded(spec=spec, base=config.read(base), file=base, origin=origin, bases=bases, formats=formats)
+    workload = (
+        work.read(_found(spec.workload, folder)).as_dict() if _is_file(spec.workload) else spec.workload
+    )
+    return Loaded(
+        spec=spec, base=config.read(base), file=base, origin=origin, bases=bases, formats=formats, workload=workload,
+    )  # fmt: skip
 
 
 def _found(base: str, folder: Path | None) -> str:
@@ -320,12 +344,18 @@ def _weights(content: dict[str, Any], file: str) -> list[str]:
 
 
 def _located(target: str, folder: Path | None) -> str:
-    """A target whose Liberty file is found from anywhere: points are evaluated in folders of their own."""
+    """A target whose Liberty file is found from anywhere: points are evaluated in folders of their own.
+
+    Raises ``RequestError`` when it is not there.
+    """
     file = liberty_file(target)
     if file is None:
         return target
     beside = folder / file if folder is not None else file
-    return f"{LIBERTY}{(beside if beside.is_file() else file).resolve()}"
+    found = beside if beside.is_file() else file
+    if not found.is_file():
+        raise RequestError(f"target {target!r}: must name a file that is there")
+    return f"{LIBERTY}{found.resolve()}"
 
 
 def _plain(mistake: Mistake) -> Mistake:

@@ -196,9 +196,10 @@ class Store:
 
     def choices(self, sweep: str) -> list[dict[str, Any]]:
         """Settings that an explorer chose, in order."""
-        found = self._connection.execute(
-            "SELECT settings FROM chosen WHERE sweep = ? ORDER BY place", [sweep]
-        )
+        with self._errors():
+            found = self._connection.execute(
+                "SELECT settings FROM chosen WHERE sweep = ? ORDER BY place", [sweep]
+            ).fetchall()
         return [json.loads(settings) for (settings,) in found]
 
     def _rows(self, condition: str, values: Sequence[Any]) -> Iterator[Row]:
@@ -208,9 +209,14 @@ class Store:
             ).fetchall()
         for one in found:
             named = dict(zip(_COLUMNS, one, strict=True))
-            named["point"] = Point.from_dict(json.loads(named["point"]))
-            named["figures"] = json.loads(named["figures"])
-            named["floorplan"] = named["floorplan"] and json.loads(named["floorplan"])
+            try:
+                named["point"] = Point.from_dict(json.loads(named["point"]))
+                named["figures"] = json.loads(named["figures"])
+                named["floorplan"] = named["floorplan"] and json.loads(named["floorplan"])
+            except (ValueError, KeyError, TypeError):
+                raise RequestError(
+                    f"--store {str(self.path)!r}: the point {named['key']} must be as it was written, and is not"
+                ) from None
             yield Row(**named)
 
     @contextmanager
@@ -218,4 +224,6 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            raise RequestError(f"--store {str(self.path)!r}: must be writable ({error})") from None
+            raise RequestError(
+                f"--store {str(self.path)!r}: must be a whole store that can be written ({error})"
+            ) from None
