@@ -163,7 +163,7 @@ def clock(model: Mapping[str, Any], config: Config, name: str = "whole") -> floa
     """MHz of the accelerator, or of its ``core`` alone; None if none of its kind was placed.
 
     The mean of those of placed points of its kind, each with the inverse of its distance as weight (Shepard, A two-dimensional
-    interpolation function for irregularly-spaced data, 1968). The distance is the sum of the differences of the terms' logarithms.
+    interpolation function for irregularly-spaced data, 1968). The distance is that of the terms' logarithms, summed.
     """
     terms = features.terms(config)[CORE]
     rows = [row for row in model["clocks"].get(features.kind(config), []) if name in row]
