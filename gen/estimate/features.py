@@ -24,6 +24,8 @@ MODULES = (CORE, *FRAME)
 Terms = dict[str, float]
 _WIDTHS = (1, 2, 4, 9, 18, 36)
 """Bits of a word of a block RAM; each has half as many words as the one before, the first 16,384."""
+STORE_DSPS = {"int32": 4, "float32": 2}
+"""Multiplier blocks of a lane of STORE, by what sums are."""
 PARAMETER_BLOCKS = 3
 """Of 512 features: bias, multiplier and shift are one each."""
 
@@ -57,13 +59,14 @@ def terms(config: Config) -> dict[str, Terms]:
 def dsps(config: Config) -> dict[str, int]:
     """Multiplier blocks of an ECP5 that modules take."""
     elements = config.array.rows * config.array.columns
+    store = STORE_DSPS[config.geometry.sums] * config.output.lanes
     if config.family == "lookup":
-        return {CORE: 1, "store": 4 * config.output.lanes}
+        return {CORE: 1, "store": store}
     taken = config.family == "systolic"
     if config.family == "decoded":
         x, w = _operands(config).shapes
         taken = x.integer_bits + w.integer_bits > SMALL
-    return {CORE: elements if taken else 0, "store": 4 * config.output.lanes}
+    return {CORE: elements if taken else 0, "store": store}
 
 
 def block_rams(config: Config) -> dict[str, int]:
