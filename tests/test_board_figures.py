@@ -97,6 +97,9 @@ def test_what_a_design_reaches(built):
     assert found.bandwidth == 4 * 80
     assert found.read == pytest.approx(100 * token["read_beats"] / token["cycles"])
     assert 576 * 576 / 4 <= token["read_beats"] < token["cycles"]
+    # An SDRAM reads two bytes a cycle, however wide the port is.
+    behind = figures.reach({**one, "memory": "SDRAM"})
+    assert (behind.bandwidth, behind.read) == (2 * 80, pytest.approx(2 * found.read))
 
 
 def test_a_missed_clock_counts_as_what_is_reached(built):

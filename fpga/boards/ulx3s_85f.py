@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fpga.board import Board, Programmer
+from fpga.board import Board, Programmer, Usual
 from fpga.soc.sdram_part import AS4C16M16SA_7
 
 
@@ -30,8 +30,13 @@ BOARD = Board(
         "systolic-ulx3s",
         "systolic-ulx3s-large",
         "lut-ulx3s",
+        "olive-ulx3s",
         "systolic-8x8",
         "systolic-4x4",
     ),
+    usual={
+        "olive-ulx3s": Usual(clock_hz=80_000_000),
+    },
+    usual_with_sdram={"lut-ulx3s": Usual(clock_hz=80_000_000)},
     pack=("--compress",),
 )

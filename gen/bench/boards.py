@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fpga.board import Board, boards
+from fpga.board import SDRAM, Board, boards
 from fpga.flow.build import Plan, build, plan
 from fpga.flow.design import memory, system
 from fpga.flow.steps import DoesNotFit
@@ -23,6 +23,7 @@ from fpga.host.virtual import VirtualBoard
 from fpga.measure import area
 from fpga.pll import MEGA
 from fpga.soc.memory import Memory
+from fpga.soc.sdram_part import WORD_BYTES
 from fpga.soc.system import BoardMemory
 from fpga.soc.virtual import program
 from fpga.synthesis import Flow
@@ -275,7 +276,7 @@ class Reach:
     tables: float
     """All tables, GOPS."""
     bandwidth: float
-    """Of the memory's port, read, MB/s."""
+    """Of the memory's port, read, MB/s; of an SDRAM its own."""
     read: float
     """Of that for a token alone, %."""
 
@@ -289,7 +290,8 @@ def reach(one: Mapping[str, Any]) -> Reach:
     """Of a record whose design fits its part."""
     clock, fmax = min(one["clock_mhz"], one["fmax_mhz"]), one["fmax_mhz"]
     many, token = one["work"]
-    use = one["utilisation"]
+    use, port = one["utilisation"], one["bus_bytes"]
+    width = min(port, WORD_BYTES) if one["memory"] == SDRAM else port
     operations = 2 * many["M"] * many["K"] * many["N"]
     return Reach(
         clock_mhz=clock,
@@ -297,8 +299,8 @@ def reach(one: Mapping[str, Any]) -> Reach:
         sustained=operations / many["cycles"] * clock / 1e3,
         dsps=2 * use["dsps"]["available"] * fmax / 1e3 if "dsps" in use else 0.0,
         tables=2 * use["luts"]["available"] / one["luts_per_mac"] * fmax / 1e3,
-        bandwidth=one["bus_bytes"] * clock,
-        read=Reach.share(token["read_beats"], token["cycles"]),
+        bandwidth=width * clock,
+        read=Reach.share(token["read_beats"] * port, token["cycles"] * width),
     )
 
 
