@@ -21,7 +21,8 @@ def test_texts_are_no_markup(capsys):
     assert "[/head]" in out
 
 
-def test_figures_are_whole_in_a_file(capsys):
+def test_figures_are_whole_in_a_file(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     row = ["ffn_down", "256 x 4096 x 11008", "32", "105,714,549,766", "24.4%", "100.0%", "27,123.2", "123.86"]
     out = printed(report.table(["product", *"abcdefg"], [row], numbers=6), capsys)
     assert all(one in out for one in row)
