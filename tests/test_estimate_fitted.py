@@ -178,12 +178,17 @@ def test_points_are_collected_once(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "design", lambda one: "s" * one.config.array.rows)
     collect.collect(file, ones, told.append)
     assert asked == [2, 3, 4, 3, 3, 4]
+    # Of others than those asked for the rows stay.
+    monkeypatch.setattr(collect, "design", lambda one: "t" * one.config.array.rows)
+    some = collect.collect(file, ones, told.append, lambda one: one.config.array.rows == 3)
+    assert (asked, [len(row["settings"]) for row in some]) == ([2, 3, 4, 3, 3, 4, 3], [1, 1, 1])
+    assert len(json.loads(file.read_text())) == 3
 
 
 def test_keys():
     whole, core = (Chosen(base="systolic-4x4", core=core) for core in (False, True))
     assert collect.key(whole, "a") == collect.key(whole, "a") != collect.key(whole, "b")
-    # One of them is placed, too.
+    # One of them is placed with more seeds.
     assert collect.key(whole, "a") != collect.key(core, "a")
     assert collect.design(core) != collect.design(whole)
 
