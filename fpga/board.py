@@ -298,5 +298,5 @@ def _check_platform(board: Board) -> None:
         raise ValueError(f"uart must be a resource with rx and tx, not {board.uart!r}")
     if board.sdram is not None:
         platform.lookup("sdram")
-    for hertz in {board.usual_hz(name) for name in ("", *board.presets)}:
+    for hertz in {one.usual_hz(name) for one in board.memories.values() for name in ("", *board.presets)}:
         settings(board.resources.family, input_hz=board.clock_hz, output_hz=hertz)

@@ -39,7 +39,8 @@ def test_a_board_is_what_its_platform_describes(board):
     else:
         assert (platform.device, platform.package.lower()) == (part.name, board.package)
     for name in ("another", *board.presets):
-        settings(part.family, input_hz=board.clock_hz, output_hz=board.usual_hz(name))
+        for one in board.memories.values():
+            settings(part.family, input_hz=board.clock_hz, output_hz=one.usual_hz(name))
     assert set(board.presets) <= set(config.presets())
 
 
@@ -151,6 +152,18 @@ def test_a_board_that_its_platform_does_not_know(gatemill, tmp_path, right, wron
     status, out, err = gatemill("flash", "systolic-4x4", "--board", file, "--dry-run")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert f"mine.py': must be a board that its platform describes ({why}" in err
+
+
+def test_a_clock_behind_an_sdram_that_the_part_does_not_make(gatemill, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from dataclasses import replace\nfrom fpga.board import Usual, load\n"
+        "slow = {'systolic-4x4': Usual(clock_hz=23_000_001)}\n"
+        "BOARD = replace(load('ulx3s-25f'), usual_with_sdram=slow)\n"
+    )
+    status, out, err = gatemill("build", "systolic-4x4", "--board", file, "-o", tmp_path / "out")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "must be a board that its platform describes (ValueError: clock must be" in err
 
 
 def test_a_board_in_a_file(tmp_path):

@@ -1,8 +1,9 @@
 """Measures the points of the fitted model: ``python -m gen.estimate.collect [PRESET...]``, those made from some presets alone.
 
-Cores are placed with three seeds, and their clock is that in the middle: one alone is often 15 % off. A row is kept the moment that it is there, with a key of what went into the tools: it can be ended and begun again at any
-time, and measures what is missing, or what a change of the hardware has made another design. Rows without a key are older, and
-taken as they are: whoever deletes them has them measured. In the end the model is fitted.
+Cores are placed with three seeds, and their clock is that in the middle: one alone is often 15 % off. A row is kept the
+moment that it is there, with a key of what went into the tools: it can be ended and begun again at any time, and measures what
+is missing, or what a change of the hardware has made another design. Rows without a key are older, and taken as they are:
+whoever deletes them has them measured. In the end the model is fitted.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ def main() -> None:
     wanted, bases = chosen(), set(sys.argv[1:])
     if strange := bases - {one.base for one in wanted}:
         known = ", ".join(sorted({one.base for one in wanted}))
-        sys.exit(f"preset {sorted(strange)[0]!r}: must be one of {known}")
+        print(f"preset {sorted(strange)[0]!r}: must be one of {known}", file=sys.stderr)
+        sys.exit(2)
 
     def only(one: Chosen) -> bool:
         return not bases or one.base in bases
